@@ -1,0 +1,157 @@
+"""Every key of a vprjax config, its meaning and its default.
+
+A dataset's config (`configs/synthetic.py`, `configs/robotcar.py`, ...) starts from `get_config()` here
+and changes what the dataset needs. On the command line a comma list picks the study's cell and single
+keys are set by name:
+
+    python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --config.train.steps=2000
+
+The config is locked: a key that is not listed here is refused, with the nearest right name.
+"""
+
+from ml_collections import ConfigDict
+
+BACKBONES = ("vgg16", "resnet50", "resnet50_v1", "mobilenetv2")
+POOLINGS = ("mac", "spoc", "gem", "netvlad")
+LOSSES = ("triplet", "contrastive", "arcface")
+
+
+def get_config() -> ConfigDict:
+    """The base config, locked."""
+    config = ConfigDict()
+    config.seed = 0
+    config.dataset = _dataset()
+    config.model = _model()
+    config.loss = _loss()
+    config.tuples = _tuples()
+    config.places = _places()
+    config.augment = _augment()
+    config.optim = _optim()
+    config.train = _train()
+    config.eval = _eval()
+    return config.lock()
+
+
+def select(config: ConfigDict, names: str) -> ConfigDict:
+    """Applies a comma list such as `"resnet50,gem,arcface"`: each name sets the key that knows it."""
+    for name in filter(None, names.split(",")):
+        if name in BACKBONES:
+            config.model.backbone = name
+        elif name in POOLINGS:
+            config.model.pooling = name
+        elif name in LOSSES:
+            config.loss.name = name
+        else:
+            known = ", ".join(BACKBONES + POOLINGS + LOSSES)
+            raise ValueError(f"unknown name {name!r} after the config's colon; known: {known}")
+    return config
+
+
+def _dataset() -> ConfigDict:
+    c = ConfigDict()
+    c.name = ""  # TFDS name with its builder config, e.g. "places_csv/nordland"
+    c.data_dir = ""  # where datasets are built; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
+    c.train_splits = ("train",)
+    c.reference_split = "reference"
+    c.query_splits = ("test01", "test02")
+    c.position_unit = "m"  # what one unit of `position` is; only printed
+    c.tolerances = (25.0, 10.0, 5.0, 2.0)  # FCM tolerances tau, in position units, widest first
+    return c
+
+
+def _model() -> ConfigDict:
+    c = ConfigDict()
+    c.backbone = "mobilenetv2"  # one of BACKBONES
+    c.stage = ""  # the stage that feeds the head, e.g. "conv4"; "" is the backbone's last
+    c.train_from = ""  # first stage that trains; earlier ones stay frozen; "" trains all
+    c.batch_norm = "frozen"  # "frozen" keeps the weights' statistics, "train" uses the batch's
+    c.weights = ""  # file or hub id of pretrained weights; "" starts from random values
+    c.partial_weights = False  # accept weights that cover part of the backbone; the rest stays random
+    c.pooling = "gem"  # one of POOLINGS
+    c.gem_p = 3.0  # where the GeM exponent starts
+    c.gem_per_channel = False  # one p per channel (the paper's index p_i) instead of one shared p
+    c.netvlad_clusters = 64
+    c.projection = 0  # output size of a linear layer after pooling; 0 is none
+    c.compute_dtype = "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
+    c.param_dtype = "float32"
+    return c
+
+
+def _loss() -> ConfigDict:
+    c = ConfigDict()
+    c.name = "triplet"  # one of LOSSES
+    c.triplet_margin = 0.1  # alpha, on squared L2 of unit descriptors
+    c.contrastive_margin = 0.7  # M, on L2 (not squared) of unit descriptors
+    c.contrastive_squared = False  # False is the paper's Eq. 5 as printed; True the usual squared form
+    c.arcface_margin = 0.3  # m, radians
+    c.arcface_scale = 30.0  # s
+    c.arcface_classes = "places"  # "places": one class a place; "pair": the paper's binary reading
+    return c
+
+
+def _tuples() -> ConfigDict:
+    """Training tuples (query, positive, negatives): triplet, contrastive and ArcFace `pair`."""
+    c = ConfigDict()
+    c.batch = 4  # tuples a step, over all devices
+    c.negatives = 5  # negatives a tuple
+    c.positive_radius = 10.0  # position units
+    c.negative_radius = 25.0  # position units; nearer images are never negatives
+    c.other_visit_seconds = 0.0  # > 0: a positive comes from another sequence or so much later or earlier
+    c.mining = "hard"  # "hard": nearest negatives by cached descriptors; "random"
+    c.mining_interval = 100  # steps between two rounds of extraction and mining
+    c.mining_pool = 0  # training images that mining looks at each round; 0 is all
+    return c
+
+
+def _places() -> ConfigDict:
+    """P x K batches for ArcFace on places: cell (floor(E/M), floor(N/M), floor(heading/a))."""
+    c = ConfigDict()
+    c.cell = 10.0  # M, position units
+    c.heading_degrees = 60.0  # a; 0 ignores heading
+    c.groups = 2  # neighbouring cells go to different groups along each axis; 1 is a single group
+    c.min_images = 4  # places with fewer images are left out
+    c.batch_places = 8  # P, over all devices
+    c.images_per_place = 4  # K
+    return c
+
+
+def _augment() -> ConfigDict:
+    """Light augmentation on the device, a function of (seed, step); 0 turns a part off."""
+    c = ConfigDict()
+    c.crop = 0.0  # up to this share is cropped from the sides, the rest scaled back
+    c.mirror = False  # mirror all images of a tuple or place together (never one alone)
+    c.brightness = 0.0  # +- share of the range
+    c.contrast = 0.0  # +- share
+    c.noise = 0.0  # standard deviation, in grey levels
+    return c
+
+
+def _optim() -> ConfigDict:
+    c = ConfigDict()
+    c.name = "adamw"  # or "sgd" (with momentum)
+    c.learning_rate = 1e-5
+    c.weight_decay = 1e-4
+    c.momentum = 0.9  # sgd only
+    c.warmup_steps = 50
+    c.clip_norm = 1.0  # global gradient norm; 0 is off
+    c.gem_p_rate = 10.0  # learning-rate multiplier of GeM's p (which has no weight decay)
+    c.head_rate = 10.0  # multiplier of NetVLAD and the projection
+    c.class_rate = 1000.0  # multiplier of ArcFace's class weights
+    return c
+
+
+def _train() -> ConfigDict:
+    c = ConfigDict()
+    c.steps = 1000
+    c.log_every = 10
+    c.checkpoint_every = 200
+    c.keep_checkpoints = 3
+    return c
+
+
+def _eval() -> ConfigDict:
+    c = ConfigDict()
+    c.batch = 64  # images a device step, over all devices
+    c.recalls = (1, 5, 10, 20)
+    c.recall_radius = 0.0  # position units; 0 is the widest tolerance
+    return c

@@ -1,0 +1,17 @@
+"""Errors with a sentence for the user: what is wrong, where, and what to do."""
+
+
+class VprjaxError(Exception):
+    """A mistake outside the program; main prints its text and exits with 2."""
+
+
+class ConfigError(VprjaxError):
+    """A config key or value that cannot be used."""
+
+
+class DataError(VprjaxError):
+    """A dataset or record that is missing or cannot be read."""
+
+
+class WeightsError(VprjaxError):
+    """Pretrained weights or a checkpoint that do not fit the model."""
