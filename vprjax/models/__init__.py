@@ -1,0 +1,118 @@
+"""Models: a backbone cut at a stage, a pooling, an optional linear projection."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from vprjax.models import mobilenet, pooling, resnet, vgg
+from vprjax.models.descriptor import Descriptor, GeM, NetVLAD
+from vprjax.models.layers import Layers
+
+# Name -> (module class, {stage: its parameter groups, in order}).
+BACKBONES = {
+    "vgg16": (vgg.VGG16, vgg.STAGES),
+    "resnet50": (resnet.ResNet50, resnet.STAGES),
+    "resnet50_v1": (partial(resnet.ResNet50, v1=True), resnet.STAGES),
+    "mobilenetv2": (mobilenet.MobileNetV2, mobilenet.STAGES),
+}
+POOLINGS = ("mac", "spoc", "gem", "netvlad")
+DTYPES = ("float32", "bfloat16")
+
+
+def build(
+    model_config,
+    conv_general_dilated: Callable | None = None,
+    batch_norm_axis: str | None = None,
+) -> Descriptor:
+    """Builds the module of `configs.base`'s `model` section.
+
+    `module.apply(variables, images, train=False) -> (b, d)`; `method="features"` gives the local
+    map `(b, h, w, c)`. Variables: "params" with "backbone", "pooling" (GeM, NetVLAD) and
+    "projection" (if asked for), "batch_stats" (backbones with BatchNorm) and "preprocess".
+    `batch_norm_axis` names the mapped axis that trained BatchNorm averages over;
+    `conv_general_dilated` replaces lax's.
+
+    Raises ValueError with one sentence on a name or value that is not known.
+    """
+    check(model_config)
+    c = model_config
+    param_dtype = jnp.dtype(c.param_dtype)
+    layers = Layers(
+        jnp.dtype(c.compute_dtype), param_dtype, c.batch_norm, batch_norm_axis, conv_general_dilated
+    )
+    pools = {
+        "mac": lambda: pooling.mac,
+        "spoc": lambda: pooling.spoc,
+        "gem": lambda: GeM(c.gem_p, c.gem_per_channel, param_dtype),
+        "netvlad": lambda: NetVLAD(c.netvlad_clusters, param_dtype),
+    }
+    projection = None
+    if c.projection:
+        projection = nn.Dense(
+            c.projection, param_dtype=param_dtype, precision=jax.lax.Precision.HIGHEST
+        )
+    return Descriptor(
+        backbone=backbone(c.backbone, c.stage, c.train_from, layers),
+        pooling=pools[c.pooling](),
+        projection=projection,
+    )
+
+
+def backbone(name: str, stage: str = "", train_from: str = "", layers: Layers | None = None):
+    """Builds a backbone alone, `(b, h, w, 3) -> (b, h', w', c)`; stage "" is the last."""
+    _one_of("backbone", name, BACKBONES)
+    module, stages = BACKBONES[name]
+    stage = stage or list(stages)[-1]
+    _one_of("stage", stage, stages)
+    return module(stage=stage, train_from=train_from, layers=layers or Layers())
+
+
+def frozen_prefixes(model_config) -> tuple[str, ...]:
+    """Prefixes `"backbone/<group>/"` of the parameter paths in front of `train_from`.
+
+    Their gradients are zero; an optimiser must also keep weight decay away from them.
+    """
+    check(model_config)
+    _, stages = BACKBONES[model_config.backbone]
+    if not model_config.train_from:
+        return ()
+    names = list(stages)
+    before = names[: names.index(model_config.train_from)]
+    groups = dict.fromkeys(group for stage in before for group in stages[stage])
+    # A MobileNetV2 block trains as a whole, whether named by its output or by its expansion.
+    return tuple(f"backbone/{g}/" for g in groups if g not in stages[model_config.train_from])
+
+
+def check(model_config) -> None:
+    """Raises ValueError with one sentence on the first key of `model` that cannot be built."""
+    c = model_config
+    _one_of("backbone", c.backbone, BACKBONES)
+    stages = BACKBONES[c.backbone][1]
+    _one_of("stage", c.stage, ("", *stages), f" of {c.backbone}")
+    _one_of("train_from", c.train_from, ("", *stages), f" of {c.backbone}")
+    names = list(stages)
+    last = names.index(c.stage) if c.stage else len(names) - 1
+    groups = {group for stage in names[: last + 1] for group in stages[stage]}
+    if c.train_from and stages[c.train_from][0] not in groups:
+        raise ValueError(
+            f"model.train_from={c.train_from!r} lies behind model.stage={names[last]!r}, where the "
+            "backbone is cut: nothing of it would train; name an earlier stage"
+        )
+    _one_of("pooling", c.pooling, POOLINGS)
+    _one_of("batch_norm", c.batch_norm, ("frozen", "train"))
+    _one_of("compute_dtype", c.compute_dtype, DTYPES)
+    _one_of("param_dtype", c.param_dtype, DTYPES)
+    if c.gem_p <= 0 or c.netvlad_clusters < 1 or c.projection < 0:
+        raise ValueError(
+            "model.gem_p must be above 0, model.netvlad_clusters at least 1 and model.projection "
+            f"at least 0, not {c.gem_p}, {c.netvlad_clusters} and {c.projection}"
+        )
+
+
+def _one_of(key: str, value: str, known, of: str = "") -> None:
+    if value not in known:
+        names = ", ".join(repr(name) for name in known)
+        raise ValueError(f"model.{key}={value!r} is not known; known{of}: {names}")

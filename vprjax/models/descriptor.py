@@ -1,0 +1,86 @@
+"""Image -> descriptor: `f = normalize(pool(backbone(I)))`, then optionally a linear layer."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from vprjax.models import pooling
+
+# torchvision's ImageNet statistics, RGB, on the 0..255 scale.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+
+class GeM(nn.Module):
+    """GeM with a learnable exponent `p`, `(b, h, w, c) -> (b, c)`: `()` or, per channel, `(c,)`."""
+
+    p: float
+    per_channel: bool
+    param_dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns `(b, c)`, not yet normalised."""
+        shape = (x.shape[-1],) if self.per_channel else ()
+        p = self.param("p", nn.initializers.constant(self.p), shape, self.param_dtype)
+        return pooling.gem(x, p.astype(jnp.float32))
+
+
+class NetVLAD(nn.Module):
+    """NetVLAD, `(b, h, w, d) -> (b, k * d)`; `weights`, `centers` `(k, d)`, `biases` `(k,)`.
+
+    The random start only fills the shapes: start from k-means on local descriptors.
+    """
+
+    clusters: int
+    param_dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns `(b, k * d)`, cluster-major, normalised."""
+        k, d = self.clusters, x.shape[-1]
+        unit = nn.initializers.normal(d**-0.5)  # rows of length about 1, as the local descriptors
+        weights = self.param("weights", unit, (k, d), self.param_dtype)
+        biases = self.param("biases", nn.initializers.zeros, (k,), self.param_dtype)
+        centers = self.param("centers", unit, (k, d), self.param_dtype)
+        return pooling.netvlad(x, *(a.astype(jnp.float32) for a in (weights, biases, centers)))
+
+
+class Descriptor(nn.Module):
+    """Images `(b, h, w, 3)`, RGB, 0..255, any size -> descriptors `(b, d)`, float32, L2 length 1.
+
+    `x = (images - mean) / std` with the statistics of the variable collection "preprocess"
+    (`mean`, `std`, `(3,)` each, RGB, 0..255 scale), which come with the weights. Only the backbone
+    computes in its own type; normalisation, pooling and projection are float32.
+    """
+
+    backbone: nn.Module
+    pooling: Callable[[jax.Array], jax.Array]  # GeM, NetVLAD or a plain function
+    projection: nn.Module | None = None
+
+    def setup(self) -> None:
+        """Declares the statistics; loaded weights replace their defaults."""
+        self.mean = self.variable("preprocess", "mean", lambda: jnp.array(MEAN, jnp.float32))
+        self.std = self.variable("preprocess", "std", lambda: jnp.array(STD, jnp.float32))
+
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns `(b, d)`; raises ValueError where `images` is not `(b, h, w, 3)` or too small."""
+        f = pooling.l2_normalize(self.pooling(self.features(images, train)))
+        if self.projection is not None:
+            f = pooling.l2_normalize(self.projection(f))
+        return f
+
+    def features(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the backbone's local features `(b, h', w', c)`, float32."""
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images must be (b, h, w, 3), RGB, not {images.shape}")
+        mean, std = (s.value.reshape(1, 1, 1, 3) for s in (self.mean, self.std))
+        x = self.backbone((images.astype(jnp.float32) - mean) / std, train)
+        if 0 in x.shape[1:3]:
+            raise ValueError(
+                f"images of {images.shape[1]} x {images.shape[2]} pixels are too small for this "
+                "backbone: nothing is left of its feature map; feed larger ones or cut it earlier"
+            )
+        return x.astype(jnp.float32)

@@ -1,0 +1,107 @@
+"""MobileNetV2 1.0 (Sandler et al. 2018) with the names, padding and constants of Keras."""
+
+import jax
+from flax import linen as nn
+from jax import lax
+
+from vprjax.models.layers import Layers
+
+EPSILON = 1e-3
+# Name -> (output channels, stride); every block but the first widens its input by 6.
+_SPECS = [(16, 1), (24, 2), (24, 1), (32, 2), *[(32, 1)] * 2, (64, 2), *[(64, 1)] * 3]
+_SPECS += [*[(96, 1)] * 3, (160, 2), *[(160, 1)] * 2, (320, 1)]
+BLOCKS = {f"block_{i}" if i else "expanded_conv": spec for i, spec in enumerate(_SPECS)}
+# Stage -> its parameter groups, in order; `block_i_expand` is the widened map inside block i.
+STAGES = (
+    {"Conv1": ("Conv1",), "expanded_conv": ("expanded_conv",)}
+    | {
+        stage: (f"block_{i}",)
+        for i in range(1, len(BLOCKS))
+        for stage in (f"block_{i}_expand", f"block_{i}")
+    }
+    | {"Conv_1": ("Conv_1",)}
+)
+# The 10 residual branches start this small, so that their sum keeps its scale while BatchNorm is
+# the identity (Hanin & Rolnick 2018). Loaded weights replace it.
+BRANCH_SCALE = 10**-0.5
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expand (relu6) -> 3x3 depthwise (relu6) -> 1x1 project (linear).
+
+    Plus `x` where the shapes allow it. `expand_only` returns behind the expansion and creates nothing further.
+    """
+
+    channels: int
+    stride: int
+    expansion: int
+    expand_only: bool
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Returns the block's output, or its widened map."""
+        residual = self.stride == 1 and x.shape[-1] == self.channels
+        y, wide = x, x.shape[-1] * self.expansion
+        if self.expansion > 1:
+            y = self.layers.conv("expand", wide, 1, gain=1.0)(y)  # the input is linear
+            y = nn.relu6(self.layers.norm("expand_norm", train, EPSILON)(y))
+        if self.expand_only:
+            return y
+        # XLA's SAME equals Keras' correct_pad + VALID: (0, 1) for even sizes, (1, 1) for odd ones.
+        y = self.layers.conv("depthwise", wide, 3, self.stride, padding="SAME", groups=wide)(y)
+        y = nn.relu6(self.layers.norm("depthwise_norm", train, EPSILON)(y))
+        y = self.layers.conv("project", self.channels, 1)(y)
+        scale = BRANCH_SCALE if residual else 1.0
+        y = self.layers.norm("project_norm", train, EPSILON, scale)(y)
+        return x + y if residual else y
+
+
+class MobileNetV2(nn.Module):
+    """`(b, h, w, 3) -> (b, ~h/32, ~w/32, 1280)` at Conv_1; each stride-2 step rounds up.
+
+    Layers behind `stage` are not created; no gradient goes back past the input of the block of
+    `train_from`, and the BatchNorm statistics in front of it never change.
+    """
+
+    stage: str = "Conv_1"
+    train_from: str = ""
+    layers: Layers = Layers()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the map of `stage`; `train` matters only where BatchNorm trains."""
+        first = self.train_from.removesuffix("_expand")
+        trains = not first
+        for name in ("Conv1", *BLOCKS, "Conv_1"):
+            if name == first:
+                x = lax.stop_gradient(x)
+                trains = True
+            expand_only = self.stage == f"{name}_expand"
+            if name in BLOCKS:
+                expansion = 1 if name == "expanded_conv" else 6
+                block = InvertedResidual(
+                    *BLOCKS[name], expansion, expand_only, self.layers, name=name
+                )
+                x = block(x, train and trains)
+            else:
+                features, size, stride = (32, 3, 2) if name == "Conv1" else (1280, 1, 1)
+                x = _ConvNorm(features, size, stride, self.layers, name=name)(x, train and trains)
+            if name == self.stage or expand_only:
+                return x
+        raise ValueError(f"MobileNetV2 has no stage {self.stage!r}; known: {', '.join(STAGES)}")
+
+
+class _ConvNorm(nn.Module):
+    features: int
+    size: int
+    stride: int
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        gain = 2.0 if self.size == 3 else 1.0  # Conv_1 stands behind a linear projection
+        x = self.layers.conv(
+            "conv", self.features, self.size, self.stride, padding="SAME", gain=gain
+        )(x)
+        return nn.relu6(self.layers.norm("norm", train, EPSILON)(x))

@@ -1,0 +1,91 @@
+"""ResNet50 (He et al. 2016): v1.5 as torchvision and timm have it, v1 as Keras has it."""
+
+import jax
+from flax import linen as nn
+from jax import lax
+
+from vprjax.models.layers import Layers
+
+BLOCKS = {"conv2": 3, "conv3": 4, "conv4": 6, "conv5": 3}
+# Stage -> its parameter groups. A stage ends behind its last ReLU, conv1 before the max pool.
+STAGES = {"conv1": ("conv1",)} | {
+    stage: tuple(f"{stage}_{i + 1}" for i in range(blocks)) for stage, blocks in BLOCKS.items()
+}
+# Every residual branch starts this small, so that the sum over all 16 keeps its scale while
+# BatchNorm is the identity (Hanin & Rolnick 2018). Loaded weights replace it.
+BRANCH_SCALE = 16**-0.5
+
+
+class Bottleneck(nn.Module):
+    """`relu(shortcut(x) + branch(x))`, branch 1x1 -> 3x3 -> 1x1; the output has 4 x channels.
+
+    v1.5 (`v1=False`) strides in the 3x3; v1 strides in the first 1x1 and has biases.
+    """
+
+    channels: int
+    stride: int
+    project: bool
+    v1: bool
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Returns the block's output, `(b, h, w, 4 * channels)`."""
+        epsilon = 1.001e-5 if self.v1 else 1e-5
+        strides = (self.stride, 1) if self.v1 else (1, self.stride)
+
+        def conv_norm(x, i, features, size, stride, scale=1.0):
+            conv, norm = ("shortcut", "shortcut_norm") if i == 0 else (f"conv{i}", f"norm{i}")
+            x = self.layers.conv(conv, features, size, stride, bias=self.v1)(x)
+            return self.layers.norm(norm, train, epsilon, scale)(x)
+
+        y = nn.relu(conv_norm(x, 1, self.channels, 1, strides[0]))
+        y = nn.relu(conv_norm(y, 2, self.channels, 3, strides[1]))
+        y = conv_norm(y, 3, 4 * self.channels, 1, 1, BRANCH_SCALE)
+        if self.project:
+            x = conv_norm(x, 0, 4 * self.channels, 1, self.stride)
+        return nn.relu(x + y)
+
+
+class ResNet50(nn.Module):
+    """`(b, h, w, 3) -> (b, ~h/32, ~w/32, 2048)` at conv5; each stride-2 step rounds up.
+
+    Layers behind `stage` are not created; no gradient goes back past the input of `train_from`, and
+    the BatchNorm statistics in front of it never change.
+    """
+
+    stage: str = "conv5"
+    train_from: str = ""
+    v1: bool = False
+    layers: Layers = Layers()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the map of `stage`; `train` matters only where BatchNorm trains."""
+        trains = not self.train_from
+        for i, (stage, names) in enumerate(STAGES.items()):
+            if stage == "conv2":
+                x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            if stage == self.train_from:
+                x = lax.stop_gradient(x)
+                trains = True
+            if stage == "conv1":
+                x = _Stem(self.v1, self.layers, name="conv1")(x, train and trains)
+            else:
+                for j, name in enumerate(names):
+                    stride = 2 if j == 0 and stage != "conv2" else 1
+                    block = Bottleneck(32 * 2**i, stride, j == 0, self.v1, self.layers, name=name)
+                    x = block(x, train and trains)
+            if stage == self.stage:
+                return x
+        raise ValueError(f"ResNet50 has no stage {self.stage!r}; known: {', '.join(STAGES)}")
+
+
+class _Stem(nn.Module):
+    v1: bool
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = self.layers.conv("conv", 64, 7, 2, bias=self.v1)(x)
+        return nn.relu(self.layers.norm("norm", train, 1.001e-5 if self.v1 else 1e-5)(x))
