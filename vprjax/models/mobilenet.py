@@ -29,7 +29,8 @@ BRANCH_SCALE = 10**-0.5
 class InvertedResidual(nn.Module):
     """1x1 expand (relu6) -> 3x3 depthwise (relu6) -> 1x1 project (linear).
 
-    Plus `x` where the shapes allow it. `expand_only` returns behind the expansion and creates nothing further.
+    Plus `x` where the shapes allow it. `expand_only` returns behind the expansion and creates
+    nothing further.
     """
 
     channels: int
