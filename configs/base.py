@@ -14,6 +14,12 @@ from ml_collections import ConfigDict
 BACKBONES = ("vgg16", "resnet50", "resnet50_v1", "mobilenetv2")
 POOLINGS = ("mac", "spoc", "gem", "netvlad")
 LOSSES = ("triplet", "contrastive", "arcface")
+STRIDE_16 = {  # the last stage whose map is 1/16 of the image, for small images
+    "vgg16": "conv5",
+    "resnet50": "conv4",
+    "resnet50_v1": "conv4",
+    "mobilenetv2": "block_13_expand",
+}
 
 
 def get_config() -> ConfigDict:

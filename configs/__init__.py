@@ -1,0 +1,1 @@
+"""Configs: `base.py` documents every key; one file a dataset."""

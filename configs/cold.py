@@ -1,0 +1,21 @@
+"""COLD Saarbruecken, map B, extended path: the paper's indoor study (Table IV).
+
+    python -m vprjax.main --config=configs/cold.py:resnet50,gem,arcface --workdir=runs/cold \
+        --config.model.weights=resnet50-0676ba61.pth
+"""
+
+from configs import base
+
+
+def get_config(names: str = ""):
+    """Train sunny3, reference cloudy1, test01 cloudy2, test02 night3; tolerances 100 to 25 cm."""
+    config = base.get_config()
+    config.dataset.name = "cold"
+    config.dataset.tolerances = (1.0, 0.75, 0.5, 0.25)
+    config.model.backbone = "resnet50"
+    config.tuples.positive_radius = 0.5
+    config.tuples.negative_radius = 2.0
+    config.places.cell = 0.5
+    config.places.min_images = 2
+    config.train.steps = 4000
+    return base.select(config, names)

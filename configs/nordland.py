@@ -1,0 +1,26 @@
+"""Nordland railway, summer to winter: real images (experiments/real_images.py writes the raw folder).
+
+    python -m vprjax.main --config=configs/nordland.py:gem,triplet --workdir=runs/nordland \
+        --config.model.weights=mobilenetv2_imagenet.npz
+"""
+
+from configs import base
+
+
+def get_config(names: str = ""):
+    """Fine-tuning across seasons at 128x64; position unit: one frame (about 200 m of track)."""
+    config = base.get_config()
+    config.dataset.name = "places_csv/nordland"
+    config.dataset.train_splits = ("train_summer", "train_winter")
+    config.dataset.query_splits = ("test02",)
+    config.dataset.position_unit = "frames"
+    config.dataset.tolerances = (10.0, 5.0, 2.0, 1.0, 0.0)
+    config.tuples.positive_radius = 1.0
+    config.tuples.negative_radius = 10.0
+    config.tuples.other_visit_seconds = 1e9  # positives from the other season only
+    config.places.cell = 3.0
+    config.places.heading_degrees = 0.0
+    config.optim.learning_rate = 3e-4
+    base.select(config, names)
+    config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
+    return config

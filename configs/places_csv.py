@@ -1,0 +1,16 @@
+"""Your own images: a folder with places.csv, built by `python -m tfds_builders build places_csv`.
+
+    python -m vprjax.main --config=configs/places_csv.py:vgg16,gem,triplet --workdir=runs/mine \
+        --config.dataset.name=places_csv/mine --config.model.weights=vgg16-397923af.pth
+"""
+
+from configs import base
+
+
+def get_config(names: str = ""):
+    """Sequences named train, reference and test01; the outdoor tolerances of the paper."""
+    config = base.get_config()
+    config.dataset.name = "places_csv/default"
+    config.dataset.query_splits = ("test01",)
+    config.train.steps = 2000
+    return base.select(config, names)

@@ -1,0 +1,20 @@
+"""Oxford Radar RobotCar, the paper's outdoor study (Table III).
+
+    python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --workdir=runs/robotcar \
+        --config.model.weights=resnet50-0676ba61.pth
+"""
+
+from configs import base
+
+
+def get_config(names: str = ""):
+    """Train 2019-01-10 11:46, reference 12:32, test01 2019-01-11, test02 2019-01-16."""
+    config = base.get_config()
+    config.dataset.name = "robotcar"
+    config.model.backbone = "resnet50"
+    config.tuples.negatives = 10
+    config.train.steps = 20_000
+    config.tuples.mining_interval = 1000
+    config.tuples.mining_pool = 5000
+    config.train.checkpoint_every = 1000
+    return base.select(config, names)

@@ -1,0 +1,96 @@
+"""Writes the raw folders of the Nordland and Corridor protocols for `tfds_builders/places_csv`.
+
+    python experiments/real_images.py nordland --images=SHARED/real/nordland --raw=runs/raw/nordland
+    python -m tfds_builders build places_csv --manual_dir=runs/raw/nordland \
+        --config='{"name": "nordland", "height": 64, "width": 128}'
+
+Nordland (every 10th frame, `images-%05d.png` in `summer` and `winter`, the same number is the same
+place): position is number / 10, one unit a frame. Sequences `train_summer`, `train_winter` (to 18000),
+`reference` (summer above 18500) and `test02` (winter above 18500); 18010 to 18500 is a gap. Every
+reference and query image is kept. `--drop_still` leaves black frames and frames that hardly differ from
+the one before out of the training sequences: while the train stands they make negatives that look alike.
+
+Corridor (`ref` and `query`, `%07d.jpg`): position is the frame number; evaluation only.
+"""
+
+import argparse
+import csv
+import pathlib
+
+import cv2
+import numpy as np
+
+LAST_TRAIN, FIRST_TEST = 18_000, 18_510
+STILL = 2.0  # grey levels: mean difference from the last kept frame below which a train stands
+BLACK = 4.0  # grey levels: standard deviation below which a frame shows a tunnel
+
+
+def nordland(images: pathlib.Path, drop_still: bool) -> list[dict]:
+    """Rows of places.csv for the Nordland protocol."""
+    rows = []
+    for season in ("summer", "winter"):
+        frames = sorted((images / season).glob("images-*.png"))
+        numbers = [int(frame.stem.removeprefix("images-")) for frame in frames]
+        train = [n for n in numbers if n <= LAST_TRAIN]
+        if drop_still:
+            train = moving(images / season, train)
+        rows += [_row(f"train_{season}", f"{season}/images-{n:05d}.png", n / 10) for n in train]
+        sequence = "reference" if season == "summer" else "test02"
+        test = [n for n in numbers if n >= FIRST_TEST]
+        rows += [_row(sequence, f"{season}/images-{n:05d}.png", n / 10) for n in test]
+    return rows
+
+
+def moving(folder: pathlib.Path, numbers: list[int]) -> list[int]:
+    """Frame numbers without black frames and those that hardly differ from the last kept one."""
+    kept, last = [], None
+    for number in numbers:
+        grey = cv2.imread(str(folder / f"images-{number:05d}.png"), cv2.IMREAD_GRAYSCALE)
+        grey = grey.astype(np.float32)
+        if grey.std() < BLACK or (last is not None and np.abs(grey - last).mean() < STILL):
+            continue
+        kept.append(number)
+        last = grey
+    return kept
+
+
+def corridor(images: pathlib.Path) -> list[dict]:
+    """Rows of places.csv for the Corridor protocol."""
+    rows = []
+    for folder, sequence in (("ref", "reference"), ("query", "test01")):
+        for frame in sorted((images / folder).glob("*.jpg")):
+            rows.append(_row(sequence, f"{folder}/{frame.name}", int(frame.stem)))
+    return rows
+
+
+def _row(sequence: str, image: str, x: float) -> dict:
+    return {"sequence": sequence, "image": image, "x": x, "y": 0}
+
+
+def main() -> None:
+    """Writes `places.csv` and links to the image folders."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("protocol", choices=["nordland", "corridor"])
+    parser.add_argument("--images", type=pathlib.Path, required=True, help="folder of the images")
+    parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder to write")
+    parser.add_argument("--drop_still", action="store_true", help="clean Nordland's training frames")
+    args = parser.parse_args()
+    images = args.images.absolute()
+    rows = nordland(images, args.drop_still) if args.protocol == "nordland" else corridor(images)
+    if not rows:
+        parser.error(f"--images={args.images} holds no frames of {args.protocol}")
+    args.raw.mkdir(parents=True, exist_ok=True)
+    for folder in sorted({row["image"].split("/")[0] for row in rows}):
+        link = args.raw / folder
+        if not link.is_symlink():
+            link.symlink_to(images / folder)
+    with (args.raw / "places.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    counts = {name: sum(r["sequence"] == name for r in rows) for name in {r["sequence"] for r in rows}}
+    print(f"{args.raw / 'places.csv'}: {dict(sorted(counts.items()))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Tuples against brute force over all images."""
+
+import numpy as np
+import pytest
+
+from vprjax import mining
+
+
+def route(n=60, laps=2, seed=0):
+    rng = np.random.default_rng(seed)
+    s = np.arange(n, dtype=float)
+    lap = np.stack([s, 3 * np.sin(s / 7)], axis=1)
+    positions = np.concatenate([lap + rng.normal(0, 0.3, lap.shape) for _ in range(laps)])
+    positions += np.array([620_000.0, 5_735_000.0])  # UTM size: float32 would be off by 0.5 m
+    seconds = np.concatenate([s + 1000 * i for i in range(laps)])
+    descriptors = rng.normal(size=(len(positions), 16)).astype(np.float32)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return positions, (seconds * 1e6).astype(np.int64), descriptors
+
+
+def test_visits_split_at_pauses_and_sequences():
+    times = np.array([0, 1, 2, 100, 101, 0, 1]) * 10**6
+    splits = np.array([0, 0, 0, 0, 0, 1, 1])
+    assert mining.visits(times, splits, 50).tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert mining.visits(times, splits, 0).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("gap", [0.0, 60.0])
+def test_positives_are_all_near_images_of_other_visits(gap):
+    positions, times, _ = route()
+    visit = mining.visits(times, np.zeros(len(times), int), gap)
+    found = mining.Positives(positions, visit, 2.5)
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    for i in range(len(positions)):
+        expected = [
+            j for j in range(len(positions))
+            if j != i and distance[i, j] <= 2.5 and visit[j] != visit[i]
+        ]
+        assert found.of[i].tolist() == expected
+    assert found.queries.tolist() == [i for i, row in enumerate(found.of) if len(row)]
+
+
+def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives():
+    positions, times, descriptors = route()
+    visit = mining.visits(times, np.zeros(len(times), int), 60.0)
+    positives = mining.Positives(positions, visit, 2.5)
+    pool = np.arange(len(positions))
+    queries = positives.queries[::7]
+    cached = mining.images_to_cache(queries, positives, pool)
+    cache = mining.Cache(cached, descriptors[cached])
+    table = mining.mine(
+        queries, positives, positions, cache, pool,
+        negatives=5, negative_radius=6.0, place_radius=2.5, seed=0, round_number=0,
+    )
+    for row in table:
+        q, p, negatives = row[0], row[1], row[2:]
+        squared = ((descriptors.astype(np.float64) - descriptors[q]) ** 2).sum(axis=1)
+        candidates = positives.of[q]
+        assert p == candidates[np.argmin(squared[candidates])]
+        far = np.linalg.norm(positions - positions[q], axis=1) > 6.0
+        chosen = []
+        for index in np.argsort(squared):
+            apart = all(np.linalg.norm(positions[index] - positions[c]) > 2.5 for c in chosen)
+            if far[index] and apart and len(chosen) < 5:
+                chosen.append(int(index))
+        assert negatives.tolist() == chosen
+
+
+def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
+    positions, times, descriptors = route()
+    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    pool = mining.pool_at(len(positions), 40, seed=3, round_number=2)
+    assert len(pool) == 40 and (np.diff(pool) > 0).all()
+    queries = mining.queries_at(positives.queries, seed=3, first=0, count=10)
+    cached = mining.images_to_cache(queries, positives, pool)
+    table = mining.mine(
+        queries, positives, positions, mining.Cache(cached, descriptors[cached]), pool,
+        negatives=4, negative_radius=6.0, place_radius=2.5, seed=3, round_number=2,
+    )
+    assert np.isin(table[:, 2:], pool).all()
+    assert np.isin(table[:, 0], queries).all()
+
+
+def test_random_mining_keeps_the_radii_and_differs_by_round():
+    positions, times, _ = route()
+    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    pool = np.arange(len(positions))
+    queries = positives.queries
+    tables = [
+        mining.mine(
+            queries, positives, positions, None, pool,
+            negatives=4, negative_radius=6.0, place_radius=2.5, seed=0, round_number=r,
+        )
+        for r in (0, 0, 1)
+    ]
+    assert (tables[0] == tables[1]).all() and (tables[0] != tables[2]).any()
+    for row in tables[0]:
+        to_query = np.linalg.norm(positions[row] - positions[row[0]], axis=1)
+        assert to_query[1] <= 2.5 and (to_query[2:] > 6.0).all()
+
+
+def test_too_few_negatives_is_an_error_with_a_remedy():
+    positions = np.zeros((5, 2))
+    positives = mining.Positives(positions, np.arange(5), 1.0)
+    with pytest.raises(ValueError, match="use fewer negatives or a larger pool"):
+        mining.mine(
+            positives.queries, positives, positions, None, np.arange(5),
+            negatives=1, negative_radius=6.0, place_radius=1.0, seed=0, round_number=0,
+        )
+
+
+def test_query_stream_visits_every_query_once_a_pass_and_is_seekable():
+    queries = np.arange(100, 117)
+    stream = mining.queries_at(queries, seed=1, first=0, count=51)
+    for e in range(3):
+        assert sorted(stream[17 * e : 17 * (e + 1)]) == queries.tolist()
+    assert (stream[:17] != stream[17:34]).any()
+    assert (mining.queries_at(queries, seed=1, first=20, count=9) == stream[20:29]).all()

@@ -1,0 +1,75 @@
+"""Parameter groups, schedule and frozen stages by their effect on updates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from vprjax import optim
+
+PARAMS = {
+    "model": {
+        "backbone": {
+            "conv1_1": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+            "conv5_1": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+        },
+        "pooling": {"p": jnp.float32(3.0)},
+        "projection": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+    },
+    "classes": jnp.ones((1, 3, 2)),
+}
+
+
+def config(**changes):
+    c = base.get_config().optim
+    c.update(learning_rate=1e-3, warmup_steps=0, clip_norm=0.0, **changes)
+    return c
+
+
+def first_update(c, grads, frozen=()):
+    optimiser = optim.make_optimiser(c, 100, PARAMS, frozen)
+    updates, _ = optimiser.update(grads, optimiser.init(PARAMS), PARAMS)
+    return updates
+
+
+def test_adam_rates_by_group():
+    grads = jax.tree.map(jnp.ones_like, PARAMS)
+    u = first_update(config(weight_decay=0.0), grads)
+    step = 1e-3  # Adam's first update is the learning rate, whatever the gradient's size
+    assert np.allclose(u["model"]["backbone"]["conv1_1"]["kernel"], -step, rtol=1e-4)
+    assert np.allclose(u["model"]["pooling"]["p"], -10 * step, rtol=1e-4)
+    assert np.allclose(u["model"]["projection"]["kernel"], -10 * step, rtol=1e-4)
+    assert np.allclose(u["classes"], -1000 * step, rtol=1e-4)
+
+
+def test_decay_touches_kernels_only_and_frozen_stages_not_at_all():
+    grads = jax.tree.map(jnp.zeros_like, PARAMS)
+    u = first_update(config(weight_decay=0.1), grads, frozen=("backbone/conv1_1/",))
+    frozen, free = u["model"]["backbone"]["conv1_1"], u["model"]["backbone"]["conv5_1"]
+    assert not np.any(frozen["kernel"]) and not np.any(frozen["bias"])
+    assert np.allclose(free["kernel"], -1e-4) and not np.any(free["bias"])
+    assert not np.any(u["model"]["pooling"]["p"]) and not np.any(u["classes"])
+
+
+def test_clip_bounds_the_global_norm_for_sgd():
+    grads = jax.tree.map(lambda x: 100 * jnp.ones_like(x), PARAMS)
+    c = config(name="sgd", weight_decay=0.0, gem_p_rate=1.0, head_rate=1.0, class_rate=1.0)
+    c.clip_norm = 2.0
+    u = first_update(c, grads)
+    norm = np.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(u)))
+    assert norm == pytest.approx(1e-3 * 2.0, rel=1e-4)
+
+
+def test_schedule_warms_up_then_falls_to_zero():
+    c = config()
+    c.warmup_steps = 10
+    rate = optim.schedule(c, 100)
+    values = [float(rate(s)) for s in range(101)]
+    assert np.argmax(values) == 10 and values[10] == pytest.approx(1e-3)
+    assert 0 < values[0] < values[5] and values[100] == pytest.approx(0, abs=1e-9)
+
+
+def test_unknown_optimiser():
+    with pytest.raises(ValueError, match="known: adamw, sgd"):
+        optim.make_optimiser(config(name="adam"), 10, PARAMS)

@@ -1,0 +1,121 @@
+"""Checkpoints on disk, through orbax: the only file that imports it."""
+
+import contextlib
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from vprjax.errors import WeightsError
+
+
+class Checkpoints:
+    """The checkpoints of one run: the untrained model (step 0) and the latest few.
+
+    Each holds three items: `model` (all that evaluation needs), `training` (optimiser state, ArcFace
+    classes and the mined tuples of the current round) and `config`. A checkpoint appears under its
+    final name only when it is whole.
+    """
+
+    def __init__(self, folder: str | pathlib.Path, keep: int = 3, read_only: bool = False):
+        """Opens (and unless `read_only` makes) `folder`."""
+        self.folder = pathlib.Path(folder).absolute()
+        policies = [
+            checkpoint_managers.LatestN(keep),
+            checkpoint_managers.CustomSteps([0]),
+        ]
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            item_handlers={
+                "model": ocp.StandardCheckpointHandler(),
+                "training": ocp.StandardCheckpointHandler(),
+                "config": ocp.JsonCheckpointHandler(),
+            },
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                enable_async_checkpointing=False,
+                save_interval_steps=0 if read_only else 1,
+                create=not read_only,
+                read_only=read_only,
+            ),
+        )
+
+    def steps(self) -> list[int]:
+        """Steps with a whole checkpoint, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, model: Any, training: Any, config: dict) -> None:
+        """Writes one checkpoint; `model` and `training` are trees of arrays."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardSave(model),
+                training=ocp.args.StandardSave(training),
+                config=ocp.args.JsonSave(config),
+            ),
+        )
+        self._manager.wait_until_finished()
+
+    def restore_model(self, step: int) -> dict:
+        """The model's variables saved at `step`, as nested dicts of NumPy arrays.
+
+        Raises:
+          WeightsError: the checkpoint is missing or damaged; names it.
+        """
+        with self._naming(step):
+            template = _on_host(self._manager.item_metadata(step)["model"])
+            args = ocp.args.Composite(model=ocp.args.StandardRestore(template))
+            return self._manager.restore(step, args=args)["model"]
+
+    def restore_training(self, step: int, template: Any) -> Any:
+        """What else the run had at `step`, in the structure, shapes and types of `template`.
+
+        Raises:
+          WeightsError: the checkpoint is missing, damaged or of another shape; names it.
+        """
+        with self._naming(step):
+            args = ocp.args.Composite(training=ocp.args.StandardRestore(_on_host(template)))
+            return self._manager.restore(step, args=args)["training"]
+
+    def config(self, step: int) -> dict:
+        """The config saved at `step`."""
+        with self._naming(step):
+            args = ocp.args.Composite(config=ocp.args.JsonRestore())
+            return self._manager.restore(step, args=args)["config"]
+
+    @contextlib.contextmanager
+    def _naming(self, step: int):
+        try:
+            yield
+        except Exception as error:
+            first = (str(error).splitlines() or ["no message"])[0]
+            raise WeightsError(
+                f"checkpoint {self.folder / str(step)} cannot be read ({type(error).__name__}: "
+                f"{first}); remove that folder to fall back to the one before"
+            ) from error
+
+    def close(self) -> None:
+        """Waits for writes and frees the manager."""
+        self._manager.close()
+
+
+def open_for_reading(folder: str | pathlib.Path) -> Checkpoints:
+    """Checkpoints of a finished or running job; `folder` is the workdir or its `checkpoints`.
+
+    Raises:
+      WeightsError: there is no checkpoint.
+    """
+    folder = pathlib.Path(folder)
+    if (folder / "checkpoints").is_dir():
+        folder = folder / "checkpoints"
+    if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
+        raise WeightsError(f"no checkpoint in {folder}: give the workdir of a run that has trained")
+    return Checkpoints(folder, read_only=True)
+
+
+def _on_host(tree: Any) -> Any:
+    """Empty NumPy arrays to restore into, so that no device or sharding is remembered."""
+    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)

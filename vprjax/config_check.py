@@ -1,0 +1,113 @@
+"""Config and data checked against each other before the first slow step."""
+
+import math
+
+from vprjax import models, parallel
+from vprjax.data import pipeline
+from vprjax.data.source import Dataset
+from vprjax.errors import ConfigError, DataError
+from vprjax.optim import OPTIMISERS
+
+CHOICES = {
+    "loss.name": ("triplet", "contrastive", "arcface"),
+    "loss.arcface_classes": ("places", "pair"),
+    "tuples.mining": ("hard", "random"),
+    "optim.name": OPTIMISERS,
+}
+ABOVE_ZERO = (
+    "tuples.batch",
+    "tuples.negatives",
+    "tuples.positive_radius",
+    "tuples.negative_radius",
+    "tuples.mining_interval",
+    "places.cell",
+    "places.groups",
+    "places.min_images",
+    "places.batch_places",
+    "places.images_per_place",
+    "loss.arcface_scale",
+    "optim.learning_rate",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "eval.batch",
+)
+NOT_NEGATIVE = (
+    "tuples.other_visit_seconds",
+    "tuples.mining_pool",
+    "places.heading_degrees",
+    "augment.crop",
+    "augment.brightness",
+    "augment.contrast",
+    "augment.noise",
+    "loss.triplet_margin",
+    "loss.contrastive_margin",
+    "loss.arcface_margin",
+    "optim.weight_decay",
+    "optim.warmup_steps",
+    "optim.clip_norm",
+    "train.steps",
+    "eval.recall_radius",
+)
+
+
+def _value(config, key: str):
+    section, name = key.split(".")
+    return config[section][name]
+
+
+def check_values(config) -> None:
+    """Raises ConfigError on the first key whose value cannot be used; names key, value and remedy."""
+    for key, known in CHOICES.items():
+        if _value(config, key) not in known:
+            raise ConfigError(f"{key}={_value(config, key)!r} is unknown; known: {', '.join(known)}")
+    for key in ABOVE_ZERO:
+        if not 0 < _value(config, key) < math.inf:
+            raise ConfigError(f"{key}={_value(config, key)} must be above 0")
+    for key in NOT_NEGATIVE:
+        if not 0 <= _value(config, key) < math.inf:
+            raise ConfigError(f"{key}={_value(config, key)} must be 0 or more")
+    try:
+        models.check(config.model)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _check_pairs(config)
+
+
+def _check_pairs(config) -> None:
+    tuples, train = config.tuples, config.train
+    if not config.dataset.name:
+        raise ConfigError("dataset.name is empty: name a built dataset, e.g. places_csv/mine")
+    if not config.dataset.tolerances or min(config.dataset.tolerances) < 0:
+        raise ConfigError("dataset.tolerances must hold at least one number, none below 0")
+    if not config.eval.recalls or min(config.eval.recalls) < 1:
+        raise ConfigError("eval.recalls must hold at least one number, none below 1")
+    if tuples.positive_radius >= tuples.negative_radius:
+        raise ConfigError(
+            f"tuples.positive_radius={tuples.positive_radius:g} must be below "
+            f"tuples.negative_radius={tuples.negative_radius:g}"
+        )
+    if not config.augment.crop < 1:
+        raise ConfigError(f"augment.crop={config.augment.crop:g} must be below 1")
+    if train.checkpoint_every % train.log_every:
+        raise ConfigError(
+            f"train.checkpoint_every={train.checkpoint_every} must be a multiple of "
+            f"train.log_every={train.log_every}, so that a resumed run logs the same rows"
+        )
+    key = "places.batch_places" if pipeline.uses_places(config) else "tuples.batch"
+    if _value(config, key) % parallel.device_count():
+        raise ConfigError(
+            f"{key}={_value(config, key)} must be a multiple of the {parallel.device_count()} devices"
+        )
+
+
+def check_splits(config, dataset: Dataset, training: bool) -> None:
+    """Raises DataError where a named split is missing or empty; lists what the dataset has."""
+    names = [config.dataset.reference_split, *config.dataset.query_splits]
+    names += config.dataset.train_splits if training else ()
+    for name in names:
+        if not dataset.counts.get(name):
+            have = ", ".join(f"{k} ({v})" for k, v in dataset.counts.items())
+            raise DataError(f"dataset {dataset.folder} has no images in split {name!r}; it has {have}")
+    if training and not config.dataset.train_splits:
+        raise DataError("dataset.train_splits is empty: name at least one split to train on")

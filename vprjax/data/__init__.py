@@ -1,0 +1,1 @@
+"""From prepared datasets on disk to batches: source, transforms, pipeline."""

@@ -1,0 +1,174 @@
+"""From `(seed, step, mined tuples)` to batches: no state to save but the mined table."""
+
+import concurrent.futures
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from vprjax import mining, place_classes
+from vprjax.data.source import Places
+
+
+class TupleSampler:
+    """Batches of training tuples, mined anew every `mining_interval` steps."""
+
+    def __init__(self, config, places: Places):
+        """Finds the positives of every training image.
+
+        Raises:
+          ValueError: no image has a positive.
+        """
+        self._config, self._places = config, places
+        tuples = config.tuples
+        visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
+        self.positives = mining.Positives(places.positions, visit, tuples.positive_radius)
+        if not len(self.positives.queries):
+            raise ValueError(
+                f"no training image has another within tuples.positive_radius="
+                f"{tuples.positive_radius:g} on another visit (tuples.other_visit_seconds="
+                f"{tuples.other_visit_seconds:g}): enlarge the one or set the other to 0"
+            )
+        self.table: np.ndarray = np.zeros(self.table_shape, np.int32)
+
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """Rows of one mining round and images of a tuple."""
+        tuples = self._config.tuples
+        return tuples.mining_interval * tuples.batch, 2 + tuples.negatives
+
+    @property
+    def group_size(self) -> int:
+        """Images of one row of a batch."""
+        return self.table_shape[1]
+
+    def round_end(self, step: int) -> int:
+        """First step after the round of `step`."""
+        interval = self._config.tuples.mining_interval
+        return (step // interval + 1) * interval
+
+    def starts_round(self, step: int) -> bool:
+        """Whether tuples are mined before this step."""
+        return step % self._config.tuples.mining_interval == 0
+
+    def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Fills the table of the round that starts at `step`.
+
+        `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model; it is not
+        called for random mining.
+        """
+        tuples, seed = self._config.tuples, self._config.seed
+        number = step // tuples.mining_interval
+        rows = len(self.table)
+        queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
+        pool = mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
+        cache = None
+        if tuples.mining == "hard":
+            cached = mining.images_to_cache(queries, self.positives, pool)
+            cache = mining.Cache(cached, describe(cached))
+        self.table = mining.mine(
+            queries,
+            self.positives,
+            self._places.positions,
+            cache,
+            pool,
+            negatives=tuples.negatives,
+            negative_radius=tuples.negative_radius,
+            place_radius=tuples.positive_radius,
+            seed=seed,
+            round_number=number,
+        )
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """Batch of one step: `images` uint8 `(b, 2 + n, h, w, 3)`."""
+        b = self._config.tuples.batch
+        first = (step % self._config.tuples.mining_interval) * b
+        return {"images": self._places.images(self.table[first : first + b])}
+
+
+class PlaceSampler:
+    """P x K batches of places for ArcFace; a pure function of `(seed, step)`, nothing is mined."""
+
+    def __init__(self, config, places: Places):
+        """Cuts the training route into places.
+
+        Raises:
+          ValueError: there are too few places for a batch.
+        """
+        self._config, self._places = config, places
+        p = config.places
+        self.classes = place_classes.cut(
+            places.positions,
+            places.headings,
+            cell=p.cell,
+            heading_degrees=p.heading_degrees,
+            groups=p.groups,
+            min_images=p.min_images,
+        )
+        place_classes.batch_at(self.classes, p.batch_places, p.images_per_place, 0, 0)
+        self.table = np.zeros((1, 1), np.int32)
+        self.table_shape = self.table.shape
+        self.group_size = p.images_per_place
+        self.slot = {
+            int(label): (g, i)
+            for g, members in enumerate(self.classes.groups)
+            for i, label in enumerate(members)
+        }
+
+    def round_end(self, step: int) -> int:
+        """There are no rounds: the end of training."""
+        return self._config.train.steps
+
+    def starts_round(self, step: int) -> bool:
+        """Nothing is mined."""
+        return False
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """`images` uint8 `(p, k, h, w, 3)`; `labels` `(p,)` within the group; `group` and its size."""
+        p = self._config.places
+        images, labels, group = place_classes.batch_at(
+            self.classes, p.batch_places, p.images_per_place, self._config.seed, step
+        )
+        return {
+            "images": self._places.images(images),
+            "labels": np.array([self.slot[int(label)][1] for label in labels], np.int32),
+            "group": np.full(len(labels), group, np.int32),
+            "group_size": np.full(len(labels), len(self.classes.groups[group]), np.int32),
+        }
+
+    def class_starts(self, descriptors: np.ndarray) -> np.ndarray:
+        """Class weights `(groups, n, d)` that start at the mean descriptor of each place's images.
+
+        `descriptors` `(images, d)` are of all training images; rows past a group's classes are 0.
+        """
+        groups = self.classes.groups
+        most = max(len(group) for group in groups)
+        weights = np.zeros((len(groups), most, descriptors.shape[1]), np.float32)
+        for label, (group, slot) in self.slot.items():
+            mean = descriptors[self.classes.members[label]].mean(axis=0)
+            weights[group, slot] = mean / max(np.linalg.norm(mean), 1e-12)
+        return weights
+
+
+def uses_places(config) -> bool:
+    """Whether the loss trains on P x K batches of places rather than on tuples."""
+    return config.loss.name == "arcface" and config.loss.arcface_classes == "places"
+
+
+def make_sampler(config, places: Places) -> TupleSampler | PlaceSampler:
+    """The sampler that the config's loss needs."""
+    return PlaceSampler(config, places) if uses_places(config) else TupleSampler(config, places)
+
+
+def prefetch(produce: Callable[[int], dict], first: int, last: int, depth: int = 2) -> Iterator:
+    """Yields `(n, produce(n))` for `first <= n < last`, `depth` ahead in a thread of its own."""
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+        waiting = [pool.submit(produce, n) for n in range(first, min(first + depth, last))]
+        try:
+            for n in range(first, last):
+                result = waiting.pop(0).result()
+                if n + depth < last:
+                    waiting.append(pool.submit(produce, n + depth))
+                yield n, result
+        finally:
+            for future in waiting:
+                future.cancel()

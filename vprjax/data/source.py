@@ -1,0 +1,198 @@
+"""Prepared datasets: poses in memory, images read from disk by index."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import os
+import pathlib
+
+import cv2
+import numpy as np
+
+from vprjax.errors import DataError
+
+FIELDS = ("image", "image_id", "position", "heading", "timestamp", "label")
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """The images of one or more splits with their poses, in stored (time) order.
+
+    Attributes:
+      image_ids: `(n,)` str.
+      positions: `(n, 2)` float64, easting/x and northing/y in position units.
+      headings: `(n,)` float64 radians, NaN where unknown.
+      timestamps: `(n,)` int64 microseconds or frame order.
+      labels: `(n,)` str, may be empty.
+      splits: `(n,)` int, which of `split_names` an image comes from.
+      split_names: names of the splits.
+      sources: random-access records, one source a split.
+      starts: first index of each split.
+    """
+
+    image_ids: np.ndarray
+    positions: np.ndarray
+    headings: np.ndarray
+    timestamps: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    split_names: tuple[str, ...]
+    sources: tuple
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def encoded(self, indices) -> list[bytes]:
+        """The encoded bytes of the images at `indices`, any order, repeats allowed."""
+        out = []
+        for index in np.asarray(indices).ravel():
+            split = self.splits[index]
+            try:
+                out.append(self.sources[split][int(index - self.starts[split])]["image"])
+            except Exception as error:
+                name = f"{self.image_ids[index]} (split {self.split_names[split]})"
+                raise DataError(
+                    f"the record of image {name} cannot be read ({error}); build the dataset again"
+                ) from error
+        return out
+
+    def images(self, indices) -> np.ndarray:
+        """Images at `indices` `(...)` as uint8 `(..., h, w, 3)`, RGB.
+
+        Raises:
+          DataError: an image does not decode or differs in size from the others; names the image.
+        """
+        indices = np.asarray(indices)
+        flat = indices.ravel()
+        names = self.image_ids[flat]
+        decoded = list(_decoders().map(_decode, self.encoded(flat), names))
+        for image, name in zip(decoded, names, strict=True):
+            if image.shape != decoded[0].shape:
+                raise DataError(
+                    f"image {name} is {image.shape[0]}x{image.shape[1]} (height x width) where others "
+                    f"are {decoded[0].shape[0]}x{decoded[0].shape[1]}; build the dataset with a size"
+                )
+        return np.stack(decoded).reshape(*indices.shape, *decoded[0].shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A built TFDS dataset: its name, version, counts and what its builder noted."""
+
+    name: str
+    version: str
+    counts: dict[str, int]
+    metadata: dict
+    folder: pathlib.Path
+
+
+@functools.cache
+def _decoders() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+
+
+def _decode(encoded: bytes, name: str) -> np.ndarray:
+    bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DataError(f"image {name} does not decode; build the dataset again")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def data_dir(config) -> pathlib.Path:
+    """Where datasets are built: `dataset.data_dir`, else $TFDS_DATA_DIR, else TFDS's default."""
+    folder = config.dataset.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(folder).expanduser()
+
+
+def find(config) -> pathlib.Path | None:
+    """Folder of the newest built version of `dataset.name`, or None where there is none."""
+    root = data_dir(config) / config.dataset.name
+    versions = [p.parent for p in root.glob("*/dataset_info.json")]
+    numbers = [p for p in versions if all(part.isdigit() for part in p.name.split("."))]
+    return max(numbers, key=lambda p: tuple(map(int, p.name.split("."))), default=None)
+
+
+def _open(config):
+    import tensorflow_datasets as tfds  # Here because it costs 0.6 s at start-up.
+
+    folder = find(config)
+    if folder is None:
+        raise DataError(missing_sentence(config))
+    return folder, tfds.builder_from_directory(folder)
+
+
+def missing_sentence(config) -> str:
+    """What to run to get a dataset that is not there."""
+    builder, _, name = config.dataset.name.partition("/")
+    option = ""
+    if name and builder == "places_csv":
+        option = f""" --config='{{"name": "{name}", "height": H, "width": W}}'"""
+    elif name:
+        option = f" --config={name}"
+    raw = "" if builder == "synthetic" else " --manual_dir=RAW"
+    return (
+        f"dataset {config.dataset.name!r} is not built under {data_dir(config)}; build it with: "
+        f"python -m tfds_builders build {builder}{raw} --data_dir={data_dir(config)}{option}"
+    )
+
+
+def describe(config) -> Dataset:
+    """Name, version, counts and metadata of the config's dataset, without reading images.
+
+    Raises:
+      DataError: the dataset is not built; the sentence holds the build command.
+    """
+    folder, builder = _open(config)
+    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    metadata = dict(builder.info.metadata or {})
+    return Dataset(config.dataset.name, str(builder.version), counts, metadata, folder)
+
+
+def load(config, splits: tuple[str, ...]) -> Places:
+    """Poses of the named splits, one after the other, and random access to their images.
+
+    Raises:
+      DataError: the dataset or a split is missing, or its records are not of the common schema.
+    """
+    import tensorflow_datasets as tfds
+
+    folder, builder = _open(config)
+    unknown = [name for name in splits if name not in builder.info.splits]
+    if unknown:
+        raise DataError(
+            f"{folder} has no split {', '.join(unknown)}; it has {', '.join(builder.info.splits)}"
+        )
+    missing = sorted(set(FIELDS) - set(builder.info.features))
+    if missing:
+        raise DataError(f"{folder} lacks the fields {', '.join(missing)} of the common schema")
+    sources = tuple(
+        builder.as_data_source(split=name, decoders={"image": tfds.decode.SkipDecoding()})
+        for name in splits
+    )
+    return _collect(splits, sources)
+
+
+def _collect(names: tuple[str, ...], sources: tuple) -> Places:
+    ids, positions, headings, timestamps, labels, splits = [], [], [], [], [], []
+    for number, source in enumerate(sources):
+        for i in range(len(source)):
+            record = source[i]
+            ids.append(record["image_id"].decode())
+            positions.append(record["position"])
+            headings.append(record["heading"])
+            timestamps.append(record["timestamp"])
+            labels.append(record["label"].decode())
+            splits.append(number)
+    lengths = [len(source) for source in sources]
+    return Places(
+        image_ids=np.array(ids, dtype=object),
+        positions=np.array(positions, np.float64).reshape(-1, 2),
+        headings=np.array(headings, np.float64),
+        timestamps=np.array(timestamps, np.int64),
+        labels=np.array(labels, dtype=object),
+        splits=np.array(splits, np.int64),
+        split_names=tuple(names),
+        sources=sources,
+        starts=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
+    )

@@ -1,0 +1,56 @@
+"""Descriptors of many images: decode ahead, run on all devices, keep every last one."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from vprjax import parallel
+from vprjax.data import pipeline
+from vprjax.data.source import Places
+from vprjax.metric_writer import progress
+
+
+class Extractor:
+    """Runs a model over images of a split in fixed batches, so that it compiles once a size."""
+
+    def __init__(self, apply_fn: Callable, batch: int):
+        """`apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` images over all devices."""
+        devices = parallel.device_count()
+        self._batch = -(-batch // devices) * devices
+        self._apply = parallel.map_over_devices(apply_fn)
+
+    def __call__(self, variables, places: Places, indices: np.ndarray, what: str) -> np.ndarray:
+        """Outputs `(len(indices), ...)` float32 for the images at `indices`, in that order.
+
+        Args:
+          variables: the model's variables, replicated (`parallel.replicate`).
+          places: where the images are.
+          indices: `(n,)` image numbers.
+          what: words for the progress bar.
+        """
+        indices = np.asarray(indices)
+        size = self._batch
+
+        def images(number: int) -> np.ndarray:
+            chosen = indices[number * size : (number + 1) * size]
+            padded = np.resize(chosen, size)  # The last batch repeats itself; cut off below.
+            return parallel.split(places.images(padded))
+
+        blocks, pending = [], None
+        with progress(what, len(indices), "images") as bar:
+            for number, batch in pipeline.prefetch(images, 0, -(-len(indices) // size)):
+                # The device computes this batch while the host reads the one before.
+                current = self._apply(variables, batch)
+                if pending is not None:
+                    blocks.append(_on_host(pending))
+                pending = current
+                bar.advance(min(size, len(indices) - number * size))
+        if pending is not None:
+            blocks.append(_on_host(pending))
+        return np.concatenate(blocks)[: len(indices)]
+
+
+def _on_host(output: jax.Array) -> np.ndarray:
+    array = np.asarray(output, np.float32)
+    return array.reshape(-1, *array.shape[2:])

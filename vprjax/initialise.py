@@ -1,0 +1,123 @@
+"""The untrained (off-the-shelf) model: random or pretrained weights, then what the data must set."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vprjax import kmeans, models, pretrained
+from vprjax.models import pooling
+
+LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
+CALIBRATION_IMAGES = 256
+
+
+def initialise(
+    model_config, seed: int, images_at: Callable[[np.ndarray], np.ndarray], count: int
+) -> tuple[dict, list[str]]:
+    """Variables of the model before training, and sentences on how they came about.
+
+    Pretrained weights where `model.weights` names them. Without them BatchNorm statistics are estimated
+    from training images, since frozen ones must fit the random convolutions. NetVLAD starts from
+    k-means on local descriptors of training images.
+
+    Args:
+      model_config: the `model` section.
+      seed: of the random weights and of the choice of images.
+      images_at: `(m,)` indices -> uint8 `(m, h, w, 3)` training images.
+      count: number of training images.
+
+    Raises:
+      WeightsError: the weights do not fit the backbone.
+    """
+    module = models.build(model_config)
+    order = np.random.default_rng((seed, 5)).permutation(count)
+    sample = images_at(order[:1])
+    key = jax.random.key(seed)
+    variables = jax.tree.map(np.asarray, jax.jit(module.init)(key, jnp.asarray(sample)))
+    notes = []
+    if model_config.weights:
+        loaded = pretrained.load(
+            model_config.weights, model_config.backbone, partial=model_config.partial_weights
+        )
+        variables, random_layers = pretrained.insert(
+            variables, loaded, partial=model_config.partial_weights
+        )
+        notes.append(f"weights from {model_config.weights}")
+        if random_layers:
+            notes.append(f"still random: {', '.join(random_layers)}")
+    elif "batch_stats" in variables:
+        images = images_at(order[:CALIBRATION_IMAGES])
+        variables = calibrate_batch_norm(model_config, variables, images)
+        notes.append(f"random weights, BatchNorm statistics from {len(images)} training images")
+    else:
+        notes.append("random weights")
+    if model_config.pooling == "netvlad":
+        variables, used = start_netvlad(module, model_config, variables, images_at, order, seed)
+        notes.append(f"NetVLAD from k-means on {used} local descriptors")
+    return variables, notes
+
+
+def calibrate_batch_norm(model_config, variables: dict, images: np.ndarray) -> dict:
+    """`batch_stats` of the model replaced by the mean statistics over batches of `images`."""
+    config = model_config.copy_and_resolve_references()
+    with config.unlocked():
+        config.batch_norm, config.train_from = "train", ""
+    module = models.build(config)
+
+    @jax.jit
+    def statistics(variables, images):
+        zero = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+        one = jax.tree.map(jnp.ones_like, variables["batch_stats"])
+
+        def updated(start):
+            _, new = module.apply(
+                {**variables, "batch_stats": start}, images, train=True, mutable=["batch_stats"]
+            )
+            return new["batch_stats"]
+
+        # new = m old + (1 - m) batch, so two starts give the batch's own without knowing m.
+        from_zero, from_one = updated(zero), updated(one)
+        return jax.tree.map(lambda a, b: a / (1 - (b - a)), from_zero, from_one)
+
+    batches = np.array_split(images, max(1, len(images) // 32))
+    batches = [batch for batch in batches if len(batch) == len(batches[-1])]
+    found = [statistics(variables, jnp.asarray(batch)) for batch in batches]
+    mean = jax.tree.map(lambda *leaves: np.mean(np.stack(leaves), axis=0), *found)
+    return {**variables, "batch_stats": mean}
+
+
+def start_netvlad(
+    module: Any,
+    model_config,
+    variables: dict,
+    images_at: Callable[[np.ndarray], np.ndarray],
+    order: np.ndarray,
+    seed: int,
+) -> tuple[dict, int]:
+    """NetVLAD's parameters from k-means on local descriptors of the images in `order`."""
+    features = jax.jit(lambda v, x: module.apply(v, x, method="features"))
+    collected, number = [], 0
+    for first in range(0, len(order), 16):
+        local = np.asarray(features(variables, jnp.asarray(images_at(order[first : first + 16]))))
+        collected.append(local.reshape(-1, local.shape[-1]))
+        number += len(collected[-1])
+        if number >= LOCAL_DESCRIPTORS:
+            break
+    points = np.asarray(pooling.l2_normalize(jnp.asarray(np.concatenate(collected))))
+    clusters = model_config.netvlad_clusters
+    if len(points) < clusters:
+        raise ValueError(
+            f"the training images hold {len(points)} local descriptors, fewer than "
+            f"model.netvlad_clusters={clusters}"
+        )
+    centers = kmeans.kmeans(points, clusters, seed)
+    weights, biases, centers = pooling.netvlad_from_centers(centers, points)
+    head = {"weights": weights, "biases": biases, "centers": centers}
+    head = {
+        name: np.asarray(value, variables["params"]["pooling"][name].dtype)
+        for name, value in head.items()
+    }
+    return {**variables, "params": {**variables["params"], "pooling": head}}, len(points)

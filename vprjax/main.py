@@ -1,0 +1,60 @@
+"""`python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic`."""
+
+import pathlib
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from vprjax.errors import ConfigError, VprjaxError
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file(
+    "config", None, "File of the config, e.g. configs/robotcar.py:resnet50,gem,arcface."
+)
+flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and results.")
+flags.DEFINE_enum(
+    "mode",
+    "train_and_evaluate",
+    ["train_and_evaluate", "evaluate"],
+    "train_and_evaluate trains (or resumes) and then evaluates; evaluate needs --checkpoint.",
+)
+flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "With --mode=evaluate: workdir of a trained run. With --config the dataset, tuples and eval "
+    "sections come from there, so that a model is evaluated on another dataset.",
+)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the mode; mistakes that the user can mend end in one sentence and exit status 2."""
+    try:
+        if len(argv) > 1:
+            raise ConfigError(f"unexpected argument {argv[1]!r}; flags start with --")
+        if not FLAGS.workdir:
+            raise ConfigError("--workdir is missing: name the folder for checkpoints and results")
+        from vprjax import run  # After the flags are parsed, so that --help is quick.
+
+        workdir = pathlib.Path(FLAGS.workdir).expanduser().absolute()
+        if FLAGS.mode == "evaluate":
+            run.evaluate_checkpoint(FLAGS.checkpoint, FLAGS.config, workdir)
+        else:
+            run.train_and_evaluate(FLAGS.config, workdir)
+    except VprjaxError as error:
+        print(f"vprjax: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses flags; a bad config file, key or value ends in one sentence and exit status 2."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        sentence = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split()).strip("'\"")
+        print(f"vprjax: error: --config: {sentence}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

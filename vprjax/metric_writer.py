@@ -1,0 +1,102 @@
+"""What a person sees while it runs: a progress bar or log lines, and metrics as JSON lines."""
+
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+
+def log(message: str) -> None:
+    """One line to standard error, kept apart from a running progress bar."""
+    tqdm.write(message, file=sys.stderr)
+
+
+class Progress:
+    """A progress bar with ETA on a terminal; elsewhere a plain line every `seconds`."""
+
+    def __init__(self, what: str, total: int, unit: str, start: int = 0, seconds: float = 15.0):
+        """Starts at `start` of `total` units of `what`."""
+        self._bar = tqdm(
+            total=total,
+            initial=start,
+            desc=what,
+            unit=unit,
+            dynamic_ncols=True,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+        self._plain = not sys.stderr.isatty()
+        self._what, self._total, self._unit = what, total, unit
+        self._start = self._done = start
+        self._seconds, self._began = seconds, time.monotonic()
+        self._said = self._began
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        """`n` more units are done; `figures` are shown beside the bar."""
+        self._done += n
+        self._bar.update(n)
+        if figures:
+            self._bar.set_postfix({k: f"{v:.3g}" for k, v in figures.items()}, refresh=False)
+        now = time.monotonic()
+        if self._plain and now - self._said >= self._seconds:
+            self._said = now
+            rate = (self._done - self._start) / (now - self._began)
+            left = (self._total - self._done) / rate
+            shown = "".join(f" {k}={v:.4g}" for k, v in figures.items())
+            log(
+                f"{self._what}: {self._done}/{self._total} {self._unit}, {rate:.3g} {self._unit}/s, "
+                f"{left:.0f} s left{shown}"
+            )
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.close()
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, unit: str, start: int = 0) -> Iterator[Progress]:
+    """A `Progress` that is closed whatever happens."""
+    bar = Progress(what, total, unit, start)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+class JsonLines:
+    """Metrics as one JSON object a line, flushed at once; rows past a resumed step are dropped."""
+
+    def __init__(self, path: pathlib.Path, resume_step: int):
+        """Opens `path` for appending and keeps only rows with `step <= resume_step`."""
+        rows = path.read_text().splitlines() if path.exists() else []
+        kept = [row for row in rows if _step(row) is not None and _step(row) <= resume_step]
+        write_atomically(path, "".join(row + "\n" for row in kept))
+        self._file = path.open("a")
+
+    def write(self, step: int, values: dict) -> None:
+        """Appends one row."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _step(row: str) -> int | None:
+    try:
+        return int(json.loads(row)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None  # A line cut short by a kill.
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that a reader sees the old or the new text, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text)
+    partial.replace(path)

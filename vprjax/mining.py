@@ -1,0 +1,143 @@
+"""Training tuples from poses and cached descriptors: pure functions of their arguments.
+
+A tuple is a row of image indices `(query, positive, negative_1 .. negative_n)`. Positions are compared
+in float64; descriptors in float32.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+
+def visits(timestamps: np.ndarray, splits: np.ndarray, gap_seconds: float) -> np.ndarray:
+    """Visit number of every image `(n,)`: a new one at each split and after each pause >= the gap.
+
+    A positive from another visit shows the place at another time, not the frame next door. With
+    `gap_seconds=0` every image is a visit of its own, so that any image may be a positive.
+    """
+    if gap_seconds <= 0:
+        return np.arange(len(timestamps))
+    starts = (np.diff(timestamps) >= gap_seconds * 1e6) | (np.diff(splits) != 0)
+    return np.concatenate([[0], np.cumsum(starts)])
+
+
+class Positives:
+    """For every image the images of the same place on another visit, within the positive radius."""
+
+    def __init__(self, positions: np.ndarray, visit: np.ndarray, radius: float):
+        """Finds them with a k-d tree: `positions (n, 2)` float64, `visit (n,)`, radius in their unit."""
+        tree = cKDTree(positions)
+        near = tree.query_ball_point(positions, radius, return_sorted=True)
+        self.of = [
+            np.array([j for j in row if j != i and visit[j] != visit[i]], np.int64)
+            for i, row in enumerate(near)
+        ]
+        self.queries = np.array([i for i, row in enumerate(self.of) if len(row)], np.int64)
+
+
+def queries_at(queries: np.ndarray, seed: int, first: int, count: int) -> np.ndarray:
+    """Entries `first .. first + count` of an endless stream of shuffled passes over `queries`.
+
+    A pure function of `(seed, first)`: pass `e` is a permutation drawn from `(seed, e)`.
+    """
+    n = len(queries)
+    places = np.arange(first, first + count)
+    out = np.empty(count, np.int64)
+    for epoch in np.unique(places // n):
+        order = np.random.default_rng((seed, 1, int(epoch))).permutation(n)
+        chosen = places // n == epoch
+        out[chosen] = queries[order[places[chosen] % n]]
+    return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """Descriptors `(m, d)` float32 of the images `indices` `(m,)` (ascending), as of a round's start."""
+
+    indices: np.ndarray
+    descriptors: np.ndarray
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """Descriptors of `images`, all of which must be cached."""
+        return self.descriptors[np.searchsorted(self.indices, images)]
+
+
+def images_to_cache(queries: np.ndarray, positives: Positives, pool: np.ndarray) -> np.ndarray:
+    """Ascending indices of all images whose descriptors a hard-mining round reads."""
+    return np.unique(np.concatenate([pool, queries, *(positives.of[q] for q in queries)]))
+
+
+def spread_negatives(
+    ranked: np.ndarray, positions: np.ndarray, query: int, radius: float, spacing: float, count: int
+) -> np.ndarray:
+    """The first `count` of `ranked` beyond `radius` of the query, at most one per place.
+
+    Two negatives closer than `spacing` show one place. If places run out, the rule is dropped for the
+    rest so that the tuple is still full.
+
+    Raises:
+      ValueError: fewer than `count` images lie beyond the radius.
+    """
+    far = ranked[np.hypot(*(positions[ranked] - positions[query]).T) > radius]
+    if len(far) < count:
+        raise ValueError(
+            f"only {len(far)} of the {len(ranked)} mined images lie beyond the negative radius "
+            f"{radius:g} of image {query}, {count} are needed: use fewer negatives or a larger pool"
+        )
+    chosen: list[int] = []
+    for index in far:
+        if len(chosen) == count:
+            break
+        if all(np.hypot(*(positions[index] - positions[other])) > spacing for other in chosen):
+            chosen.append(int(index))
+    rest = [int(i) for i in far if int(i) not in set(chosen)]
+    return np.array((chosen + rest)[:count], np.int64)
+
+
+def mine(
+    queries: np.ndarray,
+    positives: Positives,
+    positions: np.ndarray,
+    cache: Cache | None,
+    pool: np.ndarray,
+    *,
+    negatives: int,
+    negative_radius: float,
+    place_radius: float,
+    seed: int,
+    round_number: int,
+) -> np.ndarray:
+    """Tuples `(len(queries), 2 + negatives)` int32 for one mining round.
+
+    With a cache: the positive nearest to the query in descriptor space (the paper's best match) and the
+    nearest negatives of `pool`, farther than `negative_radius`, at most one per place of
+    `place_radius`. Without: both at random.
+
+    Raises:
+      ValueError: too few images lie beyond the negative radius.
+    """
+    rng = np.random.default_rng((seed, 2, round_number))
+    table = np.empty((len(queries), 2 + negatives), np.int32)
+    pool_descriptors = None if cache is None else cache.of(pool)
+    for row, query in enumerate(queries):
+        candidates = positives.of[query]
+        if cache is None:
+            ranked, best = rng.permutation(len(pool)), rng.integers(len(candidates))
+        else:
+            descriptor = cache.of(query)
+            ranked = np.argsort(-(pool_descriptors @ descriptor), kind="stable")
+            best = np.argmax(cache.of(candidates) @ descriptor)
+        table[row, 0], table[row, 1] = query, candidates[best]
+        table[row, 2:] = spread_negatives(
+            pool[ranked], positions, query, negative_radius, place_radius, negatives
+        )
+    return table
+
+
+def pool_at(n: int, size: int, seed: int, round_number: int) -> np.ndarray:
+    """Sorted indices of the images a mining round looks at: all `n`, or `size` drawn at random."""
+    if size <= 0 or size >= n:
+        return np.arange(n)
+    rng = np.random.default_rng((seed, 3, round_number))
+    return np.sort(rng.choice(n, size, replace=False))

@@ -1,0 +1,87 @@
+"""Optimiser: optax with warm-up + cosine, clipping and parameter groups. Pure."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import optax
+
+OPTIMISERS = ("adamw", "sgd")
+
+
+def schedule(config, steps: int) -> optax.Schedule:
+    """Linear warm-up to `learning_rate` over `warmup_steps`, then a cosine to 0 at `steps`."""
+    warmup = min(config.warmup_steps, max(steps - 1, 0))
+    return optax.warmup_cosine_decay_schedule(
+        init_value=config.learning_rate / (warmup + 1),
+        peak_value=config.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(steps, 1),
+    )
+
+
+def path_name(path) -> str:
+    """`"model/backbone/conv1_1/kernel"` for a key path of a parameter tree."""
+    return "/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
+
+
+def rates(config, params: Any, frozen: Sequence[str]) -> Any:
+    """Learning-rate multiplier of every parameter: the first rule that matches its path.
+
+    Frozen stages 0; GeM's p `gem_p_rate`; the rest of the head `head_rate`; ArcFace's class weights
+    `class_rate`; the backbone 1.
+    """
+    rules = [(f"model/{re.escape(prefix)}", 0.0) for prefix in frozen]
+    rules += [
+        (r"model/pooling/p$", config.gem_p_rate),
+        (r"model/(pooling|projection)/", config.head_rate),
+        (r"classes", config.class_rate),
+        (r"", 1.0),
+    ]
+
+    def rate(path, _):
+        name = path_name(path)
+        return next(value for pattern, value in rules if re.match(pattern, name))
+
+    return jax.tree_util.tree_map_with_path(rate, params)
+
+
+def decays(params: Any) -> Any:
+    """True for kernels of the model, the only parameters that weight decay touches."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path_name(path).endswith("/kernel"), params
+    )
+
+
+def make_optimiser(
+    config, steps: int, params: Any, frozen: Sequence[str] = ()
+) -> optax.GradientTransformation:
+    """AdamW or SGD with momentum over the parameter groups of `rates` and `decays`.
+
+    Args:
+      config: the `optim` section of the config.
+      steps: length of the schedule.
+      params: parameter tree, for its paths only.
+      frozen: paths under `model/` that must not change (not by weight decay either).
+
+    Raises:
+      ValueError: unknown optimiser name.
+    """
+    if config.name == "adamw":
+        core = optax.scale_by_adam()
+    elif config.name == "sgd":
+        core = optax.trace(config.momentum)
+    else:
+        raise ValueError(f"optim.name={config.name!r} is unknown; known: {', '.join(OPTIMISERS)}")
+    multipliers = rates(config, params, frozen)
+    scale = optax.stateless(
+        lambda updates, params: jax.tree.map(lambda u, m: u * m, updates, multipliers)
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        core,
+        optax.add_decayed_weights(config.weight_decay, mask=decays),
+        scale,
+        optax.scale_by_learning_rate(schedule(config, steps)),
+    )

@@ -1,0 +1,106 @@
+"""ArcFace's classes: the training route cut into places, and P x K batches of them. Pure."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaceClasses:
+    """Which images show which place, and which places train against each other.
+
+    Attributes:
+      members: for every class the indices of its images, ascending.
+      groups: for every group its classes; a step trains on one group, so that places which touch
+        (near-duplicates across a border) never meet as different classes.
+    """
+
+    members: tuple[np.ndarray, ...]
+    groups: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+def cut(
+    positions: np.ndarray,
+    headings: np.ndarray,
+    *,
+    cell: float,
+    heading_degrees: float,
+    groups: int,
+    min_images: int,
+) -> PlaceClasses:
+    """Classes by cell `(floor(E/M), floor(N/M), floor(heading/a))` (CosPlace), in `groups^2` groups.
+
+    The group of a cell is `(floor(E/M) mod groups, floor(N/M) mod groups, heading bin mod 2)`, so that
+    two classes of one group are at least `(groups - 1) M` apart or look in other directions. Unknown
+    headings share one bin. Places of fewer than `min_images` are left out.
+
+    Args:
+      positions: `(n, 2)`, position units.
+      headings: `(n,)` radians, NaN where unknown.
+      cell: M, position units.
+      heading_degrees: a; 0 ignores heading.
+      groups: groups along each axis.
+      min_images: fewest images of a class.
+
+    Raises:
+      ValueError: no place has enough images.
+    """
+    east, north = np.floor(positions / cell).astype(np.int64).T
+    facing = np.zeros(len(positions), np.int64)
+    if heading_degrees:
+        degrees = np.degrees(np.nan_to_num(headings)) % 360
+        facing = np.floor(degrees / heading_degrees).astype(np.int64)
+    keys = np.stack([east, north, facing], axis=1)
+    cells, which = np.unique(keys, axis=0, return_inverse=True)
+    group_of = (cells[:, 0] % groups) * groups + cells[:, 1] % groups
+    if groups > 1 and heading_degrees:
+        group_of = group_of * 2 + cells[:, 2] % 2
+    members, by_group = [], {}
+    for number in range(len(cells)):
+        images = np.flatnonzero(which.ravel() == number)
+        if len(images) >= min_images:
+            by_group.setdefault(int(group_of[number]), []).append(len(members))
+            members.append(images)
+    if not members:
+        raise ValueError(
+            f"no place of cell {cell:g} holds {min_images} training images; "
+            "enlarge places.cell or lower places.min_images"
+        )
+    ordered = tuple(np.array(by_group[g], np.int64) for g in sorted(by_group))
+    return PlaceClasses(tuple(members), ordered)
+
+
+def usable_groups(classes: PlaceClasses, batch_places: int) -> list[int]:
+    """Groups with at least `batch_places` classes, the only ones that fill a batch."""
+    return [g for g, members in enumerate(classes.groups) if len(members) >= batch_places]
+
+
+def batch_at(
+    classes: PlaceClasses, batch_places: int, images_per_place: int, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Batch of one step: image indices `(p, k)` int32, class labels `(p,)` int32 and its group.
+
+    Groups take turns; places are drawn without repeats; images with repeats only where a place has
+    fewer than `images_per_place`. A pure function of `(seed, step)`.
+
+    Raises:
+      ValueError: no group has `batch_places` classes.
+    """
+    usable = usable_groups(classes, batch_places)
+    if not usable:
+        most = max(len(group) for group in classes.groups)
+        raise ValueError(
+            f"no group has {batch_places} places (the largest has {most}); "
+            "lower places.batch_places, places.cell or places.groups"
+        )
+    rng = np.random.default_rng((seed, 4, step))
+    group = usable[step % len(usable)]
+    labels = rng.choice(classes.groups[group], batch_places, replace=False)
+    images = np.empty((batch_places, images_per_place), np.int32)
+    for row, label in enumerate(labels):
+        members = classes.members[label]
+        images[row] = rng.choice(members, images_per_place, replace=len(members) < images_per_place)
+    return images, labels.astype(np.int32), group

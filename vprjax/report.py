@@ -1,0 +1,123 @@
+"""What a run leaves for people: results.json, results.md and the FCM curve."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from vprjax.evaluation import curve_tolerances
+from vprjax.metric_writer import write_atomically
+
+NAMES = {"off_the_shelf": "off the shelf", "fine_tuned": "fine-tuned"}
+COLOURS = {"off_the_shelf": "#8a8f98", "fine_tuned": "#1f6feb"}
+
+
+def write(folder: pathlib.Path, config, dataset, results: dict, provenance: dict) -> None:
+    """Writes `results.json`, `results.md` and `fcm.png` into `folder`, each atomically.
+
+    Args:
+      folder: an existing folder.
+      config: the whole config.
+      dataset: `source.Dataset` of the evaluated dataset.
+      results: by model ("off_the_shelf", "fine_tuned") and query split, as `evaluation.evaluate` gives.
+      provenance: where the numbers come from.
+    """
+    plain = {
+        model: {
+            split: {k: v for k, v in figures.items() if not isinstance(v, np.ndarray)}
+            for split, figures in by_split.items()
+        }
+        for model, by_split in results.items()
+    }
+    document = {
+        "schema": 1,
+        "dataset": f"{dataset.name}:{dataset.version}",
+        "tolerances_m": list(config.dataset.tolerances),
+        "results": plain,
+        "provenance": provenance,
+    }
+    write_atomically(folder / "results.json", json.dumps(document, indent=2) + "\n")
+    write_atomically(folder / "results.md", markdown(config, dataset, plain, provenance))
+    draw_curves(folder / "fcm.png", config, results)
+
+
+def table(config, results: dict) -> str:
+    """The FCM table of all models and query splits, as Markdown."""
+    unit = config.dataset.position_unit
+    tolerances = [f"{t:g}" for t in config.dataset.tolerances]
+    recalls = [str(n) for n in config.eval.recalls]
+    head = ["queries", "model", *(f"FCM {t} {unit}" for t in tolerances), *(f"R@{n}" for n in recalls)]
+    rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
+    for split in config.dataset.query_splits:
+        for model, by_split in results.items():
+            figures = by_split[split]
+            shown = [figures["fcm"][t] for t in tolerances] + [figures["recall"][n] for n in recalls]
+            rows.append([split, NAMES[model], *(f"{v:.2f}" for v in shown)])
+        oracle = next(iter(results.values()))[split]["oracle_fcm"]
+        ceiling = [f"{oracle[t]:.2f}" for t in tolerances]
+        rows.append([split, "oracle (ceiling)", *ceiling, *[""] * len(recalls)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def markdown(config, dataset, results: dict, provenance: dict) -> str:
+    """results.md: the table and what it rests on."""
+    radius = config.eval.recall_radius or max(config.dataset.tolerances)
+    unit = config.dataset.position_unit
+    counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
+    model = config.model
+    lines = [
+        f"# {model.backbone} + {model.pooling}, {config.loss.name}: {dataset.name}",
+        "",
+        table(config, results),
+        "",
+        f"FCM: percentage of all queries whose nearest reference lies within tau ({unit}). R@N: "
+        f"percentage with a reference within {radius:g} {unit} among the N nearest. "
+        "Oracle: queries that have any reference within tau.",
+        "",
+        "![FCM over tolerance](fcm.png)",
+        "",
+        f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
+        f"{dataset.metadata.get('pose_source', 'not recorded')}",
+        f"- weights: {model.weights or 'random'} (sha256 {provenance['weights_sha256']})",
+        f"- steps: {provenance['steps']}, seed: {config.seed}, device: {provenance['device']}, "
+        f"code: {provenance['code_version']}",
+        f"- written: {provenance['written']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw_curves(path: pathlib.Path, config, results: dict) -> None:
+    """FCM over tolerance, one panel a query split, with the oracle as ceiling."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    tolerances = curve_tolerances(config.dataset.tolerances)
+    splits = list(config.dataset.query_splits)
+    figure, axes = plt.subplots(
+        1, len(splits), figsize=(4.6 * len(splits), 3.6), sharey=True, squeeze=False, dpi=130
+    )
+    for axis, split in zip(axes[0], splits, strict=True):
+        oracle = next(iter(results.values()))[split]["oracle_curve"]
+        axis.fill_between(tolerances, oracle, 100, color="#e8e8e8", lw=0, label="no reference")
+        for model, by_split in results.items():
+            curve = by_split[split]["curve"]
+            axis.plot(tolerances, curve, color=COLOURS[model], lw=2, label=NAMES[model])
+        for tolerance in config.dataset.tolerances:
+            axis.axvline(tolerance, color="#cccccc", lw=0.8, zorder=0)
+        axis.set(
+            title=split,
+            xlabel=f"tolerance tau ({config.dataset.position_unit})",
+            ylim=(0, 100),
+            xlim=(0, tolerances[-1]),
+        )
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("FCM (% of queries)")
+    axes[0][-1].legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    partial = path.with_name(f".{path.name}.partial.png")
+    figure.savefig(partial)
+    plt.close(figure)
+    partial.replace(path)
+

@@ -1,0 +1,134 @@
+"""The two jobs of the command line: train and evaluate, or evaluate a checkpoint."""
+
+import datetime
+import pathlib
+import platform
+import subprocess
+import sys
+
+import jax
+import ml_collections
+
+import vprjax
+from vprjax import config_check, evaluation, parallel, report, train
+from vprjax.checkpoint import Checkpoints, open_for_reading
+from vprjax.data import source
+from vprjax.errors import ConfigError, DataError
+from vprjax.extraction import Extractor
+from vprjax.metric_writer import log
+
+SYNTHETIC = "synthetic"  # The one dataset that needs no raw data: built when it is missing.
+
+
+def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
+    """Trains (or resumes) in `workdir`, evaluates before and after, writes and prints the results."""
+    if config is None:
+        raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
+    config_check.check_values(config)
+    dataset = _dataset(config, training=True)
+    weights = train.weights_fingerprint(config)
+    _make_workdir(workdir)
+    provenance = {"weights_sha256": weights, "trained_on": f"{dataset.name}:{dataset.version}"}
+    train.train(config, workdir, provenance)
+    checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep_checkpoints)
+    return _evaluate(config, dataset, checkpoints, workdir)
+
+
+def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
+    """Evaluates a trained run's models, on its own dataset or on the one of `config`."""
+    if not checkpoint:
+        raise ConfigError("--mode=evaluate needs --checkpoint, the workdir of a trained run")
+    checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
+    saved = checkpoints.config(max(checkpoints.steps()))["config"]
+    trained = ml_collections.ConfigDict(saved)
+    if config is not None:
+        trained.dataset, trained.eval = config.dataset, config.eval
+    config_check.check_values(trained)
+    dataset = _dataset(trained, training=False)
+    _make_workdir(workdir)
+    return _evaluate(trained, dataset, checkpoints, workdir)
+
+
+def _make_workdir(workdir: pathlib.Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir} cannot be made ({error}); name another") from error
+
+
+def _dataset(config, training: bool) -> source.Dataset:
+    """The config's dataset; the synthetic one is built on the way if it is missing.
+
+    The two packages never import each other: the builder is run as a user would run it.
+    """
+    builder, _, name = config.dataset.name.partition("/")
+    if builder == SYNTHETIC and source.find(config) is None:
+        command = [sys.executable, "-m", "tfds_builders", "build", SYNTHETIC]
+        command += [f"--data_dir={source.data_dir(config)}"] + ([f"--config={name}"] if name else [])
+        log(f"dataset {config.dataset.name} is missing; build it: {' '.join(command)}")
+        if subprocess.run(command, check=False).returncode:
+            raise DataError(f"building dataset {config.dataset.name} failed; see the lines above")
+    dataset = source.describe(config)
+    config_check.check_splits(config, dataset, training)
+    return dataset
+
+
+def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
+    extract = Extractor(train.build_module(config.model).apply, config.eval.batch)
+    last = max(checkpoints.steps())
+    results = {}
+    for model, step in {"off_the_shelf": 0, "fine_tuned": last}.items():
+        if step in checkpoints.steps():
+            variables = parallel.replicate(checkpoints.restore_model(step))
+            results[model] = evaluation.evaluate(config, extract, variables, report.NAMES[model])
+    saved = checkpoints.config(last)
+    provenance = {
+        **saved["provenance"],
+        **_provenance(config, dataset),
+        "checkpoint": str(checkpoints.folder / str(last)),
+        "steps": last,
+        "trained_with": saved["config"],
+    }
+    checkpoints.close()
+    report.write(workdir, config, dataset, results, provenance)
+    print((workdir / "results.md").read_text())
+    log(f"results in {workdir}")
+    return results
+
+
+def _provenance(config, dataset: source.Dataset) -> dict:
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "counts": dataset.counts,
+            "pose_source": dataset.metadata.get("pose_source"),
+        },
+        "denominator": "all queries of the split",
+        "config": config.to_dict(),
+        "code_version": code_version(),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "packages": {"jax": jax.__version__},
+        "seed": config.seed,
+        "command": " ".join(sys.argv),
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def code_version() -> str:
+    """Package version and, in a git checkout, the commit, with `+dirty` where files differ."""
+    folder = pathlib.Path(vprjax.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short", "HEAD")
+        dirty = "+dirty" if commit and git("status", "--porcelain", "--", ".") else ""
+    except OSError:
+        commit = dirty = ""  # git is not installed
+    return f"{vprjax.__version__}" + (f" ({commit}{dirty})" if commit else "")
