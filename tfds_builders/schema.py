@@ -1,0 +1,102 @@
+"""The one feature schema of every builder, and the config that names the stored image size.
+
+A record is `image` (encoded bytes), `image_id` (str), `position` (float64 `(2,)`: easting/x and
+northing/y in metres), `heading` (float64 radians, NaN where unknown), `timestamp` (int64 microseconds,
+or frame order) and `label` (str, may be empty). The split is the sequence; records keep time order.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_builders.errors import RawDataError
+
+IMAGE_FORMATS = ("", "png", "jpeg", "webp")
+
+
+@dataclasses.dataclass
+class PlacesConfig(tfds.core.BuilderConfig):
+    """How images are stored.
+
+    Attributes:
+      height: stored height in pixels; 0 (with width 0) keeps the raw size.
+      width: stored width in pixels.
+      image_format: "png", "jpeg" or "webp"; "" keeps each image's own format (PNG for any other).
+      quality: JPEG and WebP quality, 1 to 100.
+    """
+
+    height: int = 0
+    width: int = 0
+    image_format: str = ""
+    quality: int = 92
+
+    def check(self) -> None:
+        """Raises RawDataError where a value cannot be used."""
+        problems = []
+        for key in ("height", "width", "quality"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                problems.append(
+                    f"config key {key!r} is {value!r}; give a whole number of 0 or more"
+                )
+        if not problems and (self.height == 0) != (self.width == 0):
+            problems.append(
+                f"config has height {self.height} and width {self.width}; "
+                "give both, or neither to keep the raw size"
+            )
+        if not problems and not 1 <= self.quality <= 100:
+            problems.append(f"config key 'quality' is {self.quality}; give 1 to 100")
+        if self.image_format not in IMAGE_FORMATS:
+            known = ", ".join(repr(name) for name in IMAGE_FORMATS)
+            problems.append(f"config key 'image_format' is {self.image_format!r}; known: {known}")
+        if problems:
+            raise RawDataError(*problems)
+
+
+class Frame(NamedTuple):
+    """One image with its pose, before its pixels are read.
+
+    Attributes:
+      image_id: unique in the dataset, e.g. "<sequence>/<file name>".
+      position: easting/x and northing/y, metres.
+      heading: radians, NaN where unknown.
+      timestamp: microseconds, or frame order.
+      label: place label, may be empty.
+      source: what the builder's `read` takes to fetch the raw bytes (a path, an archive member).
+    """
+
+    image_id: str
+    position: tuple[float, float]
+    heading: float = math.nan
+    timestamp: int = 0
+    label: str = ""
+    source: Any = None
+
+
+def features(height: int = 0, width: int = 0) -> tfds.features.FeaturesDict:
+    """The schema; the image's shape is fixed where the config names a size."""
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(height or None, width or None, 3)),
+            "image_id": tfds.features.Text(),
+            "position": tfds.features.Tensor(shape=(2,), dtype=np.float64),
+            "heading": tfds.features.Scalar(dtype=np.float64),
+            "timestamp": tfds.features.Scalar(dtype=np.int64),
+            "label": tfds.features.Text(),
+        }
+    )
+
+
+def record(frame: Frame, image: bytes) -> dict[str, Any]:
+    """One record of the schema from a frame and its encoded image."""
+    return {
+        "image": image,
+        "image_id": frame.image_id,
+        "position": np.asarray(frame.position, np.float64),
+        "heading": np.float64(frame.heading),
+        "timestamp": np.int64(frame.timestamp),
+        "label": frame.label,
+    }
