@@ -1,6 +1,6 @@
 """COLD Saarbruecken, map B, extended path: the paper's indoor study (Table IV).
 
-    python -m vprjax.main --config=configs/cold.py:resnet50,gem,arcface --workdir=runs/cold \
+python -m vprjax.main --config=configs/cold.py:resnet50,gem,arcface --workdir=runs/cold \
         --config.model.weights=resnet50-0676ba61.pth
 """
 

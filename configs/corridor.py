@@ -1,6 +1,6 @@
 """Corridor, an indoor fisheye pair of passes: evaluation only.
 
-    python -m vprjax.main --mode=evaluate --checkpoint=runs/nordland --workdir=runs/corridor \
+python -m vprjax.main --mode=evaluate --checkpoint=runs/nordland --workdir=runs/corridor \
         --config=configs/corridor.py
 """
 

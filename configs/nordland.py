@@ -1,6 +1,6 @@
 """Nordland railway, summer to winter: real images (experiments/real_images.py writes the raw folder).
 
-    python -m vprjax.main --config=configs/nordland.py:gem,triplet --workdir=runs/nordland \
+python -m vprjax.main --config=configs/nordland.py:gem,triplet --workdir=runs/nordland \
         --config.model.weights=mobilenetv2_imagenet.npz
 """
 

@@ -1,6 +1,6 @@
 """Your own images: a folder with places.csv, built by `python -m tfds_builders build places_csv`.
 
-    python -m vprjax.main --config=configs/places_csv.py:vgg16,gem,triplet --workdir=runs/mine \
+python -m vprjax.main --config=configs/places_csv.py:vgg16,gem,triplet --workdir=runs/mine \
         --config.dataset.name=places_csv/mine --config.model.weights=vgg16-397923af.pth
 """
 

@@ -1,6 +1,6 @@
 """Oxford Radar RobotCar, the paper's outdoor study (Table III).
 
-    python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --workdir=runs/robotcar \
+python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --workdir=runs/robotcar \
         --config.model.weights=resnet50-0676ba61.pth
 """
 

@@ -1,6 +1,6 @@
 """The embedded default: a rendered drive, built by itself when it is missing.
 
-    python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic
+python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic
 """
 
 from configs import base

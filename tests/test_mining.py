@@ -67,7 +67,7 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
 
 
 def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
-    positions, times, descriptors = route()
+    positions, _, descriptors = route()
     positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
     pool = mining.pool_at(len(positions), 40, seed=3, round_number=2)
     assert len(pool) == 40 and (np.diff(pool) > 0).all()
@@ -82,7 +82,7 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
 
 
 def test_random_mining_keeps_the_radii_and_differs_by_round():
-    positions, times, _ = route()
+    positions, _, _ = route()
     positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
     pool = np.arange(len(positions))
     queries = positives.queries

@@ -15,3 +15,7 @@ class DataError(VprjaxError):
 
 class WeightsError(VprjaxError):
     """Pretrained weights or a checkpoint that do not fit the model."""
+
+
+class TrainingError(VprjaxError):
+    """Training that cannot go on."""

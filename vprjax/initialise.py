@@ -15,16 +15,21 @@ CALIBRATION_IMAGES = 256
 
 
 def initialise(
-    model_config, seed: int, images_at: Callable[[np.ndarray], np.ndarray], count: int
+    model_config,
+    loaded: dict | None,
+    seed: int,
+    images_at: Callable[[np.ndarray], np.ndarray],
+    count: int,
 ) -> tuple[dict, list[str]]:
     """Variables of the model before training, and sentences on how they came about.
 
-    Pretrained weights where `model.weights` names them. Without them BatchNorm statistics are estimated
+    Pretrained weights where there are any. Without them BatchNorm statistics are estimated
     from training images, since frozen ones must fit the random convolutions. NetVLAD starts from
     k-means on local descriptors of training images.
 
     Args:
       model_config: the `model` section.
+      loaded: what `pretrained.load` gave, or None for random weights.
       seed: of the random weights and of the choice of images.
       images_at: `(m,)` indices -> uint8 `(m, h, w, 3)` training images.
       count: number of training images.
@@ -38,13 +43,9 @@ def initialise(
     key = jax.random.key(seed)
     variables = jax.tree.map(np.asarray, jax.jit(module.init)(key, jnp.asarray(sample)))
     notes = []
-    if model_config.weights:
-        loaded = pretrained.load(
-            model_config.weights, model_config.backbone, partial=model_config.partial_weights
-        )
-        variables, random_layers = pretrained.insert(
-            variables, loaded, partial=model_config.partial_weights
-        )
+    if loaded is not None:
+        random_layers = pretrained.missing(variables, loaded)
+        variables = pretrained.insert(variables, loaded, partial=model_config.partial_weights)
         notes.append(f"weights from {model_config.weights}")
         if random_layers:
             notes.append(f"still random: {', '.join(random_layers)}")

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vprjax.errors import ConfigError, VprjaxError
@@ -34,6 +34,7 @@ def main(argv: list[str]) -> None:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags start with --")
         if not FLAGS.workdir:
             raise ConfigError("--workdir is missing: name the folder for checkpoints and results")
+        logging.set_verbosity(logging.ERROR)  # The libraries' own chatter.
         from vprjax import run  # After the flags are parsed, so that --help is quick.
 
         workdir = pathlib.Path(FLAGS.workdir).expanduser().absolute()

@@ -10,7 +10,7 @@ import jax
 import ml_collections
 
 import vprjax
-from vprjax import config_check, evaluation, parallel, report, train
+from vprjax import config_check, evaluation, parallel, pretrained, report, train
 from vprjax.checkpoint import Checkpoints, open_for_reading
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
@@ -26,10 +26,14 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     config_check.check_values(config)
     dataset = _dataset(config, training=True)
-    weights = train.weights_fingerprint(config)
+    model, weights, fingerprint = config.model, None, "random"
+    if model.weights:
+        weights = pretrained.load(model.weights, model.backbone, partial=model.partial_weights)
+        fingerprint = pretrained.fingerprint(model.weights)
     _make_workdir(workdir)
-    provenance = {"weights_sha256": weights, "trained_on": f"{dataset.name}:{dataset.version}"}
-    train.train(config, workdir, provenance)
+    trained_on = f"{dataset.name}:{dataset.version}"
+    provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
+    train.train(config, workdir, weights, provenance)
     checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep_checkpoints)
     return _evaluate(config, dataset, checkpoints, workdir)
 

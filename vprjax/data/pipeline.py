@@ -28,18 +28,9 @@ class TupleSampler:
                 f"{tuples.positive_radius:g} on another visit (tuples.other_visit_seconds="
                 f"{tuples.other_visit_seconds:g}): enlarge the one or set the other to 0"
             )
-        self.table: np.ndarray = np.zeros(self.table_shape, np.int32)
-
-    @property
-    def table_shape(self) -> tuple[int, int]:
-        """Rows of one mining round and images of a tuple."""
-        tuples = self._config.tuples
-        return tuples.mining_interval * tuples.batch, 2 + tuples.negatives
-
-    @property
-    def group_size(self) -> int:
-        """Images of one row of a batch."""
-        return self.table_shape[1]
+        # The mined tuples of one round: the only state, saved in checkpoints.
+        rows = tuples.mining_interval * tuples.batch
+        self.table = np.zeros((rows, 2 + tuples.negatives), np.int32)
 
     def round_end(self, step: int) -> int:
         """First step after the round of `step`."""
@@ -105,9 +96,7 @@ class PlaceSampler:
             min_images=p.min_images,
         )
         place_classes.batch_at(self.classes, p.batch_places, p.images_per_place, 0, 0)
-        self.table = np.zeros((1, 1), np.int32)
-        self.table_shape = self.table.shape
-        self.group_size = p.images_per_place
+        self.table = np.zeros((1, 1), np.int32)  # Nothing is mined; checkpoints hold it all the same.
         self.slot = {
             int(label): (g, i)
             for g, members in enumerate(self.classes.groups)
@@ -135,14 +124,18 @@ class PlaceSampler:
             "group_size": np.full(len(labels), len(self.classes.groups[group]), np.int32),
         }
 
+    @property
+    def slots_shape(self) -> tuple[int, int]:
+        """Groups, and classes of the largest group."""
+        groups = self.classes.groups
+        return len(groups), max(len(group) for group in groups)
+
     def class_starts(self, descriptors: np.ndarray) -> np.ndarray:
         """Class weights `(groups, n, d)` that start at the mean descriptor of each place's images.
 
         `descriptors` `(images, d)` are of all training images; rows past a group's classes are 0.
         """
-        groups = self.classes.groups
-        most = max(len(group) for group in groups)
-        weights = np.zeros((len(groups), most, descriptors.shape[1]), np.float32)
+        weights = np.zeros((*self.slots_shape, descriptors.shape[1]), np.float32)
         for label, (group, slot) in self.slot.items():
             mean = descriptors[self.classes.members[label]].mean(axis=0)
             weights[group, slot] = mean / max(np.linalg.norm(mean), 1e-12)
