@@ -1,0 +1,52 @@
+"""Builds, validates and shows datasets.
+
+python -m tfds_builders {build,validate,show} NAME --manual_dir=RAW --data_dir=OUT [--config=C]
+"""
+
+import argparse
+import importlib
+import sys
+
+from tfds_builders import discover
+from tfds_builders.errors import RawDataError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m tfds_builders", description=__doc__.splitlines()[0]
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="{build,validate,show}")
+    for command, text in (
+        ("build", "check the raw data, then build the dataset"),
+        ("validate", "name everything that is wrong with the raw data; write nothing"),
+        ("show", "print what a built dataset holds; draw route maps and a contact sheet"),
+    ):
+        sub = commands.add_parser(command, help=text, description=text)
+        sub.add_argument("name", help=f"one of {', '.join(discover.names())}")
+        sub.add_argument(
+            "--data_dir", help="where datasets are; $TFDS_DATA_DIR, else ~/tensorflow_datasets"
+        )
+        sub.add_argument("--config", help="config name, or JSON of the config's keys")
+        if command == "show":
+            sub.add_argument("--out", default=".", help="folder for the PNGs")
+        else:
+            sub.add_argument("--manual_dir", help="folder of the raw data")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a sub-command; returns the exit code (2 for bad raw data or a bad option)."""
+    args = parser().parse_args(argv)
+    try:
+        return importlib.import_module(f"tfds_builders.{args.command}").run(args)
+    except RawDataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

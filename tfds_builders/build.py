@@ -1,0 +1,108 @@
+"""`build`: checks the raw data, builds the dataset, leaves nothing half-written."""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+import shutil
+
+import tensorflow_datasets as tfds
+
+from tfds_builders import discover
+from tfds_builders.builder import PlacesBuilder, config_values, work_dir
+from tfds_builders.errors import RawDataError
+
+
+def run(args) -> int:
+    """Builds NAME unless it is there; returns the exit code."""
+    builder = discover.make(args.name, args.config, discover.data_dir(args.data_dir))
+    if builder.data_path.exists():
+        _check_same(builder, args.manual_dir)
+        print(f"{builder.info.full_name} is already built in {builder.data_path}")
+        return 0
+    manual_dir = check_manual_dir(builder, args.manual_dir)
+    with _only_build(builder):
+        with discover.quiet():
+            builder.download_and_prepare(
+                download_dir=work_dir(builder) / "downloads",
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
+            )
+    counts = ", ".join(f"{name} {s.num_examples}" for name, s in builder.info.splits.items())
+    print(f"{builder.info.full_name} is built in {builder.data_path}: {counts}")
+    return 0
+
+
+def check_manual_dir(builder, option: str | None) -> pathlib.Path | None:
+    """The raw folder as a path, for builders that read one."""
+    if not isinstance(builder, PlacesBuilder):
+        return None
+    if option is None:
+        raise RawDataError(
+            f"--manual_dir is missing; {builder.name} reads raw data: "
+            f"{builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+        )
+    folder = pathlib.Path(option).expanduser().absolute()
+    if not folder.is_dir():
+        raise RawDataError(
+            f"--manual_dir={option} is not a folder; give the folder of the raw data"
+        )
+    return folder
+
+
+def _check_same(builder, manual_dir: str | None) -> None:
+    """A dataset of the same name but other values or raw data is not the one that was asked for."""
+    if not isinstance(builder, PlacesBuilder):
+        return
+    saved = json.loads((builder.data_path / "metadata.json").read_text())
+    remedy = f'delete {builder.data_path} or give the config another "name"'
+    now = config_values(builder.builder_config)
+    for key, value in now.items():
+        if saved["config"].get(key) != value:
+            raise RawDataError(
+                f"{builder.info.full_name} is already built with {key} {saved['config'].get(key)!r}, "
+                f"not {value!r}; {remedy}"
+            )
+    if manual_dir is not None and pathlib.Path(manual_dir).is_dir():
+        for name, state in builder.raw_state(pathlib.Path(manual_dir)).items():
+            if saved["raw"].get(name) != state:
+                raise RawDataError(
+                    f"{builder.info.full_name} was built from another {name}; {remedy}"
+                )
+
+
+@contextlib.contextmanager
+def _only_build(builder):
+    """Holds the work folder's lock; clears what a killed build left; removes all traces of an error.
+
+    Finished work survives a kill and an interrupt, not an error in the raw data.
+    """
+    name = builder.info.full_name
+    work = work_dir(builder)
+    made = _missing_parents(work)
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RawDataError(f"{name} is being built by another process; wait for it") from error
+        for stale in work.parent.glob(f"incomplete.*_{builder.data_path.name}"):
+            shutil.rmtree(stale)
+        try:
+            yield
+        except RawDataError:
+            shutil.rmtree(work)
+            _remove_empty(made)
+            raise
+        shutil.rmtree(work)
+
+
+def _missing_parents(path: pathlib.Path) -> list[pathlib.Path]:
+    """Folders that do not exist yet, innermost first."""
+    return [parent for parent in path.parents if not parent.exists()]
+
+
+def _remove_empty(folders: list[pathlib.Path]) -> None:
+    """Removes folders that hold nothing but TFDS's note of the default config."""
+    for folder in folders:
+        if {entry.name for entry in folder.iterdir()} <= {".config"}:
+            shutil.rmtree(folder)

@@ -1,0 +1,95 @@
+"""Finds builders by their folders and configs by name or JSON."""
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import json
+import os
+import pathlib
+
+import absl.logging
+import tensorflow_datasets as tfds
+
+from tfds_builders.errors import RawDataError
+
+HERE = pathlib.Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Every folder NAME that holds NAME_dataset_builder.py."""
+    return sorted(
+        folder.name
+        for folder in HERE.iterdir()
+        if (folder / f"{folder.name}_dataset_builder.py").is_file()
+    )
+
+
+def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
+    """The builder of a name; raises RawDataError that lists the names there are."""
+    if name not in names():
+        raise RawDataError(f"no builder is called {name!r}; there are {', '.join(names())}")
+    return importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
+
+
+def data_dir(option: str | None) -> pathlib.Path:
+    """Where datasets are built: the option, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    folder = option or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(folder).expanduser().absolute()
+
+
+def make(name: str, option: str | None, folder: pathlib.Path) -> tfds.core.GeneratorBasedBuilder:
+    """The builder NAME with the config that `--config` names or gives as JSON.
+
+    Raises:
+      RawDataError: unknown builder, config, key or value.
+    """
+    cls = builder_class(name)
+    config = _config(cls, option)
+    with quiet():
+        return cls(data_dir=os.fspath(folder), config=config, file_format="array_record")
+
+
+@contextlib.contextmanager
+def quiet():
+    """Silences TFDS: its bars, its prints and its log lines below errors."""
+    level = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        absl.logging.set_verbosity(level)
+
+
+def _config(cls, option: str | None):
+    if option is None or not option.lstrip().startswith("{"):
+        known = [config.name for config in cls.BUILDER_CONFIGS]
+        if option is not None and option not in known:
+            raise RawDataError(
+                f"{cls.name} has no config {option!r}; it has {', '.join(known)}; a new one is JSON: "
+                f"""--config='{{"name": "{option}", "height": H, "width": W}}'"""
+            )
+        return option
+    config_cls = cls.builder_config_cls
+    try:
+        values = json.loads(option)
+    except json.JSONDecodeError as error:
+        raise RawDataError(f"--config={option} is not JSON ({error}); quote its keys") from error
+    keys = [field.name for field in dataclasses.fields(config_cls)]
+    unknown = sorted(set(values) - set(keys))
+    if unknown:
+        raise RawDataError(
+            f"--config has no key {', '.join(unknown)}; {cls.name} knows {', '.join(keys)}"
+        )
+    label = values.get("name")
+    if not isinstance(label, str) or not label.replace("_", "").replace("-", "").isalnum():
+        raise RawDataError(
+            f'--config needs a "name" of letters, digits, _ and - (it names the folder); it is {label!r}'
+        )
+    if label in (config.name for config in cls.BUILDER_CONFIGS):
+        raise RawDataError(
+            f'--config has the name of the predefined config {label!r}; choose another "name"'
+        )
+    return config_cls(**values)

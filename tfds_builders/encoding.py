@@ -1,0 +1,152 @@
+"""Encodes frames on all cores into a work folder, so that a killed build goes on where it was.
+
+Frames are cut into chunks of `CHUNK`. A worker thread reads, decodes, resizes and encodes one chunk and
+writes it as one file under a temporary name, then renames it. The file's name is a hash of all that
+decides its bytes (the recipe, each frame's source with size and time), so that a finished chunk is found
+again and a stale one never is. At most two chunks a core are in memory.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import hashlib
+import os
+import pathlib
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.images import Stored
+from tfds_builders.progress import Progress
+from tfds_builders.schema import Frame
+
+CHUNK = 32
+HEADER = struct.Struct("<QII")  # bytes, height, width of one image
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+class ChunkStore:
+    """Encoded chunks of frames in a work folder.
+
+    Args:
+      folder: where chunk files lie; made when missing.
+      recipe: all that decides the stored bytes besides a frame's source.
+      encode: frame to stored image; raises RawDataError for a bad image. Called from many threads.
+      fingerprint: frame to a string that changes when its raw bytes change.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        recipe: str,
+        encode: Callable[[Frame], Stored],
+        fingerprint: Callable[[Frame], str],
+    ):
+        """Makes the folder."""
+        self._folder, self._recipe = folder, recipe
+        self._encode, self._fingerprint = encode, fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fill(self, frames: Sequence[Frame], name: str) -> "Chunks":
+        """Encodes what is not there yet and returns all chunks of `frames`, in order.
+
+        Raises:
+          RawDataError: names every image that cannot be used.
+        """
+        problems: list[str] = []
+        with Progress(len(frames), name) as progress:
+
+            def one(chunk):
+                path = self._path(chunk)
+                if not path.exists():
+                    self._write(path, chunk, problems, progress)
+                else:
+                    progress.add(len(chunk))
+                return path
+
+            chunks = (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))
+            paths = list(in_order(one, chunks))
+            if problems:
+                raise RawDataError(*sorted(problems))
+        return Chunks(paths)
+
+    def _path(self, chunk: Sequence[Frame]) -> pathlib.Path:
+        text = "\0".join([self._recipe, *map(self._fingerprint, chunk)])
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.chunk"
+
+    def _write(self, path, chunk, problems, progress) -> None:
+        images = []
+        for frame in chunk:
+            try:
+                images.append(self._encode(frame))
+            except RawDataError as error:
+                problems.extend(error.problems)
+            progress.add()
+        if len(images) < len(chunk):
+            return
+        temporary = path.with_suffix(f".{threading.get_ident()}.part")
+        with temporary.open("wb") as file:
+            for image in images:
+                file.write(HEADER.pack(len(image.data), image.height, image.width))
+                file.write(image.data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+class Chunks:
+    """Encoded images in order, read from chunk files one at a time."""
+
+    def __init__(self, paths: Sequence[pathlib.Path]):
+        """Keeps the paths."""
+        self._paths = list(paths)
+
+    def images(self) -> Iterator[Stored]:
+        """All images in order."""
+        for path in self._paths:
+            with path.open("rb") as file:
+                while header := file.read(HEADER.size):
+                    size, height, width = HEADER.unpack(header)
+                    yield Stored(file.read(size), height, width)
+
+    def headers(self) -> Iterator[tuple[int, int, int]]:
+        """Bytes, height and width of all images in order, without reading the images."""
+        for path in self._paths:
+            with path.open("rb") as file:
+                while header := file.read(HEADER.size):
+                    size, height, width = HEADER.unpack(header)
+                    yield size, height, width
+                    file.seek(size, os.SEEK_CUR)
+
+
+def in_order(function: Callable, items) -> Iterator:
+    """Results of `function` on all cores, in order, with at most two items a core under way."""
+    with one_opencv_thread(), concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        under_way: collections.deque = collections.deque()
+        try:
+            for item in items:
+                under_way.append(pool.submit(function, item))
+                if len(under_way) >= 2 * cores():
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def one_opencv_thread():
+    """OpenCV works on one thread a call: the calls themselves run side by side."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,103 @@
+"""Raw image bytes to stored image bytes: decode, resize once, encode. OpenCV releases the GIL."""
+
+import struct
+import zlib
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.schema import PlacesConfig
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+class Stored(NamedTuple):
+    """An encoded image and its size in pixels."""
+
+    data: bytes
+    height: int
+    width: int
+
+
+def decode(raw: bytes, name: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Decodes to uint8 `(h, w, 3)` BGR (or as `flags` say).
+
+    Raises:
+      RawDataError: the file is empty, truncated, damaged or no image; the sentence starts with `name`.
+    """
+    reason = damage(raw)
+    if reason is None:
+        try:
+            image = cv2.imdecode(np.frombuffer(raw, np.uint8), flags)
+        except cv2.error:
+            image = None
+        if image is not None:
+            return image
+        reason = "is not an image that OpenCV decodes"
+    raise RawDataError(f"{name} {reason}; replace the file or leave it out")
+
+
+def damage(raw: bytes) -> str | None:
+    """What is wrong with the container (decoders may fill the rest of a cut file with grey), or None."""
+    if not raw:
+        return "is empty"
+    if raw.startswith(PNG):
+        return _png_damage(raw)
+    if raw.startswith(JPEG) and b"\xff\xd9" not in raw[-4096:]:
+        return f"is a truncated JPEG ({len(raw)} bytes, no end marker)"
+    if raw[:4] == b"RIFF" and len(raw) < 8 + struct.unpack("<I", raw[4:8].ljust(4, b"\0"))[0]:
+        return f"is a truncated WebP ({len(raw)} bytes)"
+    return None
+
+
+def _png_damage(raw: bytes) -> str | None:
+    at = len(PNG)
+    while at + 12 <= len(raw):
+        (size,) = struct.unpack(">I", raw[at : at + 4])
+        end = at + 12 + size
+        if end > len(raw):
+            break
+        (crc,) = struct.unpack(">I", raw[end - 4 : end])
+        if zlib.crc32(memoryview(raw)[at + 4 : end - 4]) != crc:
+            return f"is a damaged PNG (checksum error near byte {at})"
+        if raw[at + 4 : at + 8] == b"IEND":
+            return None
+        at = end
+    return f"is a truncated PNG ({len(raw)} bytes, no end marker)"
+
+
+def store(raw: bytes, image: np.ndarray, config: PlacesConfig) -> Stored:
+    """Resizes a decoded image to the config's size and encodes it.
+
+    `raw` is kept byte for byte where nothing would change: same size, same format, no EXIF rotation.
+    Shrinking averages areas, enlarging interpolates linearly.
+    """
+    own = "jpeg" if raw.startswith(JPEG) else "webp" if raw[8:12] == b"WEBP" else "png"
+    image_format = config.image_format or own
+    height, width = image.shape[:2]
+    wanted = (config.height or height, config.width or width)
+    same_format = image_format == own and (own != "png" or raw.startswith(PNG))
+    if wanted == (height, width) and same_format and b"Exif" not in raw[:4096]:
+        return Stored(raw, height, width)
+    return Stored(encode(resize(image, *wanted), image_format, config.quality), *wanted)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes to `(height, width)`."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=how)
+
+
+def encode(image: np.ndarray, image_format: str, quality: int) -> bytes:
+    """Encodes uint8 BGR as "png", "jpeg" or "webp"."""
+    flags = {
+        "png": [],
+        "jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        "webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
+    }[image_format]
+    return cv2.imencode(f".{image_format}", image, flags)[1].tobytes()

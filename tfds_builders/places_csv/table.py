@@ -1,0 +1,212 @@
+"""Reads places.csv: every row checked, every problem named with its line."""
+
+import csv
+import difflib
+import io
+import math
+import pathlib
+import re
+from typing import NamedTuple
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.schema import Frame
+
+REQUIRED = ("sequence", "image", "x", "y")
+OPTIONAL = ("heading", "time", "label")
+HEADER_HELP = "the header is sequence,image,x,y and optionally heading,time,label"
+
+
+class Row(NamedTuple):
+    """One good row; `heading` and `time` are NaN where not given."""
+
+    line: int
+    sequence: str
+    image: str
+    x: float
+    y: float
+    heading: float
+    time: float
+    label: str
+
+
+def read_table(csv_path: pathlib.Path) -> dict[str, list[Frame]]:
+    """Frames of each sequence, sequences in order of appearance, frames in time order.
+
+    With a `time` (seconds) rows are sorted by it (stably) and timestamps are microseconds; without one
+    the order of the file counts and the timestamp is the row's number in its sequence.
+
+    Raises:
+      RawDataError: names every bad row: file, line, what is wrong, what to do.
+    """
+    problems: list[str] = []
+    rows = _rows(csv_path, problems)
+    sequences: dict[str, list[Row]] = {}
+    for row in rows:
+        sequences.setdefault(row.sequence, []).append(row)
+    _check_duplicates(csv_path, rows, problems)
+    _check_times(csv_path, sequences, problems)
+    names = _split_names(csv_path, sequences, problems)
+    if problems:
+        raise RawDataError(*problems)
+    return {
+        names[sequence]: _frames(csv_path.parent, sequences[sequence]) for sequence in sequences
+    }
+
+
+def _rows(csv_path: pathlib.Path, problems: list[str]) -> list[Row]:
+    if not csv_path.is_file():
+        raise RawDataError(f"{csv_path} does not exist; write it: {HEADER_HELP}")
+    try:
+        text = csv_path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RawDataError(
+            f"{csv_path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(csv_path, header)
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                where = f"{csv_path}:{reader.line_num}"
+                row = _row(where, csv_path.parent, header, fields, reader.line_num, problems)
+                if row is not None:
+                    rows.append(row)
+    except csv.Error as error:
+        raise RawDataError(
+            f"{csv_path}:{reader.line_num}: broken CSV ({error}); check its quotes"
+        ) from error
+    if not rows and not problems:
+        raise RawDataError(f"{csv_path} has a header but no rows; add one row per image")
+    return rows
+
+
+def _check_header(csv_path: pathlib.Path, header: list[str]) -> None:
+    problems = []
+    known = REQUIRED + OPTIONAL
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        problems.append(f"{csv_path}:1: no column {', '.join(missing)}; {HEADER_HELP}")
+    for name in header:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"{HEADER_HELP}; remove it"
+            problems.append(f"{csv_path}:1: unknown column {name!r}; {hint}")
+    for name in known:
+        if header.count(name) > 1:
+            problems.append(f"{csv_path}:1: column {name!r} appears twice; keep one")
+    if problems:
+        raise RawDataError(*problems)
+
+
+def _row(where, folder, header, fields, line, problems) -> Row | None:
+    """One row, or None after adding what is wrong with it to `problems`."""
+    if len(fields) != len(header):
+        problems.append(
+            f"{where}: {len(fields)} fields where the header has {len(header)}; "
+            "add or remove commas (quote a comma inside a field)"
+        )
+        return None
+    values = dict(zip(header, (field.strip() for field in fields), strict=True))
+    before = len(problems)
+    if not values["sequence"]:
+        problems.append(f"{where}: sequence is empty; name the sequence (split) of this image")
+    image_problem = _image_problem(folder, values["image"])
+    if image_problem:
+        problems.append(f"{where}: {image_problem}")
+    numbers = {}
+    for key, unit in (
+        ("x", "metres"),
+        ("y", "metres"),
+        ("heading", "radians"),
+        ("time", "seconds"),
+    ):
+        text = values.get(key, "")
+        optional = key in OPTIONAL
+        numbers[key] = math.nan
+        if optional and text.lower() in ("", "nan"):
+            continue
+        try:
+            numbers[key] = float(text)
+        except ValueError:
+            problems.append(f"{where}: {key} is {text!r}; give a number in {unit}")
+            continue
+        if not math.isfinite(numbers[key]):
+            problems.append(
+                f"{where}: {key} is {text}; give a finite number in {unit}, or remove the row"
+            )
+    if len(problems) > before:
+        return None
+    return Row(line, values["sequence"], values["image"], **numbers, label=values.get("label", ""))
+
+
+def _image_problem(folder: pathlib.Path, image: str) -> str | None:
+    if not image:
+        return "image is empty; give its path relative to the CSV's folder"
+    path = pathlib.PurePosixPath(image)
+    if path.is_absolute() or ".." in path.parts:
+        return f"image {image!r} must be a path inside the CSV's folder, relative to it"
+    if not (folder / path).is_file():
+        return f"image {image!r} does not exist in {folder}; fix the path or remove the row"
+    return None
+
+
+def _check_duplicates(csv_path, rows: list[Row], problems: list[str]) -> None:
+    first: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = (row.sequence, str(pathlib.PurePosixPath(row.image)))
+        if key in first:
+            problems.append(
+                f"{csv_path}:{row.line}: image {row.image!r} of sequence {row.sequence!r} is already "
+                f"on line {first[key]}; remove one of the two rows"
+            )
+        first.setdefault(key, row.line)
+
+
+def _check_times(csv_path, sequences: dict[str, list[Row]], problems: list[str]) -> None:
+    for sequence, rows in sequences.items():
+        without = [row.line for row in rows if math.isnan(row.time)]
+        if 0 < len(without) < len(rows):
+            problems += [
+                f"{csv_path}:{line}: no time, where other images of sequence {sequence!r} have one; "
+                "give all a time or none"
+                for line in without
+            ]
+
+
+def _split_names(csv_path, sequences, problems: list[str]) -> dict[str, str]:
+    """TFDS split names: letters, digits and _; anything else becomes _."""
+    names: dict[str, str] = {}
+    for sequence, rows in sequences.items():
+        name = re.sub(r"[^0-9A-Za-z_]", "_", sequence)
+        taken = next((other for other, used in names.items() if used == name), None)
+        if taken is not None:
+            problems.append(
+                f"{csv_path}:{rows[0].line}: sequences {taken!r} and {sequence!r} would both be the "
+                f"split {name!r}; rename one (letters, digits and _ only)"
+            )
+        if name == "all" or not name.strip("_"):
+            problems.append(
+                f"{csv_path}:{rows[0].line}: sequence {sequence!r} cannot name a split; rename it "
+                "(letters, digits and _; not 'all')"
+            )
+        names[sequence] = name
+    return names
+
+
+def _frames(folder: pathlib.Path, rows: list[Row]) -> list[Frame]:
+    timed = not math.isnan(rows[0].time)
+    if timed:
+        rows = sorted(rows, key=lambda row: row.time)
+    return [
+        Frame(
+            image_id=f"{row.sequence}/{row.image}",
+            position=(row.x, row.y),
+            heading=row.heading,
+            timestamp=round(row.time * 1e6) if timed else number,
+            label=row.label,
+            source=folder / row.image,
+        )
+        for number, row in enumerate(rows)
+    ]

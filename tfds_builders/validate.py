@@ -1,0 +1,36 @@
+"""`validate`: names everything that is wrong with the raw data and writes nothing."""
+
+from tfds_builders import discover
+from tfds_builders.build import check_manual_dir
+from tfds_builders.builder import PlacesBuilder
+from tfds_builders.encoding import in_order
+from tfds_builders.errors import RawDataError
+from tfds_builders.progress import Progress
+
+
+def run(args) -> int:
+    """Checks the tables first, then decodes every image; returns the exit code."""
+    builder = discover.make(args.name, args.config, discover.data_dir(args.data_dir))
+    if not isinstance(builder, PlacesBuilder):
+        print(f"{builder.name} reads no raw data")
+        return 0
+    plan = builder.plan(check_manual_dir(builder, args.manual_dir))
+    problems = []
+    for name, frames in plan.splits.items():
+        with Progress(len(frames), name) as progress:
+
+            def check(frame, progress=progress):
+                try:
+                    builder.decode(builder.read(frame), frame)
+                except RawDataError as error:
+                    return error.problems
+                finally:
+                    progress.add()
+                return []
+
+            problems += [problem for found in in_order(check, frames) for problem in found]
+    if problems:
+        raise RawDataError(*problems)
+    counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
+    print(f"the raw data is good: {counts}")
+    return 0

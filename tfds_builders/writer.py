@@ -1,0 +1,46 @@
+"""Writes one split in order: bounded memory, no TensorFlow, the same bytes every time."""
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer, file_adapters
+from tensorflow_datasets.core.utils import shard_utils
+
+from tfds_builders.encoding import Chunks
+from tfds_builders.schema import Frame, record
+
+POSE_BYTES = 200  # of a serialised record besides its image, roughly; only decides the shards
+
+
+def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds.core.SplitInfo:
+    """Writes the records of `frames` as shards of TFDS's usual number and returns the split's info."""
+    total = sum(size for size, _, _ in chunks.headers()) + POSE_BYTES * len(frames)
+    shards = shard_utils.ShardConfig.calculate_number_shards(total, len(frames))
+    ends = shard_utils.get_shard_boundaries(len(frames), shards)
+    template = tfds.core.ShardedFileTemplate(
+        dataset_name=builder.name,
+        data_dir=builder.data_path,
+        split=name,
+        filetype_suffix=builder.info.file_format.file_suffix,
+    )
+    adapter = file_adapters.ADAPTER_FOR_FORMAT[builder.info.file_format]
+    serialize = example_serializer.ExampleSerializer(
+        builder.info.features.get_serialized_info()
+    ).serialize_example
+    written = 0
+    images = chunks.images()
+
+    def examples(start: int, end: int):
+        nonlocal written
+        for key in range(start, end):
+            example = builder.info.features.encode_example(record(frames[key], next(images).data))
+            data = serialize(example)
+            written += len(data)
+            yield key, data
+
+    starts = [0, *ends[:-1]]
+    for shard, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        path = template.sharded_filepath(shard_index=shard, num_shards=shards)
+        adapter.write_examples(path, examples(start, end))
+    lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+    return tfds.core.SplitInfo(
+        name=name, shard_lengths=lengths, num_bytes=written, filename_template=template
+    )
