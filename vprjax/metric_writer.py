@@ -98,5 +98,8 @@ def _step(row: str) -> int | None:
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a file so that a reader sees the old or the new text, never a part."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,52 @@
+"""Metrics on disk after kills and resumes, and what is shown without a terminal."""
+
+import json
+
+import pytest
+
+from vprjax import metric_writer
+
+
+def steps_in(path):
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def test_resume_drops_rows_past_the_checkpoint_and_a_cut_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = metric_writer.JsonLines(path, resume_step=0)
+    for step in (10, 20, 30):
+        lines.write(step, {"loss": step / 3})
+    lines.close()
+    with path.open("a") as file:
+        file.write('{"step": 40, "lo')  # a kill in the middle of a write
+    lines = metric_writer.JsonLines(path, resume_step=20)
+    lines.write(30, {"loss": 1.0})
+    lines.close()
+    assert steps_in(path) == [10, 20, 30]
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_write_atomically_keeps_the_old_text_on_failure(tmp_path, monkeypatch):
+    path = tmp_path / "results.md"
+    metric_writer.write_atomically(path, "old")
+
+    def fail(self, text):
+        with self.open("w") as file:
+            file.write(text[:2])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", fail)
+    with pytest.raises(OSError, match="no space"):
+        metric_writer.write_atomically(path, "new text")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_plain_lines_tell_rate_and_time_left(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 20.0])
+    monkeypatch.setattr(metric_writer.time, "monotonic", lambda: next(clock))
+    bar = metric_writer.Progress("train", 100, "steps", start=50)
+    bar.advance(5)  # 10 s: too soon to say anything
+    bar.advance(5, loss=0.25)
+    bar.close()
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["train: 60/100 steps, 0.5 steps/s, 80 s left loss=0.25"]
