@@ -1,0 +1,119 @@
+"""Samplers are pure in (seed, step); prefetch keeps order and passes errors on."""
+
+import numpy as np
+import pytest
+
+from configs import base
+from vprjax.data import pipeline, source
+
+
+class Memory:
+    """A split in memory: image i is filled with grey level i."""
+
+    def __init__(self, encoded):
+        self.encoded = encoded
+
+    def __getitem__(self, index):
+        return {"image": self.encoded[index]}
+
+
+def drive(n=40, laps=2):
+    import cv2
+
+    s = np.tile(np.arange(n, dtype=float), laps)
+    positions = np.stack([10 * s, np.zeros_like(s)], axis=1)
+    images = [np.full((8, 10, 3), i, np.uint8) for i in range(n * laps)]
+    encoded = [cv2.imencode(".png", image)[1].tobytes() for image in images]
+    lap = np.repeat(np.arange(laps), n)
+    return source.Places(
+        image_ids=np.array([f"train/{i}" for i in range(n * laps)], dtype=object),
+        positions=positions,
+        headings=np.zeros(n * laps),
+        timestamps=((s + 1000 * lap) * 1e6).astype(np.int64),
+        labels=np.array([""] * (n * laps), dtype=object),
+        splits=np.zeros(n * laps, np.int64),
+        split_names=("train",),
+        sources=(Memory(encoded),),
+        starts=np.array([0]),
+    )
+
+
+def config(loss="triplet"):
+    c = base.get_config()
+    c.loss.name = loss
+    c.tuples.update(batch=2, negatives=3, mining_interval=5, other_visit_seconds=100.0)
+    c.places.update(batch_places=3, images_per_place=2, min_images=2)
+    return c
+
+
+def describe(images):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(80, 4)).astype(np.float32)[images]
+
+
+def test_images_come_in_any_order_with_repeats():
+    places = drive()
+    images = places.images(np.array([[3, 3], [70, 0]]))
+    assert images.shape == (2, 2, 8, 10, 3) and images[..., 0, 0, 0].tolist() == [[3, 3], [70, 0]]
+
+
+def test_tuples_of_a_step_are_the_mined_rows():
+    sampler = pipeline.make_sampler(config(), drive())
+    sampler.mine(5, describe)
+    for step in range(5, 10):
+        levels = sampler.batch(step)["images"][..., 0, 0, 0]
+        assert (levels == sampler.table[2 * (step - 5) : 2 * (step - 4)]).all()
+    query, positive = sampler.table[:, 0], sampler.table[:, 1]
+    assert (query % 40 - positive % 40 <= 1).all() and (query // 40 != positive // 40).all()
+
+
+def test_a_round_is_the_same_whatever_came_before():
+    first, second = (pipeline.make_sampler(config(), drive()) for _ in range(2))
+    first.mine(0, describe)
+    before = first.table.copy()
+    first.mine(5, describe)
+    second.mine(5, describe)
+    assert (first.table == second.table).all() and (before != first.table).any()
+    assert sampler_rounds(first) == [(0, 5), (5, 10)]
+
+
+def sampler_rounds(sampler):
+    return [(s, sampler.round_end(s)) for s in range(10) if sampler.starts_round(s)]
+
+
+def test_place_batches_hold_labels_within_the_group():
+    c, places = config("arcface"), drive()
+    sampler = pipeline.make_sampler(c, places)
+    batch, again = sampler.batch(7), sampler.batch(7)
+    assert all((batch[k] == again[k]).all() for k in batch)
+    group = sampler.classes.groups[batch["group"][0]]
+    assert (batch["group_size"] == len(group)).all()
+    for row, label in zip(batch["images"][..., 0, 0, 0], batch["labels"], strict=True):
+        assert np.isin(row, sampler.classes.members[group[label]]).all()
+
+
+def test_class_weights_start_at_the_mean_descriptor():
+    sampler = pipeline.make_sampler(config("arcface"), drive())
+    descriptors = np.random.default_rng(1).normal(size=(80, 6)).astype(np.float32)
+    starts = sampler.class_starts(descriptors)
+    for g, group in enumerate(sampler.classes.groups):
+        for slot, label in enumerate(group):
+            mean = descriptors[sampler.classes.members[label]].astype(np.float64).mean(axis=0)
+            assert np.allclose(starts[g, slot], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_no_revisit_is_refused_with_a_remedy():
+    c = config()
+    with pytest.raises(ValueError, match=r"tuples\.other_visit_seconds"):
+        pipeline.make_sampler(c, drive(laps=1))
+
+
+def test_prefetch_keeps_order_and_passes_errors_on():
+    def produce(n):
+        if n == 7:
+            raise ValueError("broken image 7")
+        return {"n": n}
+
+    assert [(n, b["n"]) for n, b in pipeline.prefetch(produce, 2, 6)] == [(n, n) for n in range(2, 6)]
+    with pytest.raises(ValueError, match="broken image 7"):
+        list(pipeline.prefetch(produce, 5, 10))
