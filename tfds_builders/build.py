@@ -46,6 +46,10 @@ def check_manual_dir(builder, option: str | None) -> pathlib.Path | None:
         raise RawDataError(
             f"--manual_dir={option} is not a folder; give the folder of the raw data"
         )
+    if not any(folder.iterdir()):
+        raise RawDataError(
+            f"--manual_dir={option} is empty; {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+        )
     return folder
 
 

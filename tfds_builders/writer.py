@@ -22,9 +22,7 @@ def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds
         filetype_suffix=builder.info.file_format.file_suffix,
     )
     adapter = file_adapters.ADAPTER_FOR_FORMAT[builder.info.file_format]
-    serialize = example_serializer.ExampleSerializer(
-        builder.info.features.get_serialized_info()
-    ).serialize_example
+    serializer = example_serializer.ExampleSerializer(builder.info.features.get_serialized_info())
     written = 0
     images = chunks.images()
 
@@ -32,7 +30,8 @@ def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds
         nonlocal written
         for key in range(start, end):
             example = builder.info.features.encode_example(record(frames[key], next(images).data))
-            data = serialize(example)
+            # Deterministic: protobuf may otherwise write the fields in any order.
+            data = serializer.get_tf_example(example).SerializeToString(deterministic=True)
             written += len(data)
             yield key, data
 

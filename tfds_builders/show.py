@@ -1,0 +1,139 @@
+"""`show`: prints what a built dataset holds; draws route maps and a contact sheet."""
+
+import json
+import math
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_builders import discover, images, show_plots
+from tfds_builders.errors import RawDataError
+from tfds_builders.progress import Progress
+
+TOLD = ("pose_source", "position_unit", "counts", "config", "raw")  # printed in their own place
+
+
+class Split(NamedTuple):
+    """One split's poses in memory and its records on disk."""
+
+    name: str
+    positions: np.ndarray  # (n, 2)
+    headings: np.ndarray  # (n,) radians, NaN where unknown
+    timestamps: np.ndarray  # (n,)
+    labels: list[str]
+    source: object
+
+    def image(self, index: int) -> np.ndarray:
+        """Uint8 `(h, w, 3)` BGR."""
+        return images.decode(self.source[int(index)]["image"], f"{self.name}[{index}]")
+
+
+def run(args) -> int:
+    """Prints and draws NAME; returns the exit code."""
+    folder = find_built(args.name, args.config, discover.data_dir(args.data_dir))
+    with discover.quiet():
+        builder = tfds.builder_from_directory(folder)
+    metadata = dict(builder.info.metadata or {})
+    splits = [_read(builder, name) for name in builder.info.splits]
+    for line in describe(builder, metadata, splits):
+        print(line)
+    out = pathlib.Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    stem = "_".join(folder.parts[-3:-1]) if folder.parent.name != args.name else args.name
+    unit = metadata.get("position_unit", "m")
+    for suffix, draw in (("routes", show_plots.routes), ("places", show_plots.contact_sheet)):
+        path = out / f"{stem}_{suffix}.png"
+        draw(splits, unit, path)
+        print(f"drawn: {path}")
+    return 0
+
+
+def find_built(name: str, option: str | None, data_dir: pathlib.Path) -> pathlib.Path:
+    """Folder of the newest built version; without a config the only one there is.
+
+    Raises:
+      RawDataError: nothing is built, or several configs are and none was chosen.
+    """
+    discover.builder_class(name)
+    config = option
+    if option is not None and option.lstrip().startswith("{"):
+        config = json.loads(option).get("name", "")
+    root = data_dir / name
+    built = [path.parent for path in root.glob(f"{config or '*'}/*/dataset_info.json")]
+    if not built and config is None:
+        built = [path.parent for path in root.glob("*/dataset_info.json")]
+    configs = sorted({path.parent.name for path in built})
+    if not built:
+        wanted = f"{name}/{config}" if config else name
+        raise RawDataError(
+            f"{wanted} is not built under {data_dir}; build it with: "
+            f"python -m tfds_builders build {name} --data_dir={data_dir}"
+        )
+    if len(configs) > 1:
+        raise RawDataError(f"{name} is built with {', '.join(configs)}; choose one with --config")
+    return max(built, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def _read(builder, name: str) -> Split:
+    source = builder.as_data_source(split=name, decoders={"image": tfds.decode.SkipDecoding()})
+    positions, headings, timestamps, labels = [], [], [], []
+    with Progress(len(source), f"reading {name}") as progress:
+        for index in range(len(source)):
+            record = source[index]
+            positions.append(record["position"])
+            headings.append(record["heading"])
+            timestamps.append(record["timestamp"])
+            labels.append(record["label"].decode())
+            progress.add()
+    return Split(
+        name,
+        np.array(positions, np.float64).reshape(-1, 2),
+        np.array(headings, np.float64),
+        np.array(timestamps, np.int64),
+        labels,
+        source,
+    )
+
+
+def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
+    """The printed lines."""
+    unit = metadata.get("position_unit", "m")
+    height, width = splits[0].image(0).shape[:2]
+    lines = [
+        f"{builder.info.full_name}: {builder.info.dataset_size} in {builder.data_path}",
+        f"images: {width}x{height} pixels (width x height; first image)",
+        f"pose source: {metadata.get('pose_source', 'not recorded')}; position unit: {unit}",
+        "",
+        f"{'split':<20} {'images':>8} {'dropped':>8} {'length':>11} {'spacing':>9} {'largest':>9} "
+        f"{'headings':>9}  labels",
+    ]
+    counts = metadata.get("counts", {})
+    for split in splits:
+        dropped = counts.get(split.name, {}).get("dropped", {})
+        length, spacing, largest = route(split.positions)
+        known = np.isfinite(split.headings).mean()
+        lines.append(
+            f"{split.name:<20} {len(split.labels):>8} {sum(dropped.values()):>8} "
+            f"{length:>9.1f} {unit} {spacing:>7.3f} {unit} {largest:>7.2f} {unit} {known:>9.0%}"
+            f"  {len(set(split.labels) - {''})}"
+        )
+    lines.append(
+        "(length: along the route; spacing: median step between images; largest: its maximum)"
+    )
+    for name, count in counts.items():
+        for reason, number in count.get("dropped", {}).items():
+            lines.append(f"dropped from {name}: {number} of {count['found']}: {reason}")
+    for key, value in metadata.items():
+        if key not in TOLD:
+            lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+    return lines
+
+
+def route(positions: np.ndarray) -> tuple[float, float, float]:
+    """Length, median step and largest step of `(n, 2)` positions in order."""
+    if len(positions) < 2:
+        return 0.0, math.nan, math.nan
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    return float(steps.sum()), float(np.median(steps)), float(steps.max())

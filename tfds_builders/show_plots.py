@@ -1,0 +1,83 @@
+"""The pictures of `show`: routes over each other, the same places across splits."""
+
+import pathlib
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+PLACES, SPLITS = 8, 8  # columns and rows of a contact sheet at most
+DOTS = 5000  # positions drawn per split at most
+
+
+def routes(splits, unit: str, path: pathlib.Path) -> None:
+    """Routes of all splits over each other and side by side, wider lines below."""
+    figure, axis = plt.subplots(figsize=(8, 7), layout="constrained")
+    for number, split in enumerate(splits):
+        every = max(1, len(split.positions) // DOTS)
+        x, y = split.positions[::every].T
+        width = 1.2 + 1.8 * (len(splits) - 1 - number) / max(1, len(splits) - 1)
+        (line,) = axis.plot(x, y, linewidth=width, label=f"{split.name} ({len(split.positions)})")
+        axis.plot(x[:1], y[:1], "o", color=line.get_color(), markersize=4 + 2 * width)
+    spans = np.ptp(np.concatenate([split.positions for split in splits]), axis=0)
+    if spans.min() > 0.02 * spans.max():
+        axis.set_aspect("equal", adjustable="datalim")
+    axis.ticklabel_format(useOffset=False)
+    axis.tick_params(axis="x", rotation=30)
+    axis.set(
+        xlabel=f"easting / x ({unit})", ylabel=f"northing / y ({unit})", title="routes (dot: start)"
+    )
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
+    """One row a split, one column a place: the image nearest to a place of the reference split.
+
+    A cell stays empty where another column's place is nearer than this one: the split does not go there.
+    """
+    shown = splits[:SPLITS]
+    anchor = next((split for split in shown if split.name == "reference"), shown[0])
+    indices, reach = _along(anchor.positions)
+    height, width = shown[0].image(0).shape[:2]
+    size = (2.0 * len(indices), (2.0 * height / width + 0.35) * len(shown) + 0.4)
+    figure, axes = plt.subplots(
+        len(shown), len(indices), figsize=size, squeeze=False, layout="constrained"
+    )
+    for row, split in zip(axes, shown, strict=True):
+        for axis, index in zip(row, indices, strict=True):
+            nearest, distance = _nearest(split, anchor.positions[index], anchor.headings[index])
+            axis.set(xticks=[], yticks=[])
+            if distance > reach:
+                axis.set_title("none near", fontsize=8, color="grey")
+                continue
+            axis.imshow(split.image(nearest)[..., ::-1])
+            axis.set_title(f"{distance:.2f} {unit}", fontsize=8)
+        row[0].set_ylabel(split.name)
+    figure.suptitle(f"same places across splits (distance to the place in {anchor.name!r})")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _along(positions: np.ndarray) -> tuple[np.ndarray, float]:
+    """Indices of `PLACES` images evenly spaced along the route, and half the way between two."""
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    run = np.concatenate([[0.0], np.cumsum(steps)])
+    count = min(PLACES, len(positions))
+    wanted = (np.arange(count) + 0.5) / count * run[-1]
+    return np.minimum(np.searchsorted(run, wanted), len(positions) - 1), run[-1] / count / 2
+
+
+def _nearest(split, position: np.ndarray, heading: float) -> tuple[int, float]:
+    """Index and distance of the nearest image, facing the same way where headings are known."""
+    distances = np.linalg.norm(split.positions - position, axis=1)
+    turn = np.abs(np.angle(np.exp(1j * (split.headings - heading))))
+    facing = ~(turn > np.pi / 3)  # NaN counts as facing
+    if facing.any():
+        distances = np.where(facing, distances, np.inf)
+    index = int(np.argmin(distances))
+    return index, float(distances[index])
