@@ -1,0 +1,155 @@
+"""Files inside folders, plain tars and zips, read by offset without unpacking.
+
+A tar is indexed once by its headers; a member is then one seek and one read, from any thread or process.
+"""
+
+import os
+import pathlib
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tfds_builders.errors import RawDataError
+
+SUFFIXES = (".tar", ".zip")
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+
+
+class Source(NamedTuple):
+    """Where a file's bytes lie.
+
+    Attributes:
+      path: the file itself, or the archive that holds it.
+      name: the member's name in its archive, "" for a plain file.
+      offset: of the first byte (tar) or of the local header (zip).
+      size: bytes to read (compressed size in a zip).
+      kind: "file", "tar", "stored" or "deflated".
+      crc: checksum of the bytes in a zip, else 0.
+      stamp: changes when the file or archive changes.
+    """
+
+    path: pathlib.Path
+    name: str
+    offset: int
+    size: int
+    kind: str
+    crc: int
+    stamp: str
+
+    def __str__(self) -> str:
+        """How a message names the file."""
+        return f"{self.path}:{self.name}" if self.name else str(self.path)
+
+    def read(self) -> bytes:
+        """The file's bytes; raises RawDataError where they are cut or damaged."""
+        try:
+            with self.path.open("rb") as file:
+                if self.kind in ("stored", "deflated"):
+                    return self._unzip(file)
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise RawDataError(f"{self} cannot be read: {error.strerror or error}") from error
+        if len(data) < self.size:
+            raise RawDataError(f"{self} is truncated; download or copy {self.path} again")
+        return data
+
+    def _unzip(self, file) -> bytes:
+        file.seek(self.offset)
+        header = file.read(ZIP_LOCAL_HEADER.size)
+        if len(header) == ZIP_LOCAL_HEADER.size and header[:4] == b"PK\x03\x04":
+            *_, name_length, extra_length = ZIP_LOCAL_HEADER.unpack(header)
+            file.seek(name_length + extra_length, 1)
+            data = file.read(self.size)
+            try:
+                if self.kind == "deflated":
+                    data = zlib.decompress(data, -zlib.MAX_WBITS)
+                if zlib.crc32(data) == self.crc:
+                    return data
+            except zlib.error:
+                pass
+        raise RawDataError(f"{self} is damaged; download or copy {self.path} again")
+
+
+def files(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
+    """Names (with `/`) and sources of all files in a folder, a tar or a zip.
+
+    Raises:
+      RawDataError: the archive is truncated, damaged, compressed as a whole or encrypted.
+    """
+    if path.is_dir():
+        return _folder(path)
+    if path.name.endswith(PACKED):
+        raise RawDataError(
+            f"{path} is compressed as a whole, so its files cannot be read one by one; unpack it"
+        )
+    return _zip(path) if path.suffix == ".zip" else _tar(path)
+
+
+def _stamp(stat) -> str:
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _folder(folder: pathlib.Path) -> Iterator[tuple[str, Source]]:
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = pathlib.Path(root, name)
+            stat = path.stat()
+            source = Source(path, "", 0, stat.st_size, "file", 0, _stamp(stat))
+            yield path.relative_to(folder).as_posix(), source
+
+
+def _tar(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
+    stamp = _stamp(path.stat())
+    cut = f"{path} is truncated or damaged (after %s files); download or copy it again"
+    count = 0
+    try:
+        with tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # the index is ours; tarfile would keep every header
+                if member.isfile():
+                    count += 1
+                    yield (
+                        member.name.removeprefix("./"),
+                        Source(path, member.name, member.offset_data, member.size, "tar", 0, stamp),
+                    )
+            end = tar.offset
+    except tarfile.ReadError as error:
+        raise RawDataError(cut % count) from error
+    with path.open("rb") as file:
+        file.seek(end)
+        if file.read(512) != bytes(512):  # a tar ends with blocks of zeros
+            raise RawDataError(cut % count)
+
+
+def _zip(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
+    kinds = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
+    stamp = _stamp(path.stat())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise RawDataError(f"{path} is truncated or no zip; download or copy it again") from error
+    for member in members:
+        if member.is_dir():
+            continue
+        kind = kinds.get(member.compress_type)
+        if kind is None or member.flag_bits & 1:
+            raise RawDataError(f"{path} is encrypted or compressed in an unusual way; unpack it")
+        yield (
+            member.filename,
+            Source(
+                path,
+                member.filename,
+                member.header_offset,
+                member.compress_size,
+                kind,
+                member.CRC,
+                stamp,
+            ),
+        )
