@@ -1,0 +1,56 @@
+"""FCM, its ceiling and recall against plain loops and hand-made cases."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vprjax import fcm
+
+UTM = np.array([620_000.0, 5_735_000.0])
+
+
+def test_hand_made_ladder_counts_every_query():
+    queries = np.zeros((5, 2)) + UTM
+    matched = queries + np.array([[0, 0], [2, 0], [3, 4], [0, 25], [0, 25.001]])
+    # Distances 0, 2, 5, 25, 25.001; "at most tau" counts equality.
+    assert fcm.fcm(queries, matched, (25, 10, 5, 2)).tolist() == [80, 60, 60, 40]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(0, 10_000))
+def test_against_loops(q, r, seed):
+    rng = np.random.default_rng(seed)
+    queries, references = rng.uniform(0, 30, (q, 2)) + UTM, rng.uniform(0, 30, (r, 2)) + UTM
+    k = min(5, r)
+    indices = np.stack([rng.permutation(r)[:k] for _ in range(q)])
+    tolerances = (25.0, 10.0, 5.0, 2.0, 0.0)
+    found = fcm.fcm(queries, references[indices[:, 0]], tolerances)
+    ceiling = fcm.oracle_fcm(queries, references, tolerances)
+    recall = fcm.recall_at(queries, references, indices, 5.0, (1, 3, 20))
+    for t, tolerance in enumerate(tolerances):
+        hits = oracle = 0
+        for i in range(q):
+            away = np.hypot(*(queries[i] - references).T)
+            hits += away[indices[i, 0]] <= tolerance
+            oracle += away.min() <= tolerance
+        assert found[t] == pytest.approx(100 * hits / q)
+        assert ceiling[t] == pytest.approx(100 * oracle / q)
+    for n, value in zip((1, 3, 20), recall, strict=True):
+        hits = sum(
+            any(np.hypot(*(queries[i] - references[j])) <= 5.0 for j in indices[i, :n])
+            for i in range(q)
+        )
+        assert value == pytest.approx(100 * hits / q)
+    assert (np.diff(found) <= 0).all() and (found <= ceiling).all()
+    assert (np.diff(recall) >= 0).all() and recall[0] == pytest.approx(found[2])
+
+
+def test_bad_positions_are_refused():
+    good = np.zeros((3, 2))
+    with pytest.raises(ValueError, match="NaN"):
+        fcm.fcm(good + np.nan, good, (1.0,))
+    with pytest.raises(ValueError, match="differ"):
+        fcm.fcm(good, good[:2], (1.0,))
+    with pytest.raises(ValueError, match="at least one"):
+        fcm.fcm(good[:0], good[:0], (1.0,))
