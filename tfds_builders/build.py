@@ -5,6 +5,7 @@ import fcntl
 import json
 import pathlib
 import shutil
+import sys
 
 import tensorflow_datasets as tfds
 
@@ -27,6 +28,8 @@ def run(args) -> int:
                 download_dir=work_dir(builder) / "downloads",
                 download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
             )
+    for warning in builder.info.metadata.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)
     counts = ", ".join(f"{name} {s.num_examples}" for name, s in builder.info.splits.items())
     print(f"{builder.info.full_name} is built in {builder.data_path}: {counts}")
     return 0

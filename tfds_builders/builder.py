@@ -30,6 +30,7 @@ class Plan:
       position_unit: what one unit of `position` is.
       found: images found in each split, before any was dropped.
       dropped: per split, how many were left out for which reason.
+      warnings: sentences the user should read, e.g. counts that differ from the paper's.
       notes: anything else worth keeping in the dataset's metadata (JSON values).
     """
 
@@ -38,6 +39,7 @@ class Plan:
     position_unit: str = "m"
     found: dict[str, int] = dataclasses.field(default_factory=dict)
     dropped: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class Plan:
             "pose_source": self.pose_source,
             "position_unit": self.position_unit,
             "counts": counts,
+            "warnings": self.warnings,
             **self.notes,
         }
 

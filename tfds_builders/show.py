@@ -12,7 +12,14 @@ from tfds_builders import discover, images, show_plots
 from tfds_builders.errors import RawDataError
 from tfds_builders.progress import Progress
 
-TOLD = ("pose_source", "position_unit", "counts", "config", "raw")  # printed in their own place
+TOLD = (
+    "pose_source",
+    "position_unit",
+    "counts",
+    "warnings",
+    "config",
+    "raw",
+)  # printed in their own place
 
 
 class Split(NamedTuple):
@@ -125,6 +132,7 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
     for name, count in counts.items():
         for reason, number in count.get("dropped", {}).items():
             lines.append(f"dropped from {name}: {number} of {count['found']}: {reason}")
+    lines += [f"warning: {text}" for text in metadata.get("warnings", ())]
     for key, value in metadata.items():
         if key not in TOLD:
             lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")

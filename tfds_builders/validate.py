@@ -1,5 +1,7 @@
 """`validate`: names everything that is wrong with the raw data and writes nothing."""
 
+import sys
+
 from tfds_builders import discover
 from tfds_builders.build import check_manual_dir
 from tfds_builders.builder import PlacesBuilder
@@ -31,6 +33,8 @@ def run(args) -> int:
             problems += [problem for found in in_order(check, frames) for problem in found]
     if problems:
         raise RawDataError(*problems)
+    for warning in plan.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
     print(f"the raw data is good: {counts}")
     return 0

@@ -1,0 +1,1 @@
+"""Oxford Radar RobotCar and Oxford RobotCar."""

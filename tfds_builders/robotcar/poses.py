@@ -1,0 +1,209 @@
+"""Pose logs of RobotCar and the pose of an image at its time.
+
+Positions are `(easting, northing)` in metres (UTM); headings are INS yaw: radians, clockwise from north.
+Between two poses the position is linear in time and the heading turns the shorter way at constant speed
+(the slerp of a rotation about one axis). The public Python SDK divides integers here and so returns the
+previous pose; this is the true interpolation.
+"""
+
+import csv
+import io
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+
+GOOD = "INS_SOLUTION_GOOD"
+POSES = {"ins": "gps/ins.csv", "gps": "gps/gps.csv", "radar_odometry": "gt/radar_odometry.csv"}
+
+
+class PoseLog(NamedTuple):
+    """Poses at strictly ascending times.
+
+    Attributes:
+      times: `(n,)` int64 microseconds.
+      positions: `(n, 2)` easting and northing, metres.
+      headings: `(n,)` radians, NaN where unknown.
+      good: `(n,)` bool, whether the pose may be used.
+      repeats: rows left out because they repeat the time of the row before.
+    """
+
+    times: np.ndarray
+    positions: np.ndarray
+    headings: np.ndarray
+    good: np.ndarray
+    repeats: int = 0
+
+
+def read_ins(raw: bytes, where: str) -> PoseLog:
+    """`gps/ins.csv`: INS poses; good where the status is `INS_SOLUTION_GOOD`."""
+    columns = _columns(raw, where, ("timestamp", "northing", "easting", "yaw"), ("ins_status",))
+    status = np.array([text == GOOD for text in columns["ins_status"]], bool)
+    return _log(columns, columns["yaw"], status, where)
+
+
+def read_gps(raw: bytes, where: str) -> PoseLog:
+    """`gps/gps.csv`: GPS positions, no heading."""
+    columns = _columns(raw, where, ("timestamp", "northing", "easting"))
+    count = len(columns["timestamp"])
+    return _log(columns, np.full(count, np.nan), np.ones(count, bool), where)
+
+
+def read_radar_odometry(raw: bytes, where: str) -> PoseLog:
+    """`gt/radar_odometry.csv`, integrated from (0, 0): x is north, y is east, yaw clockwise.
+
+    A row is the SE(2) pose of its source scan in the frame of its destination scan, the one before; so
+    `T[source] = T[before] @ step`.
+    """
+    names = ("source_radar_timestamp", "destination_radar_timestamp", "x", "y", "yaw")
+    columns = _columns(raw, where, names)
+    times = columns["source_radar_timestamp"].astype(np.int64)
+    first = np.int64(columns["destination_radar_timestamp"][0])
+    turn = np.cumsum(columns["yaw"])
+    before = turn - columns["yaw"]
+    north = np.cumsum(columns["x"] * np.cos(before) - columns["y"] * np.sin(before))
+    east = np.cumsum(columns["x"] * np.sin(before) + columns["y"] * np.cos(before))
+    start = 1 if first < times[0] else 0
+    if start:  # the destination of the first row is where the log begins
+        times = np.concatenate([[first], times])
+        north, east, turn = (np.concatenate([[0.0], v]) for v in (north, east, turn))
+    track = {"timestamp": times, "northing": north, "easting": east}
+    return _log(track, turn, np.isfinite(north + east), where)
+
+
+READERS = {"ins": read_ins, "gps": read_gps, "radar_odometry": read_radar_odometry}
+
+
+def _columns(raw: bytes, where: str, numbers: tuple, texts: tuple = ()) -> dict[str, np.ndarray]:
+    """Columns of a CSV by name; raises RawDataError naming missing columns and malformed lines."""
+    reader = csv.reader(io.StringIO(raw.decode("utf-8-sig", "replace"), newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    missing = [name for name in numbers + texts if name not in header]
+    if missing:
+        raise RawDataError(
+            f"{where}:1: no column {', '.join(missing)} (the header is {','.join(header) or 'empty'}); "
+            "use the file as downloaded"
+        )
+    places = {name: header.index(name) for name in numbers + texts}
+    values: dict[str, list] = {name: [] for name in places}
+    for fields in reader:
+        if not fields:
+            continue
+        if len(fields) < len(header):
+            raise RawDataError(
+                f"{where}:{reader.line_num}: {len(fields)} fields where the header has {len(header)}; "
+                "the file is truncated or malformed, download or copy it again"
+            )
+        for name in texts:
+            values[name].append(fields[places[name]].strip())
+        for name in numbers:
+            try:
+                values[name].append(_number(name, fields[places[name]]))
+            except ValueError as error:
+                raise RawDataError(
+                    f"{where}:{reader.line_num}: {name} is {fields[places[name]]!r}, not a number; "
+                    "download or copy the file again"
+                ) from error
+    if not values[numbers[0]]:
+        raise RawDataError(f"{where} has a header but no rows; download or copy the file again")
+    return {
+        name: np.array(column, np.int64 if name.endswith("timestamp") else None)
+        for name, column in values.items()
+    }
+
+
+def _number(name: str, text: str) -> int | float:
+    return int(text) if name.endswith("timestamp") else float(text)
+
+
+def _log(columns: dict, headings: np.ndarray, good: np.ndarray, where: str) -> PoseLog:
+    times = columns["timestamp"]
+    steps = np.diff(times)
+    if (steps < 0).any():
+        line = int(np.argmax(steps < 0)) + 3
+        raise RawDataError(
+            f"{where}: timestamps out of order near line {line} ({times[line - 2]} after "
+            f"{times[line - 3]}); download or copy the file again"
+        )
+    keep = np.concatenate([[True], steps > 0])
+    positions = np.stack([columns["easting"], columns["northing"]], axis=1).astype(np.float64)
+    good = good & np.isfinite(positions).all(axis=1)
+    return PoseLog(times[keep], positions[keep], headings[keep], good[keep], int((~keep).sum()))
+
+
+class Posed(NamedTuple):
+    """Poses at image times, and why an image has none.
+
+    Attributes:
+      positions: `(n, 2)`, only meaningful where `reasons` is empty.
+      headings: `(n,)` in (-pi, pi].
+      reasons: `(n,)` str: "" where the pose may be used, else why the image is dropped.
+    """
+
+    positions: np.ndarray
+    headings: np.ndarray
+    reasons: np.ndarray
+
+
+OUTSIDE, BAD_STATUS, GAP = "outside the pose log", "bad pose status", "gap in the pose log"
+
+
+def interpolate(log: PoseLog, times: np.ndarray, max_gap: float) -> Posed:
+    """Poses at `times` (int64 microseconds).
+
+    An image has no pose outside the log's time, where either neighbour is not good, and between
+    neighbours more than `max_gap` seconds apart.
+    """
+    after = np.searchsorted(log.times, times, side="left")
+    exact = (after < len(log.times)) & (log.times[np.minimum(after, len(log.times) - 1)] == times)
+    outside = (after == len(log.times)) | ((after == 0) & ~exact)
+    after = np.clip(after, 0, len(log.times) - 1)
+    before = np.where(exact, after, np.maximum(after - 1, 0))
+    span = np.maximum(log.times[after] - log.times[before], 1)
+    share = (times - log.times[before]) / span  # true division: the SDK's port truncates here
+    step = log.positions[after] - log.positions[before]
+    positions = log.positions[before] + share[:, None] * step
+    turn = log.headings[after] - log.headings[before]
+    turn = turn - 2 * math.pi * np.round(turn / (2 * math.pi))
+    headings = wrap(log.headings[before] + share * turn)
+    bad = ~(log.good[before] & log.good[after])
+    gap = log.times[after] - log.times[before] > max_gap * 1e6
+    reasons = np.select([outside, bad, gap], [OUTSIDE, BAD_STATUS, GAP], "")
+    return Posed(positions, headings, reasons)
+
+
+def wrap(angles: np.ndarray) -> np.ndarray:
+    """Angles in (-pi, pi]."""
+    return -((-angles + math.pi) % (2 * math.pi) - math.pi)
+
+
+def align(log: PoseLog, target: PoseLog, max_gap: float) -> PoseLog:
+    """Moves and turns a whole log onto another by least squares over the times they share.
+
+    Raises:
+      ValueError: fewer than two shared good poses.
+    """
+    posed = interpolate(target, log.times, max_gap)
+    use = (posed.reasons == "") & log.good
+    if use.sum() < 2:
+        raise ValueError("fewer than two shared poses")
+    a, b = log.positions[use], posed.positions[use]
+    a_mean, b_mean = a.mean(axis=0), b.mean(axis=0)
+    za, zb = ((v - m) @ np.array([1, 1j]) for v, m in ((a, a_mean), (b, b_mean)))
+    angle = float(np.angle(np.vdot(za, zb)))  # counter-clockwise in (east, north)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    positions = (log.positions - a_mean) @ turn.T + b_mean
+    return log._replace(positions=positions, headings=wrap(log.headings - angle))
+
+
+def thin(positions: np.ndarray, metres: float) -> np.ndarray:
+    """`(n,)` bool: the first image and every next one at least `metres` from the last kept one."""
+    keep = np.ones(len(positions), bool)
+    last = None
+    for number, position in enumerate(positions):
+        keep[number] = last is None or math.dist(position, last) >= metres
+        if keep[number]:
+            last = position
+    return keep

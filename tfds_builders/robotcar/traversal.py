@@ -1,0 +1,160 @@
+"""Finds a traversal's files below `manual_dir`, in archives or unpacked, and lists its images."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tfds_builders import archives
+from tfds_builders.archives import Source
+from tfds_builders.errors import RawDataError
+from tfds_builders.robotcar.camera import Camera
+
+# Sensors in archives' names that hold no camera images and no poses.
+OTHER_SENSORS = ("velodyne", "lms", "ldmrs", "lidar", "navtech", "radar")
+
+
+class Traversal(NamedTuple):
+    """What was found of one traversal.
+
+    Attributes:
+      name: its id, e.g. "2019-01-10-11-46-21-radar-oxford-10k".
+      files: source of every file, by its path below the traversal's folder.
+      places: the archives and folders that were read.
+    """
+
+    name: str
+    files: dict[str, Source]
+    places: list[pathlib.Path]
+
+    def read(self, path: str, what: str) -> tuple[bytes, str]:
+        """Bytes of a file and how messages name it.
+
+        Raises:
+          RawDataError: it is missing; says which archive to fetch.
+        """
+        if path not in self.files:
+            seen = ", ".join(place.name for place in self.places)
+            raise RawDataError(
+                f"traversal {self.name} has no {path} ({what}) in {seen}; download that archive of "
+                f"the traversal (its name starts with {self.name}_) into manual_dir"
+            )
+        return self.files[path].read(), str(self.files[path])
+
+
+def find(manual_dir: pathlib.Path, name: str, camera: Camera) -> Traversal:
+    """Indexes all folders, tars and zips of traversal `name`; a file in a folder wins over archives.
+
+    Raises:
+      RawDataError: nothing is there, or an archive is truncated.
+    """
+    places = sorted(_places(manual_dir, name, camera), key=lambda path: not path.is_dir())
+    if not places:
+        raise RawDataError(
+            f"{manual_dir} holds nothing of traversal {name}; put its archives "
+            f"({name}_*.tar or .zip: camera and gps) or its unpacked folder {name}/ there"
+        )
+    found: dict[str, Source] = {}
+    for place in places:
+        for path, source in archives.files(place):
+            found.setdefault(_below(path, name), source)
+    return Traversal(name, found, places)
+
+
+def _places(manual_dir: pathlib.Path, name: str, camera: Camera) -> Iterator[pathlib.Path]:
+    if manual_dir.name == name:
+        yield manual_dir
+    for folder in (manual_dir, *sorted(path for path in manual_dir.iterdir() if path.is_dir())):
+        if (folder / name).is_dir():
+            yield folder / name
+        if folder.name == name:
+            continue
+        for path in sorted(folder.glob(f"*{name}*")):
+            sensor = path.name.replace(name, "").lower()
+            if path.name.endswith(archives.SUFFIXES + archives.PACKED) and _wanted(sensor, camera):
+                yield path
+
+
+def _wanted(sensor: str, camera: Camera) -> bool:
+    """Whether an archive may hold this camera or poses; large archives of other sensors are skipped."""
+    if any(word in sensor for word in ("gps", "ins", "gt", "odometry", "vo", "rtk")):
+        return True
+    own = camera.folder.split("/")[0]
+    cameras = {"mono_left", "mono_right", "mono_rear", "stereo"} - {own}
+    return not any(word in sensor for word in (*OTHER_SENSORS, *cameras))
+
+
+def _below(path: str, name: str) -> str:
+    """A member's path below the traversal's folder, whatever folders lie above."""
+    parts = pathlib.PurePosixPath(path).parts
+    if name in parts:
+        parts = parts[parts.index(name) + 1 :]
+    return "/".join(parts)
+
+
+class Images(NamedTuple):
+    """A camera's images in time order.
+
+    Attributes:
+      times: `(n,)` int64 microseconds.
+      sources: their files.
+      found: images that exist or are listed.
+      missing: listed in the timestamps file without a file (a chunk that was not downloaded).
+    """
+
+    times: np.ndarray
+    sources: list[Source]
+    found: int
+    missing: int
+
+
+def images(traversal: Traversal, camera: Camera) -> Images:
+    """All images of a camera; the timestamps file, where there is one, says what should be there.
+
+    Raises:
+      RawDataError: no image, or a timestamps file that is malformed or out of order.
+    """
+    pattern = re.compile(re.escape(camera.folder) + r"/(\d+)\.png")
+    by_time = {
+        int(match[1]): source
+        for path, source in traversal.files.items()
+        if (match := pattern.fullmatch(path))
+    }
+    listed: list[int] = []
+    if camera.timestamps in traversal.files:
+        listed = read_timestamps(*traversal.read(camera.timestamps, "image times"))
+    if not by_time:
+        seen = ", ".join(place.name for place in traversal.places)
+        raise RawDataError(
+            f"traversal {traversal.name} has no images {camera.folder}/<time>.png in {seen}; download "
+            f"the {camera.folder.split('/')[0]} archive of the traversal into manual_dir"
+        )
+    times = sorted(by_time)
+    missing = len(set(listed) - by_time.keys())
+    return Images(
+        np.array(times, np.int64), [by_time[time] for time in times], len(times) + missing, missing
+    )
+
+
+def read_timestamps(raw: bytes, where: str) -> list[int]:
+    """Times of a `.timestamps` file: `<time> <chunk>` a line, no header, strictly ascending."""
+    times: list[int] = []
+    for number, line in enumerate(raw.decode("utf-8", "replace").splitlines(), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if not fields[0].isdigit():
+            raise RawDataError(
+                f"{where}:{number}: {line!r} is no '<time in microseconds> <chunk>'; "
+                "download or copy the file again"
+            )
+        time = int(fields[0])
+        if times and time <= times[-1]:
+            raise RawDataError(
+                f"{where}:{number}: timestamps out of order ({time} after {times[-1]}); "
+                "download or copy the file again"
+            )
+        times.append(time)
+    return times
