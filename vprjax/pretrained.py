@@ -198,10 +198,10 @@ def _read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
 
 
 def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
-    arrays = np.load(file, allow_pickle=False)
-    if isinstance(arrays, np.ndarray):
-        raise ValueError("one bare array instead of an archive")
-    with arrays:
+    with file.open("rb") as f:
+        arrays = np.load(f, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("one bare array instead of an archive")
         return {name: arrays[name] for name in arrays.files}
 
 
@@ -235,9 +235,9 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
-        raise WeightsError(
-            f"{file} is not a pickle of tensors only and is refused, as it could run code; save "
-            "its state dict alone, or convert it to .safetensors"
+        raise ValueError(
+            "refused: not a pickle of tensors only, so it could run code; save the state dict alone "
+            "or convert it to .safetensors"
         ) from e
     if not isinstance(state, Mapping) or not all(torch.is_tensor(t) for t in state.values()):
         raise ValueError("not a plain state dict of tensors")
