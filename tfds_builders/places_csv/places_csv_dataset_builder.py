@@ -1,4 +1,4 @@
-"""TFDS builder for any folder of images with a places.csv."""
+"""TFDS builder for any folder of images with a places.csv, or in another usual layout."""
 
 import dataclasses
 import hashlib
@@ -7,10 +7,19 @@ import pathlib
 import tensorflow_datasets as tfds
 
 from tfds_builders.builder import PlacesBuilder, Plan
+from tfds_builders.errors import RawDataError
+from tfds_builders.places_csv import layouts
 from tfds_builders.places_csv.table import read_table
 from tfds_builders.schema import PlacesConfig
 
 TABLE = "places.csv"
+# Layout: its reader, its position unit, where its positions come from.
+LAYOUTS = {
+    "csv": (lambda folder: read_table(folder / TABLE), "m", TABLE),
+    "utm": (layouts.read_utm, "m", "UTM in the file names"),
+    "aligned": (layouts.read_aligned, "frames", "frame numbers in the file names"),
+    "dbstruct": (layouts.read_dbstruct, "m", "UTM in the dbStruct"),
+}
 
 
 @dataclasses.dataclass
@@ -18,12 +27,23 @@ class PlacesCsvConfig(PlacesConfig):
     """Size and format of the stored images, and what the positions are.
 
     Attributes:
-      position_unit: what one unit of x and y is; only noted in the metadata.
-      pose_source: where the positions come from; only noted in the metadata.
+      layout: "csv" (places.csv), "utm" (`@utm_east@utm_north@...` names), "aligned" (folders of frames,
+        same number same place) or "dbstruct" (Pittsburgh, Tokyo 24/7).
+      position_unit: what one unit of a position is; "" is the layout's own.
+      pose_source: where the positions come from; "" is the layout's own.
     """
 
-    position_unit: str = "m"
-    pose_source: str = TABLE
+    layout: str = "csv"
+    position_unit: str = ""
+    pose_source: str = ""
+
+    def check(self) -> None:
+        """Raises RawDataError where a value cannot be used."""
+        super().check()
+        if self.layout not in LAYOUTS:
+            raise RawDataError(
+                f"config key 'layout' is {self.layout!r}; known: {', '.join(LAYOUTS)}"
+            )
 
 
 class Builder(PlacesBuilder):
@@ -36,18 +56,21 @@ class Builder(PlacesBuilder):
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "manual_dir holds places.csv (sequence,image,x,y[,heading][,time][,label]) and the images it "
-        "names, with paths relative to it."
+        "names, with paths relative to it; or images in one of the layouts of the config key 'layout'."
     )
 
     def plan(self, manual_dir: pathlib.Path) -> Plan:
         """One split a sequence; raises RawDataError that names every bad row."""
         config: PlacesCsvConfig = self.builder_config
+        reader, unit, source = LAYOUTS[config.layout]
         return Plan(
-            splits=read_table(manual_dir / TABLE),
-            pose_source=config.pose_source,
-            position_unit=config.position_unit,
+            splits=reader(manual_dir),
+            pose_source=config.pose_source or source,
+            position_unit=config.position_unit or unit,
         )
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
         """The table's checksum."""
+        if self.builder_config.layout != "csv" or not (manual_dir / TABLE).is_file():
+            return {}
         return {TABLE: hashlib.sha256((manual_dir / TABLE).read_bytes()).hexdigest()}

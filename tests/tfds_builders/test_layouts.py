@@ -1,0 +1,131 @@
+"""Other people's layouts through the command line: positions, order, splits, bad names."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+from raw_places import command, decoded, image, records
+
+
+def write(folder, *names):
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / name), image(number))
+
+
+def build(tmp_path, layout) -> int:
+    option = f'--config={{"name": "mine", "layout": "{layout}"}}'
+    return command("build", "places_csv", tmp_path / "raw", tmp_path / "out", option)
+
+
+def built(tmp_path, split):
+    return records(tmp_path / "out/places_csv/mine/1.0.0", split)
+
+
+def metadata(tmp_path):
+    return json.loads((tmp_path / "out/places_csv/mine/1.0.0/metadata.json").read_text())
+
+
+def test_utm_names(tmp_path):
+    write(
+        tmp_path / "raw/images/test/database",
+        "@0620021.33@5735011.90@30@U@51.75@-1.26@pano@3@270.0@0@0@1.5@2019@@.png",
+        "@0620020.00@5735010.00@.png",
+    )
+    write(tmp_path / "raw/images/test/queries", "@1@2@@@@@@@45@.jpg")
+    assert build(tmp_path, "utm") == 0
+    first, second = built(tmp_path, "test_database")
+    np.testing.assert_array_equal(first["position"], [620020, 5735010])
+    np.testing.assert_array_equal(second["position"], [620021.33, 5735011.9])
+    assert np.isnan(first["heading"]) and second["heading"] == pytest.approx(-np.pi / 2)
+    assert [first["timestamp"], second["timestamp"]] == [0, 1]
+    (query,) = built(tmp_path, "test_queries")
+    assert query["heading"] == pytest.approx(np.pi / 4)
+    assert query["image_id"] == b"images/test/queries/@1@2@@@@@@@45@.jpg"
+    assert metadata(tmp_path)["pose_source"] == "UTM in the file names"
+
+
+def test_every_bad_utm_name_is_named(tmp_path, capsys):
+    write(tmp_path / "raw", "plain.png", "@a@2@.png", "@1@nan@.png", "@1@2@.png")
+    assert build(tmp_path, "utm") == 2
+    text = capsys.readouterr().err
+    assert all(f"/{name}: the name is not @<utm east>" in text for name in
+               ("plain.png", "@a@2@.png", "@1@nan@.png"))  # fmt: skip
+    assert "/@1@2@.png:" not in text and not (tmp_path / "out").exists()
+
+
+def test_aligned_folders(tmp_path):
+    # Not zero-padded: 10 comes after 2 as a number, before it as text.
+    write(tmp_path / "raw", *(f"summer/images-{n}.png" for n in (10, 2, 7)))
+    write(tmp_path / "raw", *(f"winter/2019 Image{n:03d}.jpg" for n in (2, 10)))
+    assert build(tmp_path, "aligned") == 0
+    summer, winter = built(tmp_path, "summer"), built(tmp_path, "winter")
+    assert [r["position"].tolist() for r in summer] == [[2, 0], [7, 0], [10, 0]]
+    assert [r["timestamp"] for r in summer] == [2, 7, 10]
+    assert [r["position"][0] for r in winter] == [2, 10]
+    np.testing.assert_array_equal(decoded(summer[0]), image(1))
+    assert metadata(tmp_path)["position_unit"] == "frames"
+
+
+def test_aligned_needs_one_number_an_image(tmp_path, capsys):
+    write(tmp_path / "raw/summer", "a1.png", "b01.png", "none.png")
+    assert build(tmp_path, "aligned") == 2
+    text = capsys.readouterr().err
+    assert "b01.png: " in text and "a1.png has the same frame number" in text
+    assert "none.png: the name holds no frame number" in text
+
+
+def write_dbstruct(path, database, utm_database, queries, utm_queries, names=True):
+    cells = [np.array([[name] for name in part], dtype=object) for part in (database, queries)]
+    fields = {
+        "whichSet": "val", "dbImageFns": cells[0], "utmDb": np.array(utm_database, float).T,
+        "qImageFns": cells[1], "utmQ": np.array(utm_queries, float).T,
+        "numImages": len(database), "numQueries": len(queries), "posDistThr": 25,
+        "posDistSqThr": 625, "nonTrivPosDistSqThr": 100,
+    }  # fmt: skip
+    scipy.io.savemat(path, {"dbStruct": fields})
+
+
+def test_dbstruct(tmp_path):
+    # Pittsburgh repeats database names among the queries, in another folder.
+    write(tmp_path / "raw", "000/a.jpg", "000/b.png", "queries_real/000/a.jpg")
+    write_dbstruct(
+        tmp_path / "raw/pitts30k_val.mat", ["000/a.jpg", "000/b.jpg"], [[1, 2], [3, 4.5]],
+        ["000/a.jpg"], [[5, 6]],
+    )  # fmt: skip
+    assert build(tmp_path, "dbstruct") == 0
+    database = built(tmp_path, "pitts30k_val_database")
+    assert [r["position"].tolist() for r in database] == [[1, 2], [3, 4.5]]
+    (query,) = built(tmp_path, "pitts30k_val_queries")
+    assert query["position"].tolist() == [5, 6]
+    assert query["image"] == (tmp_path / "raw/queries_real/000/a.jpg").read_bytes()
+    assert database[0]["image"] == (tmp_path / "raw/000/a.jpg").read_bytes()
+
+
+def test_dbstruct_faults(tmp_path, capsys):
+    write(tmp_path / "raw", "a.jpg")
+    assert build(tmp_path, "dbstruct") == 2
+    assert "holds no .mat file" in capsys.readouterr().err
+    table = tmp_path / "raw/t.mat"
+    table.write_bytes(b"hello")
+    assert build(tmp_path, "dbstruct") == 2
+    assert "t.mat holds no readable dbStruct" in capsys.readouterr().err
+    write_dbstruct(table, ["a.jpg", "none.jpg"], [[1, 2], [3, 4]], ["gone.jpg"], [[1, 1]])
+    assert build(tmp_path, "dbstruct") == 2
+    text = capsys.readouterr().err
+    assert "image 'none.jpg' (database) is in no" in text and "image 'gone.jpg' (queries)" in text
+    write_dbstruct(table, ["a.jpg"], [[1, 2], [3, 4], [5, 6]], ["a.jpg"], [[1, 1]])
+    assert build(tmp_path, "dbstruct") == 2
+    assert "1 images but UTM is (2, 3)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_layout_and_no_images(tmp_path, capsys):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/notes.txt").write_text("x")
+    assert build(tmp_path, "nordland") == 2
+    assert "'layout' is 'nordland'; known: csv, utm, aligned, dbstruct" in capsys.readouterr().err
+    assert build(tmp_path, "aligned") == 2
+    assert "holds no images" in capsys.readouterr().err

@@ -1,0 +1,183 @@
+"""Other people's conventions as frames: `@utm@` file names, aligned frame folders, `.mat` dbStruct."""
+
+import math
+import pathlib
+import re
+
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.schema import Frame
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
+    """`@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
+
+    One split a folder: its path below `images`, joined by `_` (`test_database`). Field 9, where it is a
+    number, is the heading in degrees, clockwise from north. Order: by file name.
+
+    Raises:
+      RawDataError: names every image whose name does not hold the two coordinates.
+    """
+    splits: dict[str, list[Frame]] = {}
+    problems = []
+    for path in _image_files(folder):
+        split = _split_name(
+            [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
+        )
+        fields = [field.strip() for field in path.name.split("@")]
+        try:
+            east, north = float(fields[1]), float(fields[2])
+            if not (math.isfinite(east) and math.isfinite(north)):
+                raise ValueError
+        except (IndexError, ValueError):
+            problems.append(
+                f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename or remove it"
+            )
+            continue
+        frames = splits.setdefault(split, [])
+        frames.append(
+            Frame(
+                image_id=path.relative_to(folder).as_posix(),
+                position=(east, north),
+                heading=_heading(fields),
+                timestamp=len(frames),
+                source=path,
+            )
+        )
+    return _done(folder, splits, problems)
+
+
+def _heading(fields: list[str]) -> float:
+    """Radians in (-pi, pi] from field 9's degrees, NaN without."""
+    try:
+        degrees = float(fields[9])
+    except (IndexError, ValueError):
+        return math.nan
+    return math.radians(180 - (180 - degrees) % 360)
+
+
+def read_aligned(folder: pathlib.Path) -> dict[str, list[Frame]]:
+    """Folders of frames where the same number is the same place (Nordland, Gardens Point).
+
+    One split a folder. Position: `(number, 0)`, the last number in the file's name; ordered by it.
+
+    Raises:
+      RawDataError: names every image without a number, or with the number of another one.
+    """
+    splits: dict[str, list[Frame]] = {}
+    problems = []
+    numbered: dict[str, dict[int, pathlib.Path]] = {}
+    for path in _image_files(folder):
+        split = _split_name(path.relative_to(folder).parts[:-1])
+        digits = re.findall(r"\d+", path.stem)
+        if not digits:
+            problems.append(f"{path}: the name holds no frame number; rename or remove it")
+            continue
+        other = numbered.setdefault(split, {}).setdefault(int(digits[-1]), path)
+        if other != path:
+            problems.append(f"{path}: {other} has the same frame number; remove one")
+    for split, paths in numbered.items():
+        splits[split] = [
+            Frame(
+                image_id=paths[number].relative_to(folder).as_posix(),
+                position=(float(number), 0.0),
+                timestamp=number,
+                source=paths[number],
+            )
+            for number in sorted(paths)
+        ]
+    return _done(folder, splits, problems)
+
+
+def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
+    """`.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7): splits `<file>_database` and `_queries`.
+
+    Images lie below `folder` or one folder deeper; queries are looked for in folders with "quer" in
+    their names first (Pittsburgh's names repeat there), with any image suffix.
+
+    Raises:
+      RawDataError: no or unreadable `.mat`; names every image that is missing.
+    """
+    tables = sorted(folder.glob("*.mat"))
+    if not tables:
+        raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the data set's there")
+    deeper = sorted(path for path in folder.iterdir() if path.is_dir())
+    query_roots = [path for path in deeper if "quer" in path.name.lower()]
+    other_roots = [folder, *(path for path in deeper if path not in query_roots)]
+    splits: dict[str, list[Frame]] = {}
+    problems: list[str] = []
+    for table in tables:
+        database, utm_database, queries, utm_queries = _dbstruct(table)
+        for kind, names, utm, roots in (
+            ("database", database, utm_database, other_roots + query_roots),
+            ("queries", queries, utm_queries, query_roots + other_roots),
+        ):
+            frames = splits.setdefault(_split_name([table.stem, kind]), [])
+            for name, position in zip(names, utm, strict=True):
+                source = _locate(name, roots)
+                if source is None:
+                    problems.append(f"{table}: image {name!r} ({kind}) is in no folder of {folder}")
+                    continue
+                frames.append(
+                    Frame(
+                        image_id=f"{table.stem}_{kind}/{name}",
+                        position=(float(position[0]), float(position[1])),
+                        timestamp=len(frames),
+                        source=source,
+                    )
+                )
+    return _done(folder, splits, problems)
+
+
+def _dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+    """Names and `(n, 2)` UTM positions of database and queries."""
+    import scipy.io  # Here because no other layout needs it.
+
+    remedy = "use the data set's .mat file (MATLAB 5 to 7.2)"
+    try:
+        struct = scipy.io.loadmat(table)["dbStruct"].ravel()[0]
+        names = struct.dtype.names or ()
+        order = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
+        # By name where there are names, else by place: whichSet comes first.
+        fields = [struct[name] if name in names else struct[i + 1] for i, name in enumerate(order)]
+    except Exception as error:  # scipy raises whatever a damaged file leads to
+        raise RawDataError(f"{table} holds no readable dbStruct ({error}); {remedy}") from error
+    lists = [[str(np.ravel(cell)[0]) for cell in fields[i].ravel()] for i in (0, 2)]
+    places = [np.asarray(fields[i], np.float64) for i in (1, 3)]
+    for names, place, i in zip(lists, places, (0, 1), strict=True):
+        if place.shape == (2, len(names)):
+            places[i] = place.T
+        elif place.shape != (len(names), 2):
+            raise RawDataError(f"{table}: {len(names)} images but UTM is {place.shape}; {remedy}")
+        if not np.isfinite(places[i]).all():
+            raise RawDataError(f"{table}: a UTM position is not finite; {remedy}")
+    return lists[0], places[0], lists[1], places[1]
+
+
+def _locate(name: str, roots: list[pathlib.Path]) -> pathlib.Path | None:
+    for root in roots:
+        path = root / name
+        for candidate in (path, *(path.with_suffix(suffix) for suffix in IMAGES)):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+
+
+def _split_name(parts) -> str:
+    return re.sub(r"[^0-9A-Za-z_]", "_", "_".join(parts)) or "images"
+
+
+def _done(folder, splits, problems) -> dict[str, list[Frame]]:
+    if not any(splits.values()) and not problems:
+        raise RawDataError(f"{folder} holds no images ({', '.join(IMAGES)}); check --manual_dir")
+    empty = [name for name, frames in splits.items() if not frames]
+    if problems:
+        raise RawDataError(*problems)
+    return {name: frames for name, frames in splits.items() if name not in empty}
