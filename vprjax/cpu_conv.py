@@ -44,8 +44,9 @@ def conv_general_dilated(
 ) -> jax.Array:
     """The convolution `jax.lax.conv_general_dilated` computes, with fast gradients on a CPU.
 
-    Fast for NHWC images and HWIO kernels without dilation or negative padding, ordinary or depthwise (one kernel per
-    channel); anything else goes to the stock function. Reverse mode only, except for 1x1 kernels.
+    Fast for NHWC images and HWIO kernels without dilation or negative padding, ordinary or
+    depthwise (one kernel per channel); anything else goes to the stock function. Reverse mode
+    only, except for 1x1 kernels.
 
     Shapes: `(b, h, w, c), (kh, kw, c or 1, o) -> (b, h', w', o)`. Raises: what the stock one does.
     """
