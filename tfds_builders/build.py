@@ -100,7 +100,7 @@ def _only_build(builder):
             shutil.rmtree(work)
             _remove_empty(made)
             raise
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _missing_parents(path: pathlib.Path) -> list[pathlib.Path]:

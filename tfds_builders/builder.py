@@ -8,6 +8,7 @@ in-order writer is not used: it needs TensorFlow beyond 1 GB and then sorts a wh
 import dataclasses
 import json
 import pathlib
+import shutil
 from typing import Any
 
 import cv2
@@ -142,6 +143,10 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return [
             writer.write_split(self, name, frames, chunks[name]) for name, frames in splits.items()
         ]
+
+    def _post_download_and_prepare_hook(self) -> None:
+        """The dataset is complete: the encoded chunks are no longer needed."""
+        shutil.rmtree(work_dir(self), ignore_errors=True)
 
     def _check_sizes(self, splits, chunks) -> None:
         """Without a size in the config all images must agree."""

@@ -1,0 +1,41 @@
+"""TFDS's own test case of a builder, where TensorFlow is installed (its needs, not ours)."""
+
+import pathlib
+import tempfile
+
+import pytest
+import raw_robotcar
+from raw_places import write_raw
+
+for need in ("tensorflow", "dill", "apache_beam"):
+    pytest.importorskip(need)
+import tensorflow_datasets as tfds
+
+from tfds_builders.places_csv import places_csv_dataset_builder
+from tfds_builders.robotcar import robotcar_dataset_builder
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class PlacesCsvTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = places_csv_dataset_builder.Builder
+    SPLITS = {"train": 3, "test01": 3}  # noqa: RUF012
+
+    @classmethod
+    def setUpClass(cls):
+        cls.EXAMPLE_DIR = write_raw(pathlib.Path(tempfile.mkdtemp()) / "dummy_data")
+        super().setUpClass()
+
+
+class RobotCarTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = robotcar_dataset_builder.Builder
+    BUILDER_CONFIG_NAMES_TO_TEST = ("paper",)
+    SPLITS = {"train": 3, "reference": 4, "test01": 5, "test02": 6}  # noqa: RUF012
+
+    @classmethod
+    def setUpClass(cls):
+        cls.EXAMPLE_DIR = pathlib.Path(tempfile.mkdtemp()) / "dummy_data"
+        for number, name in enumerate(robotcar_dataset_builder.PAPER.values()):
+            files = raw_robotcar.traversal(3 + number, seed=number)
+            raw_robotcar.write_archives(cls.EXAMPLE_DIR, name, files)
+        super().setUpClass()
