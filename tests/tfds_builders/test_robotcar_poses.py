@@ -79,7 +79,7 @@ def test_gps_has_no_heading():
 
 def test_odometry_aligned_to_ins_is_the_route():
     until = START + 20_000_000
-    radar = pose_times(until, 0.25)
+    radar = pose_times(until, 0.25)[12:]  # the car has turned by then: north is not where it starts
     odometry = poses.read_radar_odometry(odometry_rows(radar).encode(), "radar_odometry.csv")
     np.testing.assert_array_equal(odometry.times, radar)
     np.testing.assert_array_equal(odometry.positions[0], [0, 0])

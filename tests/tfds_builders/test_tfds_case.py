@@ -5,14 +5,14 @@ import tempfile
 
 import pytest
 import raw_robotcar
-from raw_places import write_raw
-
-for need in ("tensorflow", "dill", "apache_beam"):
-    pytest.importorskip(need)
 import tensorflow_datasets as tfds
+from raw_places import write_raw
 
 from tfds_builders.places_csv import places_csv_dataset_builder
 from tfds_builders.robotcar import robotcar_dataset_builder
+
+for need in ("tensorflow", "dill", "apache_beam"):
+    pytest.importorskip(need)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
