@@ -36,13 +36,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a sub-command; returns the exit code (2 for bad raw data or a bad option)."""
+    """Runs a sub-command; returns 0, 2 for bad raw data or a bad option, 1 for a failing disk."""
     args = parser().parse_args(argv)
     try:
         return importlib.import_module(f"tfds_builders.{args.command}").run(args)
     except RawDataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a lost mount
+        print(f"error: {error}; run the same command again to go on from here", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130

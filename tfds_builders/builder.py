@@ -152,13 +152,10 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Without a size in the config all images must agree."""
         first = None
         for name, frames in splits.items():
-            for frame, (_, height, width) in zip(frames, chunks[name].headers(), strict=True):
-                first = first or (self.where(frame), height, width)
-                if first[1:] != (height, width):
-                    raise RawDataError(
-                        f"{self.where(frame)} is {height}x{width} (height x width) where {first[0]} "
-                        f"is {first[1]}x{first[2]}; give height and width in the config"
-                    )
+            for frame, (_, *size) in zip(frames, chunks[name].headers(), strict=True):
+                first = first or (self.where(frame), size)
+                if size != first[1]:
+                    raise RawDataError(sizes_differ(self.where(frame), size, *first))
 
     def _split_generators(self, dl_manager):
         """Beam only: one transform a split."""
@@ -174,6 +171,14 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             return key, record(frame, self.encode(frame).data)
 
         return beam.Create(list(enumerate(frames))) | beam.Reshuffle() | beam.Map(example)
+
+
+def sizes_differ(where: str, size, first: str, first_size) -> str:
+    """The sentence for an image whose size is not that of the first one."""
+    return (
+        f"{where} is {size[0]}x{size[1]} (height x width) where {first} is "
+        f"{first_size[0]}x{first_size[1]}; give height and width in the config"
+    )
 
 
 def work_dir(builder) -> pathlib.Path:

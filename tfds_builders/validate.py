@@ -4,7 +4,7 @@ import sys
 
 from tfds_builders import discover
 from tfds_builders.build import check_manual_dir
-from tfds_builders.builder import PlacesBuilder
+from tfds_builders.builder import PlacesBuilder, sizes_differ
 from tfds_builders.encoding import in_order
 from tfds_builders.errors import RawDataError
 from tfds_builders.progress import Progress
@@ -17,20 +17,26 @@ def run(args) -> int:
         print(f"{builder.name} reads no raw data")
         return 0
     plan = builder.plan(check_manual_dir(builder, args.manual_dir))
-    problems = []
+    problems: list[str] = []
+    first: tuple[str, tuple] | None = None
     for name, frames in plan.splits.items():
         with Progress(len(frames), name) as progress:
 
             def check(frame, progress=progress):
                 try:
-                    builder.decode(builder.read(frame), frame)
+                    return frame, builder.decode(builder.read(frame), frame).shape[:2], []
                 except RawDataError as error:
-                    return error.problems
+                    return frame, None, error.problems
                 finally:
                     progress.add()
-                return []
 
-            problems += [problem for found in in_order(check, frames) for problem in found]
+            for frame, size, found in in_order(check, frames):
+                problems += found
+                if size is None or builder.builder_config.height:
+                    continue
+                first = first or (builder.where(frame), size)
+                if size != first[1]:
+                    problems.append(sizes_differ(builder.where(frame), size, *first))
     if problems:
         raise RawDataError(*problems)
     for warning in plan.warnings:

@@ -5,6 +5,7 @@ from tensorflow_datasets.core import example_serializer, file_adapters
 from tensorflow_datasets.core.utils import shard_utils
 
 from tfds_builders.encoding import Chunks
+from tfds_builders.progress import Progress
 from tfds_builders.schema import Frame, record
 
 POSE_BYTES = 200  # of a serialised record besides its image, roughly; only decides the shards
@@ -36,9 +37,11 @@ def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds
             yield key, data
 
     starts = [0, *ends[:-1]]
-    for shard, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        path = template.sharded_filepath(shard_index=shard, num_shards=shards)
-        adapter.write_examples(path, examples(start, end))
+    with Progress(len(frames), f"writing {name}") as progress:
+        for shard, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            path = template.sharded_filepath(shard_index=shard, num_shards=shards)
+            adapter.write_examples(path, examples(start, end))
+            progress.add(end - start)
     lengths = [end - start for start, end in zip(starts, ends, strict=True)]
     return tfds.core.SplitInfo(
         name=name, shard_lengths=lengths, num_bytes=written, filename_template=template

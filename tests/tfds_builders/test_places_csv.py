@@ -216,9 +216,29 @@ def test_sizes_must_agree_or_be_given(tmp_path, capsys):
     cv2.imwrite(str(raw / "test01/001.png"), image(5, 10, 10))
     assert command("build", "places_csv", raw, tmp_path / "out") == 2
     assert "test01/001.png is 10x10 (height x width) where" in capsys.readouterr().err
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 2
+    assert "test01/001.png is 10x10 (height x width) where" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     sized = '--config={"name": "sized", "height": 8, "width": 8}'
+    assert command("validate", "places_csv", raw, tmp_path / "out", sized) == 0
     assert command("build", "places_csv", raw, tmp_path / "out", sized) == 0
+
+
+def test_a_full_disk_keeps_what_is_done(tmp_path, capsys, monkeypatch):
+    raw, out = write_raw(tmp_path / "raw", ["train"], count=40), tmp_path / "out"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tfds_builders.writer.write_split", full)
+    assert command("build", "places_csv", raw, out) == 1
+    text = capsys.readouterr().err
+    assert "No space left on device; run the same command again" in text
+    assert [p.name for p in (out / "places_csv/default").iterdir()] == ["1.0.0.work"]
+    assert len(list(out.rglob("*.chunk"))) == 2
+    monkeypatch.undo()
+    assert command("build", "places_csv", raw, out) == 0
+    assert not list(out.rglob("*.chunk"))
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,7 @@ FAULTS = {
     "wrong pose": (lambda f: f, {"pose": "slam"}, r"'pose' is 'slam'; known: ins, gps, radar_odometry"),
     "no table": (lambda f: f, {"undistort": "none.bin"}, r"'undistort': none\.bin does not exist"),
     "bad split": (lambda f: f, {"traversals": {"a b": ONE}}, r"'a b' cannot name a split"),
+    "bad number": (lambda f: f, {"max_gap": "1"}, r"'max_gap' is '1'; give a number"),
     "no traversals": (lambda f: f, {"traversals": {}}, r"'traversals' must map split names"),
 }  # fmt: skip
 

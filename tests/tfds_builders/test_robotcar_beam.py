@@ -15,7 +15,9 @@ CONFIG = f'{{"name": "mine", "height": 16, "width": 20, "traversals": {{"train":
 
 def test_beam_gives_the_same_records(tmp_path):
     raw.write_archives(tmp_path / "raw", ONE, raw.traversal(50))
-    assert command("build", "robotcar", tmp_path / "raw", tmp_path / "one", f"--config={CONFIG}") == 0
+    assert (
+        command("build", "robotcar", tmp_path / "raw", tmp_path / "one", f"--config={CONFIG}") == 0
+    )
     builder = discover.make("robotcar", CONFIG, tmp_path / "beam")
     options = beam.options.pipeline_options.PipelineOptions(runner="DirectRunner")
     builder.download_and_prepare(

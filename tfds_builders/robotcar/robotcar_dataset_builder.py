@@ -80,6 +80,10 @@ class RobotCarConfig(PlacesConfig):
                     f"config key 'traversals': {split!r} cannot name a split; "
                     "use letters, digits and _"
                 )
+        for key in ("every_metres", "max_gap", "min_coverage"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise RawDataError(f"config key {key!r} is {value!r}; give a number of 0 or more")
         check_lut_path(self.undistort)
 
 
@@ -162,8 +166,10 @@ class Builder(PlacesBuilder):
         return frame.source.read()
 
     def fingerprint(self, frame: Frame) -> str:
-        """Where the bytes lie and the archive's size and time."""
-        return repr(tuple(frame.source))
+        """Where the bytes lie, the archive's size and time, those of the undistortion table."""
+        table = self.builder_config.undistort
+        stamp = pathlib.Path(table).expanduser().stat().st_mtime_ns if table else ""
+        return f"{tuple(frame.source)}{stamp}"
 
     def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
         """Demosaiced and, where a table is given, undistorted; BGR."""
