@@ -89,7 +89,7 @@ def torch_gradients(network, backbone, source):
     return {
         path[1:]: names.convert(path, flat[name], source)
         for path, (name, _) in table.items()
-        if path[0] == "params"
+        if path[0] == "params" and name in flat
     }
 
 
@@ -100,8 +100,8 @@ def network_and_images(network, backbone, source, size, seed):
     return network, x
 
 
-def check(network, backbone, source, path, x):
-    module, variables = load_variables(config(backbone), path)
+def check(network, backbone, source, path, x, stage=""):
+    module, variables = load_variables(config(backbone, stage=stage), path)
     expected = network(torch_input(x, source, backbone))
     cotangent = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     expected.backward(cotangent)
@@ -146,10 +146,21 @@ def test_resnet50_timm_safetensors(tmp_path):
 
 
 def test_resnet50_keras_h5(tmp_path):
+    """The whole map; gradients up to conv3 (v1.5 above shows them through all blocks)."""
     network, x = network_and_images(tb.KerasResNet50(), "resnet50_v1", "keras", (34, 45), 3)
     path = tmp_path / "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
     tb.write_h5(path, tb.keras_arrays(network))
-    check(network, "resnet50_v1", "keras", path, x)
+    module, variables = load_variables(config("resnet50_v1"), path)
+    with torch.no_grad():
+        expected = network(torch_input(x, "keras", "resnet50_v1")).numpy()
+    f = jax.jit(functools.partial(module.apply, method="features"))(variables, x)
+    assert relative(f, expected.transpose(0, 2, 3, 1)) <= TOLERANCE
+    for stage in ("conv4", "conv5"):
+        for name, _ in list(network.named_modules()):
+            if name.startswith(stage):
+                delattr(network, name)
+    network.forward = functools.partial(network.forward, last=3)
+    check(network, "resnet50_v1", "keras", path, x, stage="conv3")
 
 
 def test_mobilenetv2_keras_npz(tmp_path):

@@ -142,11 +142,11 @@ class KerasResNet50(nn.Module):
     def _conv_bn_relu(self, name, x):
         return relu(self._apply_conv_bn(name, x), getattr(self, f"{name}_bn").bias)
 
-    def forward(self, x):
+    def forward(self, x, last=5):
         # ZeroPadding2D(1) in front of a VALID max pool behind a ReLU.
         x = self._conv_bn_relu("conv1", x)
         x = F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 3, 2)
-        for stage, blocks in ((2, 3), (3, 4), (4, 6), (5, 3)):
+        for stage, blocks in ((2, 3), (3, 4), (4, 6), (5, 3))[: last - 1]:
             for block in range(1, blocks + 1):
                 name = f"conv{stage}_block{block}"
                 y = self._conv_bn_relu(f"{name}_1", x)
