@@ -24,7 +24,7 @@ def routes(splits, unit: str, path: pathlib.Path) -> None:
     spans = np.ptp(np.concatenate([split.positions for split in splits]), axis=0)
     if spans.min() > 0.02 * spans.max():
         axis.set_aspect("equal", adjustable="datalim")
-    axis.ticklabel_format(useOffset=False)
+    axis.ticklabel_format(style="plain", useOffset=False)
     axis.tick_params(axis="x", rotation=30)
     axis.set(
         xlabel=f"easting / x ({unit})", ylabel=f"northing / y ({unit})", title="routes (dot: start)"
