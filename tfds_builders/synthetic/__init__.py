@@ -1,0 +1,1 @@
+"""The embedded default: a rendered drive with poses."""

@@ -1,0 +1,74 @@
+"""Traversals: where the camera was at which time, under which condition, and what moved about."""
+
+import dataclasses
+import zlib
+
+import numpy as np
+
+from tfds_builders.synthetic import textures
+from tfds_builders.synthetic.world import Walls, World
+
+SPEED = 5.0  # metres a second
+PAUSE = 600.0  # seconds between laps
+
+
+@dataclasses.dataclass(frozen=True)
+class Lap:
+    """One pass over the route.
+
+    Attributes:
+      name: e.g. "train/lap0"; decides all that is random about it, with the world's seed.
+      condition: key of `conditions.CONDITIONS`.
+      count: frames, spread evenly over the route.
+      start: seconds.
+    """
+
+    name: str
+    condition: str
+    count: int
+    start: float = 0.0
+
+    def rng(self, seed: int, what: int) -> np.random.Generator:
+        """A generator for one aspect of this lap."""
+        return np.random.default_rng((seed, what, zlib.crc32(self.name.encode())))
+
+
+def poses(world: World, lap: Lap, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions `(n, 2)` metres, headings `(n,)` radians and times `(n,)` microseconds of a lap.
+
+    The camera keeps to a lane that wanders by about +-1 m and looks up to some degrees aside; frames
+    start at another point of the first metre each time.
+    """
+    rng = lap.rng(seed, 1)
+    spacing = world.length / lap.count
+    s = (np.arange(lap.count) + rng.uniform(0, 1)) * spacing
+    wave = 2 * np.pi * s / world.length
+    phases = rng.uniform(0, 2 * np.pi, 4)
+    lateral = 0.6 * np.sin(3 * wave + phases[0]) + 0.4 * np.sin(11 * wave + phases[1])
+    aside = np.radians(2.5) * (np.sin(5 * wave + phases[2]) + 0.6 * np.sin(17 * wave + phases[3]))
+    positions, headings = world.at(s, lateral)
+    headings = np.angle(np.exp(1j * (headings + aside + rng.normal(0, np.radians(0.7), lap.count))))
+    times = np.round((lap.start + s / SPEED) * 1e6).astype(np.int64)
+    return positions, headings, times
+
+
+def occluders(world: World, lap: Lap, seed: int) -> tuple[Walls, np.ndarray]:
+    """Vehicles at the kerb and in the other lane, boxes of four sides, with their textures."""
+    rng = lap.rng(seed, 2)
+    start, end, height, drawn = [], [], [], []
+    for s in rng.uniform(0, world.length, max(2, int(world.length / 14))):
+        long, tall = rng.uniform(3.6, 6.5), rng.uniform(1.4, 2.6)
+        lateral = rng.choice([-4.4, 4.4, 4.4, 2.4]) + rng.uniform(-0.2, 0.2)
+        centre, heading = world.at(s, lateral)
+        forward = np.array([np.cos(heading), np.sin(heading)]) * long / 2
+        left = np.array([-np.sin(heading), np.cos(heading)]) * 0.9
+        corners = [centre + forward + left, centre - forward + left]
+        corners += [centre - forward - left, centre + forward - left]
+        side, front = textures.vehicle_side(rng, long, tall), textures.vehicle_side(rng, 1.8, tall)
+        for i in range(4):
+            start.append(corners[i])
+            end.append(corners[(i + 1) % 4])
+            height.append(tall)
+            drawn.append(side[0] if i % 2 == 0 else front[0])
+    walls = Walls(np.array(start), np.array(end), np.array(height), np.arange(len(start)))
+    return walls, np.stack(drawn)

@@ -1,0 +1,173 @@
+"""The town: a closed route, house fronts along it, the ground seen from above. All from one seed."""
+
+import dataclasses
+import functools
+
+import cv2
+import numpy as np
+
+from tfds_builders.synthetic import textures
+
+GROUND_PX = 8  # ground raster pixels a metre
+MARGIN = 40.0  # metres of ground around the route
+ROAD, PAVEMENT = 3.2, 5.5  # half widths, metres
+
+
+@dataclasses.dataclass(frozen=True)
+class Walls:
+    """Upright rectangles: `start`, `end` `(n, 2)` metres, `height` `(n,)`, `texture` `(n,)` index."""
+
+    start: np.ndarray
+    end: np.ndarray
+    height: np.ndarray
+    texture: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What all traversals share.
+
+    Attributes:
+      centre: `(m, 2)` route points about 0.25 m apart, closed, metres.
+      arc: `(m,)` their arc lengths; `length` is the whole.
+      walls: house fronts and trees.
+      atlas: `(t, h, w, 4)` BGRA textures, row 0 at the bottom; `windows` `(t, h, w)` their window masks.
+      ground: BGR raster seen from above, `origin` its corner in metres.
+      lamps: `(l, 2)` street lamps.
+    """
+
+    centre: np.ndarray
+    arc: np.ndarray
+    length: float
+    walls: Walls
+    atlas: np.ndarray
+    windows: np.ndarray
+    ground: np.ndarray
+    origin: np.ndarray
+    lamps: np.ndarray
+
+    def at(self, s: np.ndarray, lateral: np.ndarray = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Position `(..., 2)` and heading (radians, 0 is east) at arc length `s`, `lateral` m left."""
+        s = np.mod(s, self.length)
+        closed = np.concatenate([self.centre, self.centre[:1]])
+        arc = np.append(self.arc, self.length)
+
+        def point(at):
+            at = np.mod(at, self.length)
+            return np.stack([np.interp(at, arc, closed[:, i]) for i in (0, 1)], axis=-1)
+
+        ahead, behind = point(s + 1.0), point(s - 1.0)
+        tangent = ahead - behind
+        tangent = tangent / np.linalg.norm(tangent, axis=-1, keepdims=True)
+        normal = np.stack([-tangent[..., 1], tangent[..., 0]], axis=-1)
+        position = point(s) + normal * np.asarray(lateral)[..., None]
+        return position, np.arctan2(tangent[..., 1], tangent[..., 0])
+
+    def ground_at(self, points: np.ndarray, raster: np.ndarray) -> np.ndarray:
+        """Nearest values of a ground raster at `points` `(..., 2)`; the border outside."""
+        px = ((points - self.origin) * GROUND_PX).astype(np.int32)
+        y = np.clip(px[..., 1], 0, raster.shape[0] - 1)
+        x = np.clip(px[..., 0], 0, raster.shape[1] - 1)
+        return raster[y, x]
+
+    def draw(self, raster: np.ndarray, points: np.ndarray, colour, width: float = 0.0) -> None:
+        """Draws a polyline (`width` metres) or, with width 0, a filled polygon into a ground raster."""
+        px = np.round((points - self.origin) * GROUND_PX).astype(np.int32)
+        if width:
+            cv2.polylines(raster, [px], False, colour, max(1, round(width * GROUND_PX)))
+        else:
+            cv2.fillPoly(raster, [px], colour)
+
+
+@functools.lru_cache(maxsize=2)
+def make_world(seed: int, length: float) -> World:
+    """The town of a seed with a route of about `length` metres."""
+    rng = np.random.default_rng((seed, 0))
+    centre, arc, total = _route(rng, length)
+    origin = centre.min(axis=0) - MARGIN
+    size = np.ceil((np.ptp(centre, axis=0) + 2 * MARGIN) * GROUND_PX).astype(int)
+    empty = np.zeros((0, 2))
+    none = Walls(empty, empty, np.zeros(0), np.zeros(0, int))
+    atlas = np.zeros((0, textures.HEIGHT, textures.WIDTH, 4), np.uint8)
+    ground = np.zeros((size[1], size[0], 3), np.uint8)
+    bare = World(centre, arc, total, none, atlas, atlas[..., 0], ground, origin, empty)
+    walls, atlas, windows = _houses(rng, bare)
+    lamps = np.concatenate([bare.at(np.arange(0, total, 18.0) + 9 * i, 5.0 - 10 * i)[0] for i in (0, 1)])
+    _paint_ground(rng, bare)
+    return dataclasses.replace(bare, walls=walls, atlas=atlas, windows=windows, lamps=lamps)
+
+
+def _route(rng, length: float):
+    """A closed smooth loop with corners and bends."""
+    corners = 8
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False) + rng.uniform(-0.12, 0.12, corners)
+    radius = rng.uniform(0.72, 1.28, corners)
+    points = radius[:, None] * np.stack([1.35 * np.cos(angle), np.sin(angle)], axis=1)
+    for _ in range(4):  # Chaikin: cut every corner
+        after = np.roll(points, -1, axis=0)
+        points = np.stack([0.75 * points + 0.25 * after, 0.25 * points + 0.75 * after], axis=1)
+        points = points.reshape(-1, 2)
+    steps = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
+    points, steps = points * length / steps.sum(), steps * length / steps.sum()
+    arc = np.concatenate([[0], np.cumsum(steps)])
+    even = np.linspace(0, length, int(length * 4), endpoint=False)
+    closed = np.concatenate([points, points[:1]])
+    centre = np.stack([np.interp(even, arc, closed[:, i]) for i in (0, 1)], axis=1)
+    steps = np.linalg.norm(np.roll(centre, -1, axis=0) - centre, axis=1)
+    return centre, np.concatenate([[0], np.cumsum(steps)[:-1]]), float(steps.sum())
+
+
+def _houses(rng, world: World):
+    """House fronts on both sides of the route, trees between them and the road."""
+    start, end, height, drawn = [], [], [], []
+    for side in (1.0, -1.0):
+        s = 0.0
+        while s < world.length - 4:
+            width = min(rng.uniform(6, 15), world.length - s)
+            back = side * rng.uniform(6.5, 9.0)
+            if rng.random() < 0.9:  # now and then a gap
+                (a, b), _ = world.at(np.array([s, s + width]), np.array([back, back]))
+                tall = rng.uniform(6, 15)
+                start.append(a)
+                end.append(b)
+                height.append(tall)
+                wide = min(np.linalg.norm(b - a), 15.9)
+                drawn.append(textures.facade(rng, wide, tall))
+            s += width
+    trees = [textures.tree(rng) for _ in range(4)]
+    for s in np.arange(5.0, world.length, 17.0):
+        if rng.random() < 0.6:
+            side = 5.6 if rng.random() < 0.5 else -5.6
+            place, heading = world.at(s + rng.uniform(-4, 4), side)
+            for turn in (0.0, np.pi / 2):
+                along = 2.0 * np.array([np.cos(heading + turn), np.sin(heading + turn)])
+                start.append(place - along)
+                end.append(place + along)
+                height.append(6.0)
+                drawn.append(trees[rng.integers(len(trees))])
+    walls = Walls(np.array(start), np.array(end), np.array(height), np.arange(len(start)))
+    return walls, np.stack([t for t, _ in drawn]), np.stack([w for _, w in drawn])
+
+
+def _paint_ground(rng, world: World) -> None:
+    """Grass or yards, pavement, asphalt, kerbs, lane marks, crossings, patches."""
+    ground = world.ground
+    ground[:] = (88, 105, 98)
+    loop = np.concatenate([world.centre, world.centre[:2]])
+    world.draw(ground, loop, (150, 152, 155), 2 * 7.5)
+    world.draw(ground, loop, (128, 134, 138), 2 * PAVEMENT)
+    world.draw(ground, loop, (185, 185, 185), 2 * (ROAD + 0.3))
+    world.draw(ground, loop, (82, 80, 78), 2 * ROAD)
+    for s in np.arange(0, world.length, 6.0):
+        world.draw(ground, world.at(np.array([s, s + 2.5]))[0], (225, 225, 225), 0.2)
+    for s in np.sort(rng.uniform(0, world.length, int(world.length / 45))):  # crossings
+        for lateral in np.arange(-2.7, 3.0, 1.1):
+            world.draw(ground, world.at(np.array([s, s + 3.0]), np.full(2, lateral))[0], (235, 235, 235), 0.5)
+    for s in rng.uniform(0, world.length, int(world.length / 5)):  # patches and covers
+        centre, heading = world.at(s, rng.uniform(-2.8, 2.8))
+        shape = rng.uniform(0.3, 1.4, 2)
+        turn = np.array([[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]])
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * shape @ turn.T + centre
+        world.draw(ground, corners, (int(rng.integers(45, 75)),) * 3)
+    noise = rng.normal(0, 5, ground.shape[:2])[..., None]
+    ground[:] = np.clip(ground + noise, 0, 255).astype(np.uint8)
