@@ -1,6 +1,7 @@
 """`python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic`."""
 
 import pathlib
+import re
 import sys
 
 from absl import app, flags, logging
@@ -50,11 +51,19 @@ def main(argv: list[str]) -> None:
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a bad config file, key or value ends in one sentence and exit status 2."""
     try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        sentence = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split()).strip("'\"")
-        print(f"vprjax: error: --config: {sentence}", file=sys.stderr)
+        return FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        print(f"vprjax: error: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _sentence(error: Exception) -> str:
+    """The message of the innermost error; ml_collections wraps a whole traceback around some."""
+    if isinstance(error, AttributeError | KeyError):
+        text = str(error).replace("\\n", ". ").replace("\\'", "'")
+        return f"unknown config key {text.strip(chr(34)).removeprefix(chr(39)).removesuffix(chr(39))}"
+    inner = re.findall(r"^\s*\w*Error: (.*)$", str(error), flags=re.MULTILINE)
+    return " ".join((inner[-1] if inner else str(error)).split())
 
 
 if __name__ == "__main__":

@@ -6,27 +6,29 @@ from typing import Any
 import jax
 import numpy as np
 
+AXIS = "batch"  # One name for every mapped function: arrays pass between them without a recompile.
+
 
 def device_count() -> int:
     """Devices of this process that a step is mapped over."""
     return jax.local_device_count()
 
 
-def map_over_devices(
-    fn: Callable, axis_name: str | None = None, donate: tuple[int, ...] = ()
-) -> Callable:
-    """`fn` on every device at once: arguments and results carry a leading device axis.
+def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
+    """`fn` on every device at once, under the axis name `AXIS`.
+
+    Arguments and results carry a leading device axis.
 
     Arguments numbered in `donate` give their buffers to the result.
     """
-    return jax.pmap(fn, axis_name=axis_name, donate_argnums=donate)
+    return jax.pmap(fn, axis_name=AXIS, donate_argnums=donate)
 
 
 def replicate(tree: Any) -> Any:
     """One copy of `tree` a device, as arrays with a leading device axis."""
     n = device_count()
     stacked = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (n, *np.shape(x))), tree)
-    return jax.pmap(lambda x: x)(stacked)
+    return map_over_devices(lambda x: x)(stacked)
 
 
 def unreplicate(tree: Any) -> Any:

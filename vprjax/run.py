@@ -3,6 +3,7 @@
 import datetime
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 
@@ -68,7 +69,9 @@ def _dataset(config, training: bool) -> source.Dataset:
     builder, _, name = config.dataset.name.partition("/")
     if builder == SYNTHETIC and source.find(config) is None:
         command = [sys.executable, "-m", "tfds_builders", "build", SYNTHETIC]
-        command += [f"--data_dir={source.data_dir(config)}"] + ([f"--config={name}"] if name else [])
+        command += [f"--data_dir={source.data_dir(config)}"] + (
+            [f"--config={name}"] if name else []
+        )
         log(f"dataset {config.dataset.name} is missing; build it: {' '.join(command)}")
         if subprocess.run(command, check=False).returncode:
             raise DataError(f"building dataset {config.dataset.name} failed; see the lines above")
@@ -89,7 +92,6 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
     provenance = {
         **saved["provenance"],
         **_provenance(config, dataset),
-        "checkpoint": str(checkpoints.folder / str(last)),
         "steps": last,
         "trained_with": saved["config"],
     }
@@ -115,7 +117,7 @@ def _provenance(config, dataset: source.Dataset) -> dict:
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "packages": {"jax": jax.__version__},
         "seed": config.seed,
-        "command": " ".join(sys.argv),
+        "command": shlex.join(["python", "-m", "vprjax.main", *sys.argv[1:]]),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

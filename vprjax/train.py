@@ -23,7 +23,7 @@ from vprjax.metric_writer import JsonLines, Progress, log, progress, write_atomi
 def build_module(model_config):
     """The config's model with the convolution that is fast on this platform."""
     convolution = cpu_conv.conv_general_dilated if jax.default_backend() == "cpu" else None
-    return models.build(model_config, convolution, train_step.AXIS)
+    return models.build(model_config, convolution, parallel.AXIS)
 
 
 @dataclasses.dataclass
@@ -176,17 +176,18 @@ def make_step(config, module, params):
         augment,
         jax.random.key(config.seed),
         config.model.batch_norm == "train",
+        parallel.AXIS,
     )
-    return parallel.map_over_devices(step, axis_name=train_step.AXIS, donate=(0,))
+    return parallel.map_over_devices(step, donate=(0,))
 
 
 def _run(job: Job, state: train_step.TrainState) -> None:
     """All mining rounds from the state's step to the last."""
     steps, step = job.config.train.steps, int(state.step)
     step_fn = make_step(job.config, job.module, state.params)
-    recorder = Recorder(job.config, job.workdir, step)
     state = parallel.replicate(state)
-    with progress("train", steps, "steps", step) as bar:
+    recorder = Recorder(job.config, job.workdir, step)
+    with contextlib.closing(recorder), progress("train", steps, "steps", step) as bar:
         while step < steps:
             if job.sampler.starts_round(step):
                 with recorder.mining():
@@ -194,7 +195,6 @@ def _run(job: Job, state: train_step.TrainState) -> None:
             last = min(job.sampler.round_end(step), steps)
             state = _round(job, step_fn, state, step, last, recorder, bar)
             step = last
-    recorder.close()
 
 
 def _round(

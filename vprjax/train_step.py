@@ -1,4 +1,4 @@
-"""The train state and the pure per-device steps, over the named axis `batch`."""
+"""The train state, the losses on batches and the pure per-device step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,6 @@ import optax
 from clu import metrics
 
 from vprjax import losses
-
-AXIS = "batch"
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -129,8 +127,9 @@ def make_train_step(
     augment: Callable,
     key: jax.Array,
     train_batch_norm: bool,
+    axis: str,
 ) -> Callable:
-    """A step `(state, batch) -> (state, metrics)` for one device of the axis `batch`.
+    """A step `(state, batch) -> (state, metrics)` for one device of the mapped `axis`.
 
     `batch["images"]` is uint8 `(b, m, h, w, c)`: b tuples or places of m images. Losses are averaged
     over the global batch; random keys depend on the step and the global row, so that the result does
@@ -150,7 +149,7 @@ def make_train_step(
 
     def step(state: TrainState, batch: dict):
         rows = batch["images"].shape[0]
-        first = jax.lax.axis_index(AXIS) * rows
+        first = jax.lax.axis_index(axis) * rows
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, state.step), row))(
             first + jnp.arange(rows)
         )
@@ -158,10 +157,10 @@ def make_train_step(
         grads, (parts, new) = jax.grad(forward, has_aux=True)(
             state.params, state.constants, images, batch
         )
-        grads, new = jax.lax.pmean((grads, new), AXIS)
+        grads, new = jax.lax.pmean((grads, new), axis)
         updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
         measured = TrainMetrics.gather_from_model_output(
-            axis_name=AXIS, **parts, grad_norm=optax.global_norm(grads)
+            axis_name=axis, **parts, grad_norm=optax.global_norm(grads)
         )
         state = state.replace(
             step=state.step + 1,

@@ -1,0 +1,35 @@
+"""A training drive in memory, for tests that need no dataset on disk."""
+
+import cv2
+import numpy as np
+
+from vprjax.data import source
+
+
+class Memory:
+    """A split in memory: image i is filled with grey level i."""
+
+    def __init__(self, encoded):
+        self.encoded = encoded
+
+    def __getitem__(self, index):
+        return {"image": self.encoded[index]}
+
+
+def drive(n=40, laps=2):
+    s = np.tile(np.arange(n, dtype=float), laps)
+    positions = np.stack([10 * s, np.zeros_like(s)], axis=1)
+    images = [np.full((8, 10, 3), i, np.uint8) for i in range(n * laps)]
+    encoded = [cv2.imencode(".png", image)[1].tobytes() for image in images]
+    lap = np.repeat(np.arange(laps), n)
+    return source.Places(
+        image_ids=np.array([f"train/{i}" for i in range(n * laps)], dtype=object),
+        positions=positions,
+        headings=np.zeros(n * laps),
+        timestamps=((s + 1000 * lap) * 1e6).astype(np.int64),
+        labels=np.array([""] * (n * laps), dtype=object),
+        splits=np.zeros(n * laps, np.int64),
+        split_names=("train",),
+        sources=(Memory(encoded),),
+        starts=np.array([0]),
+    )
