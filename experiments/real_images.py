@@ -73,7 +73,9 @@ def main() -> None:
     parser.add_argument("protocol", choices=["nordland", "corridor"])
     parser.add_argument("--images", type=pathlib.Path, required=True, help="folder of the images")
     parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder to write")
-    parser.add_argument("--drop_still", action="store_true", help="clean Nordland's training frames")
+    parser.add_argument(
+        "--drop_still", action="store_true", help="clean Nordland's training frames"
+    )
     args = parser.parse_args()
     images = args.images.absolute()
     rows = nordland(images, args.drop_still) if args.protocol == "nordland" else corridor(images)
@@ -88,7 +90,9 @@ def main() -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    counts = {name: sum(r["sequence"] == name for r in rows) for name in {r["sequence"] for r in rows}}
+    counts = {
+        name: sum(r["sequence"] == name for r in rows) for name in {r["sequence"] for r in rows}
+    }
     print(f"{args.raw / 'places.csv'}: {dict(sorted(counts.items()))}")
 
 
