@@ -1,0 +1,122 @@
+"""The shipped synthetic config through the real entry point, at a size for tests."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SMALL = (
+    "--config=configs/synthetic.py:{names}",
+    "--config.dataset.name=synthetic/tiny",
+    "--config.model.stage=block_3_expand",
+    "--config.train.steps=6",
+    "--config.train.log_every=2",
+    "--config.train.checkpoint_every=2",
+    "--config.tuples.mining_interval=4",
+    "--config.tuples.mining_pool=0",
+    "--config.tuples.batch=2",
+    "--config.places.batch_places=2",
+    "--config.places.min_images=2",
+    "--config.eval.batch=8",
+)
+
+
+def run(*flags, status=0):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "vprjax.main", *flags],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def train(folder, data_dir, names="gem,triplet", *more):
+    flags = [flag.format(names=names) for flag in SMALL]
+    return run(*flags, f"--workdir={folder}", f"--config.dataset.data_dir={data_dir}", *more)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir):
+    """A finished run; the first one also builds the missing dataset."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(folder, data_dir)
+
+
+def test_results_hold_both_models_and_where_they_come_from(trained):
+    folder, done = trained
+    results = json.loads((folder / "results.json").read_text())
+    assert results["schema"] == 1 and results["dataset"].startswith("synthetic/tiny:")
+    assert results["tolerances_m"] == [25.0, 10.0, 5.0, 2.0]
+    for model in ("off_the_shelf", "fine_tuned"):
+        for split in ("test01", "test02"):
+            figures = results["results"][model][split]
+            values = list(figures["fcm"].values())
+            assert list(figures["fcm"]) == ["25", "10", "5", "2"]
+            assert values == sorted(values, reverse=True) and 0 <= values[-1] <= values[0] <= 100
+            assert all(figures["oracle_fcm"][t] >= v for t, v in figures["fcm"].items())
+            assert list(figures["recall"]) == ["1", "5", "10", "20"]
+    provenance = results["provenance"]
+    assert provenance["weights_sha256"] == "random" and provenance["steps"] == 6
+    assert provenance["dataset"]["counts"]["test01"] == results["results"]["fine_tuned"]["test01"]["queries"]
+    assert (folder / "fcm.png").read_bytes().startswith(b"\x89PNG")
+    assert "fine-tuned" in (folder / "results.md").read_text() and "FCM 2 m" in done.stdout
+
+
+def test_metrics_are_logged_every_interval(trained):
+    folder, _ = trained
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert {"loss", "active", "positive_distance", "grad_norm", "gem_p"} <= set(rows[0])
+    assert (folder / "parameters.txt").read_text().count("backbone/") > 10
+
+
+def test_evaluate_needs_only_the_checkpoint_and_gives_the_same_figures(trained, data_dir, tmp_path):
+    folder, _ = trained
+    run("--mode=evaluate", f"--checkpoint={folder}", f"--workdir={tmp_path}")
+    first = json.loads((folder / "results.json").read_text())
+    again = json.loads((tmp_path / "results.json").read_text())
+    assert first["results"] == again["results"]
+
+
+def test_a_run_cut_in_a_mining_round_resumes_to_the_same_bits(trained, data_dir, tmp_path):
+    folder, _ = trained
+    part = tmp_path / "part"
+    # Stop by a wrong turn after the save at step 2: the schedule still has 6 steps.
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    flags = [flag.format(names="gem,triplet") for flag in SMALL]
+    flags += [f"--workdir={part}", f"--config.dataset.data_dir={data_dir}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vprjax.main", *flags],
+        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not (part / "checkpoints" / "2" / "commit_success.txt").exists():
+        pass
+    process.kill()
+    process.wait()
+    train(part, data_dir)
+    assert (part / "metrics.jsonl").read_text() == (folder / "metrics.jsonl").read_text()
+    first = json.loads((folder / "results.json").read_text())
+    again = json.loads((part / "results.json").read_text())
+    assert first["results"] == again["results"]
+
+
+@pytest.mark.parametrize("names", ["gem,contrastive", "gem,arcface", "netvlad,triplet"])
+def test_other_cells_train(names, data_dir, tmp_path):
+    train(tmp_path, data_dir, names, "--config.model.netvlad_clusters=8")
+    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert len(rows) == 3
+
+
+def test_arcface_pair_trains(data_dir, tmp_path):
+    train(tmp_path, data_dir, "gem,arcface", "--config.loss.arcface_classes=pair")
+    assert (tmp_path / "results.json").exists()

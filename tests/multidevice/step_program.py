@@ -1,0 +1,70 @@
+"""Runs three train steps of one global batch on all devices it is given; prints figures as JSON.
+
+    XLA_FLAGS=--xla_force_host_platform_device_count=2 python step_program.py triplet
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from configs import base
+from vprjax import models, parallel, train
+from vprjax.data import pipeline
+from vprjax.extraction import Extractor
+
+
+class NoiseImages:
+    """Stands for a dataset: image i is a pattern drawn from i."""
+
+    def images(self, indices):
+        flat = np.asarray(indices).ravel()
+        drawn = [np.random.default_rng(int(i)).integers(0, 255, (32, 40, 3)) for i in flat]
+        return np.stack(drawn).astype(np.uint8).reshape(*np.shape(indices), 32, 40, 3)
+
+
+def batch_of(config):
+    images = NoiseImages()
+    if pipeline.uses_places(config):
+        return {
+            "images": images.images(np.arange(32).reshape(8, 4)),
+            "labels": np.arange(8, dtype=np.int32),
+            "group": np.ones(8, np.int32),
+            "group_size": np.full(8, 9, np.int32),
+        }
+    return {"images": images.images(np.arange(8 * 5).reshape(8, 5))}
+
+
+def main(loss, batch_norm):
+    config = base.get_config()
+    config.model.update(backbone="mobilenetv2", stage="block_2", batch_norm=batch_norm)
+    config.loss.name, _, classes = loss.partition("-")
+    config.loss.arcface_classes = classes or "places"
+    config.augment.update(crop=0.2, mirror=True, brightness=0.1, contrast=0.2, noise=2.0)
+    config.optim.update(learning_rate=1e-3, warmup_steps=0)
+    config.lock()
+    module = train.build_module(config.model)
+    variables = jax.tree.map(
+        np.asarray,
+        jax.jit(models.build(config.model).init)(
+            jax.random.key(0), NoiseImages().images([0])
+        ),
+    )
+    classes = ()
+    if pipeline.uses_places(config):
+        classes = np.random.default_rng(0).normal(size=(2, 9, 24)).astype(np.float32)
+    state = train._state(config, variables, classes)
+    step = train.make_step(config, module, state.params)
+    state = parallel.replicate(state)
+    losses = []
+    for _ in range(3):
+        state, measured = step(state, parallel.split(batch_of(config)))
+        losses.append(float(parallel.unreplicate(measured).compute()["loss"]))
+    trained = {"params": state.params["model"], **state.constants}
+    described = Extractor(module.apply, 8)(trained, NoiseImages(), np.arange(11), "describe")
+    print(json.dumps({"devices": jax.device_count(), "losses": losses, "descriptors": described.tolist()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

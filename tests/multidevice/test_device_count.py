@@ -1,0 +1,41 @@
+"""One global batch gives the same losses and descriptors on 1, 2 and 8 devices."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+PROGRAM = pathlib.Path(__file__).with_name("step_program.py")
+ROOT = PROGRAM.parents[2]
+
+
+def run(devices, loss, batch_norm):
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), loss, batch_norm],
+        env=environment, capture_output=True, text=True, check=True,
+    )
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["devices"] == devices
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("loss", "batch_norm"),
+    [("triplet", "frozen"), ("contrastive", "train"), ("arcface-places", "frozen")],
+)
+def test_device_count_changes_nothing(loss, batch_norm):
+    one, two, eight = (run(n, loss, batch_norm) for n in (1, 2, 8))
+    assert len(set(np.round(one["losses"], 5))) == 3  # it trains: three different losses
+    for other in (two, eight):
+        assert np.allclose(one["losses"], other["losses"], rtol=1e-5, atol=1e-5)
+        assert np.allclose(one["descriptors"], other["descriptors"], rtol=0, atol=1e-5)
