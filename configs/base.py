@@ -72,13 +72,17 @@ def _model() -> ConfigDict:
     c.train_from = ""  # first stage that trains; earlier ones stay frozen; "" trains all
     c.batch_norm = "frozen"  # "frozen" keeps the weights' statistics, "train" uses the batch's
     c.weights = ""  # file or hub id of pretrained weights; "" starts from random values
-    c.partial_weights = False  # accept weights that cover part of the backbone; the rest stays random
+    c.partial_weights = (
+        False  # accept weights that cover part of the backbone; the rest stays random
+    )
     c.pooling = "gem"  # one of POOLINGS
     c.gem_p = 3.0  # where the GeM exponent starts
     c.gem_per_channel = False  # one p per channel (the paper's index p_i) instead of one shared p
     c.netvlad_clusters = 64
     c.projection = 0  # output size of a linear layer after pooling; 0 is none
-    c.compute_dtype = "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
+    c.compute_dtype = (
+        "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
+    )
     c.param_dtype = "float32"
     return c
 
@@ -88,7 +92,9 @@ def _loss() -> ConfigDict:
     c.name = "triplet"  # one of LOSSES
     c.triplet_margin = 0.1  # alpha, on squared L2 of unit descriptors
     c.contrastive_margin = 0.7  # M, on L2 (not squared) of unit descriptors
-    c.contrastive_squared = False  # False is the paper's Eq. 5 as printed; True the usual squared form
+    c.contrastive_squared = (
+        False  # False is the paper's Eq. 5 as printed; True the usual squared form
+    )
     c.arcface_margin = 0.3  # m, radians
     c.arcface_scale = 30.0  # s
     c.arcface_classes = "places"  # "places": one class a place; "pair": the paper's binary reading
@@ -102,7 +108,9 @@ def _tuples() -> ConfigDict:
     c.negatives = 5  # negatives a tuple
     c.positive_radius = 10.0  # position units
     c.negative_radius = 25.0  # position units; nearer images are never negatives
-    c.other_visit_seconds = 0.0  # > 0: a positive comes from another sequence or so much later or earlier
+    c.other_visit_seconds = (
+        0.0  # > 0: a positive comes from another sequence or so much later or earlier
+    )
     c.mining = "hard"  # "hard": nearest negatives by cached descriptors; "random"
     c.mining_interval = 100  # steps between two rounds of extraction and mining
     c.mining_pool = 0  # training images that mining looks at each round; 0 is all

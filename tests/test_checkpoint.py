@@ -9,7 +9,10 @@ import pytest
 from vprjax import checkpoint
 from vprjax.errors import WeightsError
 
-MODEL = {"params": {"a": jnp.linspace(0, 1, 7, dtype=jnp.bfloat16)}, "preprocess": {"std": np.ones(3)}}
+MODEL = {
+    "params": {"a": jnp.linspace(0, 1, 7, dtype=jnp.bfloat16)},
+    "preprocess": {"std": np.ones(3)},
+}
 TRAINING = {
     "opt_state": optax.adamw(1e-3).init(MODEL["params"]),
     "classes": (),

@@ -33,7 +33,8 @@ def test_positives_are_all_near_images_of_other_visits(gap):
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     for i in range(len(positions)):
         expected = [
-            j for j in range(len(positions))
+            j
+            for j in range(len(positions))
             if j != i and distance[i, j] <= 2.5 and visit[j] != visit[i]
         ]
         assert found.of[i].tolist() == expected
@@ -49,8 +50,16 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
     cached = mining.images_to_cache(queries, positives, pool)
     cache = mining.Cache(cached, descriptors[cached])
     table = mining.mine(
-        queries, positives, positions, cache, pool,
-        negatives=5, negative_radius=6.0, place_radius=2.5, seed=0, round_number=0,
+        queries,
+        positives,
+        positions,
+        cache,
+        pool,
+        negatives=5,
+        negative_radius=6.0,
+        place_radius=2.5,
+        seed=0,
+        round_number=0,
     )
     for row in table:
         q, p, negatives = row[0], row[1], row[2:]
@@ -74,8 +83,16 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     queries = mining.queries_at(positives.queries, seed=3, first=0, count=10)
     cached = mining.images_to_cache(queries, positives, pool)
     table = mining.mine(
-        queries, positives, positions, mining.Cache(cached, descriptors[cached]), pool,
-        negatives=4, negative_radius=6.0, place_radius=2.5, seed=3, round_number=2,
+        queries,
+        positives,
+        positions,
+        mining.Cache(cached, descriptors[cached]),
+        pool,
+        negatives=4,
+        negative_radius=6.0,
+        place_radius=2.5,
+        seed=3,
+        round_number=2,
     )
     assert np.isin(table[:, 2:], pool).all()
     assert np.isin(table[:, 0], queries).all()
@@ -88,8 +105,16 @@ def test_random_mining_keeps_the_radii_and_differs_by_round():
     queries = positives.queries
     tables = [
         mining.mine(
-            queries, positives, positions, None, pool,
-            negatives=4, negative_radius=6.0, place_radius=2.5, seed=0, round_number=r,
+            queries,
+            positives,
+            positions,
+            None,
+            pool,
+            negatives=4,
+            negative_radius=6.0,
+            place_radius=2.5,
+            seed=0,
+            round_number=r,
         )
         for r in (0, 0, 1)
     ]
@@ -104,8 +129,16 @@ def test_too_few_negatives_is_an_error_with_a_remedy():
     positives = mining.Positives(positions, np.arange(5), 1.0)
     with pytest.raises(ValueError, match="use fewer negatives or a larger pool"):
         mining.mine(
-            positives.queries, positives, positions, None, np.arange(5),
-            negatives=1, negative_radius=6.0, place_radius=1.0, seed=0, round_number=0,
+            positives.queries,
+            positives,
+            positions,
+            None,
+            np.arange(5),
+            negatives=1,
+            negative_radius=6.0,
+            place_radius=1.0,
+            seed=0,
+            round_number=0,
         )
 
 

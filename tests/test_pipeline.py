@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from memory_places import drive
 
 from configs import base
-from memory_places import drive
 from vprjax.data import pipeline
 
 
@@ -84,6 +84,8 @@ def test_prefetch_keeps_order_and_passes_errors_on():
             raise ValueError("broken image 7")
         return {"n": n}
 
-    assert [(n, b["n"]) for n, b in pipeline.prefetch(produce, 2, 6)] == [(n, n) for n in range(2, 6)]
+    assert [(n, b["n"]) for n, b in pipeline.prefetch(produce, 2, 6)] == [
+        (n, n) for n in range(2, 6)
+    ]
     with pytest.raises(ValueError, match="broken image 7"):
         list(pipeline.prefetch(produce, 5, 10))

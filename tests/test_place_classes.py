@@ -35,7 +35,9 @@ def test_places_of_one_group_are_a_cell_apart_or_look_elsewhere():
                     continue
                 pa, pb = positions[classes.members[a]], positions[classes.members[b]]
                 gap = np.linalg.norm(pa[:, None] - pb[None], axis=-1).min()
-                turn = np.degrees(headings[classes.members[a]].mean() - headings[classes.members[b]])
+                turn = np.degrees(
+                    headings[classes.members[a]].mean() - headings[classes.members[b]]
+                )
                 assert gap >= 10.0 or np.abs((turn + 180) % 360 - 180).min() > 30
 
 

@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 import pytest
+from memory_places import drive
 
 from configs import base
-from memory_places import drive
 from vprjax import train, train_step
 from vprjax.checkpoint import open_for_reading
 from vprjax.errors import ConfigError, TrainingError

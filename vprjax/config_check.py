@@ -60,7 +60,9 @@ def check_values(config) -> None:
     """Raises ConfigError on the first key whose value cannot be used; names key, value and remedy."""
     for key, known in CHOICES.items():
         if _value(config, key) not in known:
-            raise ConfigError(f"{key}={_value(config, key)!r} is unknown; known: {', '.join(known)}")
+            raise ConfigError(
+                f"{key}={_value(config, key)!r} is unknown; known: {', '.join(known)}"
+            )
     for key in ABOVE_ZERO:
         if not 0 < _value(config, key) < math.inf:
             raise ConfigError(f"{key}={_value(config, key)} must be above 0")
@@ -108,6 +110,8 @@ def check_splits(config, dataset: Dataset, training: bool) -> None:
     for name in names:
         if not dataset.counts.get(name):
             have = ", ".join(f"{k} ({v})" for k, v in dataset.counts.items())
-            raise DataError(f"dataset {dataset.folder} has no images in split {name!r}; it has {have}")
+            raise DataError(
+                f"dataset {dataset.folder} has no images in split {name!r}; it has {have}"
+            )
     if training and not config.dataset.train_splits:
         raise DataError("dataset.train_splits is empty: name at least one split to train on")

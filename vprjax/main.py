@@ -61,7 +61,9 @@ def _sentence(error: Exception) -> str:
     """The message of the innermost error; ml_collections wraps a whole traceback around some."""
     if isinstance(error, AttributeError | KeyError):
         text = str(error).replace("\\n", ". ").replace("\\'", "'")
-        return f"unknown config key {text.strip(chr(34)).removeprefix(chr(39)).removesuffix(chr(39))}"
+        return (
+            f"unknown config key {text.strip(chr(34)).removeprefix(chr(39)).removesuffix(chr(39))}"
+        )
     inner = re.findall(r"^\s*\w*Error: (.*)$", str(error), flags=re.MULTILINE)
     return " ".join((inner[-1] if inner else str(error)).split())
 

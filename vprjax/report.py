@@ -46,12 +46,19 @@ def table(config, results: dict) -> str:
     unit = config.dataset.position_unit
     tolerances = [f"{t:g}" for t in config.dataset.tolerances]
     recalls = [str(n) for n in config.eval.recalls]
-    head = ["queries", "model", *(f"FCM {t} {unit}" for t in tolerances), *(f"R@{n}" for n in recalls)]
+    head = [
+        "queries",
+        "model",
+        *(f"FCM {t} {unit}" for t in tolerances),
+        *(f"R@{n}" for n in recalls),
+    ]
     rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
     for split in config.dataset.query_splits:
         for model, by_split in results.items():
             figures = by_split[split]
-            shown = [figures["fcm"][t] for t in tolerances] + [figures["recall"][n] for n in recalls]
+            shown = [figures["fcm"][t] for t in tolerances] + [
+                figures["recall"][n] for n in recalls
+            ]
             rows.append([split, NAMES[model], *(f"{v:.2f}" for v in shown)])
         oracle = next(iter(results.values()))[split]["oracle_fcm"]
         ceiling = [f"{oracle[t]:.2f}" for t in tolerances]
@@ -120,4 +127,3 @@ def draw_curves(path: pathlib.Path, config, results: dict) -> None:
     figure.savefig(partial)
     plt.close(figure)
     partial.replace(path)
-

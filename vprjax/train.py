@@ -272,4 +272,3 @@ class Recorder:
         """Closes the files."""
         self._metrics.close()
         self._timing.close()
-

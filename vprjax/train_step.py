@@ -171,4 +171,3 @@ def make_train_step(
         return state, measured
 
     return step
-

@@ -16,8 +16,11 @@ def refused(tmp_path, *flags):
     workdir = tmp_path / "workdir"
     done = subprocess.run(
         [sys.executable, "-m", "vprjax.main", f"--workdir={workdir}", *flags],
-        cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
-        capture_output=True, text=True, check=False,
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert not workdir.exists()
@@ -30,9 +33,18 @@ def refused(tmp_path, *flags):
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("datasets")
     subprocess.run(
-        [sys.executable, "-m", "tfds_builders", "build", "synthetic", "--config=tiny",
-         f"--data_dir={folder}"],
-        cwd=ROOT, check=True, capture_output=True,
+        [
+            sys.executable,
+            "-m",
+            "tfds_builders",
+            "build",
+            "synthetic",
+            "--config=tiny",
+            f"--data_dir={folder}",
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     return folder
 
@@ -77,22 +89,29 @@ def test_value_that_cannot_be_used(tmp_path, flag, word):
 
 
 def test_missing_dataset_gives_the_build_command(tmp_path):
-    said = refused(tmp_path, "--config=configs/robotcar.py", f"--config.dataset.data_dir={tmp_path}")
+    said = refused(
+        tmp_path, "--config=configs/robotcar.py", f"--config.dataset.data_dir={tmp_path}"
+    )
     assert "python -m tfds_builders build robotcar --manual_dir=RAW" in said
 
 
 def test_missing_split_lists_what_there_is(tmp_path, data_dir):
     said = refused(
-        tmp_path, "--config=configs/synthetic.py", "--config.dataset.name=synthetic/tiny",
-        f"--config.dataset.data_dir={data_dir}", "--config.dataset.reference_split=ref",
+        tmp_path,
+        "--config=configs/synthetic.py",
+        "--config.dataset.name=synthetic/tiny",
+        f"--config.dataset.data_dir={data_dir}",
+        "--config.dataset.reference_split=ref",
     )
     assert "'ref'" in said and "reference (" in said
 
 
 def weights_refused(tmp_path, data_dir, backbone, weights):
     return refused(
-        tmp_path, f"--config=configs/synthetic.py:{backbone}",
-        "--config.dataset.name=synthetic/tiny", f"--config.dataset.data_dir={data_dir}",
+        tmp_path,
+        f"--config=configs/synthetic.py:{backbone}",
+        "--config.dataset.name=synthetic/tiny",
+        f"--config.dataset.data_dir={data_dir}",
         f"--config.model.weights={weights}",
     )
 
@@ -103,12 +122,14 @@ def test_missing_weights(tmp_path, data_dir):
 
 
 def test_weights_of_the_wrong_backbone(tmp_path, data_dir):
-    from vprjax import models
-
     import jax
     import jax.numpy as jnp
 
-    params = models.backbone("vgg16", "conv1").init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), False)
+    from vprjax import models
+
+    params = models.backbone("vgg16", "conv1").init(
+        jax.random.key(0), jnp.zeros((1, 8, 8, 3)), False
+    )
     kernels = {f"block1_conv{i}/kernel": params["params"][f"conv1_{i}"]["kernel"] for i in (1, 2)}
     np.savez(tmp_path / "vgg.npz", **kernels)
     said = weights_refused(tmp_path, data_dir, "mobilenetv2", tmp_path / "vgg.npz")
@@ -137,7 +158,11 @@ def test_import_is_light():
     best = min(
         (
             subprocess.run(
-                [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+                [sys.executable, "-c", program],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.split()
             for _ in range(3)
         ),

@@ -29,7 +29,11 @@ def run(*flags, status=0):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     done = subprocess.run(
         [sys.executable, "-m", "vprjax.main", *flags],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == status, done.stderr
     return done
@@ -67,7 +71,10 @@ def test_results_hold_both_models_and_where_they_come_from(trained):
             assert list(figures["recall"]) == ["1", "5", "10", "20"]
     provenance = results["provenance"]
     assert provenance["weights_sha256"] == "random" and provenance["steps"] == 6
-    assert provenance["dataset"]["counts"]["test01"] == results["results"]["fine_tuned"]["test01"]["queries"]
+    assert (
+        provenance["dataset"]["counts"]["test01"]
+        == results["results"]["fine_tuned"]["test01"]["queries"]
+    )
     assert (folder / "fcm.png").read_bytes().startswith(b"\x89PNG")
     assert "fine-tuned" in (folder / "results.md").read_text() and "FCM 2 m" in done.stdout
 
@@ -97,9 +104,14 @@ def test_a_run_cut_in_a_mining_round_resumes_to_the_same_bits(trained, data_dir,
     flags += [f"--workdir={part}", f"--config.dataset.data_dir={data_dir}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vprjax.main", *flags],
-        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    while process.poll() is None and not (part / "checkpoints" / "2" / "commit_success.txt").exists():
+    while (
+        process.poll() is None and not (part / "checkpoints" / "2" / "commit_success.txt").exists()
+    ):
         pass
     process.kill()
     process.wait()

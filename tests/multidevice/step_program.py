@@ -1,6 +1,6 @@
 """Runs three train steps of one global batch on all devices it is given; prints figures as JSON.
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=2 python step_program.py triplet
+XLA_FLAGS=--xla_force_host_platform_device_count=2 python step_program.py triplet
 """
 
 import json
@@ -47,9 +47,7 @@ def main(loss, batch_norm):
     module = train.build_module(config.model)
     variables = jax.tree.map(
         np.asarray,
-        jax.jit(models.build(config.model).init)(
-            jax.random.key(0), NoiseImages().images([0])
-        ),
+        jax.jit(models.build(config.model).init)(jax.random.key(0), NoiseImages().images([0])),
     )
     classes = ()
     if pipeline.uses_places(config):
@@ -63,7 +61,11 @@ def main(loss, batch_norm):
         losses.append(float(parallel.unreplicate(measured).compute()["loss"]))
     trained = {"params": state.params["model"], **state.constants}
     described = Extractor(module.apply, 8)(trained, NoiseImages(), np.arange(11), "describe")
-    print(json.dumps({"devices": jax.device_count(), "losses": losses, "descriptors": described.tolist()}))
+    print(
+        json.dumps(
+            {"devices": jax.device_count(), "losses": losses, "descriptors": described.tolist()}
+        )
+    )
 
 
 if __name__ == "__main__":

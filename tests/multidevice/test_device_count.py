@@ -22,7 +22,10 @@ def run(devices, loss, batch_norm):
     }
     done = subprocess.run(
         [sys.executable, str(PROGRAM), loss, batch_norm],
-        env=environment, capture_output=True, text=True, check=True,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["devices"] == devices

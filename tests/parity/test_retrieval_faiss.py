@@ -18,7 +18,9 @@ def brute(queries, references, k):
     return np.sqrt(np.take_along_axis(squared, order, axis=1)), order
 
 
-@pytest.mark.parametrize(("q", "r", "d", "k"), [(130, 1000, 64, 20), (7, 5000, 33, 1), (1, 3, 5, 3)])
+@pytest.mark.parametrize(
+    ("q", "r", "d", "k"), [(130, 1000, 64, 20), (7, 5000, 33, 1), (1, 3, 5, 3)]
+)
 def test_same_as_faiss_and_float64(q, r, d, k):
     faiss = pytest.importorskip("faiss")
     rng = np.random.default_rng(q)

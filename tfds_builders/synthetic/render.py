@@ -12,18 +12,47 @@ from tfds_builders.synthetic.world import GROUND_PX, Walls, World
 CAMERA_HEIGHT = 1.6  # metres
 FIELD_OF_VIEW = np.radians(80)  # horizontal
 LAYERS = 5  # walls behind one another that a column may show
-NEAR = 0.3  # metres
+NEAR, FAR = 0.3, 200.0  # metres
+HORIZON = 0.52  # share of the height above it
+LAMP_COLOUR = np.array((0.6, 0.85, 1.0), np.float32)  # BGR factors
+WINDOW_COLOUR = np.array((120, 205, 245), np.float32)  # BGR
 
 
 @dataclasses.dataclass(frozen=True)
-class Light:
-    """Per condition and world: light on the ground raster, BGR factors, and street-lamp light alone."""
+class Scene:
+    """What all frames of one lap share.
 
-    ground: np.ndarray
+    Attributes:
+      world: the town.
+      condition: light and weather.
+      walls: the town's walls and those of things that move.
+      atlas: `(t, h, w, 4)` textures of both; `glow` `(t, h, w)` how strongly each texel shines.
+      ground_light: BGR factors on the ground raster; `lamps` the street lamps' share of it.
+    """
+
+    world: World
+    condition: Condition
+    walls: Walls
+    atlas: np.ndarray
+    glow: np.ndarray
+    ground_light: np.ndarray
     lamps: np.ndarray
 
 
-def make_light(world: World, condition: Condition) -> Light:
+def make_scene(
+    world: World, condition: Condition, occluders: tuple[Walls, np.ndarray] | None = None
+) -> Scene:
+    """The town under a condition, with `occluders`: walls of things that move and their textures."""
+    walls, atlas, glow = world.walls, world.atlas, _lit_windows(world, condition)
+    if occluders is not None:
+        walls = _joined(walls, occluders[0], len(atlas))
+        atlas = np.concatenate([atlas, occluders[1]])
+        glow = np.concatenate([glow, np.zeros(occluders[1].shape[:3], glow.dtype)])
+    ground_light, lamps = _light_ground(world, condition)
+    return Scene(world, condition, walls, atlas, glow, ground_light, lamps)
+
+
+def _light_ground(world: World, condition: Condition) -> tuple[np.ndarray, np.ndarray]:
     """Sun, cast shadows and street lamps on the ground."""
     shape = world.ground.shape[:2]
     lit = np.ones(shape, np.uint8)
@@ -39,65 +68,47 @@ def make_light(world: World, condition: Condition) -> Light:
             cv2.circle(lamps, (int(x), int(y)), int(3.5 * GROUND_PX), 1.0, -1)
         lamps = cv2.GaussianBlur(lamps, (0, 0), 2.0 * GROUND_PX) * 1.6 * condition.lamps
     ground = np.array(condition.ambient) + condition.sun * lit[..., None]
-    return Light((ground + lamps[..., None] * (0.6, 0.85, 1.0)).astype(np.float32), lamps)
+    return (ground + lamps[..., None] * LAMP_COLOUR).astype(np.float32), lamps
 
 
 def render(
-    world: World,
-    light: Light,
-    condition: Condition,
-    position: np.ndarray,
-    heading: float,
-    height: int,
-    width: int,
-    occluders: tuple[Walls, np.ndarray] | None = None,
-    seed: int = 0,
+    scene: Scene, position: np.ndarray, heading: float, height: int, width: int, seed: int = 0
 ) -> np.ndarray:
     """One frame, uint8 BGR `(height, width, 3)`.
 
     Args:
-      world: the town.
-      light: `make_light` of the same world and condition.
-      condition: light and weather.
+      scene: town, condition and what moves about.
       position: camera, metres, `(2,)`.
       heading: radians, 0 is east, counter-clockwise.
       height: pixels.
       width: pixels.
-      occluders: walls of things that move, with a texture atlas of their own.
-      seed: of noise, rain and which windows are lit.
+      seed: of noise and rain.
     """
-    rng = np.random.default_rng(seed)
     focal = width / 2 / np.tan(FIELD_OF_VIEW / 2)
     across = (np.arange(width) + 0.5 - width / 2) / focal  # to the right
-    down = (np.arange(height) + 0.5 - height * 0.52) / focal
+    down = (np.arange(height) + 0.5 - height * HORIZON) / focal
     forward = np.array([np.cos(heading), np.sin(heading)])
     right = np.array([forward[1], -forward[0]])
     rays = forward[None, :] + across[:, None] * right[None, :]  # z = 1 along the view axis
-    image, far = _background(world, light, condition, position, rays, down)
-    walls, atlas = world.walls, world.atlas
-    windows = _lit_windows(world, condition)
-    if occluders is not None:
-        walls = _joined(walls, occluders[0], len(atlas))
-        atlas = np.concatenate([atlas, occluders[1]])
-        windows = np.concatenate([windows, np.zeros(occluders[1].shape[:3], windows.dtype)])
-    base = _paint_walls(
-        image, far, walls, atlas, windows, world, light, condition, position, rays, down
-    )
-    return _develop(image, far, base, down, across, condition, rng)
+    image, far = _background(scene, position, rays, down)
+    foot = _paint_walls(image, far, scene, position, rays, down)
+    return _develop(image, far, foot, down, across, scene.condition, np.random.default_rng(seed))
 
 
-def _background(world, light, condition, position, rays, down):
+def _background(scene: Scene, position, rays, down):
     """Sky above the horizon, ground below; and the distance of every pixel."""
-    h, w = len(down), len(rays)
-    horizon, top = (np.array(c, np.float32) for c in condition.sky)
-    up = np.clip(-down / 0.5, 0, 1)[:, None, None]
+    h, w, world = len(down), len(rays), scene.world
+    horizon, top = (np.array(c, np.float32) for c in scene.condition.sky)
+    up = np.clip(-down / 0.5, 0, 1).astype(np.float32)[:, None, None]
     image = np.broadcast_to(horizon * (1 - up) + top * up, (h, w, 3)).copy()
-    far = np.full((h, w), 200.0, np.float32)
+    far = np.full((h, w), FAR, np.float32)
     below = down > 1e-3
     z = (CAMERA_HEIGHT / down[below])[:, None]
     points = position + z[..., None] * rays[None, :, :]
-    image[below] = world.ground_at(points, world.ground) * world.ground_at(points, light.ground)
-    far[below] = np.minimum(z, 200.0)
+    image[below] = world.ground_at(points, world.ground) * world.ground_at(
+        points, scene.ground_light
+    )
+    far[below] = np.minimum(z, FAR)
     return image, far
 
 
@@ -109,41 +120,39 @@ def _hits(walls: Walls, position, rays):
     cross = np.where(np.abs(cross) < 1e-9, 1e-9, cross)
     z = (to_start[:, 0] * along[:, 1] - to_start[:, 1] * along[:, 0])[None, :] / cross
     u = (to_start[None, :, 0] * rays[:, None, 1] - to_start[None, :, 1] * rays[:, None, 0]) / cross
-    return np.where((z > NEAR) & (u >= 0) & (u <= 1), z, np.inf), u
+    return np.where((z > NEAR) & (z < FAR) & (u >= 0) & (u <= 1), z, np.inf), u
 
 
-def _paint_walls(image, far, walls, atlas, windows, world, light, condition, position, rays, down):
+def _paint_walls(image, far, scene: Scene, position, rays, down):
     """Paints walls from far to near; returns the foot row of the nearest wall of each column."""
+    walls = scene.walls
     z, u = _hits(walls, position, rays)
     order = np.argsort(z, axis=1)[:, :LAYERS]
-    columns = np.arange(len(rays))
-    shade = _shades(walls, condition, position)
+    shade = _shades(walls, scene.condition, position).astype(np.float32)
     long = np.linalg.norm(walls.end - walls.start, axis=1)
-    base = np.full(len(rays), len(down))
+    foot = np.full(len(rays), len(down))
     for layer in range(order.shape[1] - 1, -1, -1):
-        wall = order[:, layer]
+        columns = np.flatnonzero(np.isfinite(z[np.arange(len(rays)), order[:, layer]]))
+        wall = order[columns, layer]
         depth = z[columns, wall]
-        hit = np.isfinite(depth)
-        depth = np.where(hit, depth, 1e6)
         level = CAMERA_HEIGHT - down[:, None] * depth[None, :]  # metres above the ground
-        inside = (level >= 0) & (level < walls.height[wall][None, :]) & hit[None, :]
-        row = np.clip((level * textures.PX).astype(int), 0, textures.HEIGHT - 1)
-        at = u[columns, wall] * np.minimum(long[wall], 15.9)
-        column = np.clip((at * textures.PX).astype(int), 0, textures.WIDTH - 1)
-        texel = atlas[walls.texture[wall][None, :], row, column[None, :]]
-        inside &= texel[..., 3] > 0
-        points = position + depth[:, None] * rays
-        lamp = world.ground_at(points, light.lamps)[None, :, None]
-        lamp = lamp * np.exp(-np.maximum(level - 3, 0) / 4)[..., None] * (0.6, 0.85, 1.0)
-        colour = texel[..., :3] * (shade[wall][None] + lamp)
-        glow = windows[walls.texture[wall][None, :], row, column[None, :]][..., None]
-        colour = colour * (1 - glow) + glow * np.array((120, 205, 245))
-        image[inside] = colour[inside]
-        far[inside] = np.broadcast_to(depth, far.shape)[inside]
+        y, i = np.nonzero((level >= 0) & (level < walls.height[wall][None, :]))
+        row = np.minimum((level[y, i] * textures.PX).astype(int), textures.HEIGHT - 1)
+        at = u[columns, wall] * np.minimum(long[wall], textures.LONGEST)
+        column = np.minimum((at * textures.PX).astype(int), textures.WIDTH - 1)[i]
+        texture = walls.texture[wall][i]
+        solid = scene.atlas[texture, row, column, 3] > 0
+        y, i, row, column, texture = (v[solid] for v in (y, i, row, column, texture))
+        lamp = scene.world.ground_at(position + depth[:, None] * rays[columns], scene.lamps)
+        lamp = lamp[i] * np.exp(-np.maximum(level[y, i] - 3, 0) / 4).astype(np.float32)
+        colour = scene.atlas[texture, row, column, :3]
+        colour = colour * (shade[wall][i] + lamp[:, None] * LAMP_COLOUR)
+        glow = scene.glow[texture, row, column][:, None]
+        image[y, columns[i]] = colour * (1 - glow) + glow * WINDOW_COLOUR
+        far[y, columns[i]] = depth[i]
         if layer == 0:
-            foot = np.searchsorted(down, CAMERA_HEIGHT / np.minimum(depth, 1e6))
-            base = np.where(hit, foot, base)
-    return base
+            foot[columns] = np.searchsorted(down, CAMERA_HEIGHT / depth)
+    return foot
 
 
 def _shades(walls: Walls, condition, position) -> np.ndarray:
@@ -178,17 +187,20 @@ def _joined(walls: Walls, others: Walls, offset: int) -> Walls:
     )
 
 
-def _develop(image, far, base, down, across, condition, rng) -> np.ndarray:
+def _develop(image, far, foot, down, across, condition, rng) -> np.ndarray:
     """Headlights, wet ground, haze, rain, loss of colour, sensor noise."""
     if condition.lamps:
-        cone = np.exp(-((across / 0.45) ** 2))[None, :] * np.exp(-(((down - 0.12) / 0.25) ** 2))[:, None]
+        cone = (
+            np.exp(-((across / 0.45) ** 2))[None, :]
+            * np.exp(-(((down - 0.12) / 0.25) ** 2))[:, None]
+        )
         beam = 1 + 2.2 * condition.lamps * cone * np.clip(1 - far / 25, 0, 1)
         image *= beam[..., None].astype(np.float32)
     if condition.rain:
         rows = np.arange(len(down))[:, None]
-        mirrored = np.clip(2 * base[None, :] - rows, 0, len(down) - 1)
+        mirrored = np.clip(2 * foot[None, :] - rows, 0, len(down) - 1)
         reflected = np.take_along_axis(image, mirrored[..., None].repeat(3, axis=2), axis=0)
-        wet = (rows > base[None, :])[..., None] * 0.35 * condition.rain
+        wet = (rows > foot[None, :])[..., None] * 0.35 * condition.rain
         image[:] = image * (1 - wet) + reflected * wet
     haze = (1 - np.exp(-far / 100 * condition.haze))[..., None] * (far < 200)[..., None]
     image[:] = image * (1 - haze) + np.array(condition.sky[0]) * haze

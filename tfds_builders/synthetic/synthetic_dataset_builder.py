@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -45,7 +46,9 @@ class SyntheticConfig(PlacesConfig):
         """Raises RawDataError where a value cannot be used."""
         super().check()
         if min(self.height, self.width) < 16 or not self.image_format:
-            raise RawDataError("a synthetic config needs a height and width of 16 or more and a format")
+            raise RawDataError(
+                "a synthetic config needs a height and width of 16 or more and a format"
+            )
         if min(self.train // 2, self.reference, self.test01, self.test02) < 1:
             raise RawDataError("every split of a synthetic config needs a frame, train two")
         if not 60 <= self.route_length <= 20_000:
@@ -148,25 +151,13 @@ RENDERED = ("height", "width", "image_format", "quality", "seed", "route_length"
 def render_chunk(config: dict, lap: drive.Lap, first: int) -> list[tuple[Frame, bytes]]:
     """Frames `first .. first + CHUNK` of a lap with their encoded images."""
     seed = config["seed"]
-    world = make_world(seed, config["route_length"])
-    condition = CONDITIONS[lap.condition]
-    light = render.make_light(world, condition)
-    moving = drive.occluders(world, lap, seed)
-    positions, headings, times = drive.poses(world, lap, seed)
+    scene = make_scene(seed, config["route_length"], lap)
+    positions, headings, times = drive.poses(scene.world, lap, seed)
     out = []
     for i in range(first, min(first + CHUNK, lap.count)):
         noise = int(lap.rng(seed, 3 + i).integers(2**31))
-        image = render.render(
-            world,
-            light,
-            condition,
-            positions[i],
-            headings[i],
-            config["height"],
-            config["width"],
-            occluders=moving,
-            seed=noise,
-        )
+        size = config["height"], config["width"]
+        image = render.render(scene, positions[i], headings[i], *size, seed=noise)
         frame = Frame(
             image_id=f"{lap.name}/{i:06d}",
             position=(float(positions[i, 0]), float(positions[i, 1])),
@@ -176,3 +167,10 @@ def render_chunk(config: dict, lap: drive.Lap, first: int) -> list[tuple[Frame, 
         )
         out.append((frame, images.encode(image, config["image_format"], config["quality"])))
     return out
+
+
+@functools.lru_cache(maxsize=1)
+def make_scene(seed: int, length: float, lap: drive.Lap) -> render.Scene:
+    """The lap's scene; a process renders a lap's chunks one after another and makes it once."""
+    world = make_world(seed, length)
+    return render.make_scene(world, CONDITIONS[lap.condition], drive.occluders(world, lap, seed))

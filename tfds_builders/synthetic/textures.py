@@ -8,7 +8,15 @@ import numpy as np
 
 PX = 10  # pixels a metre
 HEIGHT, WIDTH = 160, 160  # every texture is padded to this
-WALLS = ((150, 160, 175), (120, 140, 190), (95, 105, 160), (170, 175, 180), (135, 165, 185), (110, 130, 140))
+LONGEST = 15.9  # metres of a texture
+WALLS = (
+    (150, 160, 175),
+    (120, 140, 190),
+    (95, 105, 160),
+    (170, 175, 180),
+    (135, 165, 185),
+    (110, 130, 140),
+)
 SIGNS = ((40, 40, 190), (160, 70, 30), (50, 140, 50), (20, 150, 200), (140, 40, 130), (30, 30, 30))
 
 
@@ -93,7 +101,9 @@ def tree(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return texture, windows
 
 
-def vehicle_side(rng: np.random.Generator, long: float, tall: float) -> tuple[np.ndarray, np.ndarray]:
+def vehicle_side(
+    rng: np.random.Generator, long: float, tall: float
+) -> tuple[np.ndarray, np.ndarray]:
     """One side of a vehicle of `long x tall` metres: body, glass, wheels."""
     texture, windows = blank()
     h, w = int(tall * PX), int(long * PX)

@@ -92,7 +92,9 @@ def make_world(seed: int, length: float) -> World:
     ground = np.zeros((size[1], size[0], 3), np.uint8)
     bare = World(centre, arc, total, none, atlas, atlas[..., 0], ground, origin, empty)
     walls, atlas, windows = _houses(rng, bare)
-    lamps = np.concatenate([bare.at(np.arange(0, total, 18.0) + 9 * i, 5.0 - 10 * i)[0] for i in (0, 1)])
+    lamps = np.concatenate(
+        [bare.at(np.arange(0, total, 18.0) + 9 * i, 5.0 - 10 * i)[0] for i in (0, 1)]
+    )
     _paint_ground(rng, bare)
     return dataclasses.replace(bare, walls=walls, atlas=atlas, windows=windows, lamps=lamps)
 
@@ -131,7 +133,7 @@ def _houses(rng, world: World):
                 start.append(a)
                 end.append(b)
                 height.append(tall)
-                wide = min(np.linalg.norm(b - a), 15.9)
+                wide = min(np.linalg.norm(b - a), textures.LONGEST)
                 drawn.append(textures.facade(rng, wide, tall))
             s += width
     trees = [textures.tree(rng) for _ in range(4)]
@@ -162,7 +164,12 @@ def _paint_ground(rng, world: World) -> None:
         world.draw(ground, world.at(np.array([s, s + 2.5]))[0], (225, 225, 225), 0.2)
     for s in np.sort(rng.uniform(0, world.length, int(world.length / 45))):  # crossings
         for lateral in np.arange(-2.7, 3.0, 1.1):
-            world.draw(ground, world.at(np.array([s, s + 3.0]), np.full(2, lateral))[0], (235, 235, 235), 0.5)
+            world.draw(
+                ground,
+                world.at(np.array([s, s + 3.0]), np.full(2, lateral))[0],
+                (235, 235, 235),
+                0.5,
+            )
     for s in rng.uniform(0, world.length, int(world.length / 5)):  # patches and covers
         centre, heading = world.at(s, rng.uniform(-2.8, 2.8))
         shape = rng.uniform(0.3, 1.4, 2)

@@ -96,7 +96,9 @@ class PlaceSampler:
             min_images=p.min_images,
         )
         place_classes.batch_at(self.classes, p.batch_places, p.images_per_place, 0, 0)
-        self.table = np.zeros((1, 1), np.int32)  # Nothing is mined; checkpoints hold it all the same.
+        self.table = np.zeros(
+            (1, 1), np.int32
+        )  # Nothing is mined; checkpoints hold it all the same.
         self.slot = {
             int(label): (g, i)
             for g, members in enumerate(self.classes.groups)
