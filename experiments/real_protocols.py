@@ -20,12 +20,12 @@ WEIGHTS = {
     "vgg16": "vgg16_imagenet_block1-3_only.npz",
 }
 EXTRA = {
-    "mobilenetv2": ["--config.train.steps=600"],
+    "mobilenetv2": [],
     # Blocks 1 to 3 are real and stay as they are; blocks 4 and 5 start from random values.
     "vgg16": [
         "--config.model.partial_weights=True",
         "--config.model.train_from=conv4",
-        "--config.train.steps=120",
+        "--config.train.steps=100",
     ],
 }
 NAMES = {"off_the_shelf": "off the shelf", "fine_tuned": "fine-tuned"}
