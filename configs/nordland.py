@@ -19,7 +19,9 @@ def get_config(names: str = ""):
     config.tuples.negative_radius = 10.0
     config.tuples.other_visit_seconds = 1e9  # positives from the other season only
     config.tuples.mining_interval = 50
-    config.tuples.mining_pool = 300  # the hardest of all are often the same place: stops, repeated views
+    config.tuples.mining_pool = (
+        300  # the hardest of all are often the same place: stops, repeated views
+    )
     config.places.cell = 3.0
     config.places.heading_degrees = 0.0
     config.augment.crop = 0.1
@@ -27,6 +29,7 @@ def get_config(names: str = ""):
     config.augment.brightness = 0.1
     base.select(config, names)
     config.optim.learning_rate = 1e-4 if config.loss.name == "triplet" else 3e-4
+    config.optim.class_rate = 10.0  # more, at this rate, and the class weights jump about
     config.train.steps = 400
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
     return config

@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -98,7 +100,7 @@ def test_evaluate_needs_only_the_checkpoint_and_gives_the_same_figures(trained, 
 def test_a_run_cut_in_a_mining_round_resumes_to_the_same_bits(trained, data_dir, tmp_path):
     folder, _ = trained
     part = tmp_path / "part"
-    # Stop by a wrong turn after the save at step 2: the schedule still has 6 steps.
+    # Killed once step 2 is on disk, in the middle of the tuples mined at step 0.
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     flags = [flag.format(names="gem,triplet") for flag in SMALL]
     flags += [f"--workdir={part}", f"--config.dataset.data_dir={data_dir}"]
@@ -109,12 +111,11 @@ def test_a_run_cut_in_a_mining_round_resumes_to_the_same_bits(trained, data_dir,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while (
-        process.poll() is None and not (part / "checkpoints" / "2" / "commit_success.txt").exists()
-    ):
-        pass
+    saved = part / "checkpoints" / "2" / "commit_success.txt"
+    while process.poll() is None and not saved.exists():
+        time.sleep(0.02)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     train(part, data_dir)
     assert (part / "metrics.jsonl").read_text() == (folder / "metrics.jsonl").read_text()
     first = json.loads((folder / "results.json").read_text())

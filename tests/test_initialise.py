@@ -1,0 +1,72 @@
+"""What the untrained model is made of: statistics that fit random weights, NetVLAD from k-means."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+
+from configs import base
+from vprjax import initialise, models
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (96, 32, 48, 3)).astype(np.uint8)
+
+
+def config(pooling):
+    c = base.get_config().model
+    c.update(backbone="mobilenetv2", stage="block_1_expand", pooling=pooling, netvlad_clusters=4)
+    return c
+
+
+def start(images, pooling="gem", seed=0):
+    return initialise.initialise(config(pooling), None, seed, lambda i: images[i], len(images))
+
+
+def test_statistics_are_those_of_the_images(images):
+    variables, notes = start(images)
+    assert "BatchNorm statistics from 96 training images" in notes[0]
+    module = models.build(config("gem"))
+    _, seen = module.apply(
+        variables,
+        images,
+        mutable=["intermediates"],
+        capture_intermediates=lambda m, _: m.name is not None and m.name.endswith("BN"),
+    )
+    outputs = [np.asarray(x) for x in jax.tree.leaves(seen["intermediates"]["backbone"])]
+    assert outputs
+    for output in outputs:  # Batch normalised: each channel's mean is 0, its deviation 1.
+        np.testing.assert_allclose(output.mean(axis=(0, 1, 2)), 0, atol=0.05)
+        np.testing.assert_allclose(output.std(axis=(0, 1, 2)), 1, atol=0.1)
+
+
+def test_a_seed_decides_everything(images):
+    first, again, other = (start(images, "netvlad", seed)[0] for seed in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    a, b = (v["params"]["pooling"]["centers"] for v in (first, other))
+    assert np.abs(a - b).max() > 1e-3
+
+
+def test_netvlad_starts_from_k_means_of_the_local_descriptors(images):
+    variables, notes = start(images, "netvlad")
+    head = variables["params"]["pooling"]
+    local = models.build(config("netvlad")).apply(variables, images, method="features")
+    local = np.asarray(local, np.float64).reshape(-1, local.shape[-1])
+    local = local / np.linalg.norm(local, axis=1, keepdims=True)
+    assert f"k-means on {len(local)} local descriptors" in notes[-1]
+    centers = np.asarray(head["centers"], np.float64)
+    # scikit-learn, started from our centres, finds them already settled.
+    settled = KMeans(4, init=centers, n_init=1, max_iter=50).fit(local)
+    np.testing.assert_allclose(settled.cluster_centers_, centers, atol=2e-3)
+    squared = np.sort(((local[:, None] - centers[None]) ** 2).sum(axis=-1), axis=1)
+    alpha = np.log(100) / (squared[:, 1] - squared[:, 0]).mean()
+    np.testing.assert_allclose(head["weights"], 2 * alpha * centers, rtol=1e-3)
+    np.testing.assert_allclose(head["biases"], -alpha * (centers**2).sum(axis=1), rtol=1e-3)
+
+
+def test_fewer_local_descriptors_than_clusters_are_refused(images):
+    c = config("netvlad")
+    c.netvlad_clusters = 64
+    with pytest.raises(ValueError, match="netvlad_clusters=64"):
+        initialise.initialise(c, None, 0, lambda i: images[i][:, :4, :4], 2)
