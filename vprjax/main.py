@@ -51,7 +51,9 @@ def main(argv: list[str]) -> None:
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a bad config file, key or value ends in one sentence and exit status 2."""
     try:
-        return FLAGS(argv)
+        rest = FLAGS(argv)
+        getattr(FLAGS.config, "lock", None)  # a missing file is only told of on access
+        return rest
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         print(f"vprjax: error: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
@@ -64,6 +66,10 @@ def _sentence(error: Exception) -> str:
         return (
             f"unknown config key {text.strip(chr(34)).removeprefix(chr(39)).removesuffix(chr(39))}"
         )
+    if isinstance(error, OSError):
+        path = re.search(r"No such file or directory: '(.*?)'", str(error))
+        if path:
+            return f"there is no config file {path[1]}; see configs/ for the shipped ones"
     inner = re.findall(r"^\s*\w*Error: (.*)$", str(error), flags=re.MULTILINE)
     return " ".join((inner[-1] if inner else str(error)).split())
 

@@ -42,7 +42,8 @@ def main(loss, batch_norm):
     config.loss.name, _, classes = loss.partition("-")
     config.loss.arcface_classes = classes or "places"
     config.augment.update(crop=0.2, mirror=True, brightness=0.1, contrast=0.2, noise=2.0)
-    config.optim.update(learning_rate=1e-3, warmup_steps=0)
+    # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
+    config.optim.update(name="sgd", learning_rate=0.01, warmup_steps=0)
     config.lock()
     module = train.build_module(config.model)
     variables = jax.tree.map(
