@@ -126,7 +126,7 @@ def test_the_dataset_follows_the_protocol(tiny):
         name: {x.decode() if isinstance(x, bytes) else x for x in v} for name, v in labels.items()
     }
     assert text == {
-        "train": {"low_sun", "rain_dusk"},
+        "train": {"low_sun", "rain_dusk", "blue_hour", "night"},
         "reference": {"cloudy"},
         "test01": {"sunny"},
         "test02": {"night"},

@@ -52,6 +52,14 @@ CONDITIONS = {
         elevation=0.45,
         haze=0.2,
     ),
+    "blue_hour": Condition(
+        sky=((120, 80, 60), (95, 55, 35)),
+        ambient=(0.40, 0.30, 0.25),
+        haze=0.2,
+        lamps=0.7,
+        grey=0.1,
+        noise=4.0,
+    ),
     "rain_dusk": Condition(
         sky=((120, 108, 100), (90, 82, 76)),
         ambient=(0.46, 0.41, 0.38),

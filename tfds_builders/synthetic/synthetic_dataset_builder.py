@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_builders import images
@@ -17,6 +18,7 @@ from tfds_builders.synthetic.conditions import CONDITIONS
 from tfds_builders.synthetic.world import make_world
 
 CHUNK = 32  # frames a task
+TRAIN = ("low_sun", "rain_dusk", "blue_hour", "night")  # the conditions of the training laps
 
 
 @dataclasses.dataclass
@@ -26,7 +28,7 @@ class SyntheticConfig(PlacesConfig):
     Attributes:
       seed: of the town and of all traversals.
       route_length: metres.
-      train: frames of the training split, half of them on each of its two laps.
+      train: frames of the training split, spread over its four laps.
       reference: frames of the reference split.
       test01: frames of the test under moderate change (sun).
       test02: frames of the test under hard change (night).
@@ -49,19 +51,19 @@ class SyntheticConfig(PlacesConfig):
             raise RawDataError(
                 "a synthetic config needs a height and width of 16 or more and a format"
             )
-        if min(self.train // 2, self.reference, self.test01, self.test02) < 1:
-            raise RawDataError("every split of a synthetic config needs a frame, train two")
+        if min(self.train // len(TRAIN), self.reference, self.test01, self.test02) < 1:
+            raise RawDataError("every split of a synthetic config needs a frame, train four")
         if not 60 <= self.route_length <= 20_000:
             raise RawDataError(f"route_length is {self.route_length}; give 60 to 20000 metres")
 
     def laps(self) -> dict[str, list[drive.Lap]]:
         """The laps of every split, a quarter of an hour or more apart."""
-        half = self.train // 2
         later = self.route_length / drive.SPEED + drive.PAUSE
+        counts = [len(part) for part in np.array_split(np.arange(self.train), len(TRAIN))]
         return {
             "train": [
-                drive.Lap("train/lap0", "low_sun", half),
-                drive.Lap("train/lap1", "rain_dusk", self.train - half, later),
+                drive.Lap(f"train/lap{i}", condition, count, i * later)
+                for i, (condition, count) in enumerate(zip(TRAIN, counts, strict=True))
             ],
             "reference": [drive.Lap("reference", "cloudy", self.reference, 10 * later)],
             "test01": [drive.Lap("test01", "sunny", self.test01, 20 * later)],
@@ -70,7 +72,7 @@ class SyntheticConfig(PlacesConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """A closed street route, driven five times: train (low sun, rain), reference, test01, test02."""
+    """A closed street route, driven seven times: train (four laps), reference, test01, test02."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012  # TFDS's own attribute
