@@ -12,7 +12,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = (
-    "--config=configs/synthetic.py:{names}",
+    "--config=configs/synthetic.py:mobilenetv2,{names}",
     "--config.dataset.name=synthetic/tiny",
     "--config.model.stage=block_3_expand",
     "--config.train.steps=6",
@@ -21,6 +21,10 @@ SMALL = (
     "--config.tuples.mining_interval=4",
     "--config.tuples.mining_pool=0",
     "--config.tuples.batch=2",
+    "--config.tuples.positive_radius=10.0",
+    "--config.tuples.negative_radius=25.0",
+    "--config.tuples.other_visit_seconds=0.0",
+    "--config.places.cell=10.0",
     "--config.places.batch_places=2",
     "--config.places.min_images=2",
     "--config.eval.batch=8",

@@ -77,7 +77,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012  # TFDS's own attribute
     BUILDER_CONFIGS = [  # noqa: RUF012
-        SyntheticConfig(name="default", description="300 m, 1,500 images of 128x96."),
+        SyntheticConfig(
+            name="default",
+            description="300 m, 1,900 images of 64x48.",
+            height=48,
+            width=64,
+            train=1200,
+            reference=300,
+            test01=200,
+            test02=200,
+        ),
         SyntheticConfig(
             name="tiny",
             description="For tests: 150 m, 48 images of 64x48 to train, 24 a split else.",
