@@ -66,11 +66,8 @@ def _sentence(error: Exception) -> str:
         return (
             f"unknown config key {text.strip(chr(34)).removeprefix(chr(39)).removesuffix(chr(39))}"
         )
-    if isinstance(error, OSError):
-        path = re.search(r"No such file or directory: '(.*?)'", str(error))
-        if path:
-            return f"there is no config file {path[1]}; see configs/ for the shipped ones"
-    inner = re.findall(r"^\s*\w*Error: (.*)$", str(error), flags=re.MULTILINE)
+    innermost = r"^\s*(?:\w*Error: )?\[Errno \d+\] (.*)$|^\s*\w*Error: (.*)$"
+    inner = [a or b for a, b in re.findall(innermost, str(error), flags=re.MULTILINE)]
     return " ".join((inner[-1] if inner else str(error)).split())
 
 
