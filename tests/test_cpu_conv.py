@@ -131,8 +131,12 @@ def test_what_is_not_covered_is_the_stock_function(options):
 
 def test_mistakes_get_the_stock_errors():
     x, w = _operands((3, 3), 20, 8, 1)
-    with pytest.raises((TypeError, ValueError), match="feature"):
-        cpu_conv.conv_general_dilated(x[..., :7], w, (1, 1), "SAME", dimension_numbers=NHWC)
+    wrong = (x[..., :7], w, (1, 1), "SAME")
+    with pytest.raises((TypeError, ValueError), match="feature") as stock:  # which: JAX's version
+        lax.conv_general_dilated(*wrong, dimension_numbers=NHWC)
+    with pytest.raises(stock.type, match="feature") as ours:
+        cpu_conv.conv_general_dilated(*wrong, dimension_numbers=NHWC)
+    assert str(ours.value) == str(stock.value)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ SMALL = (
     "--config.tuples.negative_radius=25.0",
     "--config.tuples.other_visit_seconds=0.0",
     "--config.places.cell=10.0",
+    "--config.places.groups=2",
     "--config.places.batch_places=2",
     "--config.places.min_images=2",
     "--config.eval.batch=8",
