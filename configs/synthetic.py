@@ -5,8 +5,8 @@ python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic
 
 from configs import base
 
-# Random weights: VGG16's early maps tell places apart before training, where random MobileNetV2 and
-# ResNet50 maps do not (FCM at chance), so that minutes of training show.
+# From random weights VGG16's early maps tell places apart best (FCM at 2 m on test01: 34.5 with NetVLAD;
+# ResNet50 conv3 + GeM 9.0; MobileNetV2 2 to 3, which is chance), so that minutes of training show.
 STAGE = {**base.STRIDE_16, "vgg16": "conv3"}
 
 
