@@ -121,7 +121,7 @@ def draw_curves(path: pathlib.Path, config, results: dict) -> None:
         )
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("FCM (% of queries)")
-    axes[0][-1].legend(frameon=False, loc="lower right")
+    axes[0][-1].legend(frameon=False, loc="best")
     figure.tight_layout()
     partial = path.with_name(f".{path.name}.partial.png")
     figure.savefig(partial)

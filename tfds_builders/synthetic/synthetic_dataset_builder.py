@@ -18,7 +18,7 @@ from tfds_builders.synthetic.conditions import CONDITIONS
 from tfds_builders.synthetic.world import make_world
 
 CHUNK = 32  # frames a task
-TRAIN = ("low_sun", "rain_dusk", "blue_hour", "night")  # the conditions of the training laps
+TRAIN = ("cloudy", "low_sun", "blue_hour", "night")  # conditions that training laps take in turn
 
 
 @dataclasses.dataclass
@@ -28,7 +28,8 @@ class SyntheticConfig(PlacesConfig):
     Attributes:
       seed: of the town and of all traversals.
       route_length: metres.
-      train: frames of the training split, spread over its four laps.
+      train: frames of the training split, spread over its laps.
+      train_laps: laps of the training split; each meets other vehicles on another line.
       reference: frames of the reference split.
       test01: frames of the test under moderate change (sun).
       test02: frames of the test under hard change (night).
@@ -40,6 +41,7 @@ class SyntheticConfig(PlacesConfig):
     seed: int = 0
     route_length: float = 300.0
     train: int = 600
+    train_laps: int = 4
     reference: int = 300
     test01: int = 300
     test02: int = 300
@@ -51,41 +53,50 @@ class SyntheticConfig(PlacesConfig):
             raise RawDataError(
                 "a synthetic config needs a height and width of 16 or more and a format"
             )
-        if min(self.train // len(TRAIN), self.reference, self.test01, self.test02) < 1:
-            raise RawDataError("every split of a synthetic config needs a frame, train four")
+        if not 1 <= self.train_laps <= min(self.train, 100):
+            raise RawDataError(
+                f"train_laps is {self.train_laps}; give 1 to 100, and no more than the {self.train} "
+                "train frames"
+            )
+        if min(self.reference, self.test01, self.test02) < 1:
+            raise RawDataError("every split of a synthetic config needs a frame")
         if not 60 <= self.route_length <= 20_000:
             raise RawDataError(f"route_length is {self.route_length}; give 60 to 20000 metres")
 
     def laps(self) -> dict[str, list[drive.Lap]]:
         """The laps of every split, a quarter of an hour or more apart."""
         later = self.route_length / drive.SPEED + drive.PAUSE
-        counts = [len(part) for part in np.array_split(np.arange(self.train), len(TRAIN))]
+        counts = [len(part) for part in np.array_split(np.arange(self.train), self.train_laps)]
         return {
             "train": [
-                drive.Lap(f"train/lap{i}", condition, count, i * later)
-                for i, (condition, count) in enumerate(zip(TRAIN, counts, strict=True))
+                drive.Lap(f"train/lap{i}", TRAIN[i % len(TRAIN)], count, i * later)
+                for i, count in enumerate(counts)
             ],
-            "reference": [drive.Lap("reference", "cloudy", self.reference, 10 * later)],
-            "test01": [drive.Lap("test01", "sunny", self.test01, 20 * later)],
-            "test02": [drive.Lap("test02", "night", self.test02, 30 * later)],
+            "reference": [drive.Lap("reference", "cloudy", self.reference, 100 * later)],
+            "test01": [drive.Lap("test01", "sunny", self.test01, 200 * later)],
+            "test02": [drive.Lap("test02", "night", self.test02, 300 * later)],
         }
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """A closed street route, driven seven times: train (four laps), reference, test01, test02."""
+    """A closed street route, driven again and again: train (several laps), reference, test01, test02."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012  # TFDS's own attribute
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {  # noqa: RUF012  # TFDS's own attribute
+        "1.0.0": "First version.",
+        "1.1.0": "Training laps are cloudy, low sun, blue hour and night; default has twelve.",
+    }
     BUILDER_CONFIGS = [  # noqa: RUF012
         SyntheticConfig(
             name="default",
-            description="300 m, 1,900 images of 64x48.",
+            description="300 m, 4,500 images of 64x48, twelve training laps.",
             height=48,
             width=64,
-            train=1200,
+            train=3600,
+            train_laps=12,
             reference=300,
-            test01=200,
-            test02=200,
+            test01=300,
+            test02=300,
         ),
         SyntheticConfig(
             name="tiny",
