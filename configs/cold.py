@@ -10,7 +10,7 @@ from configs import base
 def get_config(names: str = ""):
     """Train sunny3, reference cloudy1, test01 cloudy2, test02 night3; tolerances 100 to 25 cm."""
     config = base.get_config()
-    config.dataset.name = "cold"
+    config.dataset.name = "cold/paper"
     config.dataset.tolerances = (1.0, 0.75, 0.5, 0.25)
     config.model.backbone = "resnet50"
     config.tuples.positive_radius = 0.5

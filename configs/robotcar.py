@@ -10,7 +10,7 @@ from configs import base
 def get_config(names: str = ""):
     """Train 2019-01-10 11:46, reference 12:32, test01 2019-01-11, test02 2019-01-16."""
     config = base.get_config()
-    config.dataset.name = "robotcar"
+    config.dataset.name = "robotcar/paper"
     config.model.backbone = "resnet50"
     config.tuples.negatives = 10
     config.train.steps = 20_000

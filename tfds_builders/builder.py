@@ -9,6 +9,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -60,6 +61,21 @@ class Plan:
             "warnings": self.warnings,
             **self.notes,
         }
+
+    def count_differences(
+        self, names: dict[str, str], paper: dict[str, int], table: str
+    ) -> Iterator[tuple[str, str]]:
+        """Splits whose raw sequence has not the paper's count of images, each with a sentence.
+
+        `names` maps splits to raw sequences, `paper` those to the counts of its `table`.
+        """
+        for split, name in names.items():
+            if name in paper and self.found[split] != paper[name]:
+                yield (
+                    split,
+                    f"{split} ({name}): {self.found[split]} images found, the paper's {table} has "
+                    f"{paper[name]} ({self.found[split] - paper[name]:+d})",
+                )
 
 
 class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -171,6 +187,18 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             return key, record(frame, self.encode(frame).data)
 
         return beam.Create(list(enumerate(frames))) | beam.Reshuffle() | beam.Map(example)
+
+
+class ArchiveBuilder(PlacesBuilder, skip_registration=True):
+    """Base of the builders whose frames' `source` is an `archives.Source`."""
+
+    def read(self, frame: Frame) -> bytes:
+        """The image's bytes, from a file or out of an archive."""
+        return frame.source.read()
+
+    def fingerprint(self, frame: Frame) -> str:
+        """Where the bytes lie, with the file's or archive's size and time."""
+        return str(tuple(frame.source))
 
 
 def sizes_differ(where: str, size, first: str, first_size) -> str:

@@ -56,6 +56,15 @@ class PlacesConfig(tfds.core.BuilderConfig):
             raise RawDataError(*problems)
 
 
+def check_split_names(key: str, splits: dict[str, str]) -> None:
+    """Raises RawDataError where a key of the config's `key` cannot name a TFDS split."""
+    for split in splits:
+        if not split.replace("_", "").isalnum() or split == "all":
+            raise RawDataError(
+                f"config key {key!r}: {split!r} cannot name a split; use letters, digits and _"
+            )
+
+
 class Frame(NamedTuple):
     """One image with its pose, before its pixels are read.
 

@@ -1,5 +1,7 @@
 """Writes small raw folders for places_csv and reads built datasets back."""
 
+import json
+
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
@@ -33,6 +35,16 @@ def write_raw(folder, sequences=("train", "test01"), count=3, columns="", suffix
 def command(name, builder, raw, out, *more) -> int:
     """Runs the command line in this process."""
     return main([name, builder, f"--manual_dir={raw}", f"--data_dir={out}", *more])
+
+
+def built(root, name="mine", *, builder):
+    """Folder of a dataset that a test built below `root/out`."""
+    return root / "out" / builder / name / "1.0.0"
+
+
+def metadata(root, name="mine", *, builder) -> dict:
+    """Metadata of such a dataset."""
+    return json.loads((built(root, name, builder=builder) / "metadata.json").read_text())
 
 
 def records(folder, split) -> list[dict]:

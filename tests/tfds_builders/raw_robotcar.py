@@ -42,6 +42,11 @@ def mosaic(bgr: np.ndarray, pattern: str) -> np.ndarray:
     return raw
 
 
+def png(raw: np.ndarray) -> bytes:
+    """Encoded as the camera's images are."""
+    return cv2.imencode(".png", raw)[1].tobytes()
+
+
 def ins_rows(times, bad=()):
     """Rows of gps/ins.csv; rows whose index is in `bad` have another status."""
     east, north, yaw = route(times)
@@ -122,7 +127,7 @@ def traversal(count=6, cameras=("mono_left",), size=(32, 40), bad=(), seed=0) ->
             folder = f"{camera}/{side}".rstrip("/")
             for i, time in enumerate(times):
                 raw = mosaic(colour(i, *size), PATTERN[camera])
-                files[f"{folder}/{time}.png"] = cv2.imencode(".png", raw)[1].tobytes()
+                files[f"{folder}/{time}.png"] = png(raw)
     return files
 
 

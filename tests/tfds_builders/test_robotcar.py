@@ -1,5 +1,6 @@
 """RobotCar from raw trees in the real layout through the command line."""
 
+import functools
 import json
 import random
 import re
@@ -13,6 +14,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+import raw_places
 import raw_robotcar as raw
 import tensorflow_datasets as tfds
 from raw_places import command, decoded, records, tree
@@ -39,12 +41,8 @@ def build(root, *more, **values) -> int:
     return command("build", "robotcar", root / "raw", root / "out", option(**values), *more)
 
 
-def built(root, name="mine"):
-    return root / "out" / "robotcar" / name / "1.0.0"
-
-
-def metadata(root, name="mine"):
-    return json.loads((built(root, name) / "metadata.json").read_text())
+built = functools.partial(raw_places.built, builder="robotcar")
+metadata = functools.partial(raw_places.metadata, builder="robotcar")
 
 
 def test_records_of_a_traversal(tmp_path):

@@ -4,10 +4,12 @@ import pathlib
 import tempfile
 
 import pytest
+import raw_cold
 import raw_robotcar
 import tensorflow_datasets as tfds
 from raw_places import write_raw
 
+from tfds_builders.cold import cold_dataset_builder
 from tfds_builders.places_csv import places_csv_dataset_builder
 from tfds_builders.robotcar import robotcar_dataset_builder
 
@@ -38,4 +40,18 @@ class RobotCarTest(tfds.testing.DatasetBuilderTestCase):
         for number, name in enumerate(robotcar_dataset_builder.PAPER.values()):
             files = raw_robotcar.traversal(3 + number, seed=number)
             raw_robotcar.write_archives(cls.EXAMPLE_DIR, name, files)
+        super().setUpClass()
+
+
+class ColdTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = cold_dataset_builder.Builder
+    BUILDER_CONFIG_NAMES_TO_TEST = ("paper",)
+    SPLITS = {"train": 3, "reference": 4, "test01": 5, "test02": 6, "sunny1": 7}  # noqa: RUF012
+
+    @classmethod
+    def setUpClass(cls):
+        cls.EXAMPLE_DIR = pathlib.Path(tempfile.mkdtemp()) / "dummy_data"
+        for number, name in enumerate(cold_dataset_builder.PAPER.values()):
+            path = cls.EXAMPLE_DIR / f"{name}.tar"
+            raw_cold.write_archive(path, raw_cold.run(3 + number, number))
         super().setUpClass()

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_builders import images
-from tfds_builders.builder import PlacesBuilder, Plan
+from tfds_builders.builder import ArchiveBuilder, Plan
 from tfds_builders.errors import RawDataError
 from tfds_builders.images import Stored
 from tfds_builders.robotcar import poses, traversal
@@ -20,7 +20,7 @@ from tfds_builders.robotcar.camera import (
     read_lut,
     undistort,
 )
-from tfds_builders.schema import Frame, PlacesConfig
+from tfds_builders.schema import Frame, PlacesConfig, check_split_names
 
 PAPER = {
     "train": "2019-01-10-11-46-21-radar-oxford-10k",
@@ -74,12 +74,7 @@ class RobotCarConfig(PlacesConfig):
                 "config key 'traversals' must map split names to traversal ids, "
                 'e.g. {"train": "2019-01-10-11-46-21-radar-oxford-10k"}'
             )
-        for split in self.traversals:
-            if not split.replace("_", "").isalnum() or split == "all":
-                raise RawDataError(
-                    f"config key 'traversals': {split!r} cannot name a split; "
-                    "use letters, digits and _"
-                )
+        check_split_names("traversals", self.traversals)
         for key in ("every_metres", "max_gap", "min_coverage"):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
@@ -87,7 +82,7 @@ class RobotCarConfig(PlacesConfig):
         check_lut_path(self.undistort)
 
 
-class Builder(PlacesBuilder):
+class Builder(ArchiveBuilder):
     """One camera of RobotCar with interpolated poses; one split a traversal."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -161,15 +156,11 @@ class Builder(PlacesBuilder):
         plan.found[split], plan.dropped[split] = listed.found, dropped
         plan.notes["poses"][split] = notes | _compare_with_gps(found, config, posed, listed.times)
 
-    def read(self, frame: Frame) -> bytes:
-        """The PNG's bytes, from a file or out of an archive."""
-        return frame.source.read()
-
     def fingerprint(self, frame: Frame) -> str:
         """Where the bytes lie, the archive's size and time, those of the undistortion table."""
         table = self.builder_config.undistort
         stamp = pathlib.Path(table).expanduser().stat().st_mtime_ns if table else ""
-        return f"{tuple(frame.source)}{stamp}"
+        return f"{super().fingerprint(frame)}{stamp}"
 
     def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
         """Demosaiced and, where a table is given, undistorted; BGR."""
@@ -233,9 +224,5 @@ def _compare_with_gps(found, config, posed: poses.Posed, times: np.ndarray) -> d
 def check_counts(plan: Plan, traversals: dict[str, str]) -> None:
     """Compares with the paper's Table I; a difference becomes a warning in the metadata."""
     paper = {PAPER[split]: count for split, count in PAPER_COUNTS.items()}
-    for split, name in traversals.items():
-        if name in paper and plan.found[split] != paper[name]:
-            plan.warnings.append(
-                f"{split} ({name}): {plan.found[split]} images found, the paper's Table I has "
-                f"{paper[name]} ({plan.found[split] - paper[name]:+d}); {len(plan.splits[split])} kept"
-            )
+    for split, sentence in plan.count_differences(traversals, paper, "Table I"):
+        plan.warnings.append(f"{sentence}; {len(plan.splits[split])} kept")

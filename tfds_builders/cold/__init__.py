@@ -1,0 +1,1 @@
+"""COLD, the COsy Localization Database."""

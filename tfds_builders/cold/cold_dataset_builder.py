@@ -1,0 +1,166 @@
+"""TFDS builder for COLD: indoor sequences with the pose in each image's name."""
+
+import dataclasses
+import pathlib
+
+import tensorflow_datasets as tfds
+
+from tfds_builders.builder import ArchiveBuilder, Plan
+from tfds_builders.cold import sequence
+from tfds_builders.errors import RawDataError
+from tfds_builders.schema import Frame, PlacesConfig, check_split_names
+
+# Saarbruecken, part B, extended path: the study's "map B extended".
+PAPER = {
+    "train": "cold-saarbruecken/part_b/seq4_sunny3",
+    "reference": "cold-saarbruecken/part_b/seq4_cloudy1",
+    "test01": "cold-saarbruecken/part_b/seq4_cloudy2",
+    "test02": "cold-saarbruecken/part_b/seq4_night3",
+    "sunny1": "cold-saarbruecken/part_b/seq4_sunny1",
+}
+PAPER_COUNTS = {"train": 1036, "reference": 1371, "test01": 1021, "test02": 970}  # Table II
+MAPS = {
+    "freiburg_a": "cold-freiburg/part_a",
+    "freiburg_b": "cold-freiburg/part_b",
+    "ljubljana_a": "cold-ljubljana/part_a",
+    "saarbruecken_a": "cold-saarbruecken/part_a",
+    "saarbruecken_b": "cold-saarbruecken/part_b",
+}
+
+
+@dataclasses.dataclass
+class ColdConfig(PlacesConfig):
+    """Which sequences and camera, and how images are stored.
+
+    Attributes:
+      sequences: split name to sequence id, `<lab>/<part>/<sequence>`, all of one lab and part.
+      map: instead, `<lab>/<part>`: every sequence that is found becomes the split of its name.
+      camera: std_cam (perspective) or omni_cam (omnidirectional).
+    """
+
+    sequences: dict[str, str] = dataclasses.field(default_factory=dict)
+    map: str = ""
+    camera: str = "std_cam"
+
+    def check(self) -> None:
+        """Raises RawDataError where a value cannot be used."""
+        super().check()
+        if self.camera not in sequence.CAMERAS:
+            raise RawDataError(
+                f"config key 'camera' is {self.camera!r}; known: {', '.join(sequence.CAMERAS)}"
+            )
+        if not isinstance(self.sequences, dict) or bool(self.sequences) == bool(self.map):
+            raise RawDataError(
+                "give either config key 'sequences', split names to sequence ids, e.g. "
+                '{"train": "cold-saarbruecken/part_b/seq4_sunny3"}, or \'map\', '
+                'e.g. "cold-saarbruecken/part_b"'
+            )
+        if self.map and None in sequence.name_of(str(self.map))[:2]:
+            raise RawDataError(
+                f"config key 'map' is {self.map!r}; give <lab>/<part>, e.g. {MAPS['freiburg_a']}"
+            )
+        check_split_names("sequences", self.sequences)
+        maps = {}
+        for split, text in self.sequences.items():
+            maps.setdefault(sequence.parse_id(str(text))[:2], split)
+        if len(maps) > 1:
+            one, other, *_ = maps.values()
+            raise RawDataError(
+                f"splits {one!r} ({self.sequences[one]}) and {other!r} ({self.sequences[other]}) are "
+                "of different maps, whose coordinates do not compare; build one dataset for each"
+            )
+
+
+class Builder(ArchiveBuilder):
+    """One camera of COLD; one split a sequence; labels are rooms."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012  # TFDS's own attribute
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        ColdConfig(
+            name="paper",
+            description="The study's sequences and sunny1, standard camera, raw size.",
+            sequences=dict(PAPER),
+        ),
+        *(
+            ColdConfig(
+                name=name, description=f"Every sequence of {where} that is found.", map=where
+            )
+            for name, where in MAPS.items()
+        ),
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "manual_dir holds the sequences' archives as downloaded, e.g. "
+        "cold-saarbruecken/part_b/seq4_cloudy1.tar, or unpacked folders; see "
+        "https://www.cas.kth.se/COLD/ to download them."
+    )
+
+    def plan(self, manual_dir: pathlib.Path) -> Plan:
+        """Frames of every sequence in time order; nothing is dropped."""
+        config: ColdConfig = self.builder_config
+        plan = Plan(splits={}, pose_source="laser localisation, from the file names")
+        found = sequence.places(manual_dir)
+        wanted = {
+            split: sequence.parse_id(text) for split, text in config.sequences.items()
+        } or _all_of(config.map, found, manual_dir)
+        plan.notes = {
+            "sequences": {split: str(name) for split, name in wanted.items()},
+            "camera": config.camera,
+            "rooms": {},
+        }
+        problems: list[str] = []
+        for split, name in wanted.items():
+            try:
+                place = sequence.choose(found, name, manual_dir)
+                self._add(plan, split, name, sequence.read(place, config.camera))
+            except RawDataError as error:
+                problems += error.problems
+        if problems:
+            raise RawDataError(*problems)
+        if config.camera == "std_cam":
+            _check_counts(plan)
+        return plan
+
+    def _add(self, plan: Plan, split: str, name: sequence.Name, run: sequence.Sequence) -> None:
+        rooms = run.rooms or {}
+        if run.rooms is None:
+            plan.warnings.append(
+                f"{split} ({name}) has no localization/places.lst: labels are empty"
+            )
+        plan.splits[split] = [
+            Frame(
+                image_id=f"{name}/{image.file}",
+                position=image.position,
+                heading=image.heading,
+                timestamp=image.time,
+                label=rooms.get(image.file, ""),
+                source=image.source,
+            )
+            for image in run.images
+        ]
+        plan.found[split] = len(run.images)
+        files = {image.file for image in run.images}
+        plan.notes["rooms"][split] = {
+            "listed_without_image": len(rooms.keys() - files),
+            "images_not_listed": len(files - rooms.keys()),
+        }
+
+
+def _all_of(where: str, found: list[sequence.Place], manual_dir) -> dict[str, sequence.Name]:
+    """Every sequence of a map by the split's name, e.g. `seq4_cloudy1`."""
+    lab, part, _ = sequence.name_of(where)
+    whole = sequence.Name(lab, part, None)
+    runs = sorted({place.name.run for place in found if whole.allows(place.name)})
+    if not runs:
+        raise RawDataError(
+            f"{manual_dir} holds no sequence of {whole}; put its archives there, "
+            f"e.g. {whole}/seq1_cloudy1.tar"
+        )
+    return {run: sequence.Name(lab, part, run) for run in runs}
+
+
+def _check_counts(plan: Plan) -> None:
+    """Compares with the paper's Table II; a difference becomes a warning in the metadata."""
+    paper = {PAPER[split]: count for split, count in PAPER_COUNTS.items()}
+    for _, sentence in plan.count_differences(plan.notes["sequences"], paper, "Table II"):
+        plan.warnings.append(sentence)
