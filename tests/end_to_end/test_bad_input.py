@@ -1,28 +1,17 @@
 """Every mistake ends in one clear sentence and a non-zero exit, before anything is written."""
 
-import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from commands import ROOT, run
 
 
 def refused(tmp_path, *flags):
     """The sentence that the main command refuses `flags` with; nothing may be written."""
     workdir = tmp_path / "workdir"
-    done = subprocess.run(
-        [sys.executable, "-m", "vprjax.main", f"--workdir={workdir}", *flags],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
+    done = run("vprjax.main", f"--workdir={workdir}", *flags, status=2)
     assert not workdir.exists()
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("vprjax: error: "), done.stderr
@@ -32,20 +21,7 @@ def refused(tmp_path, *flags):
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("datasets")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tfds_builders",
-            "build",
-            "synthetic",
-            "--config=tiny",
-            f"--data_dir={folder}",
-        ],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
+    run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
     return folder
 
 

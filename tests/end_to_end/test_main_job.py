@@ -1,16 +1,16 @@
 """The shipped synthetic config through the real entry point, at a size for tests."""
 
+import functools
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
 import time
 
+import commands
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = (
     "--config=configs/synthetic.py:mobilenetv2,{names}",
     "--config.dataset.name=synthetic/tiny",
@@ -32,18 +32,7 @@ SMALL = (
 )
 
 
-def run(*flags, status=0):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "vprjax.main", *flags],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    return done
+run = functools.partial(commands.run, "vprjax.main")
 
 
 def train(folder, data_dir, names="gem,triplet", *more):
@@ -106,13 +95,12 @@ def test_a_run_cut_in_a_mining_round_resumes_to_the_same_bits(trained, data_dir,
     folder, _ = trained
     part = tmp_path / "part"
     # Killed once step 2 is on disk, in the middle of the tuples mined at step 0.
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     flags = [flag.format(names="gem,triplet") for flag in SMALL]
     flags += [f"--workdir={part}", f"--config.dataset.data_dir={data_dir}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vprjax.main", *flags],
-        cwd=ROOT,
-        env=environment,
+        cwd=commands.ROOT,
+        env={**os.environ, **commands.ENVIRONMENT},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
