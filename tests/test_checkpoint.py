@@ -50,14 +50,31 @@ def test_a_folder_cut_short_is_not_a_checkpoint(tmp_path):
     assert checkpoint.open_for_reading(tmp_path).steps() == [0, 5]
 
 
-def test_damage_is_named(tmp_path):
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_one_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [halve, flip_one_bit, lambda path: path.unlink()])
+def test_damage_is_named(tmp_path, damage):
     save(tmp_path, [0, 5])
-    for data in (tmp_path / "5" / "model").rglob("d/*"):
-        data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    data = next(path for path in (tmp_path / "5" / "model").rglob("d/*") if path.stat().st_size)
+    damage(data)
     reader = checkpoint.open_for_reading(tmp_path)
-    with pytest.raises(WeightsError, match=f"checkpoint {tmp_path / '5'} cannot be read"):
+    with pytest.raises(WeightsError, match=f"checkpoint {tmp_path / '5'} cannot be read.*model/"):
         reader.restore_model(5)
     assert reader.restore_model(0)
+
+
+def test_a_checkpoint_killed_before_its_digests_is_read(tmp_path):
+    save(tmp_path, [0])
+    (tmp_path / "0" / checkpoint.DIGESTS).unlink()
+    assert checkpoint.open_for_reading(tmp_path).restore_model(0)
 
 
 def test_no_checkpoint_is_an_error(tmp_path):

@@ -1,6 +1,8 @@
 """Checkpoints on disk, through orbax: the only file that imports it."""
 
 import contextlib
+import hashlib
+import json
 import pathlib
 from typing import Any
 
@@ -10,6 +12,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from vprjax.errors import WeightsError
+from vprjax.metric_writer import write_atomically
+
+DIGESTS = "sha256.json"  # In every checkpoint's folder, written after all its other files.
 
 
 class Checkpoints:
@@ -17,7 +22,7 @@ class Checkpoints:
 
     Each holds three items: `model` (all that evaluation needs), `training` (optimiser state, ArcFace
     classes and the mined tuples of the current round) and `config`. A checkpoint appears under its
-    final name only when it is whole.
+    final name only when it is whole; its files' SHA-256 are checked before they are read.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3, read_only: bool = False):
@@ -58,6 +63,8 @@ class Checkpoints:
             ),
         )
         self._manager.wait_until_finished()
+        whole = self.folder / str(step)
+        write_atomically(whole / DIGESTS, json.dumps(_digests(whole)))
 
     def restore_model(self, step: int) -> dict:
         """The model's variables saved at `step`, as nested dicts of NumPy arrays.
@@ -89,6 +96,7 @@ class Checkpoints:
     @contextlib.contextmanager
     def _naming(self, step: int):
         try:
+            _check_digests(self.folder / str(step))
             yield
         except Exception as error:
             first = (str(error).splitlines() or ["no message"])[0]
@@ -119,3 +127,28 @@ def open_for_reading(folder: str | pathlib.Path) -> Checkpoints:
 def _on_host(tree: Any) -> Any:
     """Empty NumPy arrays to restore into, so that no device or sharding is remembered."""
     return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+    """SHA-256 of every file under `folder` but the list of them."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != DIGESTS:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+            digests[str(path.relative_to(folder))] = digest.hexdigest()
+    return digests
+
+
+def _check_digests(folder: pathlib.Path) -> None:
+    """Raises ValueError at a changed or missing file.
+
+    Reading a damaged array would fail too, or, at a flipped bit, give wrong numbers. A kill between a
+    checkpoint's last file and its list leaves a whole checkpoint without one: it is read unchecked.
+    """
+    if not (folder / DIGESTS).is_file():
+        return
+    saved, found = json.loads((folder / DIGESTS).read_text()), _digests(folder)
+    bad = [name for name, digest in saved.items() if found.get(name) != digest]
+    if bad:
+        raise ValueError(f"{bad[0]} is not as it was written")
