@@ -55,7 +55,7 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
 
 def _dataset() -> ConfigDict:
     c = ConfigDict()
-    c.name = ""  # TFDS name with its builder config, e.g. "places_csv/nordland"
+    c.name = ""  # builder/config, e.g. "places_csv/nordland"; a last ":1.0.0" asks for that version
     c.data_dir = ""  # where datasets are built; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
     c.train_splits = ("train",)
     c.reference_split = "reference"

@@ -19,7 +19,7 @@ STAGE = {
 def get_config(names: str = ""):
     """Training from random weights in a few minutes on two CPU cores."""
     config = base.get_config()
-    config.dataset.name = "synthetic/default"
+    config.dataset.name = "synthetic/default:1.1.0"
     config.model.update(backbone="resnet50", pooling="netvlad", netvlad_clusters=16)
     config.model.batch_norm = "train"  # random weights have no statistics to keep
     config.loss.name = "arcface"

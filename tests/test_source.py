@@ -46,6 +46,7 @@ def test_images_of_two_sizes_are_refused():
         ("robotcar", "build robotcar --manual_dir=RAW --data_dir=/nowhere"),
         ("places_csv/mine", '--config=\'{"name": "mine", "height": H, "width": W}\''),
         ("synthetic/hard", "build synthetic --data_dir=/nowhere --config=hard"),
+        ("synthetic/hard:1.1.0", "build synthetic --data_dir=/nowhere --config=hard"),
     ],
 )
 def test_a_missing_dataset_gives_its_build_command(name, command):
@@ -63,3 +64,7 @@ def test_the_newest_version_is_found(tmp_path):
         (tmp_path / "d" / version).mkdir(parents=True)
         (tmp_path / "d" / version / "dataset_info.json").touch()
     assert source.find(config).name == "1.10.0"
+    config.dataset.name = "d:1.9.0"
+    assert source.find(config).name == "1.9.0"
+    config.dataset.name = "d:1.8.0"
+    assert source.find(config) is None

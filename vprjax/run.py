@@ -66,7 +66,7 @@ def _dataset(config, training: bool) -> source.Dataset:
 
     The two packages never import each other: the builder is run as a user would run it.
     """
-    builder, _, name = config.dataset.name.partition("/")
+    builder, name, _ = source.split_name(config.dataset.name)
     if builder == SYNTHETIC and source.find(config) is None:
         command = [sys.executable, "-m", "tfds_builders", "build", SYNTHETIC]
         command += [f"--data_dir={source.data_dir(config)}"] + (

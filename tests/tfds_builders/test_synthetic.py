@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from configs import synthetic
 from tfds_builders.__main__ import main
 from tfds_builders.errors import RawDataError
 from tfds_builders.synthetic import drive, render
 from tfds_builders.synthetic.conditions import CONDITIONS
-from tfds_builders.synthetic.synthetic_dataset_builder import SyntheticConfig
+from tfds_builders.synthetic.synthetic_dataset_builder import Builder, SyntheticConfig
 from tfds_builders.synthetic.world import Walls, make_world
 
 LAP = drive.Lap("a", "cloudy", 40)
@@ -154,3 +155,8 @@ def test_another_seed_is_another_town():
 def test_a_size_that_cannot_be_is_refused(changes, word):
     with pytest.raises(RawDataError, match=word):
         dataclasses.replace(SyntheticConfig(name="x"), **changes).check()
+
+
+def test_the_shipped_config_asks_for_the_version_that_is_built():
+    """An older one that lies in the data folder must not stand in for it."""
+    assert synthetic.get_config().dataset.name == f"synthetic/default:{Builder.VERSION}"

@@ -105,9 +105,19 @@ def data_dir(config) -> pathlib.Path:
     return pathlib.Path(folder).expanduser()
 
 
+def split_name(name: str) -> tuple[str, str, str]:
+    """TFDS's `builder/config:version` as (builder, config, version); what is not named is ""."""
+    name, _, version = name.partition(":")
+    builder, _, builder_config = name.partition("/")
+    return builder, builder_config, version
+
+
 def find(config) -> pathlib.Path | None:
-    """Folder of the newest built version of `dataset.name`, or None where there is none."""
-    root = data_dir(config) / config.dataset.name
+    """Folder of the version that `dataset.name` asks for, else of the newest; None if not built."""
+    name, _, version = config.dataset.name.partition(":")
+    root = data_dir(config) / name
+    if version:
+        return root / version if (root / version / "dataset_info.json").is_file() else None
     versions = [p.parent for p in root.glob("*/dataset_info.json")]
     numbers = [p for p in versions if all(part.isdigit() for part in p.name.split("."))]
     return max(numbers, key=lambda p: tuple(map(int, p.name.split("."))), default=None)
@@ -124,7 +134,7 @@ def _open(config):
 
 def missing_sentence(config) -> str:
     """What to run to get a dataset that is not there."""
-    builder, _, name = config.dataset.name.partition("/")
+    builder, name, _ = split_name(config.dataset.name)
     option = ""
     if name and builder == "places_csv":
         option = f""" --config='{{"name": "{name}", "height": H, "width": W}}'"""
@@ -146,7 +156,8 @@ def describe(config) -> Dataset:
     folder, builder = _open(config)
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     metadata = dict(builder.info.metadata or {})
-    return Dataset(config.dataset.name, str(builder.version), counts, metadata, folder)
+    name, _, _ = config.dataset.name.partition(":")
+    return Dataset(name, str(builder.version), counts, metadata, folder)
 
 
 def load(config, splits: tuple[str, ...]) -> Places:
