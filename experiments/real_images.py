@@ -4,6 +4,9 @@
     python -m tfds_builders build places_csv --manual_dir=runs/raw/nordland \
         --config='{"name": "nordland", "height": 64, "width": 128}'
 
+`nordland_tune` instead cuts the training part of Nordland in two, to choose settings on: training to
+15000, a gap, `reference` and `val` from 15510 to 18000. No test frame is in it.
+
 Nordland (every 10th frame, `images-%05d.png` in `summer` and `winter`, the same number is the same
 place): position is number / 10, one unit a frame. Sequences `train_summer`, `train_winter` (to 18000),
 `reference` (summer above 18500) and `test02` (winter above 18500); 18010 to 18500 is a gap. Every
@@ -20,23 +23,27 @@ import pathlib
 import cv2
 import numpy as np
 
-LAST_TRAIN, FIRST_TEST = 18_000, 18_510
+SPANS = {  # protocol: last training frame, first and last frame of reference and query, query's name
+    "nordland": (18_000, 18_510, 10**9, "test02"),
+    "nordland_tune": (15_000, 15_510, 18_000, "val"),
+}
 STILL = 2.0  # grey levels: mean difference from the last kept frame below which a train stands
 BLACK = 4.0  # grey levels: standard deviation below which a frame shows a tunnel
 
 
-def nordland(images: pathlib.Path, drop_still: bool) -> list[dict]:
-    """Rows of places.csv for the Nordland protocol."""
+def nordland(images: pathlib.Path, protocol: str, drop_still: bool) -> list[dict]:
+    """Rows of places.csv for one of Nordland's protocols (`SPANS`)."""
+    last_train, first, last, query = SPANS[protocol]
     rows = []
     for season in ("summer", "winter"):
         frames = sorted((images / season).glob("images-*.png"))
         numbers = [int(frame.stem.removeprefix("images-")) for frame in frames]
-        train = [n for n in numbers if n <= LAST_TRAIN]
+        train = [n for n in numbers if n <= last_train]
         if drop_still:
             train = moving(images / season, train)
         rows += [_row(f"train_{season}", f"{season}/images-{n:05d}.png", n / 10) for n in train]
-        sequence = "reference" if season == "summer" else "test02"
-        test = [n for n in numbers if n >= FIRST_TEST]
+        sequence = "reference" if season == "summer" else query
+        test = [n for n in numbers if first <= n <= last]
         rows += [_row(sequence, f"{season}/images-{n:05d}.png", n / 10) for n in test]
     return rows
 
@@ -70,7 +77,7 @@ def _row(sequence: str, image: str, x: float) -> dict:
 def main() -> None:
     """Writes `places.csv` and links to the image folders."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("protocol", choices=["nordland", "corridor"])
+    parser.add_argument("protocol", choices=[*SPANS, "corridor"])
     parser.add_argument("--images", type=pathlib.Path, required=True, help="folder of the images")
     parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder to write")
     parser.add_argument(
@@ -78,7 +85,10 @@ def main() -> None:
     )
     args = parser.parse_args()
     images = args.images.absolute()
-    rows = nordland(images, args.drop_still) if args.protocol == "nordland" else corridor(images)
+    if args.protocol == "corridor":
+        rows = corridor(images)
+    else:
+        rows = nordland(images, args.protocol, args.drop_still)
     if not rows:
         parser.error(f"--images={args.images} holds no frames of {args.protocol}")
     args.raw.mkdir(parents=True, exist_ok=True)
