@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
     config.augment = _augment()
     config.optim = _optim()
     config.train = _train()
+    config.validation = _validation()
     config.eval = _eval()
     return config.lock()
 
@@ -80,6 +81,7 @@ def _model() -> ConfigDict:
     c.gem_per_channel = False  # one p per channel (the paper's index p_i) instead of one shared p
     c.netvlad_clusters = 64
     c.projection = 0  # output size of a linear layer after pooling; 0 is none
+    c.projection_start = "pca"  # of training descriptors; or "pca_whitened", "random"
     c.compute_dtype = (
         "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
     )
@@ -96,6 +98,7 @@ def _loss() -> ConfigDict:
         False  # False is the paper's Eq. 5 as printed; True the usual squared form
     )
     c.arcface_margin = 0.3  # m, radians
+    c.arcface_margin_warmup = 0  # steps over which m grows from 0
     c.arcface_scale = 30.0  # s
     c.arcface_classes = "places"  # "places": one class a place; "pair": the paper's binary reading
     return c
@@ -105,7 +108,9 @@ def _tuples() -> ConfigDict:
     """Training tuples (query, positive, negatives): triplet, contrastive and ArcFace `pair`."""
     c = ConfigDict()
     c.batch = 4  # tuples a step, over all devices
-    c.negatives = 5  # negatives a tuple
+    c.negatives = 5  # mined negatives a tuple; 0 leaves them to in_batch
+    c.in_batch = "off"  # "hardest" or "semi_hard": further negatives from all images of the step
+    c.in_batch_negatives = 5  # so many a query
     c.positive_radius = 10.0  # position units
     c.negative_radius = 25.0  # position units; nearer images are never negatives
     c.other_visit_seconds = (
@@ -151,15 +156,28 @@ def _optim() -> ConfigDict:
     c.gem_p_rate = 10.0  # learning-rate multiplier of GeM's p (which has no weight decay)
     c.head_rate = 10.0  # multiplier of NetVLAD and the projection
     c.class_rate = 1000.0  # multiplier of ArcFace's class weights
+    c.ema = 0.0  # decay of a running mean of the parameters, which is then evaluated; 0 is off
     return c
 
 
 def _train() -> ConfigDict:
     c = ConfigDict()
     c.steps = 1000
+    c.accumulate = 1  # parts that a device's batch goes through one after the other, to save memory
     c.log_every = 10
     c.checkpoint_every = 200
     c.keep_checkpoints = 3
+    return c
+
+
+def _validation() -> ConfigDict:
+    """Validation while training; the checkpoint of the highest mean FCM is the one evaluated."""
+    c = ConfigDict()
+    c.every = 0  # steps between two validations; 0 is none: the last checkpoint is evaluated
+    c.query_split = ""  # a split that is matched to reference_split; "" takes the stretch
+    c.reference_split = ""
+    c.stretch = 0.1  # share of the route, off the end of the first training split, held out
+    c.patience = 0  # stop after so many validations without a better one; 0 never stops
     return c
 
 

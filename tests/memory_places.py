@@ -31,5 +31,5 @@ def drive(n=40, laps=2):
         splits=np.zeros(n * laps, np.int64),
         split_names=("train",),
         sources=(Memory(encoded),),
-        starts=np.array([0]),
+        records=np.arange(n * laps),
     )

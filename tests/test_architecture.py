@@ -38,7 +38,8 @@ def holding(package):
 
 
 @pytest.mark.parametrize(
-    "name", ["losses", "mining", "optim", "data/transforms", "kmeans", "fcm", "place_classes"]
+    "name",
+    ["losses", "mining", "optim", "data/transforms", "kmeans", "fcm", "place_classes", "health"],
 )
 def test_pure_modules_import_nothing_of_vprjax(name):
     assert not inside(imports(f"vprjax/{name}.py"), "vprjax")
@@ -52,9 +53,9 @@ def test_models_import_only_models(path):
     assert all(name.startswith(("vprjax.models", "vprjax.errors")) for name in names), names
 
 
-def test_the_step_knows_losses_alone():
+def test_the_step_knows_health_alone():
     names = inside(imports("vprjax/train_step.py"), "vprjax") - {"vprjax"}
-    assert names == {"vprjax.losses"}
+    assert names == {"vprjax.health"}
 
 
 def test_configs_import_only_ml_collections():

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 
 from configs import base
 from vprjax import initialise, models
@@ -68,3 +69,22 @@ def test_fewer_local_descriptors_than_clusters_are_refused(images):
     c.netvlad_clusters = 64
     with pytest.raises(ValueError, match="netvlad_clusters=64"):
         initialise.initialise(c, None, 0, lambda i: images[i][:, :4, :4], 2)
+
+
+@pytest.mark.parametrize("how", ["pca", "pca_whitened"])
+def test_a_projection_starts_from_principal_components(images, how):
+    c = config("gem")
+    before = models.build(c).apply(start(images)[0], images)
+    c.update(projection=5, projection_start=how)
+    variables, notes = initialise.initialise(c, None, 0, lambda i: images[i], len(images))
+    assert notes[-1] == "projection from PCA on 96 descriptors"
+    found = models.build(c).apply(variables, images)
+    # sklearn divides by n - 1 where we divide by n, which normalising takes away again.
+    wanted = PCA(5, whiten=how == "pca_whitened", svd_solver="full").fit_transform(
+        np.asarray(before, np.float64)
+    )
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.abs(found), np.abs(wanted), atol=2e-3)  # signs are free
+    c.projection = 97
+    with pytest.raises(ValueError, match="at most|more training images"):
+        initialise.initialise(c, None, 0, lambda i: images[i], len(images))

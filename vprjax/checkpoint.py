@@ -1,9 +1,11 @@
 """Checkpoints on disk, through orbax: the only file that imports it."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -11,27 +13,39 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from vprjax.errors import WeightsError
+from vprjax.errors import TrainingError, WeightsError
 from vprjax.metric_writer import write_atomically
 
 DIGESTS = "sha256.json"  # In every checkpoint's folder, written after all its other files.
 
 
-class Checkpoints:
-    """The checkpoints of one run: the untrained model (step 0) and the latest few.
+@dataclasses.dataclass
+class _Named(checkpoint_managers.PreservationPolicy):
+    """Keeps the checkpoints of `steps`, which may change from save to save."""
 
-    Each holds three items: `model` (all that evaluation needs), `training` (optimiser state, ArcFace
-    classes and the mined tuples of the current round) and `config`. A checkpoint appears under its
+    steps: set[int]
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        """One answer a checkpoint."""
+        return [found.step in self.steps for found in checkpoints]
+
+
+class Checkpoints:
+    """The checkpoints of one run: the untrained model (step 0), the best and the latest few.
+
+    Each holds three items: `model` (all that evaluation needs), `training` (all else that training goes
+    on from) and `config` (JSON). A checkpoint appears under its
     final name only when it is whole; its files' SHA-256 are checked before they are read.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3, read_only: bool = False):
         """Opens (and unless `read_only` makes) `folder`."""
         self.folder = pathlib.Path(folder).absolute()
-        policies = [
-            checkpoint_managers.LatestN(keep),
-            checkpoint_managers.CustomSteps([0]),
-        ]
+        self._named = _Named({0})
+        if not read_only:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        own = jax.process_index()  # The first process alone writes; every process reads for itself.
+        policies = [checkpoint_managers.LatestN(keep), self._named]
         self._manager = ocp.CheckpointManager(
             self.folder,
             item_handlers={
@@ -43,8 +57,11 @@ class Checkpoints:
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 enable_async_checkpointing=False,
                 save_interval_steps=0 if read_only else 1,
-                create=not read_only,
+                create=False,  # orbax makes no folder for one process of several
                 read_only=read_only,
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"p{own}"
+                ),
             ),
         )
 
@@ -52,19 +69,33 @@ class Checkpoints:
         """Steps with a whole checkpoint, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, model: Any, training: Any, config: dict) -> None:
-        """Writes one checkpoint; `model` and `training` are trees of arrays."""
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardSave(model),
-                training=ocp.args.StandardSave(training),
-                config=ocp.args.JsonSave(config),
-            ),
+    def save(
+        self, step: int, model: Any, training: Any, config: dict, best: int | None = None
+    ) -> None:
+        """Writes one checkpoint; `model` and `training` are trees of arrays; that of `best` stays.
+
+        Raises:
+          TrainingError: it cannot be written; nothing of it is left.
+        """
+        self._named.steps = {0, 0 if best is None else best}
+        args = ocp.args.Composite(
+            model=ocp.args.StandardSave(model),
+            training=ocp.args.StandardSave(training),
+            config=ocp.args.JsonSave(config),
         )
-        self._manager.wait_until_finished()
         whole = self.folder / str(step)
-        write_atomically(whole / DIGESTS, json.dumps(_digests(whole)))
+        try:
+            self._manager.save(step, args=args)
+            self._manager.wait_until_finished()
+            write_atomically(whole / DIGESTS, json.dumps(_digests(whole)))
+        except Exception as error:
+            for part in [whole, *self.folder.glob(f"{step}.orbax-checkpoint-tmp*")]:
+                shutil.rmtree(part, ignore_errors=True)
+            first = (str(error).splitlines() or ["no message"])[0]
+            raise TrainingError(
+                f"checkpoint {whole} cannot be written ({type(error).__name__}: {first}); mend that (free "
+                "disk space?) and run the same command again: it goes on from the checkpoint before"
+            ) from error
 
     def restore_model(self, step: int) -> dict:
         """The model's variables saved at `step`, as nested dicts of NumPy arrays.
@@ -86,6 +117,13 @@ class Checkpoints:
         with self._naming(step):
             args = ocp.args.Composite(training=ocp.args.StandardRestore(_on_host(template)))
             return self._manager.restore(step, args=args)["training"]
+
+    def set_aside(self, step: int) -> None:
+        """Takes a damaged checkpoint out of the list; its files stay as `<step>.damaged`."""
+        aside = self.folder / f"{step}.damaged"
+        shutil.rmtree(aside, ignore_errors=True)
+        (self.folder / str(step)).rename(aside)
+        self._manager.reload()
 
     def config(self, step: int) -> dict:
         """The config saved at `step`."""

@@ -3,6 +3,7 @@
 import math
 
 from vprjax import models, parallel
+from vprjax.batch_losses import IN_BATCH
 from vprjax.data import pipeline
 from vprjax.data.source import Dataset
 from vprjax.errors import ConfigError, DataError
@@ -12,11 +13,12 @@ CHOICES = {
     "loss.name": ("triplet", "contrastive", "arcface"),
     "loss.arcface_classes": ("places", "pair"),
     "tuples.mining": ("hard", "random"),
+    "tuples.in_batch": IN_BATCH,
     "optim.name": OPTIMISERS,
 }
 ABOVE_ZERO = (
     "tuples.batch",
-    "tuples.negatives",
+    "tuples.in_batch_negatives",
     "tuples.positive_radius",
     "tuples.negative_radius",
     "tuples.mining_interval",
@@ -28,6 +30,7 @@ ABOVE_ZERO = (
     "loss.arcface_scale",
     "optim.learning_rate",
     "train.log_every",
+    "train.accumulate",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "eval.batch",
@@ -35,6 +38,7 @@ ABOVE_ZERO = (
 NOT_NEGATIVE = (
     "tuples.other_visit_seconds",
     "tuples.mining_pool",
+    "tuples.negatives",
     "places.heading_degrees",
     "augment.crop",
     "augment.brightness",
@@ -43,10 +47,13 @@ NOT_NEGATIVE = (
     "loss.triplet_margin",
     "loss.contrastive_margin",
     "loss.arcface_margin",
+    "loss.arcface_margin_warmup",
     "optim.weight_decay",
     "optim.warmup_steps",
     "optim.clip_norm",
     "train.steps",
+    "validation.every",
+    "validation.patience",
     "eval.recall_radius",
 )
 
@@ -91,22 +98,51 @@ def _check_pairs(config) -> None:
         )
     if not config.augment.crop < 1:
         raise ConfigError(f"augment.crop={config.augment.crop:g} must be below 1")
-    if train.checkpoint_every % train.log_every:
-        raise ConfigError(
-            f"train.checkpoint_every={train.checkpoint_every} must be a multiple of "
-            f"train.log_every={train.log_every}, so that a resumed run logs the same rows"
-        )
+    if not 0 <= config.optim.ema < 1:
+        raise ConfigError(f"optim.ema={config.optim.ema:g} must be 0 or more and below 1")
+    if not tuples.negatives and tuples.in_batch == "off":
+        raise ConfigError("tuples.negatives=0 needs tuples.in_batch to be hardest or semi_hard")
+    _check_validation(config)
     key = "places.batch_places" if pipeline.uses_places(config) else "tuples.batch"
-    if _value(config, key) % parallel.device_count():
+    parts = parallel.device_count() * train.accumulate
+    if _value(config, key) % parts:
         raise ConfigError(
-            f"{key}={_value(config, key)} must be a multiple of the {parallel.device_count()} devices"
+            f"{key}={_value(config, key)} must be a multiple of {parts}: {parallel.device_count()} "
+            f"devices x train.accumulate={train.accumulate}"
         )
+    if train.accumulate > 1 and tuples.in_batch != "off" and not pipeline.uses_places(config):
+        raise ConfigError(
+            "train.accumulate above 1 would hide part of the batch from tuples.in_batch; set one of them "
+            "back"
+        )
+    if train.accumulate > 1 and config.model.batch_norm == "train":
+        raise ConfigError(
+            "train.accumulate above 1 would change the statistics of model.batch_norm='train'; set one "
+            "of them back"
+        )
+
+
+def _check_validation(config) -> None:
+    v = config.validation
+    if bool(v.query_split) != bool(v.reference_split):
+        raise ConfigError("validation.query_split and validation.reference_split go together")
+    tests = {config.dataset.reference_split, *config.dataset.query_splits}
+    shared = tests & {v.query_split, v.reference_split} if v.every else ()
+    if shared:
+        raise ConfigError(
+            f"validation uses the test split {sorted(shared)[0]!r}: choosing a checkpoint on it would "
+            "make its figures worthless; name another or use validation.stretch"
+        )
+    if v.every and not v.query_split and not 0 < v.stretch < 1:
+        raise ConfigError(f"validation.stretch={v.stretch:g} must be above 0 and below 1")
 
 
 def check_splits(config, dataset: Dataset, training: bool) -> None:
     """Raises DataError where a named split is missing or empty; lists what the dataset has."""
     names = [config.dataset.reference_split, *config.dataset.query_splits]
     names += config.dataset.train_splits if training else ()
+    v = config.validation
+    names += [v.query_split, v.reference_split] if training and v.every and v.query_split else []
     for name in names:
         if not dataset.counts.get(name):
             have = ", ".join(f"{k} ({v})" for k, v in dataset.counts.items())

@@ -17,5 +17,9 @@ class WeightsError(VprjaxError):
     """Pretrained weights or a checkpoint that do not fit the model."""
 
 
+class Preempted(VprjaxError):
+    """SIGTERM came and nothing is lost; main exits with 0."""
+
+
 class TrainingError(VprjaxError):
     """Training that cannot go on."""

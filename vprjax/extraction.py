@@ -18,7 +18,13 @@ class Extractor:
         """`apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` images over all devices."""
         devices = parallel.device_count()
         self._batch = -(-batch // devices) * devices
-        self._apply = parallel.map_over_devices(apply_fn)
+
+        def described(variables, images):
+            output = apply_fn(variables, images)
+            # A process reads its own devices only, so with several every device gets all rows.
+            return parallel.gather(output) if parallel.process_count() > 1 else output
+
+        self._apply = parallel.map_over_devices(described)
 
     def __call__(self, variables, places: Places, indices: np.ndarray, what: str) -> np.ndarray:
         """Outputs `(len(indices), ...)` float32 for the images at `indices`, in that order.
@@ -35,7 +41,7 @@ class Extractor:
         def images(number: int) -> np.ndarray:
             chosen = indices[number * size : (number + 1) * size]
             padded = np.resize(chosen, size)  # The last batch repeats itself; cut off below.
-            return parallel.split(places.images(padded))
+            return parallel.split(places.images(padded[parallel.process_rows(size)]))
 
         blocks, pending = [], None
         with progress(what, len(indices), "images") as bar:
@@ -52,5 +58,7 @@ class Extractor:
 
 
 def _on_host(output: jax.Array) -> np.ndarray:
+    if parallel.process_count() > 1:
+        return np.asarray(parallel.unreplicate(output), np.float32)
     array = np.asarray(output, np.float32)
     return array.reshape(-1, *array.shape[2:])

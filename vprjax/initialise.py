@@ -12,6 +12,7 @@ from vprjax.models import pooling
 
 LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
 CALIBRATION_IMAGES = 256
+PROJECTION_IMAGES = 4096  # PCA sees at most so many descriptors
 
 
 def initialise(
@@ -25,7 +26,7 @@ def initialise(
 
     Pretrained weights where there are any. Without them BatchNorm statistics are estimated
     from training images, since frozen ones must fit the random convolutions. NetVLAD starts from
-    k-means on local descriptors of training images.
+    k-means on local descriptors of training images, a projection from their principal components.
 
     Args:
       model_config: the `model` section.
@@ -58,6 +59,9 @@ def initialise(
     if model_config.pooling == "netvlad":
         variables, used = start_netvlad(module, model_config, variables, images_at, order, seed)
         notes.append(f"NetVLAD from k-means on {used} local descriptors")
+    if model_config.projection and model_config.projection_start != "random":
+        variables, used = start_projection(model_config, variables, images_at, order)
+        notes.append(f"projection from PCA on {used} descriptors")
     return variables, notes
 
 
@@ -122,3 +126,45 @@ def start_netvlad(
         for name, value in head.items()
     }
     return {**variables, "params": {**variables["params"], "pooling": head}}, len(points)
+
+
+def start_projection(
+    model_config, variables: dict, images_at: Callable[[np.ndarray], np.ndarray], order: np.ndarray
+) -> tuple[dict, int]:
+    """The projection's parameters from the principal components of the images in `order`.
+
+    `f -> V^T (f - mean)`, V the first `model.projection` eigenvectors of the descriptors' covariance;
+    "pca_whitened" also divides by the square roots of the eigenvalues (Jegou & Chum 2012).
+
+    Raises:
+      ValueError: fewer images or dimensions than components.
+    """
+    config = model_config.copy_and_resolve_references()
+    wanted = config.projection
+    with config.unlocked():
+        config.projection = 0
+    apply = jax.jit(models.build(config).apply)
+    rest = {k: v for k, v in variables["params"].items() if k != "projection"}
+    without = {**variables, "params": rest}
+    used = order[:PROJECTION_IMAGES]
+    found = [
+        np.asarray(apply(without, jnp.asarray(images_at(used[first : first + 16]))))
+        for first in range(0, len(used), 16)
+    ]
+    descriptors = np.concatenate(found).astype(np.float64)
+    if wanted >= len(descriptors) or wanted > descriptors.shape[1]:
+        raise ValueError(
+            f"model.projection={wanted} needs more training images than that (there are "
+            f"{len(descriptors)}) and at most {descriptors.shape[1]} dimensions; lower it or set "
+            "model.projection_start='random'"
+        )
+    mean = descriptors.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(descriptors - mean, full_matrices=False)
+    kernel = directions[:wanted].T
+    if model_config.projection_start == "pca_whitened":
+        deviations = lengths[:wanted] / np.sqrt(len(descriptors))
+        kernel = kernel / np.maximum(deviations, 1e-3 * deviations[0])
+    projection = {"kernel": kernel, "bias": -mean @ kernel}
+    like = variables["params"]["projection"]
+    projection = {k: np.asarray(v, like[k].dtype) for k, v in projection.items()}
+    return {**variables, "params": {**rest, "projection": projection}}, len(descriptors)

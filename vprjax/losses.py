@@ -43,19 +43,26 @@ def contrastive(
 
 
 def triplet(
-    query: jax.Array, positive: jax.Array, negatives: jax.Array, margin: float
+    query: jax.Array,
+    positive: jax.Array,
+    negatives: jax.Array,
+    margin: float,
+    valid: jax.Array | None = None,
 ) -> jax.Array:
     """`sum_j max(0, |q - p|^2 - |q - n_j|^2 + margin)`: squared L2, summed over the negatives.
 
-    Shapes: `(b, d), (b, d), (b, n, d) -> (b,)`, `n >= 1`.
+    Negatives that `valid` marks False do not count.
+
+    Shapes: `(b, d), (b, d), (b, n, d), valid (b, n) bool -> (b,)`, `n >= 1`.
     Raises: ValueError on other shapes.
     Source: Eq. 6 of Alijani & Rahtu 2021; Arandjelovic et al. 2016.
     """
     query, positive, negatives = _float32(query, positive, negatives)
-    _check_tuples("triplet", query, positive, negatives)
+    _check_tuples("triplet", query, positive, negatives, valid)
     to_positive = jnp.sum((query - positive) ** 2, axis=-1)
     to_negatives = jnp.sum((query[:, None, :] - negatives) ** 2, axis=-1)
-    return jnp.sum(jax.nn.relu(to_positive[:, None] - to_negatives + margin), axis=-1)
+    terms = jax.nn.relu(to_positive[:, None] - to_negatives + margin)
+    return jnp.sum(terms, axis=-1, where=valid)
 
 
 def arcface(
@@ -95,24 +102,33 @@ def arcface(
 
 
 def arcface_pair(
-    query: jax.Array, positive: jax.Array, negatives: jax.Array, scale: float, margin: float
+    query: jax.Array,
+    positive: jax.Array,
+    negatives: jax.Array,
+    scale: float,
+    margin: float,
+    valid: jax.Array | None = None,
 ) -> jax.Array:
     """ArcFace with the classes `match` and `no match` of one tuple: the paper's `n = {0, 1}`.
 
     The query's own descriptor is the class weight, its positive is of the class and its negatives
     are not: `-log(e^{s cos(t_p + m)} / (e^{s cos(t_p + m)} + sum_j e^{s cos t_nj}))`, `t` the angle
-    to the query, `m` in radians. All descriptors are normalised here.
+    to the query, `m` in radians. All descriptors are normalised here. Negatives that `valid` marks
+    False do not count.
 
-    Shapes: `(b, d), (b, d), (b, n, d) -> (b,)`, `n >= 1`.
+    Shapes: `(b, d), (b, d), (b, n, d), valid (b, n) bool -> (b,)`, `n >= 1`.
     Raises: ValueError on other shapes.
     Source: a reading of Eq. 7 of Alijani & Rahtu 2021.
     """
     query, positive, negatives = _float32(query, positive, negatives)
-    _check_tuples("arcface_pair", query, positive, negatives)
+    _check_tuples("arcface_pair", query, positive, negatives, valid)
     query, positive, negatives = _unit(query), _unit(positive), _unit(negatives)
     to_positive = jnp.sum(query * positive, axis=-1)
     to_negatives = jnp.sum(query[:, None, :] * negatives, axis=-1)
-    return _cross_entropy(scale * _add_margin(to_positive, margin), scale * to_negatives)
+    logits = scale * to_negatives
+    if valid is not None:
+        logits = jnp.where(valid, logits, _LEFT_OUT)
+    return _cross_entropy(scale * _add_margin(to_positive, margin), logits)
 
 
 def _add_margin(cosine: jax.Array, margin: float) -> jax.Array:
@@ -152,13 +168,15 @@ def _float32(*arrays: jax.Array) -> list[jax.Array]:
     return [jnp.asarray(array, jnp.float32) for array in arrays]
 
 
-def _check_tuples(name: str, query: jax.Array, positive: jax.Array, negatives: jax.Array) -> None:
+def _check_tuples(name: str, query, positive, negatives, valid) -> None:
     fits = query.ndim == 2 and positive.shape == query.shape and negatives.ndim == 3
     if not fits or negatives.shape[::2] != query.shape or negatives.shape[1] == 0:
         raise ValueError(
             f"{name}: query {query.shape}, positive {positive.shape} and negatives "
             f"{negatives.shape} must be (b, d), (b, d) and (b, n, d) with n >= 1"
         )
+    if valid is not None and jnp.shape(valid) != negatives.shape[:2]:
+        raise ValueError(f"{name}: valid {jnp.shape(valid)} must be {negatives.shape[:2]}")
 
 
 def _check_classes(descriptors: jax.Array, class_weights: jax.Array, labels: jax.Array) -> None:

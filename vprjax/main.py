@@ -1,5 +1,6 @@
 """`python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic`."""
 
+import os
 import pathlib
 import re
 import sys
@@ -7,7 +8,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from vprjax.errors import ConfigError, VprjaxError
+from vprjax.errors import ConfigError, Preempted, VprjaxError
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -26,24 +27,41 @@ flags.DEFINE_string(
     "With --mode=evaluate: workdir of a trained run. With --config the dataset, tuples and eval "
     "sections come from there, so that a model is evaluated on another dataset.",
 )
+flags.DEFINE_string(
+    "hosts",
+    os.environ.get("VPRJAX_HOSTS", ""),
+    "Comma list of the hosts of a run of several processes, one entry a process, the first as "
+    "coordinator (name or name:port). Not needed on a TPU pod, under SLURM or Open MPI.",
+)
+flags.DEFINE_integer(
+    "process_id",
+    int(os.environ["VPRJAX_PROCESS_ID"]) if "VPRJAX_PROCESS_ID" in os.environ else None,
+    "Number of this process in --hosts; by default found by the host's name.",
+)
 
 
 def main(argv: list[str]) -> None:
-    """Runs the mode; mistakes that the user can mend end in one sentence and exit status 2."""
+    """Runs the mode; mistakes that the user can mend end in one sentence and exit status 2.
+
+    A run that SIGTERM ended has saved its state and exits with 0.
+    """
     try:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags start with --")
         if not FLAGS.workdir:
             raise ConfigError("--workdir is missing: name the folder for checkpoints and results")
         logging.set_verbosity(logging.ERROR)  # The libraries' own chatter.
-        from vprjax import run  # After the flags are parsed, so that --help is quick.
+        from vprjax import distributed, run  # After the flags are parsed, so that --help is quick.
 
+        distributed.start(FLAGS.hosts, FLAGS.process_id)
         workdir = pathlib.Path(FLAGS.workdir).expanduser().absolute()
         if FLAGS.mode == "evaluate":
             run.evaluate_checkpoint(FLAGS.checkpoint, FLAGS.config, workdir)
         else:
             run.train_and_evaluate(FLAGS.config, workdir)
-    except VprjaxError as error:
+    except Preempted as stopped:
+        print(f"vprjax: {stopped}", file=sys.stderr)
+    except (VprjaxError, OSError) as error:  # OSError: a full or unwritable disk
         print(f"vprjax: error: {error}", file=sys.stderr)
         sys.exit(2)
 

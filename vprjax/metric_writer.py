@@ -10,10 +10,19 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+_speaks = True
+
+
+def speak(yes: bool) -> None:
+    """Whether this process shows and writes anything; of several, the first one does."""
+    global _speaks
+    _speaks = yes
+
 
 def log(message: str) -> None:
     """One line to standard error, kept apart from a running progress bar."""
-    tqdm.write(message, file=sys.stderr)
+    if _speaks:
+        tqdm.write(message, file=sys.stderr)
 
 
 class Progress:
@@ -28,7 +37,7 @@ class Progress:
             unit=unit,
             dynamic_ncols=True,
             leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=not (sys.stderr.isatty() and _speaks),
         )
         self._plain = not sys.stderr.isatty()
         self._what, self._total, self._unit = what, total, unit
@@ -73,9 +82,13 @@ class JsonLines:
 
     def __init__(self, path: pathlib.Path, resume_step: int):
         """Opens `path` for appending and keeps only rows with `step <= resume_step`."""
+        self._file = open(os.devnull, "a")
+        if not _speaks:
+            return
         rows = path.read_text().splitlines() if path.exists() else []
         kept = [row for row in rows if _step(row) is not None and _step(row) <= resume_step]
         write_atomically(path, "".join(row + "\n" for row in kept))
+        self._file.close()
         self._file = path.open("a")
 
     def write(self, step: int, values: dict) -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 AXIS = "batch"  # One name for every mapped function: arrays pass between them without a recompile.
 
 
 def device_count() -> int:
-    """Devices of this process that a step is mapped over."""
-    return jax.local_device_count()
+    """Devices that a step is mapped over, those of all processes."""
+    return jax.device_count()
 
 
 def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
@@ -24,19 +25,54 @@ def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
     return jax.pmap(fn, axis_name=AXIS, donate_argnums=donate)
 
 
+def process_count() -> int:
+    """Processes that train together."""
+    return jax.process_count()
+
+
+def is_primary() -> bool:
+    """Whether this is the process that writes files and prints."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Waits until all processes are here."""
+    if process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process; all must ask."""
+    if process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def process_rows(count: int) -> slice:
+    """The rows, of `count` rows of a global batch, that this process feeds to its devices."""
+    share = count // process_count()
+    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def gather(output: jax.Array) -> jax.Array:
+    """Inside a mapped function: the rows `(b, ...)` of all devices, in order, on every device."""
+    every = jax.lax.all_gather(output, AXIS)
+    return every.reshape(-1, *output.shape[1:])
+
+
 def replicate(tree: Any) -> Any:
-    """One copy of `tree` a device, as arrays with a leading device axis."""
-    n = device_count()
+    """One copy of `tree` a device of this process, as arrays with a leading device axis."""
+    n = jax.local_device_count()
     stacked = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (n, *np.shape(x))), tree)
     return map_over_devices(lambda x: x)(stacked)
 
 
 def unreplicate(tree: Any) -> Any:
-    """The first device's copy of a replicated tree."""
-    return jax.tree.map(lambda x: x[0], tree)
+    """One copy of a replicated tree, from this process's first device."""
+    return jax.tree.map(lambda x: x.addressable_shards[0].data[0], tree)
 
 
 def split(tree: Any) -> Any:
-    """`(b, ...)` host arrays -> `(devices, b / devices, ...)`, rows in order."""
-    n = device_count()
+    """Rows of this process, `(b, ...)` host arrays -> `(devices, b / devices, ...)`, in order."""
+    n = jax.local_device_count()
     return jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), tree)

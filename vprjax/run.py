@@ -1,22 +1,25 @@
 """The two jobs of the command line: train and evaluate, or evaluate a checkpoint."""
 
 import datetime
+import fcntl
 import pathlib
 import platform
 import shlex
 import subprocess
 import sys
+from typing import IO
 
 import jax
 import ml_collections
 
 import vprjax
 from vprjax import config_check, evaluation, parallel, pretrained, report, train
-from vprjax.checkpoint import Checkpoints, open_for_reading
+from vprjax.checkpoint import open_for_reading
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.extraction import Extractor
 from vprjax.metric_writer import log
+from vprjax.validation import History
 
 SYNTHETIC = "synthetic"  # The one dataset that needs no raw data: built when it is missing.
 
@@ -32,11 +35,13 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
         weights = pretrained.load(model.weights, model.backbone, partial=model.partial_weights)
         fingerprint = pretrained.fingerprint(model.weights)
     _make_workdir(workdir)
+    lock = _lock(workdir)
     trained_on = f"{dataset.name}:{dataset.version}"
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
     train.train(config, workdir, weights, provenance)
-    checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep_checkpoints)
-    return _evaluate(config, dataset, checkpoints, workdir)
+    results = _evaluate(config, dataset, open_for_reading(workdir), workdir)
+    lock.close()
+    return results
 
 
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
@@ -61,6 +66,23 @@ def _make_workdir(workdir: pathlib.Path) -> None:
         raise ConfigError(f"--workdir={workdir} cannot be made ({error}); name another") from error
 
 
+def _lock(workdir: pathlib.Path) -> IO[str]:
+    """Holds the workdir for this process (and goes with it, however it ends).
+
+    Raises:
+      ConfigError: another run holds it.
+    """
+    lock = (workdir / ".lock").open("w")
+    if parallel.is_primary():
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"--workdir={workdir} is in use by another run; wait for it or name another"
+            ) from error
+    return lock
+
+
 def _dataset(config, training: bool) -> source.Dataset:
     """The config's dataset; the synthetic one is built on the way if it is missing.
 
@@ -83,21 +105,24 @@ def _dataset(config, training: bool) -> source.Dataset:
 def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
     extract = Extractor(train.build_module(config.model).apply, config.eval.batch)
     last = max(checkpoints.steps())
+    saved = checkpoints.config(last)
+    best = History(0, saved.get("validations", [])).best
+    chosen = last if best is None else best
     results = {}
-    for model, step in {"off_the_shelf": 0, "fine_tuned": last}.items():
+    for model, step in {"off_the_shelf": 0, "fine_tuned": chosen}.items():
         if step in checkpoints.steps():
             variables = parallel.replicate(checkpoints.restore_model(step))
             results[model] = evaluation.evaluate(config, extract, variables, report.NAMES[model])
-    saved = checkpoints.config(last)
     provenance = {
         **saved["provenance"],
         **_provenance(config, dataset),
-        "steps": last,
+        "steps": chosen,
         "trained_with": saved["config"],
     }
     checkpoints.close()
-    report.write(workdir, config, dataset, results, provenance)
-    print((workdir / "results.md").read_text())
+    if parallel.is_primary():
+        report.write(workdir, config, dataset, results, provenance)
+        print((workdir / "results.md").read_text())
     log(f"results in {workdir}")
     return results
 

@@ -1,23 +1,32 @@
-"""The host loop: when to step, mine, save and log."""
+"""The host loop: when to step, mine, validate, save and stop."""
 
 import contextlib
 import dataclasses
 import functools
 import pathlib
-import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 
-from vprjax import cpu_conv, initialise, models, optim, parallel, train_step
+from vprjax import (
+    batch_losses,
+    cpu_conv,
+    initialise,
+    models,
+    parallel,
+    state,
+    train_step,
+    validation,
+)
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline, source, transforms
-from vprjax.errors import ConfigError, TrainingError
+from vprjax.errors import ConfigError, Preempted, WeightsError
 from vprjax.extraction import Extractor
-from vprjax.metric_writer import JsonLines, Progress, log, progress, write_atomically
+from vprjax.metric_writer import Progress, log, progress, write_atomically
+from vprjax.preemption import Preemption
+from vprjax.recorder import NotFinite, Recorder, check_trap, trapped
 
 
 def build_module(model_config):
@@ -32,22 +41,27 @@ class Job:
 
     Attributes:
       config: the whole config.
-      workdir: gets `checkpoints/` (step 0 is the untrained model), `metrics.jsonl` (the same whatever
-        interruptions there were), `timing.jsonl` (wall time) and `parameters.txt`.
+      workdir: gets `checkpoints/` (step 0 is the untrained model), `metrics.jsonl` and
+        `validation.jsonl` (the same whatever interruptions there were), `timing.jsonl` (wall time) and
+        `parameters.txt`.
       provenance: saved with every checkpoint.
       places: the training images.
+      validation: what they are validated on, or None.
       sampler: what a batch is made of.
       module: the model.
-      extract: its extractor, for mining.
+      extract: its extractor, for mining and validation.
+      history: the validations so far.
     """
 
     config: Any
     workdir: pathlib.Path
     provenance: dict
     places: source.Places
+    validation: validation.Validation | None
     sampler: pipeline.TupleSampler | pipeline.PlaceSampler
     module: Any
     extract: Extractor
+    history: validation.History
 
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:
@@ -56,7 +70,7 @@ class Job:
 
 
 def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict) -> None:
-    """Trains from the last checkpoint of `workdir`, or from `weights`, to `train.steps`.
+    """Trains from the last sound checkpoint of `workdir`, or from `weights`, to `train.steps`.
 
     Args:
       config: the whole config, checked.
@@ -67,156 +81,175 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     Raises:
       ConfigError: the data do not allow what the config asks.
       TrainingError: a figure is not finite.
+      Preempted: SIGTERM came; the state is saved.
     """
-    places = source.load(config, tuple(config.dataset.train_splits))
+    places, held_out = validation.split_off(
+        config, source.load(config, tuple(config.dataset.train_splits))
+    )
     try:
         sampler = pipeline.make_sampler(config, places)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     module = build_module(config.model)
     extract = Extractor(module.apply, config.eval.batch)
-    job = Job(config, workdir, provenance, places, sampler, module, extract)
-    steps = job.checkpoints.steps()
-    if steps:
-        log(f"resume from {job.checkpoints.folder / str(steps[-1])}")
-        state = _resume(job, steps[-1])
-    else:
-        state = _start(job, weights)
-        _save(job, state)
-    _run(job, state)
+    history = validation.History(config.validation.patience, [])
+    job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
+    found = _resume(job)
+    if found is None:
+        found = _start(job, weights), None
+        _save(job, *found)
+    _run(job, *found)
     job.checkpoints.close()
+
+
+def _resume(job: Job):
+    """State and collected metrics of the last sound checkpoint; None where there is none.
+
+    A damaged one is set aside: the run goes on from the one before, to the same end.
+    """
+    while steps := job.checkpoints.steps():
+        step = steps[-1]
+        try:
+            found = state.resume(
+                job.config, job.checkpoints, step, job.module, job.places, job.sampler
+            )
+        except WeightsError as error:
+            if len(steps) == 1:
+                raise
+            log(f"{error}; it is set aside")
+            job.checkpoints.set_aside(step)
+            continue
+        job.history.rows = job.checkpoints.config(step)["validations"]
+        log(f"resume from {job.checkpoints.folder / str(step)}")
+        return found
+    return None
 
 
 def _start(job: Job, weights: dict | None) -> train_step.TrainState:
     """The untrained model and a fresh optimiser."""
     config, places = job.config, job.places
-    variables, notes = initialise.initialise(
-        config.model, weights, config.seed, places.images, len(places)
-    )
+    try:
+        variables, notes = initialise.initialise(
+            config.model, weights, config.seed, places.images, len(places)
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     parameters = parameter_overview.count_parameters(variables["params"])
     log(f"model: {parameters:,} parameters; " + "; ".join(notes))
-    overview = parameter_overview.get_parameter_overview(variables["params"])
-    write_atomically(job.workdir / "parameters.txt", overview + "\n")
+    if parallel.is_primary():
+        overview = parameter_overview.get_parameter_overview(variables["params"])
+        write_atomically(job.workdir / "parameters.txt", overview + "\n")
     classes: Any = ()
     if pipeline.uses_places(config):
         every = np.arange(len(places))
         described = job.extract(parallel.replicate(variables), places, every, "describe places")
         classes = job.sampler.class_starts(described)
         log(f"ArcFace: {len(job.sampler.classes)} places in {len(classes)} groups")
-    return _state(config, variables, classes)
+    return state.create(config, variables, classes)
 
 
-def _state(config, variables: dict, classes) -> train_step.TrainState:
-    params = {"model": variables["params"], "classes": classes}
-    return train_step.TrainState(
-        step=np.zeros((), np.int32),
-        params=params,
-        constants={name: tree for name, tree in variables.items() if name != "params"},
-        opt_state=_optimiser(config, params).init(params),
-    )
-
-
-def _optimiser(config, params):
-    frozen = models.frozen_prefixes(config.model)
-    return optim.make_optimiser(config.optim, config.train.steps, params, frozen)
-
-
-def _save(job: Job, state: train_step.TrainState) -> None:
-    """Saves one device's copy; mined tuples go along so that a round resumes as it was."""
-    state = jax.tree.map(np.asarray, state)
-    model = {"params": state.params["model"], **state.constants}
-    training = {
-        "opt_state": state.opt_state,
-        "classes": state.params["classes"],
-        "tuples": job.sampler.table,
+def _save(job: Job, current: train_step.TrainState, collected) -> None:
+    """Saves one copy of the state, through the first process alone."""
+    collected = Recorder.empty() if collected is None else collected
+    saved = {
+        "config": job.config.to_dict(),
+        "provenance": job.provenance,
+        "validations": job.history.rows,
     }
-    saved = {"config": job.config.to_dict(), "provenance": job.provenance}
-    job.checkpoints.save(int(state.step), model, training, saved)
-
-
-def _resume(job: Job, step: int) -> train_step.TrainState:
-    """The state as it was saved at `step`; the sampler gets its mined tuples back."""
-    variables = job.checkpoints.restore_model(step)
-    classes: Any = ()
-    if pipeline.uses_places(job.config):
-        image = jnp.asarray(job.places.images([0]))
-        width = jax.eval_shape(job.module.apply, variables, image).shape[-1]
-        classes = np.zeros((*job.sampler.slots_shape, width), np.float32)
-    state = _state(job.config, variables, classes)
-    template = {
-        "opt_state": state.opt_state,
-        "classes": classes,
-        "tuples": job.sampler.table,
-    }
-    training = job.checkpoints.restore_training(step, template)
-    job.sampler.table = np.asarray(training["tuples"])
-    return state.replace(
-        step=np.asarray(step, np.int32),
-        params={"model": variables["params"], "classes": training["classes"]},
-        opt_state=training["opt_state"],
-    )
+    if parallel.is_primary():
+        best = job.history.best
+        state.save(job.checkpoints, current, job.sampler, collected, saved, best)
+    parallel.barrier("save")
 
 
 def make_step(config, module, params):
     """The mapped train step `(state, batch) -> (state, metrics)`; the state's buffers are reused."""
     a = config.augment
+    use_places = pipeline.uses_places(config)
     augment = functools.partial(
         transforms.augment,
         crop=a.crop,
-        mirror=a.mirror and not pipeline.uses_places(config),  # A mirrored place is another place.
+        mirror=a.mirror and not use_places,  # A mirrored place is another place.
         brightness=a.brightness,
         contrast=a.contrast,
         noise=a.noise,
     )
-    make_loss = train_step.place_loss if pipeline.uses_places(config) else train_step.tuple_loss
     step = train_step.make_train_step(
         module.apply,
-        make_loss(config.loss),
-        _optimiser(config, params),
+        batch_losses.make(config.loss, config.tuples, use_places, parallel.AXIS),
+        state.optimiser(config, params),
         augment,
         jax.random.key(config.seed),
-        config.model.batch_norm == "train",
-        parallel.AXIS,
+        train_batch_norm=config.model.batch_norm == "train",
+        axis=parallel.AXIS,
+        accumulate=config.train.accumulate,
+        ema_decay=config.optim.ema,
     )
     return parallel.map_over_devices(step, donate=(0,))
 
 
-def _run(job: Job, state: train_step.TrainState) -> None:
-    """All mining rounds from the state's step to the last."""
-    steps, step = job.config.train.steps, int(state.step)
-    step_fn = make_step(job.config, job.module, state.params)
-    state = parallel.replicate(state)
-    recorder = Recorder(job.config, job.workdir, step)
-    with contextlib.closing(recorder), progress("train", steps, "steps", step) as bar:
-        while step < steps:
+def _run(job: Job, current: train_step.TrainState, collected) -> None:
+    """All rounds from the state's step to the last: mine, step, validate, save."""
+    steps, step = job.config.train.steps, int(current.step)
+    step_fn = make_step(job.config, job.module, current.params)
+    current = parallel.replicate(current)
+    recorder = Recorder(job.config, job.workdir, step, collected)
+    with (
+        contextlib.closing(recorder),
+        Preemption() as preemption,
+        progress("train", steps, "steps", step) as bar,
+    ):
+        while step < steps and not job.history.ended:
             if job.sampler.starts_round(step):
-                with recorder.mining():
-                    _mine(job, step, state)
-            last = min(job.sampler.round_end(step), steps)
-            state = _round(job, step_fn, state, step, last, recorder, bar)
+                with recorder.apart("mining"), preemption.at_once():
+                    _mine(job, step, current)
+            last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
+            current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
+        if job.history.ended:
+            log(f"stopped early at step {step}: step {job.history.best} validated best")
 
 
-def _round(
-    job: Job, step_fn, state, first: int, last: int, recorder: "Recorder", bar: Progress
-) -> train_step.TrainState:
+def _next_validation(job: Job, step: int) -> int:
+    every = job.config.validation.every
+    return (step // every + 1) * every if every else job.config.train.steps
+
+
+def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Progress, preemption):
     """Steps `first .. last`, on tuples that stay the same."""
     every, steps = job.config.train.checkpoint_every, job.config.train.steps
-    batches = pipeline.prefetch(lambda n: parallel.split(job.sampler.batch(n)), first, last)
-    for number, batch in batches:
-        state, measured = step_fn(state, batch)
-        done = number + 1
-        bar.advance(1, **recorder.add(done, measured, state))
-        if done % every == 0 or done == steps:
-            _save(job, parallel.unreplicate(state))
-    return state
+    rows = parallel.process_rows(len(job.sampler.indices(first)))
+    batches = pipeline.prefetch(lambda n: parallel.split(job.sampler.batch(n, rows)), first, last)
+    try:
+        for number, batch in batches:
+            current, measured = step_fn(current, batch)
+            done = number + 1
+            bar.advance(1, **recorder.add(done, measured, current))
+            stop = preemption.agreed(done)
+            if _validates(job, done):
+                with recorder.apart("validation"):
+                    _validate(job, done, current, recorder)
+            if done % every == 0 or done == steps or stop or _validates(job, done):
+                check_trap(current)
+                _save(job, *parallel.unreplicate((current, recorder.collected)))
+            if stop and done < steps:
+                raise Preempted(
+                    f"SIGTERM: saved at step {done}; the same command goes on from there"
+                )
+        check_trap(current)  # Before the next round's tuples replace those of the culprit.
+    except NotFinite as error:
+        images = job.sampler.indices(error.step - 1).ravel()
+        raise trapped(error, list(job.places.image_ids[images])) from error
+    return current
 
 
-def _mine(job: Job, step: int, state) -> None:
-    variables = {"params": state.params["model"], **state.constants}
+def _variables(current: train_step.TrainState) -> dict:
+    return {"params": current.params["model"], **current.constants}
 
+
+def _mine(job: Job, step: int, current) -> None:
     def describe(images):
-        return job.extract(variables, job.places, images, f"mine at step {step}")
+        return job.extract(_variables(current), job.places, images, f"mine at step {step}")
 
     try:
         job.sampler.mine(step, describe)
@@ -224,51 +257,18 @@ def _mine(job: Job, step: int, state) -> None:
         raise ConfigError(str(error)) from error
 
 
-class Recorder:
-    """Collects the steps' metrics and writes them every `log_every` steps."""
+def _validates(job: Job, step: int) -> bool:
+    return job.validation is not None and step % job.config.validation.every == 0
 
-    def __init__(self, config, workdir: pathlib.Path, start: int):
-        """Opens `metrics.jsonl` and `timing.jsonl`; rows past step `start` are dropped."""
-        self._every, self._steps = config.train.log_every, config.train.steps
-        self._schedule = optim.schedule(config.optim, self._steps)
-        self._metrics = JsonLines(workdir / "metrics.jsonl", start)
-        self._timing = JsonLines(workdir / "timing.jsonl", start)
-        self._collected = None
-        self._began, self._mining = time.monotonic(), 0.0
 
-    @contextlib.contextmanager
-    def mining(self):
-        """A context whose time counts as mining."""
-        start = time.monotonic()
-        yield
-        self._mining += time.monotonic() - start
-
-    def add(self, done: int, measured, state) -> dict[str, float]:
-        """Takes the metrics of step number `done`; returns figures for the progress bar."""
-        collected = measured if self._collected is None else self._collected.merge(measured)
-        self._collected = collected
-        if done % self._every and done != self._steps:
-            return {}
-        figures = {k: float(v) for k, v in parallel.unreplicate(collected).compute().items()}
-        figures["learning_rate"] = float(self._schedule(done - 1))
-        p = state.params["model"].get("pooling", {}).get("p")
-        if p is not None:
-            figures["gem_p"] = float(jnp.mean(p[0]))
-        bad = [name for name, value in figures.items() if not np.isfinite(value)]
-        if bad:
-            raise TrainingError(
-                f"{', '.join(bad)} not finite at step {done}: lower optim.learning_rate; the last "
-                "checkpoint is untouched"
-            )
-        self._metrics.write(done, figures)
-        seconds = time.monotonic() - self._began
-        self._timing.write(
-            done, {"seconds": round(seconds, 3), "mining_seconds": round(self._mining, 3)}
-        )
-        self._collected, self._began, self._mining = None, time.monotonic(), 0.0
-        return {"loss": figures["loss"], "active": figures["active"]}
-
-    def close(self) -> None:
-        """Closes the files."""
-        self._metrics.close()
-        self._timing.close()
+def _validate(job: Job, step: int, current, recorder: Recorder) -> None:
+    """Measures the model that would be evaluated: the running mean where there is one."""
+    check_trap(current)
+    variables = _variables(current)
+    if job.config.optim.ema:
+        variables["params"] = current.ema
+    found = job.validation.measure(job.config, job.extract, variables, step)
+    job.history.add(step, found["mean"])
+    recorder.validated(step, found)
+    shown = " ".join(f"{name}={value:.1f}" for name, value in found.items())
+    log(f"validation at step {step}: FCM {shown}")

@@ -1,4 +1,4 @@
-"""The train state, the losses on batches and the pure per-device step."""
+"""The train state and the pure per-device step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,10 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from vprjax import losses
+from vprjax import health
+
+# Order of the trap's tensors: these, then every gradient by its path.
+TRAPPED = ("descriptors", "loss")
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -20,104 +23,35 @@ class TrainState(flax.struct.PyTreeNode):
       params: `{"model": the descriptor's parameters, "classes": (groups, n, d) ArcFace weights or ()}`.
       constants: the model's other collections (BatchNorm statistics, preprocessing).
       opt_state: optax state.
+      ema: running mean of `params["model"]`, or () without one.
+      trap: `(2,)` int32, the first step with a tensor that is not finite and the tensor's number, or -1;
+        from that step on nothing else changes.
     """
 
     step: jax.Array
     params: Any
     constants: Any
     opt_state: Any
+    ema: Any
+    trap: jax.Array
 
 
 @flax.struct.dataclass
 class TrainMetrics(metrics.Collection):
-    """Means over the steps of a log interval and over all devices."""
+    """Means over the steps of a log interval and over all devices; histograms are sums."""
 
     loss: metrics.Average.from_output("loss")
     active: metrics.Average.from_output("active")
     positive_distance: metrics.Average.from_output("positive_distance")
     negative_distance: metrics.Average.from_output("negative_distance")
+    positive_histogram: health.Histogram.from_output("positive_distance")
+    negative_histogram: health.Histogram.from_output("negative_distance")
+    variance: metrics.Average.from_output("variance")
+    effective_rank: metrics.Average.from_output("effective_rank")
     grad_norm: metrics.Average.from_output("grad_norm")
-
-
-def tuple_loss(config) -> Callable:
-    """Loss `(descriptors (b, 2 + n, d), batch, classes) -> dict of (b,)` of a tuple loss.
-
-    Contrastive takes the pairs `(q, p)` and every `(q, n_j)` and averages over them; triplet sums over
-    negatives (Eq. 6); ArcFace `pair` reads the query as the class weight (Eq. 7).
-    """
-
-    def loss(descriptors, batch, classes):
-        del batch, classes
-        query, positive, negatives = descriptors[:, 0], descriptors[:, 1], descriptors[:, 2:]
-        if config.name == "triplet":
-            value = losses.triplet(query, positive, negatives, config.triplet_margin)
-        elif config.name == "contrastive":
-            value = _contrastive(query, descriptors[:, 1:], config)
-        else:
-            value = losses.arcface_pair(
-                query, positive, negatives, config.arcface_scale, config.arcface_margin
-            )
-        positive_distance = _distance(query, positive)
-        negative_distance = _distance(query[:, None, :], negatives).min(axis=1)
-        return {
-            "loss": value,
-            "active": (value > 0).astype(jnp.float32),
-            "positive_distance": positive_distance,
-            "negative_distance": negative_distance,
-        }
-
-    return loss
-
-
-def _contrastive(query, others, config):
-    b, m, d = others.shape
-    match = jnp.broadcast_to(jnp.arange(m)[None, :] == 0, (b, m))
-    pairs = losses.contrastive(
-        jnp.repeat(query, m, axis=0),
-        others.reshape(b * m, d),
-        match.reshape(b * m),
-        config.contrastive_margin,
-        squared=config.contrastive_squared,
-    )
-    return pairs.reshape(b, m).mean(axis=1)
-
-
-def place_loss(config) -> Callable:
-    """ArcFace on places: `(descriptors (p, k, d), batch, classes (g, n, d)) -> dict of (p,)`.
-
-    The group's class weights are `classes[group]`; rows past the group's own classes are masked.
-    """
-
-    def loss(descriptors, batch, classes):
-        p, k, d = descriptors.shape
-        group = batch["group"][0]
-        mask = jnp.arange(classes.shape[1]) < batch["group_size"][0]
-        labels = jnp.repeat(batch["labels"], k)
-        flat = descriptors.reshape(p * k, d)
-        value = losses.arcface(
-            flat, classes[group], labels, config.arcface_scale, config.arcface_margin, mask
-        )
-        distance = jnp.sqrt(jnp.maximum(2 - 2 * flat @ _unit(classes[group]).T, 0))
-        own = jnp.arange(classes.shape[1])[None, :] == labels[:, None]
-        nearest_other = jnp.where(own | ~mask[None, :], jnp.inf, distance).min(axis=1)
-        own_distance = jnp.where(own, distance, 0).sum(axis=1)
-        return {
-            "loss": value.reshape(p, k).mean(axis=1),
-            "active": (own_distance > nearest_other).astype(jnp.float32).reshape(p, k).mean(axis=1),
-            "positive_distance": own_distance.reshape(p, k).mean(axis=1),
-            "negative_distance": nearest_other.reshape(p, k).mean(axis=1),
-        }
-
-    return loss
-
-
-def _unit(weights: jax.Array) -> jax.Array:
-    """Class weights on the unit sphere, as ArcFace sees them."""
-    return weights / jnp.maximum(jnp.linalg.norm(weights, axis=-1, keepdims=True), 1e-12)
-
-
-def _distance(a, b):
-    return jnp.sqrt(jnp.maximum(jnp.sum((a - b) ** 2, axis=-1), 0))
+    grad_norm_backbone: metrics.Average.from_output("grad_norm_backbone")
+    grad_norm_head: metrics.Average.from_output("grad_norm_head")
+    grad_norm_classes: metrics.Average.from_output("grad_norm_classes")
 
 
 def make_train_step(
@@ -126,26 +60,61 @@ def make_train_step(
     optimiser: optax.GradientTransformation,
     augment: Callable,
     key: jax.Array,
+    *,
     train_batch_norm: bool,
     axis: str,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
 ) -> Callable:
     """A step `(state, batch) -> (state, metrics)` for one device of the mapped `axis`.
 
     `batch["images"]` is uint8 `(b, m, h, w, c)`: b tuples or places of m images. Losses are averaged
     over the global batch; random keys depend on the step and the global row, so that the result does
     not depend on the number of devices.
+
+    Args:
+      apply_fn: the model, `(variables, images (n, h, w, c)) -> (n, d)`.
+      loss_fn: `(descriptors (b, m, d), batch, classes, step) -> dict of (b,)`.
+      optimiser: optax transformation of `params`.
+      augment: `(images (m, h, w, c), key) -> (m, h, w, c)`.
+      key: seed of the augmentation.
+      train_batch_norm: BatchNorm uses and updates the batch's statistics.
+      axis: name of the mapped axis.
+      accumulate: parts that each device's rows go through one after the other, to save memory.
+      ema_decay: of the running mean of the parameters; 0 keeps none.
     """
 
-    def forward(params, constants, images, batch):
-        b, m = images.shape[:2]
+    def forward(params, constants, batch, step):
+        b, m = batch["images"].shape[:2]
         variables = {"params": params["model"], **constants}
-        flat = images.reshape(b * m, *images.shape[2:])
+        flat = batch["images"].reshape(b * m, *batch["images"].shape[2:])
         if train_batch_norm:
             descriptors, new = apply_fn(variables, flat, train=True, mutable=["batch_stats"])
         else:
             descriptors, new = apply_fn(variables, flat), {}
-        parts = loss_fn(descriptors.reshape(b, m, -1), batch, params["classes"])
-        return parts["loss"].mean(), (parts, new)
+        parts = loss_fn(descriptors.reshape(b, m, -1), batch, params["classes"], step)
+        return parts["loss"].mean(), (parts, descriptors, new)
+
+    def gradients(state, batch):
+        grads, aux = jax.grad(forward, has_aux=True)(
+            state.params, state.constants, batch, state.step
+        )
+        return grads, aux
+
+    def accumulated(state, batch):
+        pieces = jax.tree.map(
+            lambda x: x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]), batch
+        )
+
+        def add(total, piece):
+            grads, aux = gradients(state, piece)
+            return jax.tree.map(jnp.add, total, grads), aux
+
+        zero = jax.tree.map(jnp.zeros_like, state.params)
+        total, (parts, descriptors, new) = jax.lax.scan(add, zero, pieces)
+        grads = jax.tree.map(lambda g: g / accumulate, total)
+        parts = {name: value.reshape(-1) for name, value in parts.items()}
+        return grads, (parts, descriptors.reshape(-1, descriptors.shape[-1]), new)
 
     def step(state: TrainState, batch: dict):
         rows = batch["images"].shape[0]
@@ -153,21 +122,31 @@ def make_train_step(
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, state.step), row))(
             first + jnp.arange(rows)
         )
-        images = jax.vmap(augment)(batch["images"], keys)
-        grads, (parts, new) = jax.grad(forward, has_aux=True)(
-            state.params, state.constants, images, batch
-        )
+        batch = {**batch, "images": jax.vmap(augment)(batch["images"], keys)}
+        find = accumulated if accumulate > 1 else gradients
+        grads, (parts, descriptors, new) = find(state, batch)
         grads, new = jax.lax.pmean((grads, new), axis)
-        updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
-        measured = TrainMetrics.gather_from_model_output(
-            axis_name=axis, **parts, grad_norm=optax.global_norm(grads)
-        )
-        state = state.replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            constants={**state.constants, **new},
-            opt_state=opt_state,
-        )
-        return state, measured
+        figures = health.spread(descriptors, axis) | health.gradient_norms(grads)
+        measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
+        looked_at = jax.lax.pmean((descriptors.sum(), parts["loss"].sum()), axis)
+        trap = health.sprung(state.trap, state.step, health.first_bad((*looked_at, grads)))
+        return _updated(state, optimiser, grads, new, trap, ema_decay), measured
 
     return step
+
+
+def _updated(state, optimiser, grads, new, trap, ema_decay: float) -> TrainState:
+    """The next state; only its step and trap move once the trap has sprung."""
+    updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if ema_decay:
+        # Early on the decay is smaller, so that the mean soon forgets the untrained start.
+        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, ema, params["model"])
+    moved = state.replace(
+        params=params, constants={**state.constants, **new}, opt_state=opt_state, ema=ema
+    )
+    sound = trap[0] < 0
+    kept = jax.tree.map(lambda a, b: jnp.where(sound, a, b), moved, state)
+    return kept.replace(step=state.step + 1, trap=trap)

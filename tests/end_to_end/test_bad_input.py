@@ -55,7 +55,6 @@ def test_missing_config(tmp_path):
         ("--config.model.pooling=max", "netvlad"),
         ("--config.loss.name=tripel", "triplet"),
         ("--config.tuples.positive_radius=30.0", "tuples.negative_radius"),
-        ("--config.train.log_every=7", "multiple"),
         ("--config.optim.learning_rate=nan", "optim.learning_rate"),
         ("--config.tuples.batch=0", "tuples.batch"),
     ],

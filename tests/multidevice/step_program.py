@@ -13,6 +13,7 @@ from configs import base
 from vprjax import models, parallel, train
 from vprjax.data import pipeline
 from vprjax.extraction import Extractor
+from vprjax.state import create
 
 
 class NoiseImages:
@@ -33,15 +34,18 @@ def batch_of(config):
             "group": np.ones(8, np.int32),
             "group_size": np.full(8, 9, np.int32),
         }
-    return {"images": images.images(np.arange(8 * 5).reshape(8, 5))}
+    positions = np.random.default_rng(1).uniform(0, 100, (8, 5, 2)).astype(np.float32)
+    return {"images": images.images(np.arange(8 * 5).reshape(8, 5)), "positions": positions}
 
 
-def main(loss, batch_norm):
+def main(loss, batch_norm, in_batch="off", accumulate="1"):
     config = base.get_config()
     config.model.update(backbone="mobilenetv2", stage="block_2", batch_norm=batch_norm)
     config.loss.name, _, classes = loss.partition("-")
     config.loss.arcface_classes = classes or "places"
     config.augment.update(crop=0.2, mirror=True, brightness=0.1, contrast=0.2, noise=2.0)
+    config.tuples.in_batch = in_batch
+    config.train.accumulate = int(accumulate)
     # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
     config.optim.update(name="sgd", learning_rate=0.01, warmup_steps=0)
     config.lock()
@@ -53,7 +57,7 @@ def main(loss, batch_norm):
     classes = ()
     if pipeline.uses_places(config):
         classes = np.random.default_rng(0).normal(size=(2, 9, 24)).astype(np.float32)
-    state = train._state(config, variables, classes)
+    state = create(config, variables, classes)
     step = train.make_step(config, module, state.params)
     state = parallel.replicate(state)
     losses = []

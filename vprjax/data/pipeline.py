@@ -21,6 +21,7 @@ class TupleSampler:
         self._config, self._places = config, places
         tuples = config.tuples
         visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
+        self._origin = places.positions.mean(axis=0)
         self.positives = mining.Positives(places.positions, visit, tuples.positive_radius)
         if not len(self.positives.queries):
             raise ValueError(
@@ -69,11 +70,21 @@ class TupleSampler:
             round_number=number,
         )
 
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """Batch of one step: `images` uint8 `(b, 2 + n, h, w, 3)`."""
+    def indices(self, step: int) -> np.ndarray:
+        """Image numbers `(b, 2 + n)` of one step's batch."""
         b = self._config.tuples.batch
         first = (step % self._config.tuples.mining_interval) * b
-        return {"images": self._places.images(self.table[first : first + b])}
+        return self.table[first : first + b]
+
+    def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+        """Rows of one step's batch.
+
+        `images` uint8 `(b, 2 + n, h, w, 3)`; `positions` `(b, 2 + n, 2)` float32, about the mean of the
+        training positions, so that float32 keeps them to a millimetre.
+        """
+        chosen = self.indices(step)[rows]
+        positions = (self._places.positions[chosen] - self._origin).astype(np.float32)
+        return {"images": self._places.images(chosen), "positions": positions}
 
 
 class PlaceSampler:
@@ -113,12 +124,23 @@ class PlaceSampler:
         """Nothing is mined."""
         return False
 
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """`images` uint8 `(p, k, h, w, 3)`; `labels` `(p,)` within the group; `group` and its size."""
+    def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
         p = self._config.places
-        images, labels, group = place_classes.batch_at(
+        return place_classes.batch_at(
             self.classes, p.batch_places, p.images_per_place, self._config.seed, step
         )
+
+    def indices(self, step: int) -> np.ndarray:
+        """Image numbers `(p, k)` of one step's batch."""
+        return self._drawn(step)[0]
+
+    def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+        """Rows of one step's batch.
+
+        `images` uint8 `(p, k, h, w, 3)`; `labels` `(p,)` within the group; `group` and its size.
+        """
+        images, labels, group = self._drawn(step)
+        images, labels = images[rows], labels[rows]
         return {
             "images": self._places.images(images),
             "labels": np.array([self.slot[int(label)][1] for label in labels], np.int32),

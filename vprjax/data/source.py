@@ -27,7 +27,7 @@ class Places:
       splits: `(n,)` int, which of `split_names` an image comes from.
       split_names: names of the splits.
       sources: random-access records, one source a split.
-      starts: first index of each split.
+      records: `(n,)` int64, number of an image's record in its split's source.
     """
 
     image_ids: np.ndarray
@@ -38,10 +38,24 @@ class Places:
     splits: np.ndarray
     split_names: tuple[str, ...]
     sources: tuple
-    starts: np.ndarray
+    records: np.ndarray
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def subset(self, indices: np.ndarray) -> "Places":
+        """The images at `indices`, numbered anew from 0 in that order."""
+        columns = (
+            "image_ids",
+            "positions",
+            "headings",
+            "timestamps",
+            "labels",
+            "splits",
+            "records",
+        )
+        kept = {name: getattr(self, name)[indices] for name in columns}
+        return dataclasses.replace(self, **kept)
 
     def encoded(self, indices) -> list[bytes]:
         """The encoded bytes of the images at `indices`, any order, repeats allowed."""
@@ -49,7 +63,7 @@ class Places:
         for index in np.asarray(indices).ravel():
             split = self.splits[index]
             try:
-                out.append(self.sources[split][int(index - self.starts[split])]["image"])
+                out.append(self.sources[split][int(self.records[index])]["image"])
             except Exception as error:
                 name = f"{self.image_ids[index]} (split {self.split_names[split]})"
                 raise DataError(
@@ -205,5 +219,5 @@ def _collect(names: tuple[str, ...], sources: tuple) -> Places:
         splits=np.array(splits, np.int64),
         split_names=tuple(names),
         sources=sources,
-        starts=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
+        records=np.concatenate([np.arange(n) for n in lengths]).astype(np.int64),
     )

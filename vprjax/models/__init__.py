@@ -103,6 +103,7 @@ def check(model_config) -> None:
         )
     _one_of("pooling", c.pooling, POOLINGS)
     _one_of("batch_norm", c.batch_norm, ("frozen", "train"))
+    _one_of("projection_start", c.projection_start, ("pca", "pca_whitened", "random"))
     _one_of("compute_dtype", c.compute_dtype, DTYPES)
     _one_of("param_dtype", c.param_dtype, DTYPES)
     if c.gem_p <= 0 or c.netvlad_clusters < 1 or c.projection < 0:

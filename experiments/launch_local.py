@@ -1,0 +1,68 @@
+"""Runs a command as N processes that train together on this machine: a pod in small, for trying out.
+
+    python experiments/launch_local.py --processes=2 --devices=4 -- \
+        python -m vprjax.main --config=configs/synthetic.py --workdir=runs/two
+
+`--devices` gives every process so many virtual CPU devices; leave it out to let the processes see the
+machine's own. Ends with the first process that fails, and kills the others.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import time
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return s.getsockname()[1]
+
+
+def environment(number: int, processes: int, port: int, devices: int) -> dict[str, str]:
+    """What process `number` needs to find the others (`vprjax/distributed.py`)."""
+    hosts = ",".join([f"localhost:{port}"] + ["localhost"] * (processes - 1))
+    out = {**os.environ, "VPRJAX_HOSTS": hosts, "VPRJAX_PROCESS_ID": str(number)}
+    if devices:
+        flag = f"--xla_force_host_platform_device_count={devices}"
+        out |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag}
+    return out
+
+
+def wait(running: list[subprocess.Popen]) -> int:
+    """The exit status: the first that is not 0, else 0."""
+    while any(process.poll() is None for process in running):
+        failed = [p.returncode for p in running if p.poll() not in (None, 0)]
+        if failed:
+            for process in running:
+                process.kill()
+            return failed[0]
+        time.sleep(0.1)
+    return max(process.returncode for process in running)
+
+
+def main() -> int:
+    """Starts the processes and waits for them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--devices", type=int, default=0, help="virtual CPU devices a process")
+    parser.add_argument("command", nargs="+", help="after --")
+    args = parser.parse_args()
+    port = free_port()
+    running = [
+        subprocess.Popen(args.command, env=environment(n, args.processes, port, args.devices))
+        for n in range(args.processes)
+    ]
+    try:
+        return wait(running)
+    except KeyboardInterrupt:
+        for process in running:
+            process.terminate()
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

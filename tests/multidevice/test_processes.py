@@ -1,0 +1,85 @@
+"""Two processes of four devices, over gloo on loopback, against one process of eight devices."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from test_device_count import ROOT
+
+from vprjax.checkpoint import open_for_reading
+
+FLAGS = (
+    "--config=configs/synthetic.py:mobilenetv2,gem,triplet",
+    "--config.dataset.name=synthetic/tiny",
+    "--config.model.stage=block_3_expand",
+    "--config.train.steps=6",
+    "--config.train.log_every=2",
+    "--config.train.checkpoint_every=2",
+    "--config.tuples.mining=hard",
+    "--config.tuples.mining_interval=4",
+    "--config.tuples.mining_pool=0",
+    "--config.tuples.batch=8",
+    "--config.tuples.positive_radius=10.0",
+    "--config.tuples.negative_radius=25.0",
+    "--config.tuples.other_visit_seconds=0.0",
+    "--config.tuples.in_batch=hardest",
+    "--config.eval.batch=8",
+    # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
+    "--config.optim.name=sgd",
+    "--config.optim.learning_rate=0.01",
+)
+LAUNCH = ("experiments/launch_local.py", "--processes=2", "--devices=4", "--", sys.executable)
+
+
+def main(workdir, data_dir, devices, *launch):
+    words = ["-m", "vprjax.main", *FLAGS, f"--workdir={workdir}"]
+    words.append(f"--config.dataset.data_dir={data_dir}")
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    done = subprocess.run(
+        [sys.executable, *launch, *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def outcome(workdir):
+    reader = open_for_reading(workdir)
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    results = json.loads((workdir / "results.json").read_text())["results"]
+    return reader.steps(), reader.restore_model(6), rows, results
+
+
+def assert_same(one, two):
+    assert one[0] == two[0] == [0, 2, 4, 6] and one[3] == two[3]
+    for a, b in zip(jax.tree.leaves(one[1]), jax.tree.leaves(two[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    for a, b in zip(one[2], two[2], strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5) and a["step"] == b["step"]
+
+
+def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_one(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    main(one, tmp_path, 8)
+    done = main(two, tmp_path, 4, *LAUNCH)
+    assert done.stdout.count("fine-tuned |") == 2  # the first process alone prints, a line a split
+    assert_same(outcome(one), outcome(two))
+    assert len({row["loss"] for row in outcome(one)[2]}) == 3
+    for name in ("checkpoints/6", "results.json"):
+        path = two / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "resume from" in main(two, tmp_path, 1).stderr
+    assert_same(outcome(one), outcome(two))

@@ -1,0 +1,57 @@
+"""Start of a run of several processes: TPU pod, SLURM, Open MPI, or a plain list of hosts."""
+
+import os
+import socket
+
+import jax
+
+from vprjax import metric_writer
+from vprjax.errors import ConfigError
+
+PORT = 8476  # of the first host, where the others ask for it
+
+
+def start(hosts: str, process_id: int | None) -> None:
+    """Joins the other processes, if there are any, before any other use of JAX.
+
+    With `hosts`, a comma list with one entry a process, the first one (`name` or `name:port`) is the
+    coordinator; a process finds itself by `process_id` or, with one process a host, by its name.
+    Without, a TPU pod, SLURM and Open MPI say all that is needed in the environment.
+
+    Raises:
+      ConfigError: this host is not in the list, or the number is outside it.
+    """
+    names = [name.strip() for name in hosts.split(",") if name.strip()]
+    if len(names) > 1:
+        number = _own_number(names) if process_id is None else process_id
+        if not 0 <= number < len(names):
+            raise ConfigError(
+                f"--process_id={number} must be 0 to {len(names) - 1}: --hosts={hosts}"
+            )
+        first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
+        jax.distributed.initialize(first, num_processes=len(names), process_id=number)
+    elif not names and _announced():
+        jax.distributed.initialize()
+    if jax.distributed.is_initialized():
+        metric_writer.speak(jax.process_index() == 0)
+
+
+def _own_number(names: list[str]) -> int:
+    """The place of this host in the list, by its full or short name."""
+    own = {socket.gethostname(), socket.gethostname().split(".")[0], socket.getfqdn()}
+    found = [number for number, name in enumerate(names) if name.split(":")[0] in own]
+    if len(found) != 1:
+        raise ConfigError(
+            f"this host, {socket.gethostname()}, is {len(found)} times in --hosts={','.join(names)}; "
+            "give --process_id"
+        )
+    return found[0]
+
+
+def _announced() -> bool:
+    """Whether the environment tells of a job of several processes."""
+    sizes = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+    several = any(int(os.environ.get(name, "1")) > 1 for name in sizes)
+    own = any(name in os.environ for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK"))
+    pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    return (several and own) or pod

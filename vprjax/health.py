@@ -1,0 +1,92 @@
+"""Signs of sound or failing training, computed inside the step. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics
+from flax import struct
+
+HISTOGRAM_BINS = 20  # of width 0.1 over 0 .. 2, all distances between unit descriptors
+NO_TRAP = (-1, -1)
+
+
+@struct.dataclass
+class Histogram(metrics.Metric):
+    """Counts `(20,)` of distances in bins of 0.1 over 0 .. 2."""
+
+    counts: jax.Array
+
+    @classmethod
+    def empty(cls) -> "Histogram":
+        """No counts."""
+        return cls(jnp.zeros(HISTOGRAM_BINS, jnp.int32))
+
+    @classmethod
+    def from_model_output(cls, values: jax.Array, **_) -> "Histogram":
+        """Counts the finite ones of `values` `(...)`."""
+        bins = jnp.floor(values.ravel() * (HISTOGRAM_BINS / 2))
+        bins = jnp.where(jnp.isfinite(bins), jnp.clip(bins, 0, HISTOGRAM_BINS - 1), -1)
+        hot = jax.nn.one_hot(bins.astype(jnp.int32), HISTOGRAM_BINS, dtype=jnp.int32)
+        return cls(hot.sum(axis=0, dtype=jnp.int32))
+
+    def merge(self, other: "Histogram") -> "Histogram":
+        """Adds the counts."""
+        return type(self)(self.counts + other.counts)
+
+    def reduce(self) -> "Histogram":
+        """Adds over a leading axis."""
+        return type(self)(self.counts.sum(axis=0))
+
+    def compute(self) -> jax.Array:
+        """The counts."""
+        return self.counts
+
+
+def spread(descriptors: jax.Array, axis: str) -> dict[str, jax.Array]:
+    """How far the global batch's descriptors spread: signs of collapse.
+
+    `variance = 1 - |mean|^2`: 0 when all are one point, near 1 when they fill the sphere.
+    `effective_rank = tr(C)^2 / tr(C^2)`, C their covariance (participation ratio): how many directions
+    they use, at most one fewer than there are images in the batch.
+
+    Shapes: `(n, d)` of this device -> two `()`.
+    """
+    every = jax.lax.all_gather(jax.lax.stop_gradient(descriptors), axis)
+    every = every.reshape(-1, descriptors.shape[-1])
+    centred = every - every.mean(axis=0, keepdims=True)
+    gram = jnp.matmul(centred, centred.T, precision=jax.lax.Precision.HIGHEST)
+    trace, squares = jnp.trace(gram), jnp.sum(gram**2)
+    some = trace > 1e-6 * len(every)  # less is rounding
+    rank = jnp.where(some, trace**2 / jnp.where(some, squares, 1.0), 0.0)
+    return {"variance": trace / len(every), "effective_rank": rank}
+
+
+def gradient_norms(grads: Any) -> dict[str, jax.Array]:
+    """L2 norms: of all gradients, the backbone's, the head's and the ArcFace class weights'."""
+    model = grads["model"]
+    head = {name: tree for name, tree in model.items() if name != "backbone"}
+    return {
+        "grad_norm": optax.global_norm(grads),
+        "grad_norm_backbone": optax.global_norm(model["backbone"]),
+        "grad_norm_head": optax.global_norm(head) if head else jnp.zeros(()),
+        "grad_norm_classes": (
+            optax.global_norm(grads["classes"])
+            if jax.tree.leaves(grads["classes"])
+            else jnp.zeros(())
+        ),
+    }
+
+
+def first_bad(trees: Sequence[Any]) -> jax.Array:
+    """Number of the first tensor in `trees` that holds NaN or infinity, -1 if none does."""
+    bad = jnp.stack([~jnp.isfinite(x).all() for x in jax.tree.leaves(trees)])
+    return jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)
+
+
+def sprung(trap: jax.Array, step: jax.Array, bad: jax.Array) -> jax.Array:
+    """The trap `(2,)` int32, (step, tensor), which keeps the first finding."""
+    found = jnp.where(bad >= 0, jnp.stack([step, bad]), jnp.array(NO_TRAP, jnp.int32))
+    return jnp.where(trap[0] >= 0, trap, found)

@@ -1,0 +1,57 @@
+"""SIGTERM, as pods and clusters send it before they take a machine away."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+from vprjax import parallel
+from vprjax.errors import Preempted
+
+AGREE_EVERY = 10  # steps between two questions to the other processes
+
+
+class Preemption:
+    """A context in which SIGTERM is noted instead of killing the process."""
+
+    def __init__(self):
+        """Nothing has come yet."""
+        self._came = self._at_once = False
+        self._before = None
+
+    def __enter__(self) -> "Preemption":
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, *_) -> None:
+        self._came = True
+        if self._at_once:
+            raise Preempted(_UNCHANGED)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A context that SIGTERM ends with `Preempted`, where no step is taken and nothing is lost.
+
+        With several processes none may leave alone, so there it waits for `agreed`.
+        """
+        self._at_once = parallel.process_count() == 1
+        try:
+            if self._at_once and self._came:
+                raise Preempted(_UNCHANGED)
+            yield
+        finally:
+            self._at_once = False
+
+    def agreed(self, step: int) -> bool:
+        """Whether to stop at this step; the same answer in every process."""
+        if parallel.process_count() == 1:
+            return self._came
+        return step % AGREE_EVERY == 0 and parallel.any_process(self._came)
+
+
+_UNCHANGED = "SIGTERM while mining: the same command goes on from the last checkpoint"

@@ -1,0 +1,109 @@
+"""What training tells of itself: metrics and times as JSON lines, and the trap for what is not finite."""
+
+import contextlib
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vprjax import optim, parallel, train_step
+from vprjax.errors import TrainingError
+from vprjax.metric_writer import JsonLines
+
+
+class Recorder:
+    """Collects the steps' metrics and writes them every `log_every` steps.
+
+    Attributes:
+      collected: the metrics since the last row; saved in checkpoints, so that a run that was cut between
+        two rows writes the same rows.
+    """
+
+    def __init__(self, config, workdir: pathlib.Path, start: int, collected=None):
+        """Opens `metrics.jsonl` and `timing.jsonl`; rows past step `start` are dropped."""
+        self._every, self._steps = config.train.log_every, config.train.steps
+        self._schedule = optim.schedule(config.optim, self._steps)
+        self._metrics = JsonLines(workdir / "metrics.jsonl", start)
+        self._timing = JsonLines(workdir / "timing.jsonl", start)
+        self._validation = JsonLines(workdir / "validation.jsonl", start)
+        self.collected = parallel.replicate(self.empty() if collected is None else collected)
+        self._began, self._apart = time.monotonic(), dict.fromkeys(("mining", "validation"), 0.0)
+
+    @staticmethod
+    def empty() -> train_step.TrainMetrics:
+        """No step's metrics yet."""
+        return jax.tree.map(np.asarray, train_step.TrainMetrics.empty())
+
+    @contextlib.contextmanager
+    def apart(self, what: str):
+        """A context whose time counts as `what`, "mining" or "validation", not as steps."""
+        start = time.monotonic()
+        yield
+        self._apart[what] += time.monotonic() - start
+
+    def add(self, done: int, measured, state) -> dict[str, float]:
+        """Takes the metrics of step number `done`; returns figures for the progress bar."""
+        self.collected = self.collected.merge(measured)
+        if done % self._every and done != self._steps:
+            return {}
+        check_trap(state)
+        figures = {
+            name: np.asarray(value).tolist()
+            for name, value in parallel.unreplicate(self.collected).compute().items()
+        }
+        figures["learning_rate"] = float(self._schedule(done - 1))
+        p = state.params["model"].get("pooling", {}).get("p")
+        if p is not None:
+            figures["gem_p"] = float(jnp.mean(parallel.unreplicate(p)))
+        self._metrics.write(done, figures)
+        self._write_times(done)
+        self.collected = parallel.replicate(self.empty())
+        return {"loss": figures["loss"], "active": figures["active"]}
+
+    def _write_times(self, done: int) -> None:
+        """`step_seconds` is what neither mining nor validation took."""
+        whole = time.monotonic() - self._began
+        times = {"seconds": whole, "step_seconds": whole - sum(self._apart.values())}
+        times |= {f"{what}_seconds": seconds for what, seconds in self._apart.items()}
+        self._timing.write(done, {name: round(value, 3) for name, value in times.items()})
+        self._began, self._apart = time.monotonic(), dict.fromkeys(self._apart, 0.0)
+
+    def validated(self, step: int, found: dict[str, float]) -> None:
+        """Writes one validation."""
+        self._validation.write(step, found)
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._validation.close()
+        self._metrics.close()
+        self._timing.close()
+
+
+class NotFinite(Exception):
+    """The trap has sprung: at `step`, in the tensor `name`."""
+
+    def __init__(self, step: int, name: str):
+        """Keeps both."""
+        super().__init__(f"{name} not finite at step {step}")
+        self.step, self.name = step, name
+
+
+def check_trap(state: train_step.TrainState) -> None:
+    """Raises NotFinite if a tensor of a step so far was NaN or infinite."""
+    step, number = (int(x) for x in parallel.unreplicate(state.trap))
+    if step < 0:
+        return
+    paths = jax.tree_util.tree_flatten_with_path(state.params)[0]
+    names = [*train_step.TRAPPED, *(f"gradient of {optim.path_name(path)}" for path, _ in paths)]
+    raise NotFinite(step + 1, names[number])
+
+
+def trapped(error: NotFinite, image_ids: list[str]) -> TrainingError:
+    """The user's sentence for a sprung trap: step, first bad tensor and the images of the batch."""
+    shown = ", ".join(image_ids[:64]) + (f" and {len(image_ids) - 64} more" * (len(image_ids) > 64))
+    return TrainingError(
+        f"{error.name} is not finite at step {error.step}, on images {shown}: look at these images, "
+        "or lower optim.learning_rate; the last checkpoint is untouched"
+    )

@@ -1,0 +1,106 @@
+"""Validation while training: a held-out stretch of the training route, or named splits."""
+
+import dataclasses
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from vprjax import evaluation, mining
+from vprjax.data import source
+from vprjax.data.source import Places
+from vprjax.errors import ConfigError
+from vprjax.extraction import Extractor
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """Queries and references that training never sees."""
+
+    queries: Places
+    references: Places
+
+    def measure(self, config, extract: Extractor, variables, step: int) -> dict[str, float]:
+        """FCM by tolerance, and as `mean` the mean over the tolerances, which ranks checkpoints."""
+        described = [
+            extract(variables, places, np.arange(len(places)), f"validate at step {step}")
+            for places in (self.queries, self.references)
+        ]
+        positions = self.queries.positions, self.references.positions
+        found = evaluation.measure(config, *positions, *described)["fcm"]
+        return {**found, "mean": round(float(np.mean(list(found.values()))), 4)}
+
+
+def split_off(config, places: Places) -> tuple[Places, Validation | None]:
+    """The images left to train on, and the validation that the config asks for.
+
+    `validation.query_split` names a split that is matched to `validation.reference_split`. Else
+    `validation.stretch` takes that share of the route off the end of the first training split: its
+    images there are the references, images of other visits within `tuples.positive_radius` of them the
+    queries; nothing within `tuples.negative_radius` of the stretch is trained on.
+
+    Raises:
+      ConfigError: the stretch holds no second visit, or nothing is left to train on.
+    """
+    v, tuples = config.validation, config.tuples
+    if not v.every:
+        return places, None
+    if v.query_split:
+        queries, references = (
+            source.load(config, (name,)) for name in (v.query_split, v.reference_split)
+        )
+        return places, Validation(queries, references)
+    visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
+    references = _end_of_route(places, v.stretch, tuples.negative_radius)
+    gap, _ = cKDTree(places.positions[references]).query(places.positions)
+    others = np.isin(visit, visit[references], invert=True)
+    queries = np.flatnonzero(others & (gap <= tuples.positive_radius))
+    rest = np.flatnonzero(gap > tuples.negative_radius)
+    if not len(queries) or not len(rest):
+        raise ConfigError(
+            f"validation.stretch={v.stretch:g} of the training route leaves {len(queries)} queries from "
+            f"another visit (tuples.other_visit_seconds={tuples.other_visit_seconds:g}) and {len(rest)} "
+            "images to train on, both are needed: change it or name validation.query_split"
+        )
+    validation = Validation(places.subset(queries), places.subset(references))
+    return places.subset(rest), validation
+
+
+def _end_of_route(places: Places, share: float, longest: float) -> np.ndarray:
+    """Images of the first split on the last `share` of its travelled distance.
+
+    Steps over more than `longest` (a new lap, a cut recording) do not count.
+    """
+    first = np.flatnonzero(places.splits == 0)
+    steps = np.linalg.norm(np.diff(places.positions[first], axis=0), axis=1)
+    steps = np.where(steps > longest, 0.0, steps)
+    travelled = np.concatenate([[0.0], np.cumsum(steps)])
+    return first[travelled >= (1 - share) * travelled[-1]]
+
+
+class History:
+    """The validations so far: which step is best, and whether to stop.
+
+    Attributes:
+      rows: `[step, mean FCM]` of every validation; saved in checkpoints.
+    """
+
+    def __init__(self, patience: int, rows: list[list[float]]):
+        """Stops after `patience` validations without a better one; 0 never stops."""
+        self._patience, self.rows = patience, rows
+
+    def add(self, step: int, score: float) -> None:
+        """Takes one validation."""
+        self.rows.append([step, score])
+
+    @property
+    def best(self) -> int | None:
+        """The step of the highest score, the earliest of equals; None before the first validation."""
+        if not self.rows:
+            return None
+        return int(max(self.rows, key=lambda row: (row[1], -row[0]))[0])
+
+    @property
+    def ended(self) -> bool:
+        """Whether `patience` validations have passed since the best one."""
+        since = [row for row in self.rows if row[0] > self.best] if self.rows else []
+        return bool(self._patience) and len(since) >= self._patience
