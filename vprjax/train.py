@@ -135,7 +135,7 @@ def _start(job: Job, weights: dict | None) -> train_step.TrainState:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     parameters = parameter_overview.count_parameters(variables["params"])
-    log(f"model: {parameters:,} parameters; " + "; ".join(notes))
+    log(f"model: {int(parameters):,} parameters; " + "; ".join(notes))
     if parallel.is_primary():
         overview = parameter_overview.get_parameter_overview(variables["params"])
         write_atomically(job.workdir / "parameters.txt", overview + "\n")

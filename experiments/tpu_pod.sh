@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Prints and runs the commands that train on every worker of a TPU pod slice; creates and deletes nothing.
+#
+#   POD=my-v4-32 ZONE=us-central2-b REPO=https://... experiments/tpu_pod.sh setup
+#   POD=... ZONE=... experiments/tpu_pod.sh run --config=configs/robotcar.py:resnet50,gem,arcface --workdir=...
+#   POD=... ZONE=... experiments/tpu_pod.sh stop     # SIGTERM: every worker saves and exits; `run` goes on
+#
+# DRY=1 only prints. The workdir and the dataset must be on storage that all workers share (a mounted disk or
+# bucket): the first worker alone writes, all of them read. The pod says who is who; no --hosts is needed.
+set -euo pipefail
+: "${POD:?name of the TPU VM}" "${ZONE:?its zone}"
+action=${1:?setup, run or stop}
+shift
+
+on_all_workers() {
+  local command=(gcloud compute tpus tpu-vm ssh "$POD" "--zone=$ZONE" --worker=all "--command=$1")
+  printf '$'; printf ' %q' "${command[@]}"; printf '\n'
+  [ -n "${DRY:-}" ] || "${command[@]}"
+}
+
+case $action in
+  setup) : "${REPO:?git address of your copy}"; on_all_workers "git clone $REPO vprjax && cd vprjax && python3 -m venv venv && venv/bin/pip install -e '.[tpu]'" ;;
+  run) on_all_workers "cd vprjax && venv/bin/python -m vprjax.main$(printf ' %q' "$@")" ;;
+  stop) on_all_workers "pkill -TERM -f [v]prjax.main" ;;
+  *) echo "unknown action $action: setup, run or stop"; exit 2 ;;
+esac

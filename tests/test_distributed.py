@@ -1,0 +1,79 @@
+"""Who is who in a run of several processes, and the pod's commands."""
+
+import os
+import pathlib
+import shlex
+import socket
+import subprocess
+
+import pytest
+
+from vprjax import distributed
+from vprjax.errors import ConfigError
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """What `jax.distributed.initialize` is called with; nothing is started."""
+    for name in ("SLURM_NTASKS", "SLURM_PROCID", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(name, raising=False)
+    calls = []
+    monkeypatch.setattr(
+        distributed.jax.distributed, "initialize", lambda *a, **k: calls.append((*a, *k.values()))
+    )
+    return calls
+
+
+def test_a_host_finds_itself_in_the_list(joined):
+    distributed.start(f"first.example:9000,{socket.gethostname()}", None)
+    distributed.start("first.example,other", 0)
+    assert joined == [("first.example:9000", 2, 1), (f"first.example:{distributed.PORT}", 2, 0)]
+
+
+def test_one_host_or_none_is_a_run_of_its_own(joined):
+    distributed.start("", None)
+    distributed.start("localhost", None)
+    assert joined == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_NTASKS": "4", "SLURM_PROCID": "2"},
+        {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
+        {"TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2"},
+    ],
+)
+def test_a_cluster_says_it_in_the_environment(joined, monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    distributed.start("", None)
+    assert joined == [()]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "number", "words"),
+    [("nowhere,elsewhere", None, "--process_id"), ("a,b", 2, "must be 0 to 1")],
+)
+def test_a_host_that_is_not_there_is_told(joined, hosts, number, words):
+    with pytest.raises(ConfigError, match=words):
+        distributed.start(hosts, number)
+
+
+def test_pod_commands_reach_every_worker_with_their_arguments_whole():
+    flags = ["--config=configs/robotcar.py:resnet50,gem,arcface", "--workdir=/mnt/my runs"]
+    done = subprocess.run(
+        ["experiments/tpu_pod.sh", "run", *flags],
+        cwd=ROOT,
+        env={**os.environ, "DRY": "1", "POD": "pod", "ZONE": "zone"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = shlex.split(done.stdout)
+    assert words[1:7] == ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "pod"]
+    assert "--worker=all" in words and "--zone=zone" in words
+    remote = shlex.split(words[-1].removeprefix("--command="))
+    assert remote[-4:] == ["-m", "vprjax.main", *flags]
