@@ -35,6 +35,8 @@ def batch_of(config):
             "group_size": np.full(8, 9, np.int32),
         }
     positions = np.random.default_rng(1).uniform(0, 100, (8, 5, 2)).astype(np.float32)
+    # A positive is near its query. Far off it would be a negative exactly as near as the positive.
+    positions[:, 1] = positions[:, 0] + 1
     return {"images": images.images(np.arange(8 * 5).reshape(8, 5)), "positions": positions}
 
 
