@@ -1,13 +1,15 @@
 """Checkpoints: what is saved comes back bit for bit, damage is named, the untrained model is kept."""
 
+import errno
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from vprjax import checkpoint
-from vprjax.errors import WeightsError
+from vprjax import checkpoint, run
+from vprjax.errors import ConfigError, TrainingError, WeightsError
 
 MODEL = {
     "params": {"a": jnp.linspace(0, 1, 7, dtype=jnp.bfloat16)},
@@ -80,3 +82,29 @@ def test_a_checkpoint_killed_before_its_digests_is_read(tmp_path):
 def test_no_checkpoint_is_an_error(tmp_path):
     with pytest.raises(WeightsError, match="no checkpoint in"):
         checkpoint.open_for_reading(tmp_path / "nothing")
+
+
+def test_a_full_disk_ends_in_a_sentence_and_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    save(tmp_path, [0, 5])
+
+    def full(folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_digests", full)
+        with pytest.raises(
+            TrainingError, match=r"10 cannot be written .*No space.*free disk space"
+        ):
+            save(tmp_path, [10])
+    reader = checkpoint.open_for_reading(tmp_path)
+    assert reader.steps() == [0, 5] and reader.restore_model(5)
+    save(tmp_path, [10])
+    assert checkpoint.open_for_reading(tmp_path).steps() == [0, 5, 10]
+
+
+def test_a_workdir_is_held_by_one_run(tmp_path):
+    with run._lock(tmp_path), pytest.raises(ConfigError, match="in use by another run"):
+        with run._lock(tmp_path):
+            pass
+    with run._lock(tmp_path):
+        pass

@@ -75,7 +75,7 @@ class Checkpoints:
         """Writes one checkpoint; `model` and `training` are trees of arrays; that of `best` stays.
 
         Raises:
-          TrainingError: it cannot be written; nothing of it is left.
+          TrainingError: it cannot be written; it then does not count as a checkpoint.
         """
         self._named.steps = {0, 0 if best is None else best}
         args = ocp.args.Composite(

@@ -1,5 +1,6 @@
 """The two jobs of the command line: train and evaluate, or evaluate a checkpoint."""
 
+import contextlib
 import datetime
 import fcntl
 import pathlib
@@ -7,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from typing import IO
+from collections.abc import Iterator
 
 import jax
 import ml_collections
@@ -35,13 +36,11 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
         weights = pretrained.load(model.weights, model.backbone, partial=model.partial_weights)
         fingerprint = pretrained.fingerprint(model.weights)
     _make_workdir(workdir)
-    lock = _lock(workdir)
     trained_on = f"{dataset.name}:{dataset.version}"
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
-    train.train(config, workdir, weights, provenance)
-    results = _evaluate(config, dataset, open_for_reading(workdir), workdir)
-    lock.close()
-    return results
+    with _lock(workdir):
+        train.train(config, workdir, weights, provenance)
+        return _evaluate(config, dataset, open_for_reading(workdir), workdir)
 
 
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
@@ -66,21 +65,22 @@ def _make_workdir(workdir: pathlib.Path) -> None:
         raise ConfigError(f"--workdir={workdir} cannot be made ({error}); name another") from error
 
 
-def _lock(workdir: pathlib.Path) -> IO[str]:
+@contextlib.contextmanager
+def _lock(workdir: pathlib.Path) -> Iterator[None]:
     """Holds the workdir for this process (and goes with it, however it ends).
 
     Raises:
       ConfigError: another run holds it.
     """
-    lock = (workdir / ".lock").open("w")
-    if parallel.is_primary():
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"--workdir={workdir} is in use by another run; wait for it or name another"
-            ) from error
-    return lock
+    with (workdir / ".lock").open("w") as lock:
+        if parallel.is_primary():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(
+                    f"--workdir={workdir} is in use by another run; wait for it or name another"
+                ) from error
+        yield
 
 
 def _dataset(config, training: bool) -> source.Dataset:
