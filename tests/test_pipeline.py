@@ -1,4 +1,4 @@
-"""Samplers are pure in (seed, step); prefetch keeps order and passes errors on."""
+"""Samplers are pure in (seed, step)."""
 
 import numpy as np
 import pytest
@@ -76,16 +76,3 @@ def test_no_revisit_is_refused_with_a_remedy():
     c = config()
     with pytest.raises(ValueError, match=r"tuples\.other_visit_seconds"):
         pipeline.make_sampler(c, drive(laps=1))
-
-
-def test_prefetch_keeps_order_and_passes_errors_on():
-    def produce(n):
-        if n == 7:
-            raise ValueError("broken image 7")
-        return {"n": n}
-
-    assert [(n, b["n"]) for n, b in pipeline.prefetch(produce, 2, 6)] == [
-        (n, n) for n in range(2, 6)
-    ]
-    with pytest.raises(ValueError, match="broken image 7"):
-        list(pipeline.prefetch(produce, 5, 10))

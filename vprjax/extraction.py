@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from vprjax import parallel
-from vprjax.data import pipeline
 from vprjax.data.source import Places
 from vprjax.metric_writer import progress
+from vprjax.prefetch import prefetch
 
 
 class Extractor:
@@ -45,7 +45,7 @@ class Extractor:
 
         blocks, pending = [], None
         with progress(what, len(indices), "images") as bar:
-            for number, batch in pipeline.prefetch(images, 0, -(-len(indices) // size)):
+            for number, batch in prefetch(images, 0, -(-len(indices) // size)):
                 # The device computes this batch while the host reads the one before.
                 current = self._apply(variables, batch)
                 if pending is not None:

@@ -1,11 +1,13 @@
 """The only file that maps over devices: `jax.pmap` for steps, a mesh for retrieval."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"  # One name for every mapped function: arrays pass between them without a recompile.
 
@@ -13,6 +15,11 @@ AXIS = "batch"  # One name for every mapped function: arrays pass between them w
 def device_count() -> int:
     """Devices that a step is mapped over, those of all processes."""
     return jax.device_count()
+
+
+def local_device_count() -> int:
+    """Devices of this process."""
+    return jax.local_device_count()
 
 
 def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
@@ -76,3 +83,51 @@ def split(tree: Any) -> Any:
     """Rows of this process, `(b, ...)` host arrays -> `(devices, b / devices, ...)`, in order."""
     n = jax.local_device_count()
     return jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), tree)
+
+
+@functools.cache
+def _mesh() -> Mesh:
+    return Mesh(np.array(jax.devices()), (AXIS,))
+
+
+def _specs(split: tuple[bool, ...]) -> tuple[PartitionSpec, ...]:
+    return tuple(PartitionSpec(AXIS) if s else PartitionSpec() for s in split)
+
+
+def map_shards(fn: Callable, split: tuple[bool, ...], donate: tuple[int, ...] = ()) -> Callable:
+    """`fn` on every device's share, jitted; its results are split over the devices.
+
+    Args:
+      fn: pure; may ask for its device's number with `shard_number`.
+      split: for each argument whether it is split along its first axis (else whole on every device);
+        arguments may be trees.
+      donate: numbers of arguments whose buffers the result may take.
+    """
+    mapped = jax.shard_map(
+        fn, mesh=_mesh(), in_specs=_specs(split), out_specs=PartitionSpec(AXIS), check_vma=False
+    )
+    return jax.jit(mapped, donate_argnums=donate)
+
+
+def shard_number() -> jax.Array:
+    """Inside a function of `map_shards`: the number of this device."""
+    return jax.lax.axis_index(AXIS)
+
+
+def place_shards(rows: np.ndarray) -> jax.Array:
+    """The rows that `process_rows` gives this process -> one array split over all devices."""
+    return jax.make_array_from_process_local_data(NamedSharding(_mesh(), PartitionSpec(AXIS)), rows)
+
+
+def place_copies(array: np.ndarray) -> jax.Array:
+    """The same array, that every process holds, whole on every device."""
+    return jax.make_array_from_process_local_data(
+        NamedSharding(_mesh(), PartitionSpec()), array, array.shape
+    )
+
+
+def collect(array: jax.Array) -> np.ndarray:
+    """All shards of an array on every process's host."""
+    if process_count() > 1:
+        return multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)

@@ -26,6 +26,7 @@ from vprjax.errors import ConfigError, Preempted, WeightsError
 from vprjax.extraction import Extractor
 from vprjax.metric_writer import Progress, log, progress, write_atomically
 from vprjax.preemption import Preemption
+from vprjax.prefetch import prefetch
 from vprjax.recorder import NotFinite, Recorder, check_trap, trapped
 
 
@@ -219,7 +220,7 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
     """Steps `first .. last`, on tuples that stay the same."""
     every, steps = job.config.train.checkpoint_every, job.config.train.steps
     rows = parallel.process_rows(len(job.sampler.indices(first)))
-    batches = pipeline.prefetch(lambda n: parallel.split(job.sampler.batch(n, rows)), first, last)
+    batches = prefetch(lambda n: parallel.split(job.sampler.batch(n, rows)), first, last)
     try:
         for number, batch in batches:
             current, measured = step_fn(current, batch)

@@ -1,5 +1,6 @@
 """`nearest` against faiss and float64 NumPy."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -37,12 +38,42 @@ def test_same_as_faiss_and_float64(q, r, d, k):
 
 def test_blocks_do_not_matter():
     rng = np.random.default_rng(0)
-    queries, references = unit(rng, 37, 16), unit(rng, 501, 16)
-    whole = retrieval.nearest(queries, references, 5)
-    blocks = retrieval.nearest(queries, references, 5, memory_bytes=20_000)
-    rows = retrieval._block_rows(queries, references, 20_000)
-    assert rows[0] < 37 and rows[1] < 501
-    assert all((a == b).all() for a, b in zip(whole, blocks, strict=True))
+    queries, references = unit(rng, 137, 700), unit(rng, 1501, 700)
+    whole = retrieval.search(queries, references, 5)
+    for budget, columns in ((4_000_000, 700), (2_400_000, 350)):
+        cut = retrieval.search(queries, references, 5, memory_bytes=budget)
+        assert cut.plan.query_rows < 137 and cut.plan.reference_rows < 1501
+        assert cut.plan.columns == columns and cut.plan.bytes <= budget
+        assert (cut.indices == whole.indices).all() and (cut.distances == whole.distances).all()
+
+
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "pruned"])
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_every_way_of_scanning_gives_the_same_neighbours(scan, metric):
+    """Rows far from the origin, of unequal length and with duplicates; 1,030 dimensions are two blocks."""
+    rng = np.random.default_rng(4)
+    low = rng.normal(size=(12, 1030)) * np.linspace(3, 0.1, 1030)
+    references = (5 + rng.normal(size=(900, 12)) @ low + 0.1 * rng.normal(size=(900, 1030))).astype(
+        np.float32
+    )
+    references[500:530] = references[17]
+    queries = references[10:60] + 0.05 * rng.normal(size=(50, 1030)).astype(np.float32)
+    found = retrieval.search(queries, references, 7, metric=metric, scan=scan)
+    if metric == "cosine":
+        scale = [1 / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, references)]
+        queries, references = queries * scale[0], references * scale[1]
+    exact, order = brute(queries, references, 7)
+    exact = exact**2 / 2 if metric == "cosine" else exact
+    assert found.scan.startswith(scan) and found.evaluated < 300
+    assert (found.indices == order).all() and np.allclose(found.distances, exact, rtol=1e-4)
+
+
+def test_more_duplicates_than_candidates_are_searched_again():
+    rng = np.random.default_rng(5)
+    references = np.repeat(unit(rng, 3, 40), 300, axis=0)
+    found = retrieval.search(references[:2] + np.float32(0.01), references, 30)
+    assert found.completed == 2
+    assert (found.indices == np.arange(30)).all()
 
 
 def test_ties_and_duplicates_go_to_the_lower_index():
@@ -50,7 +81,7 @@ def test_ties_and_duplicates_go_to_the_lower_index():
     base = unit(rng, 10, 8)
     references = np.concatenate([base] * 30)  # every row 30 times: more ties than spare candidates
     queries = base + 1e-3 * rng.normal(size=base.shape).astype(np.float32)
-    distances, indices = retrieval.nearest(queries, references, 40, memory_bytes=20_000)
+    distances, indices = retrieval.nearest(queries, references, 40, memory_bytes=200_000)
     exact, order = brute(queries, references, 40)
     assert (indices == order).all() and np.allclose(distances, exact, rtol=1e-6)
 
@@ -62,6 +93,14 @@ def test_neighbours_closer_than_float32_sums_can_tell():
     references = (centre + 1e-3 * rng.normal(size=(400, 64))).astype(np.float32)
     queries = (centre + 1e-3 * rng.normal(size=(20, 64))).astype(np.float32)
     assert (retrieval.nearest(queries, references, 3)[1] == brute(queries, references, 3)[1]).all()
+
+
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
+def test_halves_are_ranked_by_what_is_stored(kind):
+    rng = np.random.default_rng(6)
+    queries, references = unit(rng, 9, 24).astype(kind), unit(rng, 300, 24).astype(kind)
+    found = retrieval.nearest(queries, references, 4)[1]
+    assert (found == brute(queries.astype(np.float64), references.astype(np.float64), 4)[1]).all()
 
 
 def test_memory_maps_and_empty_queries(tmp_path):
@@ -79,6 +118,19 @@ def test_k_outside_the_gallery_is_refused(k):
     x = np.eye(5, dtype=np.float32)
     with pytest.raises(ValueError, match=f"k={k} must be between 1 and the 5 references"):
         retrieval.nearest(x, x, k)
+
+
+def test_a_budget_too_small_is_refused_with_the_least():
+    x = np.zeros((100, 70_000), np.float32)
+    with pytest.raises(ValueError, match=r"in 1,000 bytes is not possible.* need at least [\d,]+"):
+        retrieval.nearest(x, x, memory_bytes=1000)
+
+
+def test_a_zero_descriptor_has_no_cosine():
+    x = np.eye(5, dtype=np.float32)
+    x[3] = 0
+    with pytest.raises(ValueError, match="descriptor 3 is zero"):
+        retrieval.nearest(x, x, metric="cosine")
 
 
 def test_nan_and_other_width_are_refused():

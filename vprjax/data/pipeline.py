@@ -1,7 +1,6 @@
 """From `(seed, step, mined tuples)` to batches: no state to save but the mined table."""
 
-import concurrent.futures
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -174,18 +173,3 @@ def uses_places(config) -> bool:
 def make_sampler(config, places: Places) -> TupleSampler | PlaceSampler:
     """The sampler that the config's loss needs."""
     return PlaceSampler(config, places) if uses_places(config) else TupleSampler(config, places)
-
-
-def prefetch(produce: Callable[[int], dict], first: int, last: int, depth: int = 2) -> Iterator:
-    """Yields `(n, produce(n))` for `first <= n < last`, `depth` ahead in a thread of its own."""
-    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
-        waiting = [pool.submit(produce, n) for n in range(first, min(first + depth, last))]
-        try:
-            for n in range(first, last):
-                result = waiting.pop(0).result()
-                if n + depth < last:
-                    waiting.append(pool.submit(produce, n + depth))
-                yield n, result
-        finally:
-            for future in waiting:
-                future.cancel()

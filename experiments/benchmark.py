@@ -1,0 +1,92 @@
+"""vprjax against its rivals, interleaved in one run: `python experiments/benchmark.py retrieval`.
+
+Every sub-command first checks that the answers agree, then times both in turn and prints a Markdown table
+of medians; `--json=FILE` also writes one row a line of the table. Times mean little on another machine;
+the ratio (rival's time / ours) is what counts.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import benchmark_retrieval
+
+COMMANDS = {"retrieval": benchmark_retrieval}
+
+
+def interleaved(contestants: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every round of each contestant, one after the other within a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def row(
+    name: str, rival: str, ours: list[float], theirs: list[float], flops: float, **more
+) -> dict:
+    """One line of the table; `flops` of brute force, so that pruning shows as more than is possible."""
+    v, r = statistics.median(ours), statistics.median(theirs)
+    return {
+        "name": name,
+        "rival": rival,
+        "vprjax_s": round(v, 4),
+        "rival_s": round(r, 4),
+        "ratio": round(r / v, 2),
+        "spread": [round(min(ours), 4), round(max(ours), 4)],
+        "rival_spread": [round(min(theirs), 4), round(max(theirs), 4)],
+        "gflops": round(flops / v / 1e9, 1),
+        **more,
+    }
+
+
+def markdown(rows: list[dict]) -> str:
+    """The rows as a table; columns that some rows lack stay empty."""
+    names = list(dict.fromkeys(key for r in rows for key in r if "spread" not in key))
+    lines = ["| " + " | ".join(names) + " |", "| --- " * len(names) + "|"]
+    lines += ["| " + " | ".join(str(r.get(name, "")) for name in names) + " |" for r in rows]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        found = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = found[0].partition(":")[2].strip() if found else model
+    return f"{model}, {len(os.sched_getaffinity(0))} cores"
+
+
+def main() -> None:
+    """Runs one sub-command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=pathlib.Path, help="file to write the rows to")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds; the median counts")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=module.__doc__.splitlines()[0]))
+    args = parser.parse_args()
+    rows = COMMANDS[args.command].measure(args, interleaved, row)
+    print(markdown(rows))
+    print(f"\n{machine()}")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        command = shlex.join(["python", *sys.argv])
+        document = {"command": command, "machine": machine(), "rows": rows}
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

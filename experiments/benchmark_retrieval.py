@@ -1,0 +1,136 @@
+"""Exact search against faiss.IndexFlatL2, on noise at full sizes and on descriptors of real images.
+
+    python experiments/benchmark.py --json=FILE retrieval --real=../shared/real
+
+Noise has no structure that bounds could use: it times brute force. The real descriptors are of all Nordland
+frames, summer against winter (MobileNetV2 with its ImageNet weights, GeM and NetVLAD). The times of
+both sides leave out nothing of a search: ours learns its directions within it, faiss's index is filled
+beforehand.
+"""
+
+import argparse
+import functools
+import pathlib
+import sys
+
+import numpy as np
+
+NOISE = {  # name: queries, references, dimensions, k
+    "noise-2048": (20_000, 10_000, 2048, 20),
+    "noise-32768": (2_048, 4_096, 32_768, 1),
+}
+SIZE = (128, 64)  # width, height of the frames
+WEIGHTS = "weights/mobilenetv2_1.00_224_imagenet_notop.npz"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of this sub-command."""
+    parser.add_argument("--real", type=pathlib.Path, help="folder of the real images and weights")
+    parser.add_argument("--cache", type=pathlib.Path, help="folder to keep real descriptors in")
+    parser.add_argument("--only", default="", help="only cases whose name holds this")
+
+
+def unit_noise(seed: int, rows: int, d: int) -> np.ndarray:
+    """Random unit vectors."""
+    x = np.random.default_rng(seed).standard_normal((rows, d), dtype=np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x
+
+
+def real_descriptors(real: pathlib.Path, pooling: str, cache: pathlib.Path | None):
+    """Descriptors of all winter and all summer frames, `(3576, d)` each."""
+    import cv2
+    import jax
+
+    from configs import base
+    from vprjax import initialise, pretrained, train
+
+    kept = cache / f"{pooling}.npz" if cache else None
+    if kept and kept.exists():
+        found = np.load(kept)
+        return found["winter"], found["summer"]
+
+    def frames(season: str) -> np.ndarray:
+        files = sorted((real / "nordland" / season).glob("images-*.png"))
+        images = (cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files)
+        return np.stack([cv2.resize(image, SIZE) for image in images])
+
+    config = base.get_config()
+    config.model.pooling, config.model.stage = pooling, base.STRIDE_16["mobilenetv2"]
+    weights = pretrained.load(str(real / WEIGHTS), "mobilenetv2")
+    images = {season: frames(season) for season in ("winter", "summer")}
+    summer = images["summer"]
+    variables, _ = initialise.initialise(config.model, weights, 0, summer.__getitem__, len(summer))
+    describe = jax.jit(train.build_module(config.model).apply)
+    out = {}
+    for season, stack in images.items():
+        batches = [
+            np.resize(stack[i : i + 64], (64, *stack.shape[1:])) for i in range(0, len(stack), 64)
+        ]
+        rows = np.concatenate([np.asarray(describe(variables, batch)) for batch in batches])
+        out[season] = rows[: len(stack)]
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, **out)
+    return out["winter"], out["summer"]
+
+
+def cases(args):
+    """Yields `(name, queries, references, k)`."""
+    for name, (q, r, d, k) in NOISE.items():
+        if args.only in name:
+            yield name, unit_noise(0, q, d), unit_noise(1, r, d), k
+    for pooling in ("gem", "netvlad") if args.real else ():
+        for k in (1, 20):
+            name = f"nordland-{pooling}-k{k}"
+            if args.only in name:
+                yield name, *real_descriptors(args.real, pooling, args.cache), k
+
+
+def disagreement(found, expected, queries, references) -> int:
+    """Queries for which faiss found nearer neighbours, by float64; where the two only tie is no error."""
+    wrong = 0
+    for row in np.flatnonzero((found.indices != expected).any(axis=1)):
+        ours, theirs = (
+            np.sort(np.linalg.norm(references[i].astype(np.float64) - queries[row], axis=1))
+            for i in (found.indices[row], expected[row])
+        )
+        wrong += bool((ours > theirs * (1 + 1e-12)).any())
+    return wrong
+
+
+def measure(args, interleaved, row) -> list[dict]:
+    """The table's rows."""
+    rows = []
+    for name, queries, references, k in cases(args):
+        rows += measure_case(name, queries, references, k, args.rounds, interleaved, row)
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def measure_case(name, queries, references, k: int, rounds: int, interleaved, row) -> list[dict]:
+    """Rows of one case: the way that was chosen and, where that is another, plain float32."""
+    import faiss
+
+    from vprjax import retrieval
+
+    index = faiss.IndexFlatL2(queries.shape[1])
+    index.add(references)
+    found = retrieval.search(queries, references, k)
+    _, expected = index.search(queries, k)
+    if bad := disagreement(found, expected, queries, references):
+        raise SystemExit(f"{name}: faiss found nearer neighbours for {bad} queries")
+    ways = {found.scan: "auto", "float32": "float32"}
+    contestants = {
+        way: functools.partial(retrieval.search, queries, references, k, scan=scan)
+        for way, scan in ways.items()
+    }
+    contestants["faiss"] = lambda: index.search(queries, k)
+    seconds = interleaved(contestants, rounds)
+    flops = 2.0 * len(queries) * len(references) * queries.shape[1]
+    same = round(float((found.indices == expected).all(axis=1).mean()), 5)
+    return [
+        row(f"{name} ({way})", "faiss flat", seconds[way], seconds["faiss"], flops, same_rows=same)
+        | ({"evaluated": round(found.evaluated, 1)} if way == found.scan else {})
+        for way in ways
+    ]

@@ -1,0 +1,16 @@
+"""Order and errors of work done ahead."""
+
+import pytest
+
+from vprjax.prefetch import prefetch
+
+
+def test_keeps_order_and_passes_errors_on():
+    def produce(n):
+        if n == 7:
+            raise ValueError("broken image 7")
+        return {"n": n}
+
+    assert [(n, b["n"]) for n, b in prefetch(produce, 2, 6)] == [(n, n) for n in range(2, 6)]
+    with pytest.raises(ValueError, match="broken image 7"):
+        list(prefetch(produce, 5, 10))

@@ -1,0 +1,112 @@
+"""Exact nearest neighbours in bounded memory, over all devices: the full distance matrix never exists.
+
+`search` scans blocks of references for lower bounds of all distances (`scan`, with one of the encodings of
+`encode`), then computes the exact distances of the few that can still be among the first k (`refine`).
+The answer does not depend on the encoding; the time does.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from vprjax import parallel
+from vprjax.retrieval import choose, plan, refine
+from vprjax.retrieval.rows import Block, Rows
+from vprjax.retrieval.scan import scan_columns
+
+SCANS = ("auto", "float32", "bfloat16", "pruned")
+METRICS = ("l2", "cosine")
+SPARE = {"float32": 7, "bfloat16": 31, "pruned": 63}  # candidates kept beyond k
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Neighbours, nearest first, and how they were found.
+
+    Attributes:
+      distances: `(q, k)` float32.
+      indices: `(q, k)` int64.
+      scan: the encoding used, "float32", "bfloat16" or "pruned 0.25" (share of the dimensions).
+      plan: the block sizes.
+      evaluated: exact distances a query, on average.
+      completed: queries whose candidates did not suffice, searched once more in float32.
+    """
+
+    distances: np.ndarray
+    indices: np.ndarray
+    scan: str
+    plan: plan.Plan
+    evaluated: float
+    completed: int
+
+
+def nearest(
+    queries: np.ndarray,
+    references: np.ndarray,
+    k: int = 1,
+    memory_bytes: int = 2 << 30,
+    metric: str = "l2",
+    scan: str = "auto",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` references nearest to every query, nearest first: `search`'s distances and indices."""
+    found = search(queries, references, k, memory_bytes, metric, scan)
+    return found.distances, found.indices
+
+
+def search(
+    queries: np.ndarray,
+    references: np.ndarray,
+    k: int = 1,
+    memory_bytes: int = 2 << 30,
+    metric: str = "l2",
+    scan: str = "auto",
+) -> Found:
+    """The `k` references nearest to every query, ranked as float64 ranks them, ties to the lower index.
+
+    Args:
+      queries: `(q, d)` arrays or memory maps of any float type, the same on every process.
+      references: `(r, d)`.
+      k: neighbours wanted, at most r.
+      memory_bytes: bound on the blocks of rows and distances of this process (see `plan`).
+      metric: "l2", or "cosine": `1 - cos`, of rows that need not be unit vectors.
+      scan: how lower bounds are computed, "float32", "bfloat16" or "pruned" (bfloat16 along the main
+        directions); "auto" is float32, but on a CPU whichever a sample says is fastest.
+
+    Raises:
+      ValueError: shapes do not fit, `k` is not in 1..r, a descriptor is not finite, or the budget is too
+        small for any block.
+    """
+    _check(queries, references, k, metric, scan)
+    unit, q, (r, d) = metric == "cosine", len(queries), references.shape
+    own, others = Rows(queries, unit), Rows(references, unit)
+    way, scanner = choose.scanner(scan, own, others, k)
+    kept = min(k + SPARE[way.split()[0]], r)
+    size = plan.make(max(q, 1), r, d, kept, memory_bytes, parallel.device_count())
+    distances, indices = np.empty((q, k), np.float32), np.empty((q, k), np.int64)
+    evaluated = completed = 0
+    for first in range(0, q, size.query_rows):
+        part = slice(first, min(first + size.query_rows, q))
+        block = Block(own, part, hold=size.columns == d)
+        if size.columns == d:
+            candidates = scanner.scan(block(slice(None)), others, size)
+        else:
+            candidates = scan_columns(block, others, size)
+        ranked = refine.rank(block, others, candidates, k)
+        completed += refine.complete(block, others, ranked, memory_bytes)
+        squared = ranked.squared
+        distances[part], indices[part] = squared / 2 if unit else np.sqrt(squared), ranked.indices
+        evaluated += ranked.evaluated
+    return Found(distances, indices, way, size, evaluated / max(q, 1), completed)
+
+
+def _check(queries, references, k: int, metric: str, scan: str) -> None:
+    if queries.ndim != 2 or references.ndim != 2 or queries.shape[1] != references.shape[1]:
+        raise ValueError(
+            f"queries {queries.shape} and references {references.shape} must be (q, d) and (r, d)"
+        )
+    if not 1 <= k <= len(references):
+        raise ValueError(f"k={k} must be between 1 and the {len(references)} references")
+    if metric not in METRICS or scan not in SCANS:
+        raise ValueError(
+            f"metric={metric!r} must be one of {METRICS} and scan={scan!r} one of {SCANS}"
+        )

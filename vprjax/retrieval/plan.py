@@ -1,0 +1,78 @@
+"""How a search is cut into blocks so that it stays within a memory budget."""
+
+import dataclasses
+import math
+
+FLOAT = 4
+GROUP = 32  # columns whose minimum stands for them in the first pass of top-k; see `scan`
+MOST_QUERIES, MOST_REFERENCES = 8192, 2048  # rows past which a larger block is no faster
+CACHED_QUERIES = 1024  # whose distances to a block of references still fit a processor's cache
+CACHED_COLUMNS = 4096  # dimensions past which cutting the queries costs more than the cache saves
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Sizes of the blocks of one search.
+
+    Attributes:
+      query_rows: queries that are searched at once, against all references; a multiple of `parts`.
+      parts: so many parts of these go through a block of references one after the other.
+      reference_rows: references a block, over all devices; a multiple of `devices * GROUP`.
+      columns: descriptor dimensions that are multiplied at once.
+      kept: candidates kept a query.
+      bytes: what the blocks take in this process at their peak, copies on the host included.
+    """
+
+    query_rows: int
+    parts: int
+    reference_rows: int
+    columns: int
+    kept: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"blocks of {self.query_rows:,} queries x {self.reference_rows:,} references x "
+            f"{self.columns:,} dimensions, at most {self.bytes / 2**20:,.0f} MiB"
+        )
+
+
+def make(
+    queries: int, references: int, dimension: int, kept: int, memory_bytes: int, devices: int = 1
+) -> Plan:
+    """The largest useful blocks within the budget.
+
+    Bytes: queries twice (host and device), references four times (one block in use and one ahead, on the
+    host and on the device), distances with the passes of top-k three times, the candidates, all float32.
+    Where even small blocks of whole rows do not fit, the descriptor axis is cut too.
+
+    Raises:
+      ValueError: the budget is too small for any block; names the smallest that is not.
+    """
+    unit = devices * GROUP
+    most = math.ceil(min(references, MOST_REFERENCES * devices) / unit) * unit
+
+    def size(q: int, r: int, c: int) -> int:
+        whole = 2 if c == dimension else 4  # Queries in parts are read ahead like references.
+        return FLOAT * (whole * q * c + 4 * r * c + 3 * q * r + 8 * q * kept * devices)
+
+    columns = dimension
+    while columns > 256 and size(min(queries, 64), unit, columns) > memory_bytes:
+        columns = math.ceil(columns / 2)
+    if (smallest := size(1, unit, columns)) > memory_bytes:
+        raise ValueError(
+            f"a search in {memory_bytes:,} bytes is not possible: descriptors of {dimension:,} "
+            f"dimensions on {devices} devices need at least {smallest:,}"
+        )
+    rows = most
+    # References get at most half the budget; queries, which save passes over them, the rest.
+    while rows > unit and size(1, rows, columns) > memory_bytes / 2:
+        rows -= unit
+    q = min(queries, MOST_QUERIES)
+    rows = math.ceil(references / math.ceil(references / rows) / unit) * unit
+    fixed, each = size(0, rows, columns), size(1, rows, columns) - size(0, rows, columns)
+    q = max(1, min(q, (memory_bytes - fixed) // each - MOST_QUERIES // CACHED_QUERIES))
+    q = math.ceil(queries / math.ceil(queries / q))  # Blocks of one size: little is padding.
+    parts = math.ceil(q / CACHED_QUERIES) if dimension <= CACHED_COLUMNS else 1
+    q = math.ceil(q / parts) * parts
+    return Plan(q, parts, rows, columns, kept, size(q, rows, columns))

@@ -1,0 +1,154 @@
+"""From lower bounds to the exact ranking, by the distances of the few references still in question."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import os
+
+import numpy as np
+
+from vprjax.retrieval.encode import rounding
+from vprjax.retrieval.rows import Block, Rows
+from vprjax.retrieval.scan import Candidates
+
+CHUNK_BYTES = 4 << 20  # of gathered rows at once a thread: they stay in the processor's cache
+STEP = 4  # candidates of a query evaluated at once, after the first k
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """The first k of every query.
+
+    Attributes:
+      squared: `(q, k)` float64, squared L2.
+      indices: `(q, k)` int64.
+      sure: `(q,)` bool, whether no reference outside the candidates can be among them.
+      evaluated: references whose distance was computed, over all queries.
+    """
+
+    squared: np.ndarray
+    indices: np.ndarray
+    sure: np.ndarray
+    evaluated: int
+
+
+def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ranked:
+    """Exact distances in the order of the lower bounds, until the next bound exceeds the k-th distance.
+
+    No reference is evaluated that the bounds rule out (optimal multi-step search, Seidl & Kriegel 1998).
+    Distances are sums of squared float32 differences; near-ties are decided by float64, ties by the index.
+
+    Args:
+      queries: n of them.
+      references: all of them.
+      candidates: of these queries, at least k each.
+      k: neighbours wanted.
+    """
+    d, n = references.shape[1], len(queries)
+    every = candidates.indices.shape[1] == len(references)
+    rows = max(1, CHUNK_BYTES // (4 * d * max(k, STEP)))
+
+    def one(start: int):
+        part = slice(start, min(start + rows, n))
+        indices, lower = candidates.indices[part], candidates.lower[part]
+        return _rank_chunk(queries(part), references, indices, lower, k, every)
+
+    parts = list(_threads().map(one, range(0, n, rows)))
+    squared, indices, sure = (np.concatenate([p[i] for p in parts]) for i in range(3))
+    return Ranked(squared, indices, sure, sum(p[3] for p in parts))
+
+
+@functools.cache
+def _threads() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="rank")
+
+
+def near(d: int) -> float:
+    """Relative error that a float32 sum of d squares stays within, with room to spare."""
+    return rounding(d) / 2
+
+
+def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
+    n, kept = indices.shape
+    tolerance = 1 + near(queries.shape[1])
+    exact = np.full((n, kept), np.inf)
+    open_, done, evaluated = np.arange(n), 0, 0
+    while len(open_) and done < kept:
+        columns = slice(done, min(kept, done + (STEP if done else k)))
+        chosen = indices[open_, columns]
+        rows = references(chosen.ravel()).reshape(*chosen.shape, -1)
+        gap = rows - queries[open_, None, :]
+        exact[open_, columns] = np.einsum("qcd,qcd->qc", gap, gap)
+        evaluated += chosen.size
+        done = columns.stop
+        if done < kept:
+            kth = np.partition(exact[open_, :done], k - 1, axis=1)[:, k - 1]
+            open_ = open_[lower[open_, done] <= kth * tolerance]
+    exact[~np.isfinite(lower)] = np.inf  # padding, where there are fewer references than candidates
+    order = np.lexsort((indices, exact), axis=1)
+    exact = np.take_along_axis(exact, order, axis=1)
+    indices = np.take_along_axis(indices, order, axis=1)
+    _settle_ties(queries, references, exact, indices, k)
+    sure = np.full(n, True) if every else lower[:, -1] > exact[:, k - 1] * tolerance
+    return exact[:, :k], indices[:, :k], sure, evaluated
+
+
+def _settle_ties(queries, references, exact, indices, k: int) -> None:
+    """Sorts again, in float64, the rows in which float32 could not tell neighbours apart."""
+    first = exact[:, : k + 1]
+    gaps = np.diff(first, axis=1)
+    tied = gaps <= 2 * near(queries.shape[1]) * first[:, 1:]
+    for row in np.flatnonzero((tied & np.isfinite(first[:, 1:])).any(axis=1)):
+        limit = exact[row, k - 1] * (1 + 2 * near(queries.shape[1]))
+        count = np.searchsorted(exact[row], limit, side="right")
+        found = indices[row, :count]
+        squared = squared_distances(queries[row], references, found)
+        order = np.lexsort((found, squared))
+        exact[row, :count], indices[row, :count] = squared[order], found[order]
+
+
+def squared_distances(query: np.ndarray, references: Rows, indices: np.ndarray) -> np.ndarray:
+    """Squared L2 distances `(m,)` in float64 of one query `(d,)` to the references at `indices`."""
+    out = np.empty(len(indices))
+    rows = max(1, CHUNK_BYTES // (8 * len(query)))
+    for first in range(0, len(indices), rows):
+        part = slice(first, first + rows)
+        gap = references(indices[part]).astype(np.float64) - query
+        out[part] = np.einsum("md,md->m", gap, gap)
+    return out
+
+
+def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int) -> int:
+    """Searches the queries that are not sure again, among all references that may be near enough.
+
+    Their k-th distance so far bounds the true one; every reference whose float32 distance may be below
+    it is ranked in float64. Fills `ranked` and returns the number of these queries.
+    """
+    rows = np.flatnonzero(~ranked.sure)
+    step = max(1, int(memory_bytes // (16 * references.shape[1])))
+    for first in range(0, len(rows), step):
+        chosen = rows[first : first + step]
+        block = queries(chosen)
+        reached = ranked.squared[chosen, -1]
+        close = _near_enough(block, references, reached, memory_bytes // 4)
+        for row, query, found in zip(chosen, block, close, strict=True):
+            exact = squared_distances(query, references, found)
+            order = np.lexsort((found, exact))[: ranked.squared.shape[1]]
+            ranked.squared[row], ranked.indices[row] = exact[order], found[order]
+    return len(rows)
+
+
+def _near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[np.ndarray]:
+    """For every query the references that may be within the squared distance `reached` `(n,)`."""
+    (n, d), count = queries.shape, len(references)
+    rows = max(1, int(memory_bytes // (4 * (d + 4 * n))))
+    own = np.einsum("nd,nd->n", queries, queries)[:, None]
+    close: list[list[np.ndarray]] = [[] for _ in range(n)]
+    for first in range(0, count, rows):
+        block = references(slice(first, min(first + rows, count)))
+        norms = np.einsum("rd,rd->r", block, block)[None, :]
+        lower = own + norms - 2 * (queries @ block.T)
+        lower -= rounding(d) * (np.sqrt(own) + np.sqrt(norms)) ** 2
+        for row, below in enumerate(lower <= reached[:, None] * (1 + near(d))):
+            close[row].append(first + np.flatnonzero(below))
+    return [np.concatenate(parts) for parts in close]

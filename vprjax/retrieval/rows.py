@@ -1,0 +1,75 @@
+"""Rows of descriptors from arrays and memory maps, as float32, without growing resident memory."""
+
+import mmap
+
+import numpy as np
+
+CHUNK_BYTES = 64 << 20
+
+
+class Rows:
+    """Reads rows of an array or memory map of any float type, as they are or as unit vectors."""
+
+    def __init__(self, array, unit: bool = False):
+        """Wraps `(n, d)` descriptors; with `unit` one pass over them finds their norms.
+
+        Raises:
+          ValueError: with `unit`, a descriptor is zero.
+        """
+        self.array, self.shape = array, array.shape
+        self._map = _map_of(array)
+        self._scale = None
+        if unit:
+            self._scale = self._inverse_norms()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __call__(self, rows, columns: slice = slice(None)) -> np.ndarray:
+        """Rows `(m, c)` at a slice or `(m,)` numbers; of a memory map a copy, whose pages are dropped."""
+        whole = columns == slice(None)
+        found = self.array[rows] if whole else self.array[rows, columns]
+        out = np.asarray(found, np.float32) if self._map is None else np.array(found, np.float32)
+        if self._map is not None:
+            del found
+            # Pages of a file count as resident: kept, a search would grow to the file's size.
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return out if self._scale is None else out * self._scale[rows, None]
+
+    def _inverse_norms(self) -> np.ndarray:
+        n, d = self.shape
+        step = max(1, CHUNK_BYTES // (4 * d))
+        norms = [np.linalg.norm(self(slice(i, i + step)), axis=1) for i in range(0, n, step)]
+        norm = np.concatenate([np.empty(0, np.float32), *norms])
+        if not norm.all():
+            raise ValueError(
+                f"descriptor {np.flatnonzero(norm == 0)[0]} is zero: its cosine is undefined"
+            )
+        return (1 / norm).astype(np.float32)
+
+
+class Block:
+    """A stretch of the rows, counted from its start; held in memory if asked."""
+
+    def __init__(self, rows: Rows, part: slice, hold: bool):
+        """`part` has a start and a stop."""
+        self._rows, self._first, self._count = rows, part.start, part.stop - part.start
+        self._held = rows(part) if hold else None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __call__(self, rows, columns: slice = slice(None)) -> np.ndarray:
+        """As `Rows`."""
+        if self._held is not None:
+            return self._held[rows, columns]
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self._count)
+            return self._rows(slice(self._first + start, self._first + stop), columns)
+        return self._rows(rows + self._first, columns)
+
+
+def _map_of(array) -> mmap.mmap | None:
+    while array is not None and not isinstance(array, mmap.mmap):
+        array = getattr(array, "base", None)
+    return array
