@@ -16,8 +16,9 @@ import sys
 import numpy as np
 
 NOISE = {  # name: queries, references, dimensions, k
-    "noise-2048": (20_000, 10_000, 2048, 20),
-    "noise-32768": (2_048, 4_096, 32_768, 1),
+    "noise-2048-k1": (20_000, 10_000, 2048, 1),
+    "noise-2048-k20": (20_000, 10_000, 2048, 20),
+    "noise-32768-k1": (2_048, 4_096, 32_768, 1),
 }
 SIZE = (128, 64)  # width, height of the frames
 WEIGHTS = "weights/mobilenetv2_1.00_224_imagenet_notop.npz"

@@ -16,7 +16,6 @@ from vprjax.retrieval.scan import scan_columns
 
 SCANS = ("auto", "float32", "bfloat16", "pruned")
 METRICS = ("l2", "cosine")
-SPARE = {"float32": 7, "bfloat16": 31, "pruned": 63}  # candidates kept beyond k
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +79,7 @@ def search(
     unit, q, (r, d) = metric == "cosine", len(queries), references.shape
     own, others = Rows(queries, unit), Rows(references, unit)
     way, scanner = choose.scanner(scan, own, others, k)
-    kept = min(k + SPARE[way.split()[0]], r)
+    kept = min(k + choose.spare(way), r)
     size = plan.make(max(q, 1), r, d, kept, memory_bytes, parallel.device_count())
     distances, indices = np.empty((q, k), np.float32), np.empty((q, k), np.int64)
     evaluated = completed = 0

@@ -19,6 +19,14 @@ BLOCKS = 2  # of the dimensions, whose spectra stand for all
 GATHER = 100.0  # time to compute one exact distance, in float32 multiplications of a matrix product
 
 
+SPARE = {"float32": 7, "bfloat16": 31, "pruned": 63}  # candidates that are kept beyond k
+
+
+def spare(way: str) -> int:
+    """Candidates beyond k that a scan so called keeps."""
+    return SPARE[way.split()[0]]
+
+
 def scanner(scan: str, queries: Rows, references: Rows, k: int) -> tuple[str, Scanner]:
     """The scanner of that name and what it is called.
 
@@ -55,22 +63,26 @@ def _costs(queries: np.ndarray, references: np.ndarray, q: int, r: int, k: int) 
     products = _bfloat16_time()
     exact, norms = _distances(queries[:: -(-len(queries) // QUERIES)], references)
     # k neighbours of all r are so many of the sample; with fewer than one, the nearest stands in.
-    k = min(max(1, round(k * len(references) / r)), len(references))
-    kth = np.partition(exact, k - 1, axis=1)[:, k - 1 : k]
+    sampled = min(max(1, round(k * len(references) / r)), len(references))
+    kth = np.partition(exact, sampled - 1, axis=1)[:, sampled - 1 : sampled]
 
-    def survivors(outside: float) -> float:
-        """Share of references to be evaluated if the bounds miss so much of the norms' squares."""
+    def refining(way: str, outside: float) -> float:
+        """Time for the exact distances, if the bounds miss so much of the norms' squares."""
         missed = 2 * (outside + 2 * encode.HALF) * norms
-        return max(float((exact - missed <= kth).mean()) - k / exact.shape[1], 0) + k / r
+        share = (exact - missed <= kth).mean(axis=1) - sampled / len(references)
+        left = np.maximum(share, 0) * r + k
+        # Queries with more left than are kept are searched again, at twice the price.
+        again = (left > k + spare(way)).mean()
+        return float(GATHER * left.mean() / r + 2 * again)
 
-    costs = {"float32": 1 + GATHER * k / r, "bfloat16": products + GATHER * survivors(0)}
+    costs = {"float32": 1 + GATHER * k / r, "bfloat16": products + refining("bfloat16", 0)}
     _, width = encode.block_sizes(queries.shape[1])
     energy = _energy(np.concatenate([queries, references]))
     for share in SHARES:
         inside = energy[max(1, round(width * share)) - 1]
         rotating = share * width * (1 / q + 1 / r)
         costs[f"pruned {share:g}"] = (
-            share * products + rotating + GATHER * survivors(1 - float(inside))
+            share * products + rotating + refining("pruned", 1 - float(inside))
         )
     return costs
 

@@ -5,8 +5,8 @@ import math
 
 FLOAT = 4
 GROUP = 32  # columns whose minimum stands for them in the first pass of top-k; see `scan`
-MOST_QUERIES, MOST_REFERENCES = 8192, 2048  # rows past which a larger block is no faster
-CACHED_QUERIES = 1024  # whose distances to a block of references still fit a processor's cache
+MOST_QUERIES, MOST_REFERENCES = 8192, 8192  # rows past which a larger block is no faster
+CACHED_QUERIES = 512  # whose distances to a block of references still fit a processor's cache
 CACHED_COLUMNS = 4096  # dimensions past which cutting the queries costs more than the cache saves
 
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import os
+import threading
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from vprjax.retrieval.encode import rounding
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.scan import Candidates
 
-CHUNK_BYTES = 4 << 20  # of gathered rows at once a thread: they stay in the processor's cache
+CACHE_BYTES = 512 << 10  # of gathered rows at once a thread: they stay in a core's cache
+CHUNK_BYTES = 4 << 20  # of rows at once where there is no hurry
+CHUNK = 64  # queries a thread takes at once
 STEP = 4  # candidates of a query evaluated at once, after the first k
 
 
@@ -44,16 +47,15 @@ def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ra
       candidates: of these queries, at least k each.
       k: neighbours wanted.
     """
-    d, n = references.shape[1], len(queries)
+    n = len(queries)
     every = candidates.indices.shape[1] == len(references)
-    rows = max(1, CHUNK_BYTES // (4 * d * max(k, STEP)))
 
     def one(start: int):
-        part = slice(start, min(start + rows, n))
+        part = slice(start, min(start + CHUNK, n))
         indices, lower = candidates.indices[part], candidates.lower[part]
         return _rank_chunk(queries(part), references, indices, lower, k, every)
 
-    parts = list(_threads().map(one, range(0, n, rows)))
+    parts = list(_threads().map(one, range(0, n, CHUNK)))
     squared, indices, sure = (np.concatenate([p[i] for p in parts]) for i in range(3))
     return Ranked(squared, indices, sure, sum(p[3] for p in parts))
 
@@ -76,9 +78,7 @@ def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
     while len(open_) and done < kept:
         columns = slice(done, min(kept, done + (STEP if done else k)))
         chosen = indices[open_, columns]
-        rows = references(chosen.ravel()).reshape(*chosen.shape, -1)
-        gap = rows - queries[open_, None, :]
-        exact[open_, columns] = np.einsum("qcd,qcd->qc", gap, gap)
+        exact[open_, columns] = _distances(queries, open_, references, chosen)
         evaluated += chosen.size
         done = columns.stop
         if done < kept:
@@ -91,6 +91,36 @@ def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
     _settle_ties(queries, references, exact, indices, k)
     sure = np.full(n, True) if every else lower[:, -1] > exact[:, k - 1] * tolerance
     return exact[:, :k], indices[:, :k], sure, evaluated
+
+
+def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
+    """Squared distances `(m, c)` of the queries `numbers` `(m,)` to the references `chosen` `(m, c)`.
+
+    Through one small buffer a thread: fresh memory for every step would cost more than the sums.
+    """
+    (m, c), d = chosen.shape, queries.shape[1]
+    out = np.empty((m, c), np.float32)
+    width = min(c, max(1, CACHE_BYTES // (4 * d)))
+    height = max(1, CACHE_BYTES // (4 * d * width))
+    buffer = _buffer(height * width, d)
+    for top in range(0, m, height):
+        for left in range(0, c, width):
+            part = chosen[top : top + height, left : left + width]
+            rows = buffer[: part.size]
+            references.gather(part.ravel(), rows)
+            rows = rows.reshape(*part.shape, d)
+            rows -= queries[numbers[top : top + height], None, :]
+            out[top : top + height, left : left + width] = np.einsum("qcd,qcd->qc", rows, rows)
+    return out
+
+
+_local = threading.local()
+
+
+def _buffer(rows: int, d: int) -> np.ndarray:
+    if getattr(_local, "buffer", np.empty(0)).size < rows * d:
+        _local.buffer = np.empty(rows * d, np.float32)
+    return _local.buffer[: rows * d].reshape(rows, d)
 
 
 def _settle_ties(queries, references, exact, indices, k: int) -> None:

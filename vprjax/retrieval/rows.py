@@ -36,6 +36,13 @@ class Rows:
             self._map.madvise(mmap.MADV_DONTNEED)
         return out if self._scale is None else out * self._scale[rows, None]
 
+    def gather(self, numbers: np.ndarray, out: np.ndarray) -> None:
+        """Rows at `numbers` `(m,)` into `out` `(m, d)`."""
+        if self._map is None and self._scale is None and self.array.dtype == np.float32:
+            np.take(self.array, numbers, axis=0, out=out, mode="clip")  # other modes buffer
+        else:
+            out[...] = self(numbers)
+
     def _inverse_norms(self) -> np.ndarray:
         n, d = self.shape
         step = max(1, CHUNK_BYTES // (4 * d))
