@@ -186,4 +186,11 @@ def _eval() -> ConfigDict:
     c.batch = 64  # images a device step, over all devices
     c.recalls = (1, 5, 10, 20)
     c.recall_radius = 0.0  # position units; 0 is the widest tolerance
+    c.heading_degrees = 0.0  # > 0: a match must also look the same way, to so many degrees; 0 ignores it
+    c.pca = 0  # dimensions kept by PCA of training descriptors before matching; 0 is off
+    c.pca_whiten = False  # divide the components by their deviations
+    c.sequence_length = 0  # > 1: also match sequences of so many frames (SeqSLAM); 0 is off
+    c.search_memory = 2.0  # GiB that a search may take for its blocks
+    c.descriptor_dtype = "float32"  # of the descriptors on disk; or "bfloat16", "float16"
+    c.keep_descriptors = False  # leave them in WORKDIR/descriptors; they are removed otherwise
     return c

@@ -33,3 +33,19 @@ def drive(n=40, laps=2):
         sources=(Memory(encoded),),
         records=np.arange(n * laps),
     )
+
+
+def standing(positions, headings=None, labels=None):
+    """Images that nobody looks at, at positions `(n, 2)`."""
+    n = len(positions)
+    return source.Places(
+        image_ids=np.array([f"image{i}" for i in range(n)], dtype=object),
+        positions=np.asarray(positions, np.float64),
+        headings=np.full(n, np.nan) if headings is None else np.asarray(headings, np.float64),
+        timestamps=np.arange(n),
+        labels=np.array([""] * n if labels is None else labels, dtype=object),
+        splits=np.zeros(n, np.int64),
+        split_names=("split",),
+        sources=(),
+        records=np.arange(n),
+    )

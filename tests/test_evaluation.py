@@ -1,13 +1,16 @@
 """The figures of a split against a count by hand; the report that shows them."""
 
+import csv
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from memory_places import standing
 
 from configs import base
 from vprjax import evaluation, report
+from vprjax.errors import ConfigError
 
 
 @pytest.fixture
@@ -19,13 +22,15 @@ def config():
     return c
 
 
-def measured(config):
+def measured(config, reduce=None, headings=(None, None)):
     """Four queries; the descriptors of the last two point to references 6 m and 40 m away."""
     references = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0], [60.0, 0.0]])
     queries = np.array([[0.5, 0.0], [14.0, 0.0], [26.0, 0.0], [20.0, 0.0]])
     eye = np.eye(4, dtype=np.float32)
     described = np.stack([eye[0], eye[1], eye[2], eye[3] + 0.9 * eye[2]])
-    return evaluation.measure(config, queries, references, described, eye)
+    query = evaluation.Described(standing(queries, headings[0], ["a", "b", "b", ""]), described)
+    reference = evaluation.Described(standing(references, headings[1]), eye)
+    return evaluation.measure(config, query, reference, reduce)
 
 
 def test_figures_by_hand(config):
@@ -35,6 +40,45 @@ def test_figures_by_hand(config):
     assert found["recall"] == {"1": 75.0, "2": 100.0}
     assert list(found["matched"]) == [0, 1, 2, 3]
     np.testing.assert_allclose(found["curve"][-1], 75.0)
+
+
+def test_segments_labels_and_confidence_by_hand(config):
+    found = measured(config)
+    assert [part["fcm"]["5"] for part in found["segments"]] == [100.0, 100.0, 0.0, 0.0]
+    assert found["labels"] == {
+        "a": {"queries": 1, "fcm": {"10": 100.0, "5": 100.0, "1": 100.0}},
+        "b": {"queries": 2, "fcm": {"10": 100.0, "5": 50.0, "1": 0.0}},
+    }
+    # Within 10 m three of four are right, and the wrong one is the least confident.
+    assert found["average_precision"] == found["recall_at_full_precision"] == 75.0
+    for t, (low, high) in found["interval"].items():
+        assert low <= found["fcm"][t] <= high
+    assert found["interval"]["10"][0] < 75
+
+
+def test_a_match_that_looks_the_other_way_is_wrong(config):
+    config.eval.heading_degrees = 30.0
+    headings = np.array([0.0, 0.1, np.pi, 0.0]), np.array([2 * np.pi, 0.0, 0.0, 0.0])
+    found = measured(config, headings=headings)
+    assert found["fcm"] == {"10": 50.0, "5": 50.0, "1": 25.0}
+    assert found["oracle_fcm"] == {"10": 75.0, "5": 75.0, "1": 50.0}
+    assert found["recall"] == {"1": 50.0, "2": 75.0}
+    with pytest.raises(ConfigError, match="needs headings"):
+        measured(config)
+
+
+def test_sequences_mend_single_errors(config):
+    """A drive whose every fifth image looks like another place, matched alone and in sequences."""
+    rng = np.random.default_rng(0)
+    references = rng.normal(size=(60, 16)).astype(np.float32)
+    queries = references + 0.01
+    queries[3::5] = references[(np.arange(60)[3::5] + 30) % 60]
+    positions = np.stack([10.0 * np.arange(60), np.zeros(60)], axis=1)
+    config.eval.sequence_length = 6
+    sides = [evaluation.Described(standing(positions), rows) for rows in (queries, references)]
+    found = evaluation.measure(config, *sides)
+    assert found["fcm"]["1"] == 80.0
+    assert found["sequence"]["length"] == 6 and found["sequence"]["fcm"]["1"] > 95
 
 
 def test_recall_radius_is_the_configs(config):
@@ -61,3 +105,6 @@ def test_the_report_says_what_was_measured(config, tmp_path):
     assert "| test01 | fine-tuned | 75.00 | 50.00 | 25.00 | 75.00 | 100.00 |" in text
     assert "| test01 | oracle (ceiling) | 100.00 | 75.00 | 50.00 |" in text
     assert (tmp_path / "fcm.png").stat().st_size > 5000
+    rows = list(csv.reader((tmp_path / "matches/fine_tuned_test01.csv").read_text().splitlines()))
+    assert rows[3][:7] == ["image2", "26.0", "0.0", "image2", "20.0", "0.0", "6.0"]
+    assert len(rows) == 5

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics
 
 from vprjax import fcm
 
@@ -54,3 +55,39 @@ def test_bad_positions_are_refused():
         fcm.fcm(good, good[:2], (1.0,))
     with pytest.raises(ValueError, match="at least one"):
         fcm.fcm(good[:0], good[:0], (1.0,))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 60), st.integers(0, 10_000), st.booleans())
+def test_precision_and_recall_against_scikit_learn(n, seed, ties):
+    rng = np.random.default_rng(seed)
+    distances = rng.integers(0, 8, n).astype(float) if ties else rng.random(n)
+    correct = rng.random(n) < 0.6
+    precision, recall = fcm.precision_recall(distances, correct, max(1, int(correct.sum())))
+    area = fcm.average_precision(precision, recall)
+    full = fcm.recall_at_full_precision(precision, recall)
+    if correct.any():
+        assert area == pytest.approx(100 * metrics.average_precision_score(correct, -distances))
+        p, r, _ = metrics.precision_recall_curve(correct, -distances)
+        assert full == pytest.approx(100 * r[p == 1].max())
+    else:
+        assert area == full == 0
+    assert (np.diff(recall) >= 0).all()
+
+
+def test_recall_counts_queries_that_could_be_right():
+    precision, recall = fcm.precision_recall([0.1, 0.2, 0.3], [True, False, True], possible=4)
+    assert precision.tolist() == [1, 1 / 2, 2 / 3] and recall.tolist() == [0.25, 0.25, 0.5]
+    assert fcm.recall_at_full_precision(precision, recall) == 25
+    with pytest.raises(ValueError, match="only 1 can be"):
+        fcm.precision_recall([0.1, 0.2], [True, True], possible=1)
+
+
+def test_headings_wrap_around_and_choose_the_nearest_that_looks_the_same_way():
+    queries, references = np.zeros((2, 2)), np.array([[1.0, 0.0], [3.0, 0.0]])
+    headings = np.array([3.1, 0.0]), np.array([-3.1, 0.05])
+    errors, numbers = fcm.nearest_true(queries, references, headings, 0.1)
+    assert errors.tolist() == [1, 3] and numbers.tolist() == [0, 1]
+    assert fcm.nearest_true(queries, references, headings, 0.01)[0].tolist() == [np.inf, np.inf]
+    found = fcm.match_errors(queries, references, headings, 0.1)
+    assert found.tolist() == [1, 3]

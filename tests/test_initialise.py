@@ -86,5 +86,5 @@ def test_a_projection_starts_from_principal_components(images, how):
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
     np.testing.assert_allclose(np.abs(found), np.abs(wanted), atol=2e-3)  # signs are free
     c.projection = 97
-    with pytest.raises(ValueError, match="needs more training images"):
+    with pytest.raises(ValueError, match="97 components need more than 97 training images"):
         initialise.initialise(c, None, 0, lambda i: images[i], len(images))

@@ -6,6 +6,7 @@ from vprjax import models, parallel
 from vprjax.batch_losses import IN_BATCH
 from vprjax.data import pipeline
 from vprjax.data.source import Dataset
+from vprjax.descriptors import DTYPES
 from vprjax.errors import ConfigError, DataError
 from vprjax.optim import OPTIMISERS
 
@@ -15,6 +16,7 @@ CHOICES = {
     "tuples.mining": ("hard", "random"),
     "tuples.in_batch": IN_BATCH,
     "optim.name": OPTIMISERS,
+    "eval.descriptor_dtype": tuple(DTYPES),
 }
 ABOVE_ZERO = (
     "tuples.batch",
@@ -34,6 +36,7 @@ ABOVE_ZERO = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "eval.batch",
+    "eval.search_memory",
 )
 NOT_NEGATIVE = (
     "tuples.other_visit_seconds",
@@ -55,6 +58,9 @@ NOT_NEGATIVE = (
     "validation.every",
     "validation.patience",
     "eval.recall_radius",
+    "eval.heading_degrees",
+    "eval.pca",
+    "eval.sequence_length",
 )
 
 

@@ -1,71 +1,234 @@
 """FCM and its companions of one model on the splits of a dataset."""
 
+import dataclasses
+import itertools
+import math
+import pathlib
+import shutil
+from collections.abc import Iterator
+
 import numpy as np
 
-from vprjax import fcm, retrieval
+from vprjax import descriptors, fcm, parallel, retrieval, sequence, statistics, whitening
 from vprjax.data import source
+from vprjax.errors import ConfigError
 from vprjax.extraction import Extractor
+from vprjax.metric_writer import log
+
+SEGMENTS = 10  # stretches of a query route whose figures are told apart
+PCA_NUMBERS = 250_000_000  # descriptors times dimensions that PCA looks at: 2 GB in float64
+STRIP = (200, 400)  # at most so many queries and references of the distance picture
 
 
-def evaluate(config, extract: Extractor, variables, model_name: str) -> dict[str, dict]:
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """One split: its images and their descriptors `(n, d)`, an array or a memory map."""
+
+    places: source.Places
+    rows: np.ndarray
+
+
+def evaluate(
+    config, extract: Extractor, variables, name: str, folder: pathlib.Path, dataset: source.Dataset
+) -> dict[str, dict]:
     """Matches every query split to the reference split and measures it.
+
+    Descriptors go through stores in `folder`, so that a killed evaluation goes on where it was; they are
+    removed at the end unless `eval.keep_descriptors`.
 
     Args:
       config: the whole config.
       extract: the model's extractor.
-      variables: the model's variables, replicated.
-      model_name: words for the progress bars.
+      variables: the model's variables, on the host.
+      name: of the model, "off_the_shelf" or "fine_tuned".
+      folder: the workdir.
+      dataset: the evaluated dataset.
 
     Returns:
-      For every query split: `fcm` and `oracle_fcm` by tolerance, `recall` by n (percentages of all
-      queries), `queries` and `references` counts, and for pictures the arrays `curve`,
-      `oracle_curve`, `matched` (reference numbers) and `distance`.
+      For every query split what `measure` gives.
+
+    Raises:
+      ConfigError: the dataset does not allow what the `eval` section asks.
     """
-    reference = source.load(config, (config.dataset.reference_split,))
-    described = extract(
-        variables, reference, np.arange(len(reference)), f"describe reference ({model_name})"
-    )
+    replicated = parallel.replicate(variables)
+    key = {
+        "model": descriptors.fingerprint(config.model, variables),
+        "dataset": f"{dataset.name}:{dataset.version}",
+    }
+
+    def describe(split: str) -> Described:
+        places = source.load(config, (split,))
+        every = np.arange(len(places))
+        words = f"describe {split} ({name.replace('_', ' ')})"
+        dimension = extract(replicated, places, every[:1], words).shape[1]
+        store = descriptors.write(
+            folder / "descriptors" / f"{name}_{split}",
+            key | {"split": split},
+            places,
+            dimension,
+            config.eval.descriptor_dtype,
+            lambda first: extract.stream(replicated, places, every, words, first),
+        )
+        return Described(places, store.rows)
+
+    reference = describe(config.dataset.reference_split)
+    reduce = _reduction(config, describe) if config.eval.pca else None
+    if reduce is not None and parallel.is_primary():
+        np.savez(folder / f"pca_{name}.npz", mean=reduce.mean, kernel=reduce.kernel)
     out = {}
     for split in config.dataset.query_splits:
-        queries = source.load(config, (split,))
-        descriptors = extract(
-            variables, queries, np.arange(len(queries)), f"describe {split} ({model_name})"
-        )
-        out[split] = measure(config, queries.positions, reference.positions, descriptors, described)
+        out[split] = measure(config, describe(split), reference, reduce)
+        log("search {split}: {scan}; {blocks}".format(split=split, **out[split]["search"]))
+    parallel.barrier("evaluated")
+    if parallel.is_primary() and not config.eval.keep_descriptors:
+        shutil.rmtree(folder / "descriptors")
     return out
 
 
+def _reduction(config, describe) -> whitening.Projection:
+    """PCA of the descriptors of training images, evenly spread, as many as memory allows."""
+    if not config.dataset.train_splits:
+        raise ConfigError("eval.pca needs dataset.train_splits, whose images it learns from")
+    rows = [describe(split).rows for split in config.dataset.train_splits]
+    count, dimension = sum(map(len, rows)), rows[0].shape[1]
+    step = max(1, math.ceil(count * dimension / PCA_NUMBERS))
+    some = np.concatenate([np.asarray(r[::step], np.float32) for r in rows])
+    try:
+        return whitening.learn(some, config.eval.pca, config.eval.pca_whiten)
+    except ValueError as error:
+        raise ConfigError(f"eval.pca: {error}; lower it") from error
+
+
 def measure(
-    config,
-    query_positions: np.ndarray,
-    reference_positions: np.ndarray,
-    query_descriptors: np.ndarray,
-    reference_descriptors: np.ndarray,
+    config, query: Described, reference: Described, reduce: whitening.Projection | None = None
 ) -> dict:
-    """The figures of one query split from positions `(n, 2)` and descriptors `(n, d)`."""
-    tolerances = config.dataset.tolerances
-    k = min(max(config.eval.recalls), len(reference_descriptors))
-    distances, indices = retrieval.nearest(query_descriptors, reference_descriptors, k=k)
-    matched = reference_positions[indices[:, 0]]
-    radius = config.eval.recall_radius or max(tolerances)
-    recall = fcm.recall_at(
-        query_positions, reference_positions, indices, radius, config.eval.recalls
+    """The figures of one query split.
+
+    Args:
+      config: the whole config.
+      query: the queries, in time order.
+      reference: the references, in time order.
+      reduce: applied to both sides' descriptors before matching.
+
+    Returns:
+      Percentages of all queries `fcm`, `oracle_fcm` by tolerance and `recall` by n; `interval` (95 %, block
+      bootstrap) by tolerance; `average_precision` and `recall_at_full_precision` (percent); `segments`
+      (FCM of tenths of the route) and `labels` (FCM by the queries' label, where there are any);
+      `sequence` with `eval.sequence_length`; `queries` and `references` counts; `search` (how neighbours
+      were found). For pictures the arrays `curve`, `oracle_curve`, `matched` (reference numbers),
+      `nearest` (numbers of the references nearest in position), `distance`, `error`, `precision`,
+      `pr_recall`, `strip` (distances of some queries and references) and ids and positions of
+      queries and matches.
+    """
+    tolerances, e = config.dataset.tolerances, config.eval
+    ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
+    headings, turn = _headings(config, query.places, reference.places)
+    k = min(max(e.recalls), len(others))
+    found = retrieval.search(ours, others, k=k, memory_bytes=int(e.search_memory * 2**30))
+    q, r = query.places.positions, reference.places.positions
+    radius = e.recall_radius or max(tolerances)
+    matched = found.indices[:, 0]
+    error = _errors(q, r, matched, headings, turn)
+    true_error, nearest = fcm.nearest_true(q, r, headings, turn)
+    recall = fcm.recall_at(q, r, found.indices, radius, e.recalls, headings, turn)
+    hits = error[:, None] <= np.array(tolerances)[None]
+    intervals = 100 * statistics.interval(hits)
+    distance = found.distances[:, 0]
+    precision, pr_recall = fcm.precision_recall(
+        distance, error <= radius, int((true_error <= radius).sum())
     )
-    return {
-        "fcm": _by(tolerances, fcm.fcm(query_positions, matched, tolerances)),
-        "oracle_fcm": _by(
-            tolerances, fcm.oracle_fcm(query_positions, reference_positions, tolerances)
-        ),
-        "recall": _by(config.eval.recalls, recall),
-        "queries": len(query_positions),
-        "references": len(reference_positions),
-        "curve": fcm.fcm(query_positions, matched, curve_tolerances(tolerances)),
-        "oracle_curve": fcm.oracle_fcm(
-            query_positions, reference_positions, curve_tolerances(tolerances)
-        ),
-        "matched": indices[:, 0],
-        "distance": distances[:, 0],
+    curve = curve_tolerances(tolerances)
+    figures = {
+        "fcm": _by(tolerances, fcm.share_within(error, tolerances)),
+        "interval": {
+            f"{t:g}": [round(float(v), 4) for v in ends]
+            for t, ends in zip(tolerances, intervals, strict=True)
+        },
+        "oracle_fcm": _by(tolerances, fcm.share_within(true_error, tolerances)),
+        "recall": _by(e.recalls, recall),
+        "average_precision": round(fcm.average_precision(precision, pr_recall), 4),
+        "recall_at_full_precision": round(fcm.recall_at_full_precision(precision, pr_recall), 4),
+        "segments": [_part(part, error, tolerances) for part in _segments(len(q))],
+        "labels": _by_label(query.places.labels, error, tolerances),
+        "queries": len(q),
+        "references": len(r),
+        "search": {
+            "scan": found.scan,
+            "blocks": str(found.plan),
+            "exact_distances_a_query": round(found.evaluated, 2),
+        },
+        "curve": fcm.share_within(error, curve),
+        "oracle_curve": fcm.share_within(true_error, curve),
+        "matched": matched,
+        "nearest": nearest,
+        "distance": distance,
+        "error": error,
+        "precision": precision,
+        "pr_recall": pr_recall,
+        "strip": _strip(ours, others),
+        "query_ids": query.places.image_ids,
+        "matched_ids": reference.places.image_ids[matched],
+        "query_positions": q,
+        "matched_positions": r[matched],
     }
+    if e.sequence_length > 1:
+        _, along = sequence.match(ours, others, e.sequence_length)
+        error = _errors(q, r, along, headings, turn)
+        figures["sequence"] = {
+            "length": e.sequence_length,
+            "fcm": _by(tolerances, fcm.share_within(error, tolerances)),
+        }
+    return figures
+
+
+def _headings(config, query: source.Places, reference: source.Places):
+    """Headings of both sides and their tolerance in radians; None without one."""
+    turn = math.radians(config.eval.heading_degrees)
+    if not turn:
+        return None, math.pi
+    headings = query.headings, reference.headings
+    if not all(np.isfinite(h).all() for h in headings):
+        raise ConfigError(
+            f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which "
+            f"{config.dataset.name} does not have for all images; set it to 0"
+        )
+    return headings, turn
+
+
+def _errors(q, r, matched, headings, turn) -> np.ndarray:
+    if headings is not None:
+        headings = headings[0], headings[1][matched]
+    return fcm.match_errors(q, r[matched], headings, turn)
+
+
+def _segments(n: int) -> Iterator[slice]:
+    """Consecutive stretches of about equal length."""
+    edges = np.linspace(0, n, min(SEGMENTS, n) + 1).astype(int)
+    for first, last in itertools.pairwise(edges):
+        yield slice(int(first), int(last))
+
+
+def _part(part: slice, error: np.ndarray, tolerances) -> dict:
+    shares = fcm.share_within(error[part], tolerances)
+    return {"first": part.start, "queries": part.stop - part.start, "fcm": _by(tolerances, shares)}
+
+
+def _by_label(labels: np.ndarray, error: np.ndarray, tolerances) -> dict[str, dict]:
+    out = {}
+    for label in sorted({str(label) for label in labels} - {""}):
+        of = error[labels == label]
+        out[label] = {"queries": len(of), "fcm": _by(tolerances, fcm.share_within(of, tolerances))}
+    return out
+
+
+def _strip(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Distances of evenly spread queries and references, `(q', r')` float32."""
+    rows = []
+    for x, most in zip((queries, references), STRIP, strict=True):
+        chosen = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(int))
+        rows.append(np.asarray(x[chosen], np.float32))
+    squared = [np.einsum("nd,nd->n", x, x) for x in rows]
+    return np.sqrt(np.maximum(np.add.outer(*squared) - 2 * rows[0] @ rows[1].T, 0))
 
 
 def curve_tolerances(tolerances) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Descriptors of many images: decode ahead, run on all devices, keep every last one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -35,26 +35,32 @@ class Extractor:
           indices: `(n,)` image numbers.
           what: words for the progress bar.
         """
+        return np.concatenate(list(self.stream(variables, places, indices, what)))
+
+    def stream(
+        self, variables, places: Places, indices: np.ndarray, what: str, first: int = 0
+    ) -> Iterator[np.ndarray]:
+        """As a call, but yields the outputs batch by batch, from position `first` of `indices` on."""
         indices = np.asarray(indices)
         size = self._batch
 
         def images(number: int) -> np.ndarray:
-            chosen = indices[number * size : (number + 1) * size]
+            chosen = indices[first + number * size : first + (number + 1) * size]
             padded = np.resize(chosen, size)  # The last batch repeats itself; cut off below.
             return parallel.split(places.images(padded[parallel.process_rows(size)]))
 
-        blocks, pending = [], None
-        with progress(what, len(indices), "images") as bar:
-            for number, batch in prefetch(images, 0, -(-len(indices) // size)):
+        pending = None
+        with progress(what, len(indices), "images", first) as bar:
+            for number, batch in prefetch(images, 0, -(-(len(indices) - first) // size)):
                 # The device computes this batch while the host reads the one before.
                 current = self._apply(variables, batch)
                 if pending is not None:
-                    blocks.append(_on_host(pending))
+                    yield _on_host(pending)
                 pending = current
-                bar.advance(min(size, len(indices) - number * size))
+                bar.advance(min(size, len(indices) - first - number * size))
         if pending is not None:
-            blocks.append(_on_host(pending))
-        return np.concatenate(blocks)[: len(indices)]
+            last = (len(indices) - first - 1) % size + 1
+            yield _on_host(pending)[:last]
 
 
 def _on_host(output: jax.Array) -> np.ndarray:

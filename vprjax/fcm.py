@@ -1,4 +1,8 @@
-"""The protocol: FCM at a ladder of tolerances, its ceiling, and recall at N. float64 positions."""
+"""The protocol: FCM at a ladder of tolerances, its ceiling, recall at N, precision and recall.
+
+Positions and headings are float64. Where headings are given, a reference counts as near only if its
+heading differs by at most a tolerance.
+"""
 
 from collections.abc import Sequence
 
@@ -25,10 +29,61 @@ def fcm(
     Raises:
       ValueError: shapes differ, there is no query, or a position is not finite.
     """
+    return share_within(match_errors(query_positions, matched_positions), tolerances)
+
+
+def match_errors(
+    query_positions: np.ndarray,
+    matched_positions: np.ndarray,
+    headings: tuple[np.ndarray, np.ndarray] | None = None,
+    heading_tolerance: float = np.pi,
+) -> np.ndarray:
+    """`(n,)` distances of queries to their matches; infinite where headings differ too much.
+
+    Args:
+      query_positions: `(n, 2)`, position units.
+      matched_positions: `(n, 2)`.
+      headings: of queries and matches, `(n,)` radians each.
+      heading_tolerance: radians.
+
+    Raises:
+      ValueError: as in `fcm`.
+    """
     queries, matched = _positions(query_positions), _positions(matched_positions)
     if queries.shape != matched.shape:
         raise ValueError(f"queries {queries.shape} and matches {matched.shape} differ in shape")
-    return _share_within(np.linalg.norm(queries - matched, axis=1), tolerances)
+    errors = np.linalg.norm(queries - matched, axis=1)
+    if headings is not None:
+        errors[_turned(*headings) > heading_tolerance] = np.inf
+    return errors
+
+
+def share_within(errors: np.ndarray, tolerances: Sequence[float]) -> np.ndarray:
+    """`(t,)` percentages of errors `(n,)` that are at most each tolerance."""
+    return np.array([100 * np.mean(errors <= tolerance) for tolerance in tolerances])
+
+
+def nearest_true(
+    query_positions: np.ndarray,
+    reference_positions: np.ndarray,
+    headings: tuple[np.ndarray, np.ndarray] | None = None,
+    heading_tolerance: float = np.pi,
+) -> tuple[np.ndarray, np.ndarray]:
+    """For every query the distance `(q,)` and number of the reference nearest in position.
+
+    With headings, of queries `(q,)` and references `(r,)`, nearest among those that look the same way;
+    infinite (and number 0) where none does.
+    """
+    queries, references = _positions(query_positions), _positions(reference_positions)
+    if headings is None:
+        return cKDTree(references).query(queries)
+    errors, numbers = np.full(len(queries), np.inf), np.zeros(len(queries), np.int64)
+    for i, query in enumerate(queries):
+        found = np.linalg.norm(references - query, axis=1)
+        found[_turned(headings[0][i], headings[1]) > heading_tolerance] = np.inf
+        numbers[i] = np.argmin(found)
+        errors[i] = found[numbers[i]]
+    return errors, numbers
 
 
 def oracle_fcm(
@@ -38,8 +93,7 @@ def oracle_fcm(
 
     Shapes and errors as in `fcm`, with `(r, 2)` reference positions.
     """
-    queries, references = _positions(query_positions), _positions(reference_positions)
-    return _share_within(cKDTree(references).query(queries)[0], tolerances)
+    return share_within(nearest_true(query_positions, reference_positions)[0], tolerances)
 
 
 def recall_at(
@@ -48,6 +102,8 @@ def recall_at(
     indices: np.ndarray,
     radius: float,
     ns: Sequence[int],
+    headings: tuple[np.ndarray, np.ndarray] | None = None,
+    heading_tolerance: float = np.pi,
 ) -> np.ndarray:
     """Recall@N: percentage of all queries with a reference within `radius` among their first N.
 
@@ -57,6 +113,8 @@ def recall_at(
       indices: `(q, k)` references by descending similarity; where N exceeds k all k count.
       radius: position units.
       ns: `(m,)` values of N.
+      headings: of queries `(q,)` and references `(r,)`, radians.
+      heading_tolerance: radians.
 
     Returns:
       `(m,)` percentages.
@@ -67,9 +125,53 @@ def recall_at(
     queries, references = _positions(query_positions), _positions(reference_positions)
     if indices.ndim != 2 or len(indices) != len(queries):
         raise ValueError(f"indices {indices.shape} must be (q, k) for {len(queries)} queries")
-    distances = np.linalg.norm(references[indices] - queries[:, None, :], axis=2)
-    first_n_hit = np.logical_or.accumulate(distances <= radius, axis=1)
+    near = np.linalg.norm(references[indices] - queries[:, None, :], axis=2) <= radius
+    if headings is not None:
+        near &= _turned(headings[0][:, None], headings[1][indices]) <= heading_tolerance
+    first_n_hit = np.logical_or.accumulate(near, axis=1)
     return np.array([100 * first_n_hit[:, min(n, indices.shape[1]) - 1].mean() for n in ns])
+
+
+def precision_recall(
+    distances: np.ndarray, correct: np.ndarray, possible: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall `(t,)` as ever less confident matches are accepted, one entry a distance.
+
+    A match is accepted when its descriptor distance is at most the threshold: precision is the share of
+    correct ones among the accepted, recall the share of `possible` queries that are accepted and correct.
+
+    Args:
+      distances: `(n,)` of each query to its match in descriptor space.
+      correct: `(n,)` bool, whether the match lies within the radius.
+      possible: queries that have any reference within the radius.
+
+    Raises:
+      ValueError: lengths differ, there is no query, or more are correct than possible.
+    """
+    distances, correct = np.asarray(distances), np.asarray(correct, bool)
+    if distances.shape != correct.shape or distances.ndim != 1 or not len(distances):
+        raise ValueError(f"distances {distances.shape} and correct {correct.shape} must be (n,)")
+    if correct.sum() > possible:
+        raise ValueError(f"{correct.sum()} queries are correct but only {possible} can be")
+    order = np.argsort(distances, kind="stable")
+    hits = np.cumsum(correct[order])
+    last = np.append(np.flatnonzero(np.diff(distances[order])), len(order) - 1)  # of each distance
+    return hits[last] / (last + 1), hits[last] / max(possible, 1)
+
+
+def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
+    """`100 * sum_i (R_i - R_{i-1}) P_i`, percent: the area under the precision-recall steps."""
+    return float(100 * np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def recall_at_full_precision(precision: np.ndarray, recall: np.ndarray) -> float:
+    """The highest recall, percent, at which no accepted match is wrong; 0 if the surest one is."""
+    return float(100 * max(recall[precision == 1.0], default=0.0))
+
+
+def _turned(first, second) -> np.ndarray:
+    """Absolute difference of headings, radians in [0, pi]."""
+    return np.abs((np.asarray(first) - np.asarray(second) + np.pi) % (2 * np.pi) - np.pi)
 
 
 def _positions(positions: np.ndarray) -> np.ndarray:
@@ -79,7 +181,3 @@ def _positions(positions: np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError("positions hold NaN or infinity")
     return array
-
-
-def _share_within(distances: np.ndarray, tolerances: Sequence[float]) -> np.ndarray:
-    return np.array([100 * np.mean(distances <= tolerance) for tolerance in tolerances])

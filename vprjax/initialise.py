@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax import kmeans, models, pretrained
+from vprjax import kmeans, models, pretrained, whitening
 from vprjax.models import pooling
 
 LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
@@ -151,20 +151,16 @@ def start_projection(
         np.asarray(apply(without, jnp.asarray(images_at(used[first : first + 16]))))
         for first in range(0, len(used), 16)
     ]
-    descriptors = np.concatenate(found).astype(np.float64)
-    if wanted >= len(descriptors) or wanted > descriptors.shape[1]:
-        raise ValueError(
-            f"model.projection={wanted} needs more training images than that (there are "
-            f"{len(descriptors)}) and at most {descriptors.shape[1]} dimensions; lower it or set "
-            "model.projection_start='random'"
+    descriptors = np.concatenate(found)
+    try:
+        learned = whitening.learn(
+            descriptors, wanted, model_config.projection_start == "pca_whitened"
         )
-    mean = descriptors.mean(axis=0)
-    _, lengths, directions = np.linalg.svd(descriptors - mean, full_matrices=False)
-    kernel = directions[:wanted].T
-    if model_config.projection_start == "pca_whitened":
-        deviations = lengths[:wanted] / np.sqrt(len(descriptors))
-        kernel = kernel / np.maximum(deviations, 1e-3 * deviations[0])
-    projection = {"kernel": kernel, "bias": -mean @ kernel}
+    except ValueError as error:
+        raise ValueError(
+            f"model.projection: {error}; lower it or set model.projection_start='random'"
+        ) from error
+    projection = {"kernel": learned.kernel, "bias": -learned.mean @ learned.kernel}
     like = variables["params"]["projection"]
     projection = {k: np.asarray(v, like[k].dtype) for k, v in projection.items()}
     return {**variables, "params": {**rest, "projection": projection}}, len(descriptors)

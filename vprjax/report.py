@@ -1,5 +1,7 @@
 """What a run leaves for people: results.json, results.md and the FCM curve."""
 
+import csv
+import io
 import json
 import pathlib
 
@@ -9,11 +11,12 @@ from vprjax.evaluation import curve_tolerances
 from vprjax.metric_writer import write_atomically
 
 NAMES = {"off_the_shelf": "off the shelf", "fine_tuned": "fine-tuned"}
+MATCH_COLUMNS = ("query", "x", "y", "match", "match_x", "match_y", "error", "distance")
 COLOURS = {"off_the_shelf": "#8a8f98", "fine_tuned": "#1f6feb"}
 
 
 def write(folder: pathlib.Path, config, dataset, results: dict, provenance: dict) -> None:
-    """Writes `results.json`, `results.md` and `fcm.png` into `folder`, each atomically.
+    """Writes `results.json`, `results.md`, `fcm.png` and `matches/` into `folder`, each file atomically.
 
     Args:
       folder: an existing folder.
@@ -39,6 +42,31 @@ def write(folder: pathlib.Path, config, dataset, results: dict, provenance: dict
     write_atomically(folder / "results.json", json.dumps(document, indent=2) + "\n")
     write_atomically(folder / "results.md", markdown(config, dataset, plain, provenance))
     draw_curves(folder / "fcm.png", config, results)
+    for model, by_split in results.items():
+        for split, figures in by_split.items():
+            write_matches(folder / "matches" / f"{model}_{split}.csv", figures)
+
+
+def write_matches(path: pathlib.Path, figures: dict) -> None:
+    """One row a query: where it is, what it was matched to, how far off that is.
+
+    `error` is in position units, `distance` in descriptor space. From two such tables of the same queries
+    `statistics.paired` tells whether one model is better.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(MATCH_COLUMNS)
+    columns = (
+        figures["query_ids"],
+        *figures["query_positions"].T,
+        figures["matched_ids"],
+        *figures["matched_positions"].T,
+        figures["error"],
+        figures["distance"],
+    )
+    writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, text.getvalue())
 
 
 def table(config, results: dict) -> str:

@@ -111,8 +111,10 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
     results = {}
     for model, step in {"off_the_shelf": 0, "fine_tuned": chosen}.items():
         if step in checkpoints.steps():
-            variables = parallel.replicate(checkpoints.restore_model(step))
-            results[model] = evaluation.evaluate(config, extract, variables, report.NAMES[model])
+            variables = checkpoints.restore_model(step)
+            results[model] = evaluation.evaluate(
+                config, extract, variables, model, workdir, dataset
+            )
     provenance = {
         **saved["provenance"],
         **_provenance(config, dataset),

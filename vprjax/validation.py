@@ -21,12 +21,12 @@ class Validation:
 
     def measure(self, config, extract: Extractor, variables, step: int) -> dict[str, float]:
         """FCM by tolerance, and as `mean` the mean over the tolerances, which ranks checkpoints."""
-        described = [
-            extract(variables, places, np.arange(len(places)), f"validate at step {step}")
-            for places in (self.queries, self.references)
+        words = f"validate at step {step}"
+        sides = [
+            evaluation.Described(x, extract(variables, x, np.arange(len(x)), words))
+            for x in (self.queries, self.references)
         ]
-        positions = self.queries.positions, self.references.positions
-        found = evaluation.measure(config, *positions, *described)["fcm"]
+        found = evaluation.measure(config, *sides)["fcm"]
         return {**found, "mean": round(float(np.mean(list(found.values()))), 4)}
 
 

@@ -1,0 +1,39 @@
+"""PCA and whitening against scikit-learn, on both sides of n = d."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from vprjax import whitening
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 12), (30, 90)])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_same_as_scikit_learn(n, d, whiten):
+    rng = np.random.default_rng(0)
+    x = (3 + rng.normal(size=(n, d)) * np.geomspace(1, 0.1, d)).astype(np.float32)
+    other = x[::-1] + np.float32(0.1)
+    learned = whitening.learn(x, 8, whiten)
+    wanted = PCA(8, whiten=whiten, svd_solver="full").fit(x.astype(np.float64)).transform(other)
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    found = learned(other)
+    assert np.allclose(np.abs(found), np.abs(wanted), atol=1e-4)  # signs are free
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+
+
+def test_whitened_components_have_equal_spread():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(500, 6)) * np.array([10, 5, 2, 1, 0.5, 0.2])
+    learned = whitening.learn(x, 6, True)
+    assert np.allclose(((x - learned.mean) @ learned.kernel).std(axis=0), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "dimension"), [(10, 10), (10, 7), (10, 0)])
+def test_too_few_images_or_dimensions_are_refused(n, dimension):
+    with pytest.raises(ValueError, match="components need more than"):
+        whitening.learn(np.random.default_rng(0).normal(size=(n, 6)), dimension, False)
+
+
+def test_equal_descriptors_are_refused():
+    with pytest.raises(ValueError, match="are the same"):
+        whitening.learn(np.ones((5, 3)), 2, False)

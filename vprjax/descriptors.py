@@ -1,0 +1,218 @@
+"""Descriptors of a split on disk: streamed in time order, resumable, and refused where they do not fit.
+
+A store is a folder:
+
+    rows           n x d numbers, row after row, of `store.json`'s dtype
+    blocks.jsonl   a line for every finished block: first row, rows, SHA-256 of its bytes
+    places.npz     image ids and positions
+    store.json     what the rows are of (`key`), their shape and dtype; written first
+
+It is complete when its blocks cover all rows. A block is listed only once its bytes are on disk, so that a
+killed extraction goes on after the last one listed.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+
+import jax
+import ml_dtypes
+import numpy as np
+
+from vprjax import parallel
+from vprjax.errors import DataError
+from vprjax.metric_writer import write_atomically
+
+DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """An open store.
+
+    Attributes:
+      folder: where it lies.
+      rows: `(n, d)` memory map.
+      image_ids: `(n,)` str.
+      positions: `(n, 2)` float64.
+      key: what the rows are of.
+    """
+
+    folder: pathlib.Path
+    rows: np.memmap
+    image_ids: np.ndarray
+    positions: np.ndarray
+    key: dict
+
+    def check(self) -> None:
+        """Compares every block with its checksum.
+
+        Raises:
+          DataError: bytes have changed; names the rows.
+        """
+        for block in _blocks(self.folder):
+            if not _sound(self.folder, block, self.rows.shape[1] * self.rows.dtype.itemsize):
+                last = block["first"] + block["rows"] - 1
+                raise DataError(
+                    f"{self.folder}: rows {block['first']} to {last} are damaged; delete the folder and "
+                    "extract again"
+                )
+
+
+def fingerprint(model_config, variables) -> str:
+    """SHA-256 over a model's config and variables: two models with the same give the same descriptors."""
+    digest = hashlib.sha256(json.dumps(model_config.to_dict(), sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def write(
+    folder: pathlib.Path, key: dict, places, dimension: int, dtype: str, describe: Callable
+) -> Store:
+    """Extracts what the store lacks and opens it; of several processes the first one writes.
+
+    Args:
+      folder: made if missing.
+      key: what the rows are of, JSON: the model's fingerprint, dataset, split, ...
+      places: `image_ids (n,)` and `positions (n, 2)`.
+      dimension: d.
+      dtype: one of `DTYPES`.
+      describe: `describe(first)` yields blocks `(m, d)` float32 of the rows from `first` on.
+
+    Raises:
+      DataError: the folder holds something else, or damaged rows.
+    """
+    header = {"key": key, "rows": len(places.image_ids), "dimension": dimension, "dtype": dtype}
+    row_bytes = dimension * np.dtype(DTYPES[dtype]).itemsize
+    if parallel.is_primary():
+        _start(folder, header, places)
+    parallel.barrier("store")
+    done = _finished(folder, row_bytes)
+    _append(folder, done, row_bytes, DTYPES[dtype], describe(done) if done < header["rows"] else ())
+    parallel.barrier("stored")
+    return open_store(folder, key)
+
+
+def open_store(folder: pathlib.Path, key: dict | None = None) -> Store:
+    """Opens a complete store; with `key` only if it is of just that.
+
+    Raises:
+      DataError: it is missing, of something else, incomplete or cut short.
+    """
+    header = _header(folder)
+    if header is None:
+        raise DataError(f"{folder} holds no descriptors: there is no store.json")
+    if key is not None:
+        _check_key(folder, header["key"], key)
+    n, d, dtype = header["rows"], header["dimension"], DTYPES[header["dtype"]]
+    row_bytes = d * np.dtype(dtype).itemsize
+    size = (folder / "rows").stat().st_size if (folder / "rows").exists() else 0
+    if size != n * row_bytes or sum(b["rows"] for b in _blocks(folder)) != n:
+        raise DataError(
+            f"{folder} is incomplete: {size:,} bytes of {n * row_bytes:,}; run the same command again"
+        )
+    places = np.load(folder / "places.npz", allow_pickle=False)
+    rows = np.memmap(folder / "rows", dtype, "r", shape=(n, d))
+    return Store(folder, rows, places["image_ids"], places["positions"], header["key"])
+
+
+def _header(folder: pathlib.Path) -> dict | None:
+    try:
+        return json.loads((folder / "store.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{folder / 'store.json'} cannot be read ({error}); delete the folder"
+        ) from error
+
+
+def _check_key(folder: pathlib.Path, found: dict, wanted: dict) -> None:
+    differ = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+    if differ:
+        name = differ[0]
+        raise DataError(
+            f"{folder} holds descriptors of another {name} ({found.get(name)} instead of "
+            f"{wanted.get(name)}); delete it or name another folder"
+        )
+
+
+def _start(folder: pathlib.Path, header: dict, places) -> None:
+    """A new store, or the same one begun before."""
+    found = _header(folder)
+    if found is not None:
+        _check_key(folder, found["key"], header["key"])
+        _check_key(folder, found, header)
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # What was begun before its header was there.
+    folder.mkdir(parents=True)
+    ids = np.array([str(i) for i in places.image_ids], dtype=np.str_)
+    np.savez(folder / "places.npz", image_ids=ids, positions=np.asarray(places.positions))
+    (folder / "rows").touch()
+    write_atomically(folder / "store.json", json.dumps(header, indent=1) + "\n")
+
+
+def _blocks(folder: pathlib.Path) -> list[dict]:
+    """The blocks listed; a last line cut short by a kill is not."""
+    path = folder / "blocks.jsonl"
+    out = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            out.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return out
+
+
+def _sound(folder: pathlib.Path, block: dict, row_bytes: int) -> bool:
+    digest = hashlib.sha256()
+    with (folder / "rows").open("rb") as file:
+        file.seek(block["first"] * row_bytes)
+        left = block["rows"] * row_bytes
+        while left and (piece := file.read(min(left, 1 << 24))):
+            digest.update(piece)
+            left -= len(piece)
+    return not left and digest.hexdigest() == block["sha256"]
+
+
+def _finished(folder: pathlib.Path, row_bytes: int) -> int:
+    """Rows that are there and sound, from the first on; drops from the list what follows them."""
+    done, kept = 0, []
+    for block in _blocks(folder):
+        if block["first"] != done or not _sound(folder, block, row_bytes):
+            break
+        kept.append(block)
+        done += block["rows"]
+    parallel.barrier("read")
+    if parallel.is_primary():
+        lines = "".join(json.dumps(block) + "\n" for block in kept)
+        write_atomically(folder / "blocks.jsonl", lines)
+        os.truncate(folder / "rows", done * row_bytes)
+    return done
+
+
+def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarray]) -> None:
+    """Every process computes; the first one writes, the bytes before the line that lists them."""
+    if not parallel.is_primary():
+        for _ in blocks:
+            pass
+        return
+    with (folder / "rows").open("r+b") as rows, (folder / "blocks.jsonl").open("a") as listed:
+        rows.seek(done * row_bytes)
+        for block in blocks:
+            data = np.ascontiguousarray(block, dtype).tobytes()
+            rows.write(data)
+            rows.flush()
+            os.fsync(rows.fileno())
+            line = {"first": done, "rows": len(block), "sha256": hashlib.sha256(data).hexdigest()}
+            listed.write(json.dumps(line) + "\n")
+            listed.flush()
+            os.fsync(listed.fileno())
+            done += len(block)

@@ -1,0 +1,65 @@
+"""PCA and PCA-whitening of descriptors, learned on training images (Jegou & Chum 2012)."""
+
+import dataclasses
+
+import numpy as np
+
+ROWS = 1024  # projected at once
+LEAST = 1e-3  # of the largest deviation: directions below it are noise that whitening would blow up
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """`f -> normalize((f - mean) kernel)`.
+
+    Attributes:
+      mean: `(d,)` float64.
+      kernel: `(d, m)` float64.
+    """
+
+    mean: np.ndarray
+    kernel: np.ndarray
+
+    def __call__(self, descriptors: np.ndarray) -> np.ndarray:
+        """Unit descriptors `(n, m)` float32 of descriptors `(n, d)`, an array or a memory map."""
+        mean, kernel = self.mean.astype(np.float32), self.kernel.astype(np.float32)
+        out = np.empty((len(descriptors), kernel.shape[1]), np.float32)
+        for first in range(0, len(descriptors), ROWS):
+            part = slice(first, first + ROWS)
+            out[part] = (np.asarray(descriptors[part], np.float32) - mean) @ kernel
+        out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+        return out
+
+
+def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
+    """The first `dimension` principal components of descriptors `(n, d)`.
+
+    `V^T (f - mean)`, V the main eigenvectors of the covariance; whitening also divides by the square roots
+    of their eigenvalues. Where n < d it works on the n x n products instead of d x d.
+
+    Raises:
+      ValueError: fewer descriptors or dimensions than components, or all descriptors are the same.
+    """
+    n, d = descriptors.shape
+    if not 0 < dimension < n or dimension > d:
+        raise ValueError(
+            f"{dimension} components need more than {dimension} training images (there are {n}) and at "
+            f"least {dimension} dimensions (there are {d})"
+        )
+    mean = np.mean(descriptors, axis=0, dtype=np.float64)
+    centred = np.asarray(descriptors, np.float64) - mean
+    if n < d:
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))
+        kernel = centred.T @ vectors[:, ::-1][:, :dimension]
+        kernel /= np.maximum(deviations, np.finfo(float).tiny)
+    else:
+        values, vectors = np.linalg.eigh(centred.T @ centred)
+        deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))
+        kernel = vectors[:, ::-1][:, :dimension]
+    if not deviations[0] > 0:
+        raise ValueError("all training descriptors are the same: they have no principal components")
+    if whiten:
+        deviations = deviations / np.sqrt(n)
+        kernel = kernel / np.maximum(deviations, LEAST * deviations[0])
+    return Projection(mean, kernel)
