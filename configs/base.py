@@ -86,6 +86,7 @@ def _model() -> ConfigDict:
         "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
     )
     c.param_dtype = "float32"
+    c.remat = False  # keep a stage's input alone and compute it again going back: memory for time
     return c
 
 

@@ -25,6 +25,17 @@ def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
     return jax.pmap(fn, axis_name=AXIS, donate_argnums=donate)
 
 
+def compiler_options(remat: bool) -> dict[str, str]:
+    """XLA's options for a train step.
+
+    On a CPU XLA takes down the barriers that keep `jax.checkpoint`'s second computation apart from its
+    first, and then merges the two, so that nothing is saved; without that pass they stand.
+    """
+    if remat and jax.default_backend() == "cpu":
+        return {"xla_disable_hlo_passes": "cse_barrier_expander"}
+    return {}
+
+
 def process_count() -> int:
     """Processes that train together."""
     return jax.process_count()

@@ -31,6 +31,12 @@ def optimiser(config, params):
     return optim.make_optimiser(config.optim, config.train.steps, params, frozen)
 
 
+def descriptor_size(module, variables: dict, places) -> int:
+    """Dimensions of the model's descriptors."""
+    image = jnp.asarray(places.images([0]))
+    return jax.eval_shape(module.apply, variables, image).shape[-1]
+
+
 def save(
     checkpoints: Checkpoints, state, sampler, collected, saved: dict, best: int | None
 ) -> None:
@@ -62,8 +68,7 @@ def resume(config, checkpoints: Checkpoints, step: int, module, places, sampler)
     variables = checkpoints.restore_model(step)
     classes: Any = ()
     if pipeline.uses_places(config):
-        image = jnp.asarray(places.images([0]))
-        width = jax.eval_shape(module.apply, variables, image).shape[-1]
+        width = descriptor_size(module, variables, places)
         classes = np.zeros((*sampler.slots_shape, width), np.float32)
     state = create(config, variables, classes)
     metrics = Recorder.empty()

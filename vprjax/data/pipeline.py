@@ -42,17 +42,29 @@ class TupleSampler:
         """Whether tuples are mined before this step."""
         return step % self._config.tuples.mining_interval == 0
 
+    def _drawn(self, step: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number, queries and pool of the round that `step` is in."""
+        tuples, seed = self._config.tuples, self._config.seed
+        number = step // tuples.mining_interval
+        rows = len(self.table)
+        queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
+        return number, queries, mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
+
+    def cached_images(self, step: int) -> int:
+        """Images whose descriptors mining holds at once in the round of `step`."""
+        if self._config.tuples.mining != "hard":
+            return 0
+        _, queries, pool = self._drawn(step)
+        return len(mining.images_to_cache(queries, self.positives, pool))
+
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
         """Fills the table of the round that starts at `step`.
 
         `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model; it is not
         called for random mining.
         """
-        tuples, seed = self._config.tuples, self._config.seed
-        number = step // tuples.mining_interval
-        rows = len(self.table)
-        queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
-        pool = mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
+        tuples = self._config.tuples
+        number, queries, pool = self._drawn(step)
         cache = None
         if tuples.mining == "hard":
             cached = mining.images_to_cache(queries, self.positives, pool)
@@ -66,7 +78,7 @@ class TupleSampler:
             negatives=tuples.negatives,
             negative_radius=tuples.negative_radius,
             place_radius=tuples.positive_radius,
-            seed=seed,
+            seed=self._config.seed,
             round_number=number,
         )
 
@@ -123,6 +135,10 @@ class PlaceSampler:
     def starts_round(self, step: int) -> bool:
         """Nothing is mined."""
         return False
+
+    def cached_images(self, step: int) -> int:
+        """Nothing is mined."""
+        return 0
 
     def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
         p = self._config.places
