@@ -30,6 +30,7 @@ class Recorder:
         self._validation = JsonLines(workdir / "validation.jsonl", start)
         self.collected = parallel.replicate(self.empty() if collected is None else collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(("mining", "validation"), 0.0)
+        self._totals = {"seconds": 0.0} | {f"{what}_seconds": 0.0 for what in self._apart}
 
     @staticmethod
     def empty() -> train_step.TrainMetrics:
@@ -67,8 +68,15 @@ class Recorder:
         whole = time.monotonic() - self._began
         times = {"seconds": whole, "step_seconds": whole - sum(self._apart.values())}
         times |= {f"{what}_seconds": seconds for what, seconds in self._apart.items()}
+        self._totals = {name: total + times[name] for name, total in self._totals.items()}
         self._timing.write(done, {name: round(value, 3) for name, value in times.items()})
         self._began, self._apart = time.monotonic(), dict.fromkeys(self._apart, 0.0)
+
+    def shares(self) -> str:
+        """What mining and validation took of the wall time of this process's logged steps."""
+        whole = max(self._totals["seconds"], 1e-9)
+        mining, validation = (self._totals[f"{what}_seconds"] / whole for what in self._apart)
+        return f"time: {whole:.0f} s, of it {mining:.1%} for mining and {validation:.1%} for validation"
 
     def validated(self, step: int, found: dict[str, float]) -> None:
         """Writes one validation."""

@@ -57,7 +57,7 @@ def save(
         "opt_state": state.opt_state,
         "classes": state.params["classes"],
         "raw": state.params["model"] if averaged else (),
-        "tuples": sampler.table,
+        **sampler.mined,
         "collected": [np.asarray(leaf) for leaf in jax.tree.leaves(collected)],
     }
     checkpoints.save(int(state.step), model, training, saved, best)
@@ -76,11 +76,11 @@ def resume(config, checkpoints: Checkpoints, step: int, module, places, sampler)
         "opt_state": state.opt_state,
         "classes": classes,
         "raw": state.ema,
-        "tuples": sampler.table,
+        **sampler.mined,
         "collected": jax.tree.leaves(metrics),
     }
     training = checkpoints.restore_training(step, template)
-    sampler.table = np.asarray(training["tuples"])
+    sampler.restore(training)
     params = training["raw"] if config.optim.ema else variables["params"]
     state = state.replace(
         step=np.asarray(step, np.int32),

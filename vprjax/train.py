@@ -221,6 +221,7 @@ def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
             current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
+        log(recorder.shares())
         log(f"memory: {memory.measured_peak() / memory.GIB:.2f} GiB at the measured peak")
         if job.history.ended:
             log(f"stopped early at step {step}: step {job.history.best} validated best")
