@@ -11,6 +11,7 @@ import numpy as np
 from vprjax import optim, parallel, train_step
 from vprjax.errors import TrainingError
 from vprjax.metric_writer import JsonLines
+from vprjax.tensorboard import Summaries
 
 
 class Recorder:
@@ -22,12 +23,13 @@ class Recorder:
     """
 
     def __init__(self, config, workdir: pathlib.Path, start: int, collected=None):
-        """Opens `metrics.jsonl` and `timing.jsonl`; rows past step `start` are dropped."""
+        """Opens `metrics.jsonl` and its like; rows past step `start` are dropped."""
         self._every, self._steps = config.train.log_every, config.train.steps
         self._schedule = optim.schedule(config.optim, self._steps)
         self._metrics = JsonLines(workdir / "metrics.jsonl", start)
         self._timing = JsonLines(workdir / "timing.jsonl", start)
         self._validation = JsonLines(workdir / "validation.jsonl", start)
+        self._summaries = Summaries(workdir / "tensorboard", parallel.is_primary())
         self.collected = parallel.replicate(self.empty() if collected is None else collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(("mining", "validation"), 0.0)
         self._totals = {"seconds": 0.0} | {f"{what}_seconds": 0.0 for what in self._apart}
@@ -59,6 +61,7 @@ class Recorder:
         if p is not None:
             figures["gem_p"] = float(jnp.mean(parallel.unreplicate(p)))
         self._metrics.write(done, figures)
+        self._summaries.write(done, figures, "train")
         self._write_times(done)
         self.collected = parallel.replicate(self.empty())
         return {"loss": figures["loss"], "active": figures["active"]}
@@ -81,9 +84,11 @@ class Recorder:
     def validated(self, step: int, found: dict[str, float]) -> None:
         """Writes one validation."""
         self._validation.write(step, found)
+        self._summaries.write(step, found, "validation")
 
     def close(self) -> None:
         """Closes the files."""
+        self._summaries.close()
         self._validation.close()
         self._metrics.close()
         self._timing.close()
