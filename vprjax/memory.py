@@ -7,7 +7,6 @@ import resource
 from typing import Any
 
 import jax
-import numpy as np
 
 from vprjax import parallel
 from vprjax.errors import ConfigError
@@ -36,14 +35,6 @@ class Estimate:
         )
 
 
-def shapes(tree: Any) -> Any:
-    """Shapes and types of `tree` as the mapped step takes them, with a leading device axis."""
-    n = jax.local_device_count()
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((n, *np.shape(x)), np.asarray(x).dtype), tree
-    )
-
-
 def compile_step(config, step, state: Any, batch: Any):
     """Compiles the mapped `step` for one copy of the state and a split batch.
 
@@ -51,9 +42,7 @@ def compile_step(config, step, state: Any, batch: Any):
       ConfigError: the compiler itself finds that it cannot fit the device.
     """
     try:
-        return step.lower(shapes(state), batch).compile(
-            parallel.compiler_options(config.model.remat)
-        )
+        return parallel.compile_mapped(step, state, batch, config.model.remat)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

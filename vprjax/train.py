@@ -97,10 +97,12 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
     found = _resume(job)
     current, collected = (_start(job, weights), None) if found is None else found
-    step_fn = _compile_step(job, current)
+    unfinished = int(current.step) < config.train.steps and not history.ended
+    step_fn = _compile_step(job, current) if unfinished else None
     if found is None:
         _save(job, current, collected)
-    _run(job, step_fn, current, collected)
+    if unfinished:
+        _run(job, step_fn, current, collected)
     job.checkpoints.close()
 
 
