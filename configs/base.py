@@ -86,6 +86,7 @@ def _model() -> ConfigDict:
         "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
     )
     c.param_dtype = "float32"
+    c.remat = False  # keep a stage's input alone and compute it again going back: memory for time
     return c
 
 
@@ -119,6 +120,9 @@ def _tuples() -> ConfigDict:
     c.mining = "hard"  # "hard": nearest negatives by cached descriptors; "random"
     c.mining_interval = 100  # steps between two rounds of extraction and mining
     c.mining_pool = 0  # training images that mining looks at each round; 0 is all
+    c.remembered = (
+        0  # hardest negatives of a query's last tuple that its next one may use beside the pool
+    )
     return c
 
 

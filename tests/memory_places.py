@@ -7,7 +7,7 @@ from vprjax.data import source
 
 
 class Memory:
-    """A split in memory: image i is filled with grey level i."""
+    """A split in memory: image i is filled with grey level i (modulo 256)."""
 
     def __init__(self, encoded):
         self.encoded = encoded
@@ -16,10 +16,10 @@ class Memory:
         return {"image": self.encoded[index]}
 
 
-def drive(n=40, laps=2):
+def drive(n=40, laps=2, size=(8, 10)):
     s = np.tile(np.arange(n, dtype=float), laps)
     positions = np.stack([10 * s, np.zeros_like(s)], axis=1)
-    images = [np.full((8, 10, 3), i, np.uint8) for i in range(n * laps)]
+    images = [np.full((*size, 3), i % 256, np.uint8) for i in range(n * laps)]
     encoded = [cv2.imencode(".png", image)[1].tobytes() for image in images]
     lap = np.repeat(np.arange(laps), n)
     return source.Places(

@@ -39,7 +39,17 @@ def holding(package):
 
 @pytest.mark.parametrize(
     "name",
-    ["losses", "mining", "optim", "data/transforms", "kmeans", "fcm", "place_classes", "health"],
+    [
+        "losses",
+        "mining",
+        "similarity",
+        "optim",
+        "data/transforms",
+        "kmeans",
+        "fcm",
+        "place_classes",
+        "health",
+    ],
 )
 def test_pure_modules_import_nothing_of_vprjax(name):
     assert not inside(imports(f"vprjax/{name}.py"), "vprjax")

@@ -1,6 +1,8 @@
 """Checkpoints: what is saved comes back bit for bit, damage is named, the untrained model is kept."""
 
-import errno
+import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import optax
 import pytest
 
 from vprjax import checkpoint, run
-from vprjax.errors import ConfigError, TrainingError, WeightsError
+from vprjax.errors import ConfigError, WeightsError
 
 MODEL = {
     "params": {"a": jnp.linspace(0, 1, 7, dtype=jnp.bfloat16)},
@@ -46,10 +48,13 @@ def test_keeps_the_latest_and_the_untrained(tmp_path):
     assert checkpoint.open_for_reading(tmp_path).steps() == [0, 10, 15]
 
 
-def test_a_folder_cut_short_is_not_a_checkpoint(tmp_path):
+def test_a_folder_cut_short_is_not_a_checkpoint_and_goes_with_the_next_run(tmp_path):
     save(tmp_path, [0, 5])
-    (tmp_path / "10.orbax-checkpoint-tmp").mkdir()
-    assert checkpoint.open_for_reading(tmp_path).steps() == [0, 5]
+    part = tmp_path / "10.orbax-checkpoint-tmp"
+    (part / "model").mkdir(parents=True)
+    assert checkpoint.open_for_reading(tmp_path).steps() == [0, 5] and part.exists()
+    save(tmp_path, [15])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "15", "5"]
 
 
 def halve(path):
@@ -84,22 +89,32 @@ def test_no_checkpoint_is_an_error(tmp_path):
         checkpoint.open_for_reading(tmp_path / "nothing")
 
 
-def test_a_full_disk_ends_in_a_sentence_and_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+# A limit on a file's size fails the write inside tensorstore as a full disk does.
+FULL = """
+import resource, sys
+import numpy as np
+from vprjax.checkpoint import Checkpoints
+from vprjax.errors import TrainingError
+checkpoints = Checkpoints(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    checkpoints.save(10, {"a": np.random.default_rng(0).normal(size=100_000)}, {"b": np.ones(9)}, {})
+except TrainingError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_ends_in_a_sentence_and_leaves_the_checkpoint_before(tmp_path):
     save(tmp_path, [0, 5])
-
-    def full(folder):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_digests", full)
-        with pytest.raises(
-            TrainingError, match=r"10 cannot be written .*No space.*free disk space"
-        ):
-            save(tmp_path, [10])
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    said = r"^checkpoint \S*/10 cannot be written .*File too large.*free disk space[^\n]*\n$"
+    assert re.match(said, done.stdout), done.stdout + done.stderr
     reader = checkpoint.open_for_reading(tmp_path)
     assert reader.steps() == [0, 5] and reader.restore_model(5)
     save(tmp_path, [10])
-    assert checkpoint.open_for_reading(tmp_path).steps() == [0, 5, 10]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "10", "5"]
 
 
 def test_a_workdir_is_held_by_one_run(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 
 from vprjax import mining
 
+PLAIN = {"similarities": lambda queries, others: queries @ others.T}
+
 
 def route(n=60, laps=2, seed=0):
     rng = np.random.default_rng(seed)
@@ -16,6 +18,10 @@ def route(n=60, laps=2, seed=0):
     descriptors = rng.normal(size=(len(positions), 16)).astype(np.float32)
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     return positions, (seconds * 1e6).astype(np.int64), descriptors
+
+
+def nothing(positions):
+    return mining.nothing_remembered(len(positions), 0)
 
 
 def test_visits_split_at_pauses_and_sequences():
@@ -47,7 +53,7 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
     positives = mining.Positives(positions, visit, 2.5)
     pool = np.arange(len(positions))
     queries = positives.queries[::7]
-    cached = mining.images_to_cache(queries, positives, pool)
+    cached = mining.images_to_cache(queries, positives, pool, nothing(positions))
     cache = mining.Cache(cached, descriptors[cached])
     table = mining.mine(
         queries,
@@ -60,6 +66,8 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
         place_radius=2.5,
         seed=0,
         round_number=0,
+        remembered=nothing(positions),
+        **PLAIN,
     )
     for row in table:
         q, p, negatives = row[0], row[1], row[2:]
@@ -81,7 +89,7 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     pool = mining.pool_at(len(positions), 40, seed=3, round_number=2)
     assert len(pool) == 40 and (np.diff(pool) > 0).all()
     queries = mining.queries_at(positives.queries, seed=3, first=0, count=10)
-    cached = mining.images_to_cache(queries, positives, pool)
+    cached = mining.images_to_cache(queries, positives, pool, nothing(positions))
     table = mining.mine(
         queries,
         positives,
@@ -93,6 +101,8 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
         place_radius=2.5,
         seed=3,
         round_number=2,
+        remembered=nothing(positions),
+        **PLAIN,
     )
     assert np.isin(table[:, 2:], pool).all()
     assert np.isin(table[:, 0], queries).all()
@@ -115,6 +125,8 @@ def test_random_mining_keeps_the_radii_and_differs_by_round():
             place_radius=2.5,
             seed=0,
             round_number=r,
+            remembered=nothing(positions),
+            **PLAIN,
         )
         for r in (0, 0, 1)
     ]
@@ -139,6 +151,8 @@ def test_too_few_negatives_is_an_error_with_a_remedy():
             place_radius=1.0,
             seed=0,
             round_number=0,
+            remembered=nothing(positions),
+            **PLAIN,
         )
 
 
@@ -149,3 +163,70 @@ def test_query_stream_visits_every_query_once_a_pass_and_is_seekable():
         assert sorted(stream[17 * e : 17 * (e + 1)]) == queries.tolist()
     assert (stream[:17] != stream[17:34]).any()
     assert (mining.queries_at(queries, seed=1, first=20, count=9) == stream[20:29]).all()
+
+
+def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest():
+    positions, _, descriptors = route()
+    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    queries, everything = positives.queries[:9], np.arange(len(positions))
+
+    def mined(pool, remembered, count=4):
+        cached = mining.images_to_cache(queries, positives, pool, remembered)
+        return mining.mine(
+            queries,
+            positives,
+            positions,
+            mining.Cache(cached, descriptors[cached]),
+            pool,
+            negatives=count,
+            negative_radius=6.0,
+            place_radius=2.5,
+            seed=0,
+            round_number=0,
+            remembered=remembered,
+            **PLAIN,
+        )
+
+    hardest = mined(everything, nothing(positions))
+    before = mining.nothing_remembered(len(positions), 3)
+    remembered = mining.remember(before, hardest)
+    assert (before == mining.NONE).all() and (remembered[queries] == hardest[:, 2:5]).all()
+    others = np.setdiff1d(everything, queries)
+    assert (remembered[others] == mining.NONE).all()
+    pool = np.setdiff1d(everything, hardest[:, 2:])[::3]
+    # The three hardest come back though the pool lacks them, and with them the best of the pool.
+    found, without = mined(pool, remembered), mined(pool, nothing(positions))
+    assert (found[:, 2:5] == hardest[:, 2:5]).all() and np.isin(found[:, 5], pool).all()
+    assert not np.isin(without[:, 2:], hardest[:, 2:]).any()
+    # In the pool, too, they are not taken twice.
+    assert (mined(everything, remembered) == hardest).all()
+
+
+def test_mining_holds_few_similarities_at_once(monkeypatch):
+    positions, _, descriptors = route()
+    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    asked, tables, everything = [], [], np.arange(len(positions))
+
+    def similarities(queries, others):
+        asked.append(len(queries))
+        return queries @ others.T
+
+    for limit in (1 << 28, 4 * len(positions) * 7):
+        monkeypatch.setattr(mining, "SIMILARITY_BYTES", limit)
+        tables.append(
+            mining.mine(
+                positives.queries[:20],
+                positives,
+                positions,
+                mining.Cache(everything, descriptors),
+                everything,
+                negatives=4,
+                negative_radius=6.0,
+                place_radius=2.5,
+                seed=0,
+                round_number=0,
+                remembered=nothing(positions),
+                similarities=similarities,
+            )
+        )
+    assert asked == [20, 7, 7, 6] and (tables[0] == tables[1]).all()

@@ -47,6 +47,21 @@ def test_a_round_is_the_same_whatever_came_before():
     assert sampler_rounds(first) == [(0, 5), (5, 10)]
 
 
+def test_remembered_negatives_go_along_with_the_mined_state():
+    c = config()
+    c.tuples.update(mining_pool=20, remembered=2)
+    first, second = (pipeline.make_sampler(c, drive()) for _ in range(2))
+    first.mine(0, describe)
+    second.restore({name: array.copy() for name, array in first.mined.items()})
+    for sampler in (first, second):
+        sampler.mine(5, describe)
+    fresh = pipeline.make_sampler(c, drive())
+    fresh.mine(5, describe)
+    assert (first.table == second.table).all() and (first.remembered == second.remembered).all()
+    assert (first.remembered != fresh.remembered).any()
+    assert "remembered" not in pipeline.make_sampler(config(), drive()).mined
+
+
 def sampler_rounds(sampler):
     return [(s, sampler.round_end(s)) for s in range(10) if sampler.starts_round(s)]
 

@@ -31,6 +31,21 @@ def test_a_record_that_cannot_be_read_is_named():
         dataclasses.replace(places, sources=(Memory([]),)).images([2])
 
 
+def test_a_damaged_record_is_named_while_the_poses_are_read():
+    class Damaged:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            if index == 2:
+                raise RuntimeError("chunk data hash mismatch")
+            fields = dict.fromkeys(("image_id", "label"), b"")
+            return fields | {"position": (0, 0), "heading": 0.0, "timestamp": index}
+
+    with pytest.raises(DataError, match=r"record 2 of split 'train' cannot be read \(chunk data"):
+        source._collect(("train",), (Damaged(),))
+
+
 def test_images_of_two_sizes_are_refused():
     places, larger = drive(2, laps=1), drive(2, laps=1)
 

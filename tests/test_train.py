@@ -72,6 +72,7 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
         (tmp_path / run).mkdir()
     c = config(loss)
     c.optim.ema = 0.9
+    c.tuples.update(mining_pool=40, remembered=1)
     c.validation.update(every=2, stretch=0.1)
     train.train(c, tmp_path / "whole", None, {})
     add = train.Recorder.add

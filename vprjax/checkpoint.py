@@ -44,6 +44,10 @@ class Checkpoints:
         self._named = _Named({0})
         if not read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if jax.process_index() == 0:
+                self._remove_parts(
+                    "*"
+                )  # of a save that was killed, which would take space for ever
         own = jax.process_index()  # The first process alone writes; every process reads for itself.
         policies = [checkpoint_managers.LatestN(keep), self._named]
         self._manager = ocp.CheckpointManager(
@@ -89,13 +93,17 @@ class Checkpoints:
             self._manager.wait_until_finished()
             write_atomically(whole / DIGESTS, json.dumps(_digests(whole)))
         except Exception as error:
-            for part in [whole, *self.folder.glob(f"{step}.orbax-checkpoint-tmp*")]:
-                shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(whole, ignore_errors=True)
+            self._remove_parts(step)
             first = (str(error).splitlines() or ["no message"])[0]
             raise TrainingError(
                 f"checkpoint {whole} cannot be written ({type(error).__name__}: {first}); mend that (free "
                 "disk space?) and run the same command again: it goes on from the checkpoint before"
             ) from error
+
+    def _remove_parts(self, step: int | str) -> None:
+        for part in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+            shutil.rmtree(part, ignore_errors=True)
 
     def restore_model(self, step: int) -> dict:
         """The model's variables saved at `step`, as nested dicts of NumPy arrays.

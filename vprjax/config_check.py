@@ -42,6 +42,7 @@ NOT_NEGATIVE = (
     "tuples.other_visit_seconds",
     "tuples.mining_pool",
     "tuples.negatives",
+    "tuples.remembered",
     "places.heading_degrees",
     "augment.crop",
     "augment.brightness",
@@ -108,6 +109,10 @@ def _check_pairs(config) -> None:
         raise ConfigError(f"optim.ema={config.optim.ema:g} must be 0 or more and below 1")
     if not tuples.negatives and tuples.in_batch == "off":
         raise ConfigError("tuples.negatives=0 needs tuples.in_batch to be hardest or semi_hard")
+    if tuples.remembered > tuples.negatives:
+        raise ConfigError(
+            f"tuples.remembered={tuples.remembered} must be at most tuples.negatives={tuples.negatives}"
+        )
     _check_validation(config)
     key = "places.batch_places" if pipeline.uses_places(config) else "tuples.batch"
     parts = parallel.device_count() * train.accumulate

@@ -5,9 +5,14 @@ in float64; descriptors in float32.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial import cKDTree
+
+NONE = -1  # In a table of remembered negatives: no image.
+# Of the similarities of queries to a whole pool so many bytes exist at once.
+SIMILARITY_BYTES = 1 << 28
 
 
 def visits(timestamps: np.ndarray, splits: np.ndarray, gap_seconds: float) -> np.ndarray:
@@ -59,13 +64,34 @@ class Cache:
     descriptors: np.ndarray
 
     def of(self, images: np.ndarray) -> np.ndarray:
-        """Descriptors of `images`, all of which must be cached."""
+        """Descriptors of `images`, all of which must be cached; no copy where they are all of them."""
+        if np.array_equal(images, self.indices):
+            return self.descriptors
         return self.descriptors[np.searchsorted(self.indices, images)]
 
 
-def images_to_cache(queries: np.ndarray, positives: Positives, pool: np.ndarray) -> np.ndarray:
+def images_to_cache(
+    queries: np.ndarray, positives: Positives, pool: np.ndarray, remembered: np.ndarray
+) -> np.ndarray:
     """Ascending indices of all images whose descriptors a hard-mining round reads."""
-    return np.unique(np.concatenate([pool, queries, *(positives.of[q] for q in queries)]))
+    kept = remembered[queries].ravel()
+    of_queries = (positives.of[q] for q in np.unique(queries))
+    return np.unique(np.concatenate([pool, queries, kept[kept != NONE], *of_queries]))
+
+
+def nothing_remembered(images: int, count: int) -> np.ndarray:
+    """The start of a table `(images, count)` int32 of every query's hardest negatives so far."""
+    return np.full((images, count), NONE, np.int32)
+
+
+def remember(remembered: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """`remembered` with the hardest negatives of a round's tuples in place of older ones.
+
+    `remembered` `(images, count)`, `table` `(rows, 2 + n)` as `mine` gives it, `n >= count`.
+    """
+    kept = remembered.copy()
+    kept[table[:, 0]] = table[:, 2 : 2 + remembered.shape[1]]
+    return kept
 
 
 def spread_negatives(
@@ -107,32 +133,52 @@ def mine(
     place_radius: float,
     seed: int,
     round_number: int,
+    remembered: np.ndarray,
+    similarities: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Tuples `(len(queries), 2 + negatives)` int32 for one mining round.
 
     With a cache: the positive nearest to the query in descriptor space (the paper's best match) and the
-    nearest negatives of `pool`, farther than `negative_radius`, at most one per place of
-    `place_radius`. Without: both at random.
+    nearest negatives of `pool` and of `remembered[query]`, farther than `negative_radius`, at most one
+    per place of `place_radius`. Without: both at random.
+
+    `similarities` maps descriptors `(q, d)`, `(n, d)` to their dot products `(q, n)`.
 
     Raises:
       ValueError: too few images lie beyond the negative radius.
     """
     rng = np.random.default_rng((seed, 2, round_number))
     table = np.empty((len(queries), 2 + negatives), np.int32)
-    pool_descriptors = None if cache is None else cache.of(pool)
-    for row, query in enumerate(queries):
-        candidates = positives.of[query]
-        if cache is None:
-            ranked, best = rng.permutation(len(pool)), rng.integers(len(candidates))
-        else:
-            descriptor = cache.of(query)
-            ranked = np.argsort(-(pool_descriptors @ descriptor), kind="stable")
-            best = np.argmax(cache.of(candidates) @ descriptor)
-        table[row, 0], table[row, 1] = query, candidates[best]
+    if cache is None:
+        choices = (
+            (rng.integers(len(positives.of[query])), pool[rng.permutation(len(pool))])
+            for query in queries
+        )
+    else:
+        choices = _hardest(queries, positives, cache, pool, remembered, similarities)
+    for row, (query, (best, ranked)) in enumerate(zip(queries, choices, strict=True)):
+        table[row, 0], table[row, 1] = query, positives.of[query][best]
         table[row, 2:] = spread_negatives(
-            pool[ranked], positions, query, negative_radius, place_radius, negatives
+            ranked, positions, query, negative_radius, place_radius, negatives
         )
     return table
+
+
+def _hardest(queries, positives: Positives, cache: Cache, pool, remembered, similarities):
+    """For each query the number of its best positive, and pool and remembered images nearest first."""
+    descriptors, known = cache.of(pool), set(pool.tolist())
+    block = max(1, SIMILARITY_BYTES // (4 * len(pool)))
+    for first in range(0, len(queries), block):
+        some = queries[first : first + block]
+        for query, row in zip(some, similarities(cache.of(some), descriptors), strict=True):
+            own = cache.of(query)
+            more = [i for i in remembered[query].tolist() if i != NONE and i not in known]
+            images = pool
+            if more:
+                images = np.concatenate([pool, more])
+                row = np.concatenate([row, cache.of(np.array(more)) @ own])
+            images = images[np.argsort(-row, kind="stable")]
+            yield np.argmax(cache.of(positives.of[query]) @ own), images
 
 
 def pool_at(n: int, size: int, seed: int, round_number: int) -> np.ndarray:

@@ -32,6 +32,46 @@ def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
     return jax.pmap(fn, axis_name=AXIS, donate_argnums=donate)
 
 
+def compiler_options(remat: bool) -> dict[str, str]:
+    """XLA's options for a train step.
+
+    On a CPU XLA takes down the barriers that keep `jax.checkpoint`'s second computation apart from its
+    first, and then merges the two, so that nothing is saved; without that pass they stand.
+    """
+    if remat and jax.default_backend() == "cpu":
+        return {"xla_disable_hlo_passes": "cse_barrier_expander"}
+    return {}
+
+
+def compile_mapped(mapped: Callable, state: Any, batch: Any, remat: bool):
+    """`mapped(state, batch)` compiled for one copy of the state and a split batch, as a callable.
+
+    It also has XLA's `memory_analysis()`. With one process nothing is put on the devices for it.
+    """
+    if process_count() > 1:
+        lowered = mapped.lower(replicate(state), batch)
+        return _AcrossProcesses(lowered.compile(compiler_options(remat)))
+    n = jax.local_device_count()
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((n, *np.shape(x)), np.asarray(x).dtype), state
+    )
+    return mapped.lower(shapes, batch).compile(compiler_options(remat))
+
+
+class _AcrossProcesses:
+    """What `jax.pmap` does around its compiled function where there are several processes."""
+
+    def __init__(self, compiled):
+        self._compiled, self.memory_analysis = compiled, compiled.memory_analysis
+        sharding = jax.tree.leaves(compiled.input_shardings)[0]
+        self._mesh, self._rows = sharding.mesh, sharding.spec
+
+    def __call__(self, *own):
+        every = multihost_utils.host_local_array_to_global_array(own, self._mesh, self._rows)
+        results = self._compiled(*every)
+        return multihost_utils.global_array_to_host_local_array(results, self._mesh, self._rows)
+
+
 def process_count() -> int:
     """Processes that train together."""
     return jax.process_count()

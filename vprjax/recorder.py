@@ -11,6 +11,7 @@ import numpy as np
 from vprjax import optim, parallel, train_step
 from vprjax.errors import TrainingError
 from vprjax.metric_writer import JsonLines
+from vprjax.tensorboard import Summaries
 
 
 class Recorder:
@@ -22,14 +23,16 @@ class Recorder:
     """
 
     def __init__(self, config, workdir: pathlib.Path, start: int, collected=None):
-        """Opens `metrics.jsonl` and `timing.jsonl`; rows past step `start` are dropped."""
+        """Opens `metrics.jsonl` and its like; rows past step `start` are dropped."""
         self._every, self._steps = config.train.log_every, config.train.steps
         self._schedule = optim.schedule(config.optim, self._steps)
         self._metrics = JsonLines(workdir / "metrics.jsonl", start)
         self._timing = JsonLines(workdir / "timing.jsonl", start)
         self._validation = JsonLines(workdir / "validation.jsonl", start)
+        self._summaries = Summaries(workdir / "tensorboard", parallel.is_primary())
         self.collected = parallel.replicate(self.empty() if collected is None else collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(("mining", "validation"), 0.0)
+        self._totals = {"seconds": 0.0} | {f"{what}_seconds": 0.0 for what in self._apart}
 
     @staticmethod
     def empty() -> train_step.TrainMetrics:
@@ -58,6 +61,7 @@ class Recorder:
         if p is not None:
             figures["gem_p"] = float(jnp.mean(parallel.unreplicate(p)))
         self._metrics.write(done, figures)
+        self._summaries.write(done, figures, "train")
         self._write_times(done)
         self.collected = parallel.replicate(self.empty())
         return {"loss": figures["loss"], "active": figures["active"]}
@@ -67,15 +71,24 @@ class Recorder:
         whole = time.monotonic() - self._began
         times = {"seconds": whole, "step_seconds": whole - sum(self._apart.values())}
         times |= {f"{what}_seconds": seconds for what, seconds in self._apart.items()}
+        self._totals = {name: total + times[name] for name, total in self._totals.items()}
         self._timing.write(done, {name: round(value, 3) for name, value in times.items()})
         self._began, self._apart = time.monotonic(), dict.fromkeys(self._apart, 0.0)
+
+    def shares(self) -> str:
+        """What mining and validation took of the wall time of this process's logged steps."""
+        whole = max(self._totals["seconds"], 1e-9)
+        mining, validation = (self._totals[f"{what}_seconds"] / whole for what in self._apart)
+        return f"time: {whole:.0f} s, of it {mining:.1%} for mining and {validation:.1%} for validation"
 
     def validated(self, step: int, found: dict[str, float]) -> None:
         """Writes one validation."""
         self._validation.write(step, found)
+        self._summaries.write(step, found, "validation")
 
     def close(self) -> None:
         """Closes the files."""
+        self._summaries.close()
         self._validation.close()
         self._metrics.close()
         self._timing.close()

@@ -31,6 +31,12 @@ def optimiser(config, params):
     return optim.make_optimiser(config.optim, config.train.steps, params, frozen)
 
 
+def descriptor_size(module, variables: dict, places) -> int:
+    """Dimensions of the model's descriptors."""
+    image = jnp.asarray(places.images([0]))
+    return jax.eval_shape(module.apply, variables, image).shape[-1]
+
+
 def save(
     checkpoints: Checkpoints, state, sampler, collected, saved: dict, best: int | None
 ) -> None:
@@ -51,7 +57,7 @@ def save(
         "opt_state": state.opt_state,
         "classes": state.params["classes"],
         "raw": state.params["model"] if averaged else (),
-        "tuples": sampler.table,
+        **sampler.mined,
         "collected": [np.asarray(leaf) for leaf in jax.tree.leaves(collected)],
     }
     checkpoints.save(int(state.step), model, training, saved, best)
@@ -62,8 +68,7 @@ def resume(config, checkpoints: Checkpoints, step: int, module, places, sampler)
     variables = checkpoints.restore_model(step)
     classes: Any = ()
     if pipeline.uses_places(config):
-        image = jnp.asarray(places.images([0]))
-        width = jax.eval_shape(module.apply, variables, image).shape[-1]
+        width = descriptor_size(module, variables, places)
         classes = np.zeros((*sampler.slots_shape, width), np.float32)
     state = create(config, variables, classes)
     metrics = Recorder.empty()
@@ -71,11 +76,11 @@ def resume(config, checkpoints: Checkpoints, step: int, module, places, sampler)
         "opt_state": state.opt_state,
         "classes": classes,
         "raw": state.ema,
-        "tuples": sampler.table,
+        **sampler.mined,
         "collected": jax.tree.leaves(metrics),
     }
     training = checkpoints.restore_training(step, template)
-    sampler.table = np.asarray(training["tuples"])
+    sampler.restore(training)
     params = training["raw"] if config.optim.ema else variables["params"]
     state = state.replace(
         step=np.asarray(step, np.int32),

@@ -14,6 +14,7 @@ from vprjax import (
     batch_losses,
     cpu_conv,
     initialise,
+    memory,
     models,
     parallel,
     state,
@@ -96,10 +97,13 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
     found = _resume(job)
+    current, collected = (_start(job, weights), None) if found is None else found
+    unfinished = int(current.step) < config.train.steps and not history.ended
+    step_fn = _compile_step(job, current) if unfinished else None
     if found is None:
-        found = _start(job, weights), None
-        _save(job, *found)
-    _run(job, *found)
+        _save(job, current, collected)
+    if unfinished:
+        _run(job, step_fn, current, collected)
     job.checkpoints.close()
 
 
@@ -189,10 +193,23 @@ def make_step(config, module, params):
     return parallel.map_over_devices(step, donate=(0,))
 
 
-def _run(job: Job, current: train_step.TrainState, collected) -> None:
+def _compile_step(job: Job, current: train_step.TrainState):
+    """The compiled train step, once it is known to fit into memory."""
+    step = make_step(job.config, job.module, current.params)
+    rows = parallel.process_rows(len(job.sampler.indices(0)))
+    batch = parallel.split(job.sampler.batch(0, rows))
+    compiled = memory.compile_step(job.config, step, current, batch)
+    cached = 4 * job.sampler.cached_images(int(current.step))
+    cached *= state.descriptor_size(job.module, _variables(current), job.places)
+    found = memory.estimate(compiled, batch, cached)
+    log(f"memory: {found}")
+    memory.check(job.config, found, cached)
+    return compiled
+
+
+def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
     """All rounds from the state's step to the last: mine, step, validate, save."""
     steps, step = job.config.train.steps, int(current.step)
-    step_fn = make_step(job.config, job.module, current.params)
     current = parallel.replicate(current)
     recorder = Recorder(job.config, job.workdir, step, collected)
     with (
@@ -207,6 +224,8 @@ def _run(job: Job, current: train_step.TrainState, collected) -> None:
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
             current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
+        log(recorder.shares())
+        log(f"memory: {memory.measured_peak() / memory.GIB:.2f} GiB at the measured peak")
         if job.history.ended:
             log(f"stopped early at step {step}: step {job.history.best} validated best")
 

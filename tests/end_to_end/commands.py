@@ -7,6 +7,26 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+SMALL = (
+    "--config.dataset.name=synthetic/tiny",
+    "--config.model.stage=block_3_expand",
+    "--config.tuples.mining_pool=0",
+    "--config.tuples.batch=2",
+    "--config.tuples.positive_radius=10.0",
+    "--config.tuples.negative_radius=25.0",
+    "--config.tuples.other_visit_seconds=0.0",
+    "--config.places.cell=10.0",
+    "--config.places.groups=2",
+    "--config.places.batch_places=2",
+    "--config.places.min_images=2",
+    "--config.eval.batch=8",
+)
+
+
+def small(names, workdir, data_dir):
+    """Flags of the shipped synthetic config at a size for tests; builds what dataset is missing."""
+    config = f"--config=configs/synthetic.py:mobilenetv2,{names}"
+    return config, *SMALL, f"--workdir={workdir}", f"--config.dataset.data_dir={data_dir}"
 
 
 def run(module, *flags, status=0):

@@ -10,7 +10,7 @@ from flax import traverse_util
 from random_variables import random_variables
 
 from configs import base
-from vprjax import models
+from vprjax import models, parallel
 from vprjax.models import Layers
 
 KEY = jax.random.key(0)
@@ -191,6 +191,33 @@ def test_trained_batch_norm_averages_over_the_named_axis():
         split_statistics,
         statistics,
     )
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stage"),
+    [("vgg16", "conv3"), ("resnet50", "conv3"), ("mobilenetv2", "block_3_expand")],
+)
+def test_remat_changes_memory_alone(backbone, stage):
+    """Same parameters, gradients and new BatchNorm statistics, from less memory."""
+    x, found = images(4, 48, 64, 3), []
+    for remat in (False, True):
+        c = config(backbone, stage=stage, batch_norm="train", pooling="spoc", remat=remat)
+        module = models.build(c)
+        variables = random_variables(module, x)
+
+        def loss(params, rest, x, module=module):
+            f, new = module.apply({"params": params, **rest}, x, True, mutable=["batch_stats"])
+            return f[:, ::2].sum(), new
+
+        params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
+        step = jax.jit(jax.grad(loss, has_aux=True)).lower(params, rest, x)
+        step = step.compile(parallel.compiler_options(remat))
+        found.append((step(params, rest, x), step.memory_analysis().temp_size_in_bytes))
+    (plain, bytes_plain), (again, bytes_again) = found
+    assert jax.tree.structure(plain) == jax.tree.structure(again)
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(a).max())
+    assert bytes_again < 0.8 * bytes_plain
 
 
 def test_an_injected_convolution_makes_every_convolution():

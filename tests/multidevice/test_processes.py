@@ -71,15 +71,17 @@ def assert_same(one, two):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5) and a["step"] == b["step"]
 
 
-def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_one(tmp_path):
+def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_another_number(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     main(one, tmp_path, 8)
     done = main(two, tmp_path, 4, *LAUNCH)
     assert done.stdout.count("fine-tuned |") == 2  # the first process alone prints, a line a split
     assert_same(outcome(one), outcome(two))
     assert len({row["loss"] for row in outcome(one)[2]}) == 3
-    for name in ("checkpoints/6", "results.json"):
-        path = two / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert "resume from" in main(two, tmp_path, 1).stderr
-    assert_same(outcome(one), outcome(two))
+    # On with one device from what two processes saved at step 2, with four from its own step 4.
+    for lost, devices in (((4, 6), 1), ((6,), 4)):
+        for step in lost:
+            shutil.rmtree(two / f"checkpoints/{step}")
+        (two / "results.json").unlink()
+        assert f"resume from {two}/checkpoints/{lost[0] - 2}" in main(two, tmp_path, devices).stderr
+        assert_same(outcome(one), outcome(two))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vprjax import mining, place_classes
+from vprjax import mining, place_classes, similarity
 from vprjax.data.source import Places
 
 
@@ -28,9 +28,22 @@ class TupleSampler:
                 f"{tuples.positive_radius:g} on another visit (tuples.other_visit_seconds="
                 f"{tuples.other_visit_seconds:g}): enlarge the one or set the other to 0"
             )
-        # The mined tuples of one round: the only state, saved in checkpoints.
+        # The only state, saved in checkpoints: the mined tuples of one round, and what is kept of those
+        # before.
         rows = tuples.mining_interval * tuples.batch
         self.table = np.zeros((rows, 2 + tuples.negatives), np.int32)
+        self.remembered = mining.nothing_remembered(len(places), tuples.remembered)
+
+    @property
+    def mined(self) -> dict[str, np.ndarray]:
+        """All that a checkpoint must hold; an array of no size, which orbax cannot save, is left out."""
+        state = {"tuples": self.table, "remembered": self.remembered}
+        return {name: array for name, array in state.items() if array.size}
+
+    def restore(self, saved: dict[str, np.ndarray]) -> None:
+        """Takes back what `mined` gave."""
+        self.table = np.asarray(saved["tuples"])
+        self.remembered = np.asarray(saved.get("remembered", self.remembered))
 
     def round_end(self, step: int) -> int:
         """First step after the round of `step`."""
@@ -41,20 +54,32 @@ class TupleSampler:
         """Whether tuples are mined before this step."""
         return step % self._config.tuples.mining_interval == 0
 
+    def _drawn(self, step: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number, queries and pool of the round that `step` is in."""
+        tuples, seed = self._config.tuples, self._config.seed
+        number = step // tuples.mining_interval
+        rows = len(self.table)
+        queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
+        return number, queries, mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
+
+    def cached_images(self, step: int) -> int:
+        """Images whose descriptors mining holds at once in the round of `step`."""
+        if self._config.tuples.mining != "hard":
+            return 0
+        _, queries, pool = self._drawn(step)
+        return len(mining.images_to_cache(queries, self.positives, pool, self.remembered))
+
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
         """Fills the table of the round that starts at `step`.
 
         `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model; it is not
         called for random mining.
         """
-        tuples, seed = self._config.tuples, self._config.seed
-        number = step // tuples.mining_interval
-        rows = len(self.table)
-        queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
-        pool = mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
+        tuples = self._config.tuples
+        number, queries, pool = self._drawn(step)
         cache = None
         if tuples.mining == "hard":
-            cached = mining.images_to_cache(queries, self.positives, pool)
+            cached = mining.images_to_cache(queries, self.positives, pool, self.remembered)
             cache = mining.Cache(cached, describe(cached))
         self.table = mining.mine(
             queries,
@@ -65,9 +90,12 @@ class TupleSampler:
             negatives=tuples.negatives,
             negative_radius=tuples.negative_radius,
             place_radius=tuples.positive_radius,
-            seed=seed,
+            seed=self._config.seed,
             round_number=number,
+            remembered=self.remembered,
+            similarities=similarity.similarities,
         )
+        self.remembered = mining.remember(self.remembered, self.table)
 
     def indices(self, step: int) -> np.ndarray:
         """Image numbers `(b, 2 + n)` of one step's batch."""
@@ -106,14 +134,19 @@ class PlaceSampler:
             min_images=p.min_images,
         )
         place_classes.batch_at(self.classes, p.batch_places, p.images_per_place, 0, 0)
-        self.table = np.zeros(
-            (1, 1), np.int32
-        )  # Nothing is mined; checkpoints hold it all the same.
         self.slot = {
             int(label): (g, i)
             for g, members in enumerate(self.classes.groups)
             for i, label in enumerate(members)
         }
+
+    @property
+    def mined(self) -> dict[str, np.ndarray]:
+        """Nothing is mined; checkpoints hold a table all the same."""
+        return {"tuples": np.zeros((1, 1), np.int32)}
+
+    def restore(self, saved: dict[str, np.ndarray]) -> None:
+        """Nothing is mined."""
 
     def round_end(self, step: int) -> int:
         """There are no rounds: the end of training."""
@@ -122,6 +155,10 @@ class PlaceSampler:
     def starts_round(self, step: int) -> bool:
         """Nothing is mined."""
         return False
+
+    def cached_images(self, step: int) -> int:
+        """Nothing is mined."""
+        return 0
 
     def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
         p = self._config.places

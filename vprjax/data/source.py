@@ -178,7 +178,8 @@ def load(config, splits: tuple[str, ...]) -> Places:
     """Poses of the named splits, one after the other, and random access to their images.
 
     Raises:
-      DataError: the dataset or a split is missing, or its records are not of the common schema.
+      DataError: the dataset or a split is missing, its records are not of the common schema, or one
+        cannot be read.
     """
     import tensorflow_datasets as tfds
 
@@ -198,11 +199,20 @@ def load(config, splits: tuple[str, ...]) -> Places:
     return _collect(splits, sources)
 
 
+def _record(source, number: int, split: str) -> dict:
+    try:
+        return source[number]
+    except Exception as error:
+        raise DataError(
+            f"record {number} of split {split!r} cannot be read ({error}); build the dataset again"
+        ) from error
+
+
 def _collect(names: tuple[str, ...], sources: tuple) -> Places:
     ids, positions, headings, timestamps, labels, splits = [], [], [], [], [], []
     for number, source in enumerate(sources):
         for i in range(len(source)):
-            record = source[i]
+            record = _record(source, i, names[number])
             ids.append(record["image_id"].decode())
             positions.append(record["position"])
             headings.append(record["heading"])

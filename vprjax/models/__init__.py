@@ -41,7 +41,12 @@ def build(
     c = model_config
     param_dtype = jnp.dtype(c.param_dtype)
     layers = Layers(
-        jnp.dtype(c.compute_dtype), param_dtype, c.batch_norm, batch_norm_axis, conv_general_dilated
+        jnp.dtype(c.compute_dtype),
+        param_dtype,
+        c.batch_norm,
+        batch_norm_axis,
+        conv_general_dilated,
+        c.remat,
     )
     pools = {
         "mac": lambda: pooling.mac,

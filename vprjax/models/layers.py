@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -14,7 +15,8 @@ class Layers:
 
     `batch_norm="frozen"` always uses the running statistics; `"train"` uses the batch's in
     training, averaged over the mapped axis `batch_norm_axis` if one is named.
-    `conv_general_dilated` replaces `jax.lax.conv_general_dilated` in every convolution.
+    `conv_general_dilated` replaces `jax.lax.conv_general_dilated` in every convolution. With `remat`
+    the backward pass keeps each stage's input alone and computes the stage again.
     """
 
     dtype: Any = jnp.float32
@@ -22,6 +24,11 @@ class Layers:
     batch_norm: str = "frozen"
     batch_norm_axis: str | None = None
     conv_general_dilated: Callable | None = None
+    remat: bool = False
+
+    def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
+        """`layers(module, x)`, a stage of the backbone `module`; the names it makes stay the same."""
+        return (nn.remat(layers) if self.remat else layers)(module, x)
 
     def conv(
         self,

@@ -1,5 +1,7 @@
 """MobileNetV2 1.0 (Sandler et al. 2018) with the names, padding and constants of Keras."""
 
+import functools
+
 import jax
 from flax import linen as nn
 from jax import lax
@@ -78,19 +80,19 @@ class MobileNetV2(nn.Module):
             if name == first:
                 x = lax.stop_gradient(x)
                 trains = True
-            expand_only = self.stage == f"{name}_expand"
-            if name in BLOCKS:
-                expansion = 1 if name == "expanded_conv" else 6
-                block = InvertedResidual(
-                    *BLOCKS[name], expansion, expand_only, self.layers, name=name
-                )
-                x = block(x, train and trains)
-            else:
-                features, size, stride = (32, 3, 2) if name == "Conv1" else (1280, 1, 1)
-                x = _ConvNorm(features, size, stride, self.layers, name=name)(x, train and trains)
-            if name == self.stage or expand_only:
+            layers = functools.partial(_stage, name=name, train=train and trains)
+            x = self.layers.stage(self, layers, x)
+            if self.stage in (name, f"{name}_expand"):
                 return x
         raise ValueError(f"MobileNetV2 has no stage {self.stage!r}; known: {', '.join(STAGES)}")
+
+
+def _stage(net: MobileNetV2, x: jax.Array, name: str, train: bool) -> jax.Array:
+    if name not in BLOCKS:
+        features, size, stride = (32, 3, 2) if name == "Conv1" else (1280, 1, 1)
+        return _ConvNorm(features, size, stride, net.layers, name=name)(x, train)
+    expansion, expand_only = 1 if name == "expanded_conv" else 6, net.stage == f"{name}_expand"
+    return InvertedResidual(*BLOCKS[name], expansion, expand_only, net.layers, name=name)(x, train)
 
 
 class _ConvNorm(nn.Module):

@@ -1,5 +1,7 @@
 """ResNet50 (He et al. 2016): v1.5 as torchvision and timm have it, v1 as Keras has it."""
 
+import functools
+
 import jax
 from flax import linen as nn
 from jax import lax
@@ -63,22 +65,27 @@ class ResNet50(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns the map of `stage`; `train` matters only where BatchNorm trains."""
         trains = not self.train_from
-        for i, (stage, names) in enumerate(STAGES.items()):
-            if stage == "conv2":
-                x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for stage in STAGES:
             if stage == self.train_from:
                 x = lax.stop_gradient(x)
                 trains = True
-            if stage == "conv1":
-                x = _Stem(self.v1, self.layers, name="conv1")(x, train and trains)
-            else:
-                for j, name in enumerate(names):
-                    stride = 2 if j == 0 and stage != "conv2" else 1
-                    block = Bottleneck(32 * 2**i, stride, j == 0, self.v1, self.layers, name=name)
-                    x = block(x, train and trains)
+            layers = functools.partial(_stage, name=stage, train=train and trains)
+            x = self.layers.stage(self, layers, x)
             if stage == self.stage:
                 return x
         raise ValueError(f"ResNet50 has no stage {self.stage!r}; known: {', '.join(STAGES)}")
+
+
+def _stage(resnet: ResNet50, x: jax.Array, name: str, train: bool) -> jax.Array:
+    if name == "conv1":
+        return _Stem(resnet.v1, resnet.layers, name="conv1")(x, train)
+    if name == "conv2":
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    channels = 32 * 2 ** list(STAGES).index(name)
+    for i, block in enumerate(STAGES[name]):
+        stride = 2 if i == 0 and name != "conv2" else 1
+        x = Bottleneck(channels, stride, i == 0, resnet.v1, resnet.layers, name=block)(x, train)
+    return x
 
 
 class _Stem(nn.Module):

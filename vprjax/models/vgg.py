@@ -1,5 +1,7 @@
 """VGG16 convolutions, conv1_1 to conv5_3 (Simonyan & Zisserman 2015)."""
 
+import functools
+
 import jax
 from flax import linen as nn
 from jax import lax
@@ -27,13 +29,18 @@ class VGG16(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns the map of `stage`; VGG16 has no BatchNorm, so `train` changes nothing."""
-        for stage, names in STAGES.items():
-            if stage != "conv1":
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        for stage in STAGES:
             if stage == self.train_from:
                 x = lax.stop_gradient(x)
-            for name in names:
-                x = nn.relu(self.layers.conv(name, CHANNELS[stage], 3, bias=True)(x))
+            x = self.layers.stage(self, functools.partial(_stage, name=stage), x)
             if stage == self.stage:
                 return x
         raise ValueError(f"VGG16 has no stage {self.stage!r}; known: {', '.join(STAGES)}")
+
+
+def _stage(vgg: VGG16, x: jax.Array, name: str) -> jax.Array:
+    if name != "conv1":
+        x = nn.max_pool(x, (2, 2), strides=(2, 2))
+    for layer in STAGES[name]:
+        x = nn.relu(vgg.layers.conv(layer, CHANNELS[name], 3, bias=True)(x))
+    return x

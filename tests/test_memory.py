@@ -1,0 +1,118 @@
+"""The peak that is told before the first step, against the one that is measured."""
+
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+from memory_places import drive
+from test_train import config
+
+from vprjax import memory, parallel, train
+from vprjax.errors import ConfigError
+
+# VGG16's first two stages at 160x160: a step of some 2 GB, beside which the libraries are small.
+PROGRAM = """
+import pathlib, sys
+from memory_places import drive
+from test_train import config
+from vprjax import train
+train.source.load = lambda config, splits: drive(size=(160, 160))
+c = config()
+c.model.update(backbone="vgg16", stage="conv2")
+c.train.update(steps=2)
+c.tuples.update(batch=4)
+train.train(c, pathlib.Path(sys.argv[1]), None, {})
+"""
+
+
+def test_the_estimate_is_near_what_is_measured(tmp_path):
+    root = os.path.dirname(os.path.dirname(__file__))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": f"{root}:{root}/tests"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    estimated = float(re.search(r"peaks near ([\d.]+) GiB of this machine", done.stderr)[1])
+    measured = float(re.search(r"memory: ([\d.]+) GiB at the measured peak", done.stderr)[1])
+    assert 1 < measured and estimated == pytest.approx(measured, rel=0.2)
+
+
+def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(train.source, "load", lambda config, splits: drive(size=(48, 64)))
+    c = config()
+    c.tuples.batch, c.train.steps = 16, 1
+    found = []
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "check", lambda config, estimate, cached: found.append(estimate))
+        patch.setattr(train, "_run", lambda *args: None)
+        train.train(c, tmp_path, None, {})
+    (tmp_path / "tight").mkdir()
+    monkeypatch.setattr(memory, "available", lambda: int(0.8 * found[0].further))
+    words = r"GiB are free\): it does not fit; lower tuples.batch=16, raise train.accumulate=1, "
+    with pytest.raises(
+        ConfigError, match=words + "set model.remat=True or set model.compute_dtype"
+    ):
+        train.train(c, tmp_path / "tight", None, {})
+    assert not list((tmp_path / "tight").glob("checkpoints/*"))
+    c.tuples.batch = 8
+    train.train(c, tmp_path / "tight", None, {})
+    assert (tmp_path / "tight" / "metrics.jsonl").exists()
+
+
+def test_a_mining_round_that_cannot_fit_is_refused():
+    estimate = memory.Estimate(1, 1, None, "memory")
+    memory.check(config(), estimate, memory.GIB)
+    with pytest.raises(
+        ConfigError, match=r"1024.00 GiB of descriptors.*lower tuples.mining_interval=3"
+    ):
+        memory.check(config(), estimate, 1024 * memory.GIB)
+
+
+def test_the_compilers_own_refusal_becomes_a_sentence():
+    class Step:
+        def lower(self, *shapes):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in hbm.\nmore")
+
+    c = config("arcface")
+    c.model.remat = True
+    with pytest.raises(ConfigError, match=r"out of memory in hbm.*places.batch_places=8") as caught:
+        memory.compile_step(c, Step(), {}, {})
+    assert "remat" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_device_that_tells_its_memory_is_asked(monkeypatch):
+    class Device:
+        platform, device_kind = "gpu", "a card"
+
+        def memory_stats(self):
+            return {"bytes_in_use": 100, "bytes_limit": 1000, "peak_bytes_in_use": 400}
+
+    step = parallel.map_over_devices(lambda x, y: (x + y, x.sum()), donate=(0,))
+    x = jnp.zeros((jax.local_device_count(), 1000))
+    compiled = step.lower(x, x).compile()
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Device()])
+    found = memory.estimate(compiled, {"images": x}, 0)
+    # Two arguments, one of which becomes the first result, a sum, and at most one copy.
+    assert 8004 <= found.further < 13_000
+    assert (found.peak, found.free, found.where) == (found.further + 100, 900, "a card's memory")
+    assert memory.measured_peak() == 400
+
+
+def test_control_groups_bound_what_is_free(tmp_path):
+    meminfo, own = tmp_path / "meminfo", tmp_path / "cgroup"
+    meminfo.write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
+    own.write_text("0::/job/step\n")
+    inner = tmp_path / "groups" / "job" / "step"
+    inner.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    assert memory.available(meminfo, own, tmp_path / "groups") == 50 * 1024
+    for name, text in (("max", "40000"), ("current", "30000"), ("stat", "anon 1\ninactive_file 9")):
+        (inner.parent / f"memory.{name}").write_text(text + "\n")
+    assert memory.available(meminfo, own, tmp_path / "groups") == 10009

@@ -1,0 +1,135 @@
+"""Peak memory of training, told before the first step, from XLA's own plan of the compiled step."""
+
+import dataclasses
+import os
+import pathlib
+import resource
+from typing import Any
+
+import jax
+
+from vprjax import parallel
+from vprjax.errors import ConfigError
+
+GIB = 2**30
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Bytes at the peak of a step and what there is for them.
+
+    `where` names that memory: on a CPU the machine's, which the whole process shares, else one device's.
+    """
+
+    peak: int
+    further: int  # what of the peak is not yet allocated
+    free: int | None  # for `further`; None where the device does not tell
+    where: str
+
+    def __str__(self) -> str:
+        free = "" if self.free is None else f", {self.free / GIB:.2f} GiB are free"
+        return (
+            f"a step peaks near {self.peak / GIB:.2f} GiB of {self.where} "
+            f"({self.further / GIB:.2f} GiB beyond what is held now{free})"
+        )
+
+
+def compile_step(config, step, state: Any, batch: Any):
+    """Compiles the mapped `step` for one copy of the state and a split batch.
+
+    Raises:
+      ConfigError: the compiler itself finds that it cannot fit the device.
+    """
+    try:
+        return parallel.compile_mapped(step, state, batch, config.model.remat)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"a step does not fit the device ({first}): {remedy(config)}") from error
+
+
+def estimate(compiled, batch: Any, cached: int) -> Estimate:
+    """Peak of training with a compiled step whose state is not yet on the devices.
+
+    Args:
+      compiled: what `compile_step` gave.
+      batch: a split batch; two more wait on the host.
+      cached: bytes of the descriptors that a mining round holds, twice while they are put together.
+    """
+    plan = compiled.memory_analysis()
+    a_device = (
+        plan.argument_size_in_bytes
+        + plan.output_size_in_bytes
+        - plan.alias_size_in_bytes
+        + plan.temp_size_in_bytes
+    )
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        held, limit = stats.get("bytes_in_use", 0), stats.get("bytes_limit")
+        free = None if limit is None else limit - held
+        return Estimate(held + a_device, a_device, free, f"{device.device_kind}'s memory")
+    waiting = 2 * sum(x.nbytes for x in jax.tree.leaves(batch))
+    further = max(jax.local_device_count() * a_device + waiting, 2 * cached)
+    return Estimate(resident() + further, further, available(), "this machine's memory")
+
+
+def check(config, found: Estimate, cached: int) -> None:
+    """Raises ConfigError where a step or a mining round cannot fit; says what to change."""
+    if 2 * cached > available():
+        raise ConfigError(
+            f"a mining round puts together {cached / GIB:.2f} GiB of descriptors, which takes twice as "
+            f"much, and {available() / GIB:.2f} GiB of this machine's memory are free: lower "
+            f"tuples.mining_interval={config.tuples.mining_interval}, set tuples.mining_pool="
+            f"{config.tuples.mining_pool} to fewer images or model.projection to fewer dimensions"
+        )
+    if found.free is not None and found.further > found.free:
+        raise ConfigError(f"{found}: {remedy(config)}")
+
+
+def remedy(config) -> str:
+    """What makes a step smaller, of what is not yet done."""
+    places = config.loss.name == "arcface" and config.loss.arcface_classes == "places"
+    batch = "places.batch_places" if places else "tuples.batch"
+    size = config.places.batch_places if places else config.tuples.batch
+    words = [f"lower {batch}={size}", f"raise train.accumulate={config.train.accumulate}"]
+    if not config.model.remat:
+        words.append("set model.remat=True")
+    if config.model.compute_dtype == "float32":
+        words.append("set model.compute_dtype=bfloat16")
+    return f"it does not fit; {', '.join(words[:-1])} or {words[-1]}"
+
+
+def measured_peak() -> int:
+    """Bytes at the peak so far: of this process on a CPU, else of its first device (0: unknown)."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident() -> int:
+    """Bytes of this process in the machine's memory."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def available(
+    meminfo: pathlib.Path = pathlib.Path("/proc/meminfo"),
+    membership: pathlib.Path = pathlib.Path("/proc/self/cgroup"),
+    cgroups: pathlib.Path = CGROUPS,
+) -> int:
+    """Bytes that this process may still take: of the machine, and of every control group it is in."""
+    rows = dict(line.split(":") for line in meminfo.read_text().splitlines())
+    free = [int(rows["MemAvailable"].split()[0]) * 1024]
+    own = [line[3:] for line in membership.read_text().splitlines() if line.startswith("0::")]
+    folder = cgroups / (own[0].strip("/") if own else "")
+    for group in (folder, *folder.parents):
+        limit = group / "memory.max"
+        if limit.is_file() and limit.read_text().strip() != "max":
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            used = int((group / "memory.current").read_text()) - int(stat.get("inactive_file", 0))
+            free.append(int(limit.read_text()) - used)
+    return max(min(free), 0)

@@ -1,0 +1,49 @@
+"""Metrics for TensorBoard, where its extra is installed."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+
+from vprjax.health import HISTOGRAM_BINS
+
+
+class Summaries:
+    """Writes rows of metrics as TensorBoard events; without the extra `tensorboard` it writes nothing.
+
+    TensorFlow, which the events need, is imported on the first row.
+    """
+
+    def __init__(self, folder: pathlib.Path, writes: bool = True):
+        """Events go to `folder`, if this process is the one that `writes`."""
+        found = all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard"))
+        self._folder, self._writes, self._writer = folder, writes and found, None
+
+    def write(self, step: int, values: dict, prefix: str) -> None:
+        """Writes numbers as scalars, and counts `(20,)` of distances over 0 .. 2 as histograms."""
+        if not self._writes:
+            return
+        if self._writer is None:
+            from clu import metric_writers
+
+            self._writer = metric_writers.SummaryWriter(str(self._folder))
+        scalars, histograms = {}, {}
+        for name, value in values.items():
+            if np.ndim(value):
+                histograms[f"{prefix}/{name}"] = _spread_out(value)
+            else:
+                scalars[f"{prefix}/{name}"] = value
+        self._writer.write_scalars(step, scalars)
+        self._writer.write_histograms(step, histograms, dict.fromkeys(histograms, HISTOGRAM_BINS))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the events."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _spread_out(counts) -> np.ndarray:
+    """The distances that the counts stand for, at their bins' centres."""
+    width = 2 / HISTOGRAM_BINS
+    return np.repeat(width * (np.arange(HISTOGRAM_BINS) + 0.5), counts)
