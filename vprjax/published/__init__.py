@@ -6,7 +6,19 @@ import functools
 import pathlib
 from typing import NamedTuple
 
-PAPER = "Alijani & Rahtu 2021"
+NAMES = {  # as the paper writes them
+    "vgg16": "VGG16",
+    "resnet50": "ResNet50",
+    "resnet50_v1": "ResNet50 v1",
+    "mobilenetv2": "MobileNetV2",
+    "mac": "MAC",
+    "spoc": "SPoC",
+    "gem": "GeM",
+    "netvlad": "NetVLAD",
+    "triplet": "triplet",
+    "contrastive": "contrastive",
+    "arcface": "ArcFace",
+}
 
 
 class Cell(NamedTuple):

@@ -1,0 +1,99 @@
+"""A run's findings in memory, and what a written page holds."""
+
+import base64
+import dataclasses
+import html.parser
+
+import numpy as np
+from memory_places import drive
+
+from configs import base
+from vprjax import evaluation
+
+
+def config(split="test01"):
+    c = base.get_config()
+    c.dataset.tolerances = (25.0, 10.0, 5.0)
+    c.dataset.query_splits = (split,)
+    c.eval.recalls = (1, 2)
+    return c
+
+
+def places(name, n=40, shift=0.0):
+    found = drive(n=n, laps=1)
+    ids = np.array([f"{name}/{i:03d}" for i in range(n)], dtype=object)
+    positions = found.positions + np.array([shift, 3 * shift])
+    positions[:, 1] += 0.05 * positions[:, 0] ** 1.5
+    return dataclasses.replace(found, image_ids=ids, positions=positions)
+
+
+def figures(config, queries, references, wrong=()):
+    """What `evaluation.measure` gives where all answers but those of `wrong` are the right ones."""
+    described = np.eye(len(references), dtype=np.float32)
+    asked = described.copy()
+    for i in wrong:
+        asked[i] = 0.9 * described[i] + described[(i + 20) % len(described)]
+    found = evaluation.measure(config, queries.positions, references.positions, asked, described)
+    return found
+
+
+def provenance(config):
+    words = (
+        "weights_sha256 trained_on steps device machine code_version denominator command written"
+    ).split()
+    saved = config.to_dict()
+    return {**dict.fromkeys(words, "someword"), "seed": 3, "config": saved, "trained_with": saved}
+
+
+class Read(html.parser.HTMLParser):
+    """The tags, texts, images and links of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.images, self.links, self.words = [], [], [], []
+        self.ids, self._open = [], []
+        self.feed(text)
+        assert not self._open, f"never closed: {self._open}"
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "img":
+            self.images.append(attributes)
+        elif tag == "a":
+            self.links.append(attributes["href"])
+        if tag not in ("img", "meta", "link"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open and self._open.pop() == tag, f"{tag} ends out of order"
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def svgs(self):
+        """The SVG images as text."""
+        kind = "data:image/svg+xml;base64,"
+        sources = [i["src"] for i in self.images if i["src"].startswith(kind)]
+        return [base64.b64decode(s.removeprefix(kind)).decode() for s in sources]
+
+
+def check_self_contained(page):
+    """No script, nothing from outside, every image with words."""
+    assert not {"script", "iframe", "object", "embed"} & set(page.tags)
+    assert page.images
+    for image in page.images:
+        assert image["src"].startswith("data:image/") and image["alt"].strip()
+        assert int(image["width"]) > 0 and int(image["height"]) > 0
+    for svg in page.svgs():
+        assert "prefers-color-scheme" in svg and "#010203" not in svg
+        assert not any(word in svg for word in ("<script", 'href="http', "@import"))
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.removeprefix("#") in page.ids for link in page.links if link.startswith("#"))
