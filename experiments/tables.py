@@ -10,82 +10,19 @@ files beside its runs.
 
 import argparse
 import csv
-import dataclasses
 import io
 import pathlib
 import sys
 
 import scores
-from scores import OFF_THE_SHELF, Key, Mean, Scores
+from conclusions import claim_table, comparison_table
+from scores import OFF_THE_SHELF, Key, Scores
+from text_table import NAMES, Table, shown, signed
 
 from vprjax import published
 from vprjax.errors import DataError, VprjaxError
 from vprjax.metric_writer import write_atomically
 from vprjax.published import Cell, Study
-
-NAMES = {
-    "vgg16": "VGG16",
-    "resnet50": "ResNet50",
-    "resnet50_v1": "ResNet50 v1",
-    "mobilenetv2": "MobileNetV2",
-    "gem": "GeM",
-    "netvlad": "NetVLAD",
-    "triplet": "triplet",
-    "contrastive": "contrastive",
-    "arcface": "ArcFace",
-    OFF_THE_SHELF: "off the shelf",
-}
-COMPARISONS = (  # part, first, second
-    ("loss", "arcface", "triplet"),
-    ("loss", "arcface", "contrastive"),
-    ("pooling", "gem", "netvlad"),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Text in rows; `words` columns of words come first, figures after.
-
-    Attributes:
-      title: one line.
-      head: names of the columns.
-      rows: as many texts a row.
-      words: how many columns hold words.
-      notes: sentences below.
-    """
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    words: int
-    notes: list[str]
-
-    def markdown(self) -> str:
-        """Title, table and notes."""
-        marks = ["---"] * self.words + ["---:"] * (len(self.head) - self.words)
-        lines = ["| " + " | ".join(row) + " |" for row in (self.head, marks, *self.rows)]
-        return "\n".join([f"## {self.title}", "", *lines, *(f"\n{note}" for note in self.notes)])
-
-    def latex(self) -> str:
-        """A `table` with booktabs rules, as wide as the text at most (packages booktabs, graphicx)."""
-        columns = "l" * self.words + "r" * (len(self.head) - self.words)
-        lines = [" & ".join(map(_latex, row)) + r" \\" for row in (self.head, *self.rows)]
-        lines[0] += r" \midrule"
-        body = "\n".join(lines)
-        caption = _latex(" ".join([f"{self.title}.", *self.notes]))
-        return (
-            "\\begin{table}\n\\centering\n\\caption{" + caption + "}\n"
-            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
-            f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n"
-            "\\end{tabular}}\n\\end{table}"
-        )
-
-
-def _latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {sign: "\\" + sign for sign in "&%$#_{}"}
-    special |= {"−": "$-$", "±": r"$\pm$"}
-    return "".join(special.get(sign, sign) for sign in text)
 
 
 def main_table(ours: Scores | None, study: Study | None) -> Table:
@@ -140,20 +77,6 @@ def _misprinted(study: Study, key: Key) -> bool:
     return any(key == Key(v.cell, v.test, v.tolerance) for two in study.misprints() for v in two)
 
 
-def shown(found: Mean | None) -> str:
-    """`12.34 [10.00, 14.00]`; empty where there is nothing."""
-    if found is None:
-        return ""
-    bounds = " [{:.2f}, {:.2f}]".format(*found.interval) if found.interval else ""
-    return f"{found.mean:.2f}{bounds}"
-
-
-def signed(value: float) -> str:
-    """`+1.20`, `−1.20`, `0.00`."""
-    text = f"{abs(value):.2f}"
-    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
-
-
 def _notes(ours: Scores | None, study: Study | None) -> list[str]:
     notes = []
     if ours:
@@ -172,88 +95,6 @@ def _notes(ours: Scores | None, study: Study | None) -> list[str]:
             f"{narrow.tolerance} m; FCM cannot fall as the tolerance grows."
         )
     return notes
-
-
-def comparison_table(found: Scores, whose: str) -> Table:
-    """First minus second per tolerance with paired intervals: over all models, and by the other parts."""
-    head = ["difference", "models", "pairs"] + [f"{t:g} {found.unit}" for t in found.tolerances]
-    rows = []
-    for part, first, second in COMPARISONS:
-        every = scores.pairs(found, part, first, second)
-        every = [pair for pair in every if pair.key.cell.loss != OFF_THE_SHELF]
-        for name, group in _groups(every, "pooling" if part == "loss" else "loss"):
-            by_tolerance = [
-                scores.paired_mean([p for p in group if p.key.tolerance == t])
-                for t in found.tolerances
-            ]
-            count = len(group) // len(found.tolerances)
-            figures = [_difference(value) for value in by_tolerance]
-            rows.append([f"{NAMES[first]} − {NAMES[second]}", name, str(count), *figures])
-    notes = [
-        "Points of FCM, models that differ in this part alone; in brackets the 95 % interval over pairs "
-        "(a model and a query split, its mean over seeds; of a single pair: over seeds)."
-    ]
-    return Table(f"Comparisons, {whose}", head, rows, 2, notes)
-
-
-def _groups(pairs: list[scores.Pair], part: str) -> list[tuple[str, list[scores.Pair]]]:
-    """All pairs, then those of each value of `part` if there are several."""
-    values = list(dict.fromkeys(getattr(pair.key.cell, part) for pair in pairs))
-    groups = [(f"all with {NAMES[v]}", v) for v in values] if len(values) > 1 else []
-    out = [(name, [p for p in pairs if getattr(p.key.cell, part) == v]) for name, v in groups]
-    return ([("all", pairs)] if pairs else []) + out
-
-
-def _difference(found: Mean | None) -> str:
-    if found is None:
-        return ""
-    bounds = " [{}, {}]".format(*map(signed, found.interval)) if found.interval else ""
-    return signed(found.mean) + bounds
-
-
-def claim_table(study: Study) -> Table:
-    """How many of the paper's own differences lie where its text says they do."""
-    least, most = study.claim
-    head = ["ArcFace minus", "pooling", "pairs", "mean", "least", "most"]
-    head += [f"within {least:g} to {most:g}", "ahead", "equal", "behind"]
-    rows, own = [], scores.of_study(study)
-    for other in ("triplet", "contrastive"):
-        every = scores.pairs(own, "loss", "arcface", other)
-        for pooling in ("gem", "netvlad"):
-            # Printed with two decimals: so are their differences.
-            d = [round(p.difference, 2) for p in every if p.key.cell.pooling == pooling]
-            counts = [least <= x <= most for x in d], [x > 0 for x in d], [x == 0 for x in d]
-            row = [other, NAMES[pooling], str(len(d))]
-            row += [signed(x) for x in (sum(d) / len(d), min(d), max(d))]
-            row += [str(sum(count)) for count in (*counts, [x < 0 for x in d])]
-            rows.append(row)
-    return Table(
-        f"The claim that ArcFace is {least:g} to {most:g} % ahead, {study.title}",
-        head,
-        rows,
-        2,
-        [claim_sentence(study)],
-    )
-
-
-def claim_sentence(study: Study) -> str:
-    """What the paper's own table says of the claim, in plain words."""
-    least, most = study.claim
-    own, inside, outside, singles = scores.of_study(study), [], [], []
-    for pooling in ("gem", "netvlad"):
-        for other in ("triplet", "contrastive"):
-            every = scores.pairs(own, "loss", "arcface", other)
-            d = [round(p.difference, 2) for p in every if p.key.cell.pooling == pooling]
-            average = sum(d) / len(d)
-            told = f"{NAMES[pooling]} against {other} ({signed(average)})"
-            (inside if least <= average <= most else outside).append(told)
-            singles += [least <= x <= most for x in d]
-    return (
-        f"The text claims a lead of {least:g} to {most:g} %. In the paper's own table the mean difference "
-        f"lies there for {' and '.join(inside) or 'nothing'}, and not for {', '.join(outside)}; of the "
-        f"{len(singles)} single differences {sum(singles)} lie there. A general lead of that size is not "
-        "in the table."
-    )
 
 
 def all_tables(ours: Scores | None, study: Study | None) -> list[Table]:

@@ -4,10 +4,12 @@ import csv
 import io
 import re
 
+import conclusions
 import made_up_runs
 import pytest
 import scores
 import tables
+import text_table
 
 from vprjax import published
 
@@ -37,7 +39,7 @@ def test_the_misprint_is_marked_and_told():
 
 
 def test_comparison_recomputed_from_the_paper_by_hand():
-    table = tables.comparison_table(scores.of_study(OUTDOORS), "paper")
+    table = conclusions.comparison_table(scores.of_study(OUTDOORS), "paper")
     rows = {(row[0], row[1]): row[2:] for row in table.rows}
     # GeM at 25 m: 91.37-90.89, 96.51-95.18, 89.64-89.09, 92.00-91.74: mean 0.655, s 0.4665, t(3) 3.1824
     assert rows["ArcFace − triplet", "all with GeM"][:2] == ["4", "+0.66 [−0.09, +1.40]"]
@@ -47,19 +49,19 @@ def test_comparison_recomputed_from_the_paper_by_hand():
 
 
 def test_claims_against_the_papers_own_tables():
-    outdoors = {tuple(row[:2]): row[2:] for row in tables.claim_table(OUTDOORS).rows}
+    outdoors = {tuple(row[:2]): row[2:] for row in conclusions.claim_table(OUTDOORS).rows}
     assert outdoors["triplet", "GeM"] == [
         "16", "+1.08", "−0.19", "+7.30", "1", "12", "1", "3"
     ]  # fmt: skip
     assert outdoors["triplet", "NetVLAD"][2:4] == ["−23.36", "+12.72"]
-    indoors = {tuple(row[:2]): row[2:] for row in tables.claim_table(INDOORS).rows}
+    indoors = {tuple(row[:2]): row[2:] for row in conclusions.claim_table(INDOORS).rows}
     assert indoors["triplet", "NetVLAD"][1:] == [
         "−2.25", "−7.73", "+1.13", "1", "3", "1", "12"
     ]  # fmt: skip
     assert "GeM against triplet (+1.15), and not for GeM against contrastive (+4.22)" in (
-        tables.claim_sentence(INDOORS)
+        conclusions.claim_sentence(INDOORS)
     )
-    assert "9 lie there" in tables.claim_sentence(OUTDOORS)
+    assert "9 lie there" in conclusions.claim_sentence(OUTDOORS)
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_without_a_published_table_only_ours_is_shown(tmp_path):
 
 
 def test_latex_escapes():
-    table = tables.Table("50 % of a_b & c", ["x"], [["1 − 2"]], 1, [])
+    table = text_table.Table("50 % of a_b & c", ["x"], [["1 − 2"]], 1, [])
     tex = table.latex()
     assert r"50 \% of a\_b \& c" in tex and "1 $-$ 2" in tex
     assert not re.search(r"(?<!\\)[%&_]", tex.replace("&\n", "").replace("{!}{%\n", ""))
