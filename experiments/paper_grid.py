@@ -73,7 +73,8 @@ def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> li
 def write(settings: Settings, began: float) -> None:
     """Tables, page and record of the runs that are finished."""
     folder = settings.folder
-    paths = sorted(folder.glob("*/seed*/results.json"))
+    order = [grid_cells.name_of(cell) for cell in grid_cells.cells(settings.dataset)]
+    paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
     if not paths:
         return
     found = scores.read(paths)
