@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 
+import child
 from ml_collections import ConfigDict
 
 from vprjax.data import source
@@ -32,6 +33,17 @@ PARTIAL_VGG16 = {
     "model.partial_weights": True,
     "model.train_from": "conv4",
     "train.steps": 100,
+}
+# The counts of COLD, at the size that configs/synthetic.py's stages and rates were picked for.
+COLD_COUNTS = {
+    "name": "cold_counts",
+    "height": 48,
+    "width": 64,
+    "route_length": 500.0,
+    "train": 1036,
+    "reference": 1371,
+    "test01": 1021,
+    "test02": 970,
 }
 SMOKE = {
     "model.netvlad_clusters": 8,
@@ -223,7 +235,7 @@ def _overrides(settings: Settings, backbone: str) -> dict:
     if settings.dataset in ("synthetic", "nordland"):
         out["dataset.data_dir"] = str(settings.runs / "datasets")
     if settings.dataset == "synthetic":
-        out["dataset.name"] = "synthetic/cold_sized"
+        out["dataset.name"] = f"synthetic/{COLD_COUNTS['name']}"
     weights = _weights(settings, backbone)
     if weights:
         out["model.weights"] = weights
@@ -263,8 +275,9 @@ def prepare(settings: Settings) -> None:
     """
     data = settings.runs / "datasets"
     if settings.dataset == "synthetic":
-        name = "tiny" if settings.smoke else "cold_sized"
-        _build("synthetic", name, data, [f"--config={name}"])
+        name = "tiny" if settings.smoke else COLD_COUNTS["name"]
+        option = name if settings.smoke else json.dumps(COLD_COUNTS)
+        _build("synthetic", name, data, [f"--config={option}"])
     elif settings.dataset in ("nordland", "corridor"):
         _build_real(settings, "nordland", {"height": 64, "width": 128}, ["--drop_still"])
         if settings.dataset == "corridor":
@@ -305,5 +318,6 @@ def call(*words: str) -> None:
       DataError: it failed.
     """
     log("$ " + shlex.join(["python", *words]))
-    if subprocess.run([sys.executable, *words], check=False).returncode:
+    command = [sys.executable, *words]
+    if subprocess.run(command, check=False, preexec_fn=child.die_with_parent).returncode:
         raise DataError(f"python {shlex.join(words)} failed; see the lines above")

@@ -1,6 +1,5 @@
 """Runs a list of jobs as processes of their own, so many at a time, and tells how far they are."""
 
-import ctypes
 import json
 import os
 import pathlib
@@ -9,13 +8,13 @@ import subprocess
 import sys
 import time
 
+import child
 from grid_cells import Job
 
 from vprjax.metric_writer import Progress, log
 
 POLL_SECONDS = 0.5
 LOG = "log.txt"  # in the job's workdir: what its process said
-_PR_SET_PDEATHSIG = 1
 
 
 class Stopped(Exception):
@@ -62,7 +61,7 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C comes to this process, which passes SIGTERM on
-                preexec_fn=_die_with_parent,
+                preexec_fn=child.die_with_parent,
             )
         log(f"{job.name} seed {job.seed} starts; what it says goes to {job.workdir / LOG}")
         self._running.append((job, process, environment, time.monotonic()))
@@ -97,11 +96,6 @@ class Runner:
 
 def _stop(number, _frame):
     raise Stopped(f"stopped by {signal.Signals(number).name}")
-
-
-def _die_with_parent() -> None:
-    """A job must not outlive a grid that is killed: its workdir would stay locked."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _environment(slot: int, devices: list[str]) -> dict[str, str]:

@@ -1,13 +1,12 @@
-"""The notebooks, executed from top to bottom with small settings; saved without outputs."""
+"""The notebooks, executed from top to bottom with small settings; saved without outputs.
 
-import json
+`paper_tables` is executed by test_paper_grid.py, whose runs it shows.
+"""
 
-import commands
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from notebooks import FOLDER, execute, read
 
-FOLDER = commands.ROOT / "experiments" / "notebooks"
 NAMES = ("quickstart", "your_own_images", "paper_tables")
 TINY = (
     "--config.train.steps=2 --config.train.log_every=1 --config.tuples.batch=2 "
@@ -15,29 +14,6 @@ TINY = (
     "--config.tuples.negative_radius=25.0 --config.tuples.other_visit_seconds=0.0 "
     "--config.model.stage=block_3_expand"
 )
-
-
-def read(name):
-    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-
-
-def execute(name, monkeypatch, **parameters):
-    """Runs a notebook with `parameters` set after its own; its outputs as one text."""
-    for key, value in commands.ENVIRONMENT.items():
-        monkeypatch.setenv(key, value)
-    notebook = read(name)
-    (own,) = (i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", ()))
-    lines = [f"{key} = {value!r}" for key, value in parameters.items()]
-    assert all(key in notebook.cells[own].source for key in parameters)
-    notebook.cells.insert(own + 1, nbformat.v4.new_code_cell("\n".join(lines)))
-    client = NotebookClient(
-        notebook,
-        timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": commands.ROOT}},
-    )
-    client.execute()
-    return json.dumps([cell.get("outputs", []) for cell in notebook.cells])
 
 
 def test_no_notebook_is_left_out():
@@ -80,14 +56,3 @@ def test_your_own_images(tmp_path, monkeypatch):
     )
     assert "train,train/0000.jpg," in said and "places_csv/mine" in said
     assert (tmp_path / "work/run/report.html").exists() and "iframe srcdoc" in said
-
-
-def test_paper_tables(finished_cell, monkeypatch):
-    said = execute(
-        "paper_tables",
-        monkeypatch,
-        RUNS=str(finished_cell.runs),
-        FLAGS="--smoke --cells=resnet50-gem-contrastive",
-    )
-    assert "93.18*" in said and "1 of 1 runs are finished" in said
-    assert "our runs on synthetic/tiny" in said and "iframe srcdoc" in said

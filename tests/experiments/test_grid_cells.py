@@ -42,10 +42,10 @@ def test_config_is_the_datasets_own_with_this_grids_keys():
     job = grid_cells.training_jobs(settings(seeds=(2,)))[1]
     expected = synthetic.get_config("resnet50,gem,triplet")
     expected.seed = 2
-    expected.dataset.name = "synthetic/cold_sized"
+    expected.dataset.name = "synthetic/cold_counts"
     expected.dataset.data_dir = "runs/grid/datasets"
     assert job.config == expected.to_dict() and job.steps == 1000
-    assert "--config.dataset.name=synthetic/cold_sized" in job.words
+    assert "--config.dataset.name=synthetic/cold_counts" in job.words
 
 
 def test_smoke_is_small_and_lies_apart():

@@ -33,7 +33,7 @@ def write(tmp_path, monkeypatch):
         monkeypatch.setattr(source, "load", lambda _, splits: load[splits])
         found = made_up_page.figures(config, queries, references, wrong=(3, 11, 25, 38))
         results = {
-            "off_the_shelf": {split: found},
+            "off_the_shelf": {split: {**found, **(more or {})}},
             "fine_tuned": {split: {**found, **(more or {})}},
         }
         provenance = made_up_page.provenance(config)
@@ -75,7 +75,9 @@ def test_optional_figures_are_drawn_where_they_are_given(write):
     plain, page = write(), write(more=more)
     made_up_page.check_self_contained(page)
     assert len(page.svgs()) == len(plain.svgs()) + 2
-    assert "78.0 to 93.0" in page.text and "average precision 71.5 %" in page.text
+    assert "78.0 to 93.0" in page.text
+    assert any("fine-tuned, average precision 71.5 %" in image["alt"] for image in page.images)
+    assert "average precision at 100 % precision" in page.text and "71.50 33.25" in page.text
     assert any("nearest by position for 90 %" in image["alt"] for image in page.images)
 
 

@@ -65,21 +65,12 @@ def precision_recall(split: str, results: dict) -> Picture | None:
     for model, figures in shown.items():
         precision, recall = np.asarray(figures["precision"]), np.asarray(figures["pr_recall"])
         axis.step(recall, precision, where="post", color=COLOURS[model], label=NAMES[model])
-        words = [NAMES[model]]
-        if "average_precision" in figures:
-            words.append(f"average precision {figures['average_precision']:.1f} %")
-        if "recall_at_full_precision" in figures:
-            words.append(f"recall at 100 % precision {figures['recall_at_full_precision']:.1f} %")
-        told.append(", ".join(words))
-    axis.set(
-        xlabel="recall (%)",
-        ylabel="precision (%)",
-        xlim=(0, 100),
-        ylim=(0, 102),
-        title=f"precision over recall, {split}",
-    )
+        average = figures.get("average_precision")
+        told.append(NAMES[model] + (f", average precision {average:.1f} %" if average else ""))
+    axis.set(xlabel="recall (%)", ylabel="precision (%)", xlim=(0, 100), ylim=(0, 102))
+    axis.set_title(f"precision over recall, {split}")
     axis.legend(loc="best")
-    return picture(figure, f"Precision over recall on {split}: " + "; ".join(told), "; ".join(told))
+    return picture(figure, f"Precision over recall on {split}: " + "; ".join(told))
 
 
 def route_maps(

@@ -129,13 +129,18 @@ def table(config, by_model: dict, paper: dict[float, float]) -> dict:
 
 
 def recall_table(by_model: dict) -> dict:
-    """One row a model."""
-    ns = next(iter(by_model.values()))["recall"]
-    rows = [
-        [(NAMES[model], ""), *((f"{value:.2f}", "") for value in found["recall"].values())]
-        for model, found in by_model.items()
-    ]
-    return {"head": ["recall", *(f"@{n}" for n in ns)], "rows": rows}
+    """One row a model: recall at N, and of the precision-recall curve what was measured."""
+    first = next(iter(by_model.values()))
+    more = {
+        "average_precision": "average precision",
+        "recall_at_full_precision": "at 100 % precision",
+    }
+    more = {key: name for key, name in more.items() if key in first}
+    rows = []
+    for model, found in by_model.items():
+        values = [*found["recall"].values(), *(found[key] for key in more)]
+        rows.append([(NAMES[model], ""), *((f"{value:.2f}", "") for value in values)])
+    return {"head": ["recall", *(f"@{n}" for n in first["recall"]), *more.values()], "rows": rows}
 
 
 def memory() -> list[tuple[str, str]]:
