@@ -25,7 +25,9 @@ def test_each_picture_is_the_image_it_says():
     config = made_up_page.config()
     queries, references = made_up_page.places("q"), made_up_page.places("r")
     matched = (np.arange(40) + 7) % 40  # always wrong
-    groups = gallery.build(config, queries, references, matched, np.linspace(0, 1, 40))
+    figures = {"matched": matched, "distance": np.linspace(0, 1, 40)}
+    errors = np.full(40, 70.0)
+    groups = gallery.build(config, queries, references, figures, errors, np.arange(40))
     assert [len(group.cases) for group in groups] == [0, 4, 4]
     for case in groups[1].cases:
         number = int(case.query.split("/")[1])

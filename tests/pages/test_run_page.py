@@ -81,6 +81,32 @@ def test_optional_figures_are_drawn_where_they_are_given(write):
     assert any("nearest by position for 90 %" in image["alt"] for image in page.images)
 
 
+def test_the_evaluations_own_errors_count(write):
+    """With headings an answer at the right place may be wrong, and another reference be the nearest."""
+    errors = np.full(40, np.inf)
+    errors[5] = 7.0
+    page = write(more={"error": errors, "nearest": (np.arange(40) + 1) % 40})
+    alts = [image["alt"] for image in page.images]
+    assert any("at 5 m: 0 of 40" in alt for alt in alts)
+    assert any("at 10 m: 1 of 40" in alt for alt in alts)
+    assert "There are none." in page.text and "inf" not in page.text
+    query = next(i for i, alt in enumerate(alts) if alt.startswith("query test01/"))
+    number = int(alts[query].split("/")[1])
+    assert f"nearest reference ref/{(number + 1) % 40:03d}" in alts[query + 2]
+
+
+def test_labels_and_sequences_are_told(write):
+    fcm = {"25": 50.0, "10": 40.0, "5": 31.5}
+    more = {
+        "labels": {"<corridor>": {"queries": 12, "fcm": fcm}},
+        "sequence": {"length": 5, "fcm": {"25": 98.5, "10": 97.5, "5": 96.5}},
+    }
+    page = write(more=more)
+    assert "<corridor> 12 50.00 40.00 31.50" in page.text
+    assert "5 frames together" in page.text and "96.50" in page.text
+    assert "label" not in write().text.split("Config")[0]
+
+
 def test_the_papers_values_stand_beside_its_own_dataset(write):
     page = write(name="cold/paper", cell=("triplet", "gem", "resnet50"))
     assert "paper difference" in page.text and "Table IV" in page.text

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from scipy.spatial import cKDTree
 
 from vprjax.evaluation import curve_tolerances
 from vprjax.pages.pictures import BLUE, FAINT, GREY, INK, ORANGE, Picture, new_figure, picture
@@ -139,7 +138,7 @@ def _line(queries, references, right, title: str, unit: str, alt: str) -> Pictur
 
 
 def distance_strip(
-    split: str, strip: np.ndarray, queries: np.ndarray, references: np.ndarray, matched: np.ndarray
+    split: str, strip: np.ndarray, matched: np.ndarray, nearest: np.ndarray, references: int
 ) -> Picture:
     """Descriptor distances, queries down and references across, with the true path and the answers.
 
@@ -147,18 +146,18 @@ def distance_strip(
       split: the query split.
       strip: `(a, b)` thumbnail of the distance matrix; its rows and columns are spread evenly over all
         queries and references.
-      queries: `(q, 2)` positions.
-      references: `(r, 2)` positions.
       matched: `(q,)` retrieved reference of every query.
+      nearest: `(q,)` the reference nearest in position.
+      references: how many there are.
     """
     figure = new_figure(5.6, 3.8)
     axis = figure.subplots()
-    q, r = len(queries), len(references)
+    q, r = len(matched), references
     shown = axis.imshow(
         strip, aspect="auto", cmap="cividis", extent=(0, r, q, 0), interpolation="nearest"
     )
     rows = np.unique(np.linspace(0, q - 1, min(q, 600)).astype(int))
-    true = cKDTree(references).query(queries[rows])[1]
+    true = nearest[rows]
     axis.plot(matched[rows] + 0.5, rows + 0.5, ".", color="white", ms=2.5, label="retrieved")
     axis.plot(true + 0.5, rows + 0.5, ".", color="#ff5d2e", ms=1.8, label="nearest by position")
     axis.set(xlabel="reference", ylabel="query", xlim=(0, r), ylim=(q, 0))

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from vprjax.data.source import Places
 from vprjax.pages.pictures import Picture, thumbnail
@@ -72,7 +71,12 @@ def _apart(numbers: np.ndarray, gap: int) -> np.ndarray:
 
 
 def build(
-    config, queries: Places, references: Places, matched: np.ndarray, distance: np.ndarray
+    config,
+    queries: Places,
+    references: Places,
+    figures: dict,
+    errors: np.ndarray,
+    nearest: np.ndarray,
 ) -> list[Group]:
     """The gallery of one query split; decodes the few images it shows.
 
@@ -80,33 +84,40 @@ def build(
       config: the whole config.
       queries: the query split.
       references: the reference split.
-      matched: `(q,)` retrieved reference of every query.
-      distance: `(q,)` descriptor distance to it.
+      figures: with `matched` `(q,)`, the retrieved reference of every query, and `distance` `(q,)`.
+      errors: `(q,)` how far a query is from its retrieved reference by the protocol's measure.
+      nearest: `(q,)` the reference that would have been right.
     """
-    errors = np.linalg.norm(queries.positions - references.positions[matched], axis=1)
-    tolerances = config.dataset.tolerances
-    gaps, nearest = cKDTree(references.positions).query(queries.positions)
-    unit = config.dataset.position_unit
-    groups = []
-    for title, chosen in choose(errors, distance, tolerances).items():
-        cases = []
-        for i in chosen:
-            found, true = int(matched[i]), int(nearest[i])
-            images = [
-                thumbnail(queries.images(i), f"query {queries.image_ids[i]}", "query"),
-                thumbnail(
-                    references.images(found),
-                    f"retrieved {references.image_ids[found]}, {errors[i]:.2f} {unit} away",
-                    f"retrieved, {errors[i]:.2f} {unit} away, descriptor distance {distance[i]:.3f}",
-                ),
-                thumbnail(
-                    references.images(true),
-                    f"nearest reference {references.image_ids[true]}, {gaps[i]:.2f} {unit} away",
-                    f"nearest, {gaps[i]:.2f} {unit} away",
-                ),
-            ]
-            right = [t for t in sorted(tolerances) if errors[i] <= t]
-            verdict = f"right at {right[0]:g} {unit}" if right else "wrong"
-            cases.append(Case(str(queries.image_ids[i]), verdict, bool(right), tuple(images)))
-        groups.append(Group(title, cases))
-    return groups
+    chosen = choose(errors, np.asarray(figures["distance"]), config.dataset.tolerances)
+    return [
+        Group(
+            title,
+            [_case(config, queries, references, figures, errors, nearest, int(i)) for i in numbers],
+        )
+        for title, numbers in chosen.items()
+    ]
+
+
+def _case(config, queries, references, figures, errors, nearest, i: int) -> Case:
+    unit, found, true = config.dataset.position_unit, int(figures["matched"][i]), int(nearest[i])
+
+    def away(reference: int) -> str:
+        gap = np.linalg.norm(queries.positions[i] - references.positions[reference])
+        return f"{gap:.2f} {unit} away"
+
+    images = (
+        thumbnail(queries.images(i), f"query {queries.image_ids[i]}", "query"),
+        thumbnail(
+            references.images(found),
+            f"retrieved {references.image_ids[found]}, {away(found)}",
+            f"retrieved, {away(found)}, descriptor distance {figures['distance'][i]:.3f}",
+        ),
+        thumbnail(
+            references.images(true),
+            f"nearest reference {references.image_ids[true]}, {away(true)}",
+            f"nearest, {away(true)}",
+        ),
+    )
+    right = [t for t in sorted(config.dataset.tolerances) if errors[i] <= t]
+    verdict = f"right at {right[0]:g} {unit}" if right else "wrong"
+    return Case(str(queries.image_ids[i]), verdict, bool(right), images)

@@ -6,6 +6,7 @@ import resource
 
 import jax
 import numpy as np
+from scipy.spatial import cKDTree
 
 from vprjax import published
 from vprjax.data import source
@@ -31,7 +32,9 @@ def write(
       trained_in: folder with the training's `metrics.jsonl` and its companions, where there are any.
       config: the whole config of the evaluation.
       dataset: the evaluated dataset.
-      results: by model and query split, as `evaluation.evaluate` gives.
+      results: by model and query split, as `evaluation.evaluate` gives. What it may lack is left out:
+        `interval`, `precision` and `pr_recall`, `average_precision`, `recall_at_full_precision`, `strip`,
+        `labels`, `sequence`; without `error` and `nearest` positions alone decide.
       provenance: where the numbers come from.
 
     Raises:
@@ -72,16 +75,15 @@ def _split(config, split: str, references, results: dict, paper: dict[float, flo
     last = list(by_model)[-1]  # fine-tuned where there is such a model
     found = by_model[last]
     queries = source.load(config, (split,))
-    matched, distance = np.asarray(found["matched"]), np.asarray(found["distance"])
-    errors = np.linalg.norm(queries.positions - references.positions[matched], axis=1)
+    errors, nearest = _truth(found, queries.positions, references.positions)
     positions = queries.positions, references.positions
     curves = [
         figures.fcm_curves(config, split, by_model, paper),
         figures.precision_recall(split, by_model),
     ]
     if found.get("strip") is not None:
-        strip = np.asarray(found["strip"])
-        curves.append(figures.distance_strip(split, strip, *positions, matched))
+        strip, matched = np.asarray(found["strip"]), np.asarray(found["matched"])
+        curves.append(figures.distance_strip(split, strip, matched, nearest, len(references)))
     return {
         "name": split,
         "model": NAMES[last],
@@ -89,10 +91,22 @@ def _split(config, split: str, references, results: dict, paper: dict[float, flo
         "table": table(config, by_model, paper),
         "paper": paper,
         "recall": recall_table(by_model),
+        "labels": label_table(config, found),
         "curves": [found for found in curves if found],
         "maps": figures.route_maps(config, split, *positions, errors),
-        "gallery": gallery.build(config, queries, references, matched, distance),
+        "gallery": gallery.build(config, queries, references, found, errors, nearest),
     }
+
+
+def _truth(found: dict, queries: np.ndarray, references: np.ndarray):
+    """How far off the answers are and which reference is nearest, `(q,)` each.
+
+    An evaluation that also minds headings gives both; else positions alone decide.
+    """
+    if "error" in found and "nearest" in found:
+        return np.asarray(found["error"]), np.asarray(found["nearest"])
+    errors = np.linalg.norm(queries - references[np.asarray(found["matched"])], axis=1)
+    return errors, cKDTree(references).query(queries)[1]
 
 
 def _summary(config, split: str, by_model: dict) -> str:
@@ -108,7 +122,10 @@ def _summary(config, split: str, by_model: dict) -> str:
 
 def table(config, by_model: dict, paper: dict[float, float]) -> dict:
     """One row a tolerance: every model with its interval, the ceiling, the paper and the difference."""
-    head = [f"tolerance ({config.dataset.position_unit})", *(NAMES[m] for m in by_model), "oracle"]
+    sequence = list(by_model.values())[-1].get("sequence")
+    head = [f"tolerance ({config.dataset.position_unit})", *(NAMES[m] for m in by_model)]
+    head += [f"{sequence['length']} frames together"] if sequence else []
+    head += ["oracle"]
     head += ["paper", "difference"] if paper else []
     rows = []
     for tolerance in config.dataset.tolerances:
@@ -118,6 +135,8 @@ def table(config, by_model: dict, paper: dict[float, float]) -> dict:
             bounds = figures_.get("interval", {}).get(text)
             note = "{:.1f} to {:.1f}".format(*bounds) if bounds else ""
             row.append((f"{figures_['fcm'][text]:.2f}", note))
+        if sequence:
+            row.append((f"{sequence['fcm'][text]:.2f}", ""))
         row.append((f"{next(iter(by_model.values()))['oracle_fcm'][text]:.2f}", ""))
         if paper:
             own, printed = list(by_model.values())[-1]["fcm"][text], paper.get(tolerance)
@@ -141,6 +160,24 @@ def recall_table(by_model: dict) -> dict:
         values = [*found["recall"].values(), *(found[key] for key in more)]
         rows.append([(NAMES[model], ""), *((f"{value:.2f}", "") for value in values)])
     return {"head": ["recall", *(f"@{n}" for n in first["recall"]), *more.values()], "rows": rows}
+
+
+def label_table(config, found: dict) -> dict:
+    """One row a label of the queries (rooms, say) with its FCM; no row where there are no labels."""
+    head = [
+        "label",
+        "queries",
+        *(f"{t:g} {config.dataset.position_unit}" for t in config.dataset.tolerances),
+    ]
+    rows = [
+        [
+            (label, ""),
+            (f"{part['queries']:,}", ""),
+            *((f"{v:.2f}", "") for v in part["fcm"].values()),
+        ]
+        for label, part in found.get("labels", {}).items()
+    ]
+    return {"head": head, "rows": rows}
 
 
 def memory() -> list[tuple[str, str]]:
