@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vprjax.data import source
-from vprjax.pages import run_page
+from vprjax.pages import figures, pictures, run_page
 
 HOSTILE = '<script>alert("x")</script>&<b>'
 
@@ -93,6 +93,17 @@ def test_the_evaluations_own_errors_count(write):
     query = next(i for i, alt in enumerate(alts) if alt.startswith("query test01/"))
     number = int(alts[query].split("/")[1])
     assert f"nearest reference ref/{(number + 1) % 40:03d}" in alts[query + 2]
+
+
+def test_a_route_along_a_line_is_one_picture_of_rows():
+    config = made_up_page.config()
+    x = np.stack([np.arange(40.0), np.zeros(40)], axis=1)
+    errors = np.where(np.arange(40) < 10, 1.0, 7.0)
+    with pictures.style():
+        (found,) = figures.route_maps(config, "q", x, x, errors)
+        maps = figures.route_maps(config, "q", x[:, :1] * [[1.0, 1.0]], x, errors)
+    assert "10 m: 100.0 % right; 5 m: 25.0 % right" in found.alt
+    assert len(maps) == 3 and "at 5 m: 10 of 40" in maps[2].alt
 
 
 def test_labels_and_sequences_are_told(write):

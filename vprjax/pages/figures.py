@@ -77,6 +77,8 @@ def route_maps(
 ) -> list[Picture]:
     """Where on the route the model is right and wrong: one map a tolerance, widest first.
 
+    A route along a line, which makes no map, gives one picture with a row a tolerance.
+
     Args:
       config: the whole config.
       split: the query split.
@@ -87,21 +89,18 @@ def route_maps(
     every = max(1, -(-len(queries) // DOTS))
     queries, errors = queries[::every], errors[::every]
     spans = np.ptp(np.concatenate([queries, references]), axis=0)
-    draw = _line if spans.min() <= FLAT * spans.max() else _map
-    pictures = []
-    for tolerance in config.dataset.tolerances:
-        right = errors <= tolerance
-        unit, share = config.dataset.position_unit, 100 * right.mean()
-        title = f"{tolerance:g} {unit}: {share:.1f} % right"
-        alt = (
-            f"Route of {split} at {tolerance:g} {unit}: {int(right.sum())} of {len(right)} queries drawn "
-            "as right, the others as wrong"
-        )
-        pictures.append(draw(queries, references, right, title, unit, alt))
-    return pictures
+    if spans.min() <= FLAT * spans.max():
+        return [_line(config, split, queries[:, np.argmax(spans)], errors)]
+    return [_map(config, split, queries, references, errors, t) for t in config.dataset.tolerances]
 
 
-def _map(queries, references, right, title: str, unit: str, alt: str) -> Picture:
+def _told(config, errors: np.ndarray, tolerance: float) -> str:
+    share = 100 * np.mean(errors <= tolerance)
+    return f"{tolerance:g} {config.dataset.position_unit}: {share:.1f} % right"
+
+
+def _map(config, split: str, queries, references, errors, tolerance: float) -> Picture:
+    unit, right = config.dataset.position_unit, errors <= tolerance
     figure = new_figure(3.4, 3.4)
     axis = figure.subplots()
     origin = references.min(axis=0)
@@ -116,25 +115,41 @@ def _map(queries, references, right, title: str, unit: str, alt: str) -> Picture
             *points, mark, color=colour, ms=3, mew=0.9, zorder=above, label=label, rasterized=True
         )
     axis.set_aspect("equal", adjustable="datalim")
-    axis.set(title=title, xlabel=f"x ({unit})", ylabel=f"y ({unit})")
+    axis.set(title=_told(config, errors, tolerance), xlabel=f"x ({unit})", ylabel=f"y ({unit})")
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_locator(MaxNLocator(4))
     figure.legend(loc="outside lower center", ncols=2, markerscale=1.6)
+    alt = (
+        f"Route of {split} at {tolerance:g} {unit}: {int(right.sum())} of {len(right)} queries drawn as "
+        "right, the others as wrong"
+    )
     return picture(figure, alt)
 
 
-def _line(queries, references, right, title: str, unit: str, alt: str) -> Picture:
-    """Positions on a line: right above, wrong below it, as upright strokes."""
-    figure = new_figure(5.2, 1.7)
+def _line(config, split: str, along: np.ndarray, errors: np.ndarray) -> Picture:
+    """One row a tolerance, one upright stroke a query: right in its upper half, wrong in its lower."""
+    tolerances = config.dataset.tolerances
+    figure = new_figure(7.5, 1.1 + 0.42 * len(tolerances))
     axis = figure.subplots()
-    along = int(np.argmax(np.ptp(np.concatenate([queries, references]), axis=0)))
-    for chosen, colour, low, label in ((right, BLUE, 0.08, "right"), (~right, ORANGE, -1, "wrong")):
-        x = queries[chosen, along]
-        axis.vlines(x, low, low + 0.92, color=colour, lw=0.7, label=label, rasterized=True)
-    axis.set(title=title, xlabel=f"position ({unit})", yticks=[-0.54, 0.54], ylim=(-1.1, 1.1))
-    axis.set_yticklabels(["wrong", "right"])
+    for row, tolerance in enumerate(tolerances):
+        right = errors <= tolerance
+        for chosen, colour, low, label in (
+            (right, BLUE, -0.4, "right"),
+            (~right, ORANGE, 0.02, "wrong"),
+        ):
+            name = label if row == 0 else None
+            span = row + low, row + low + 0.38
+            axis.vlines(along[chosen], *span, color=colour, lw=0.6, label=name, rasterized=True)
+    axis.set_yticks(range(len(tolerances)), [_told(config, errors, t) for t in tolerances])
+    axis.set(
+        xlabel=f"position ({config.dataset.position_unit})", ylim=(len(tolerances) - 0.4, -0.6)
+    )
     axis.grid(visible=False)
-    return picture(figure, alt)
+    figure.legend(loc="outside lower center", ncols=2)
+    told = "; ".join(_told(config, errors, t) for t in tolerances)
+    return picture(
+        figure, f"Where along {split} the answers are right, of {len(errors)} queries: {told}"
+    )
 
 
 def distance_strip(
