@@ -16,6 +16,7 @@ gets one, and that many jobs is the default. Several hosts share a grid on commo
 """
 
 import argparse
+import dataclasses
 import fnmatch
 import json
 import os
@@ -123,6 +124,8 @@ def main() -> int:
         settings = Settings(args.dataset, args.runs, seeds, args.smoke, args.weights, args.images)
         devices = visible_gpus()
         failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)
+        if args.dataset == "corridor":
+            write(dataclasses.replace(settings, dataset="nordland"), began)  # the models it trained
         write(settings, began)
         if failed:
             names = ", ".join(f"{job.name} seed {job.seed}" for job in failed)

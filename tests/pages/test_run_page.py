@@ -50,7 +50,7 @@ def test_page_is_self_contained_and_shows_the_figures(write):
     assert (
         "90.0 % off the shelf, 90.0 % fine-tuned of 40 queries are answered within 5 m" in page.text
     )
-    assert "90.00 90.00 100.00" in page.text and "fine-tuned 90.00 100.00" in page.text
+    assert "90.00 90.00 100.00" in page.text and "recall @2 100.00 100.00" in page.text
     assert "loss.triplet_margin = 0.1" in page.text and "someword" in page.text
     # 3 maps, 1 curve; 3 images a case: 4 best, the 4 wrong ones, 4 random
     assert len(page.svgs()) == 4 and len(page.images) == 4 + 3 * 12
@@ -77,7 +77,7 @@ def test_optional_figures_are_drawn_where_they_are_given(write):
     assert len(page.svgs()) == len(plain.svgs()) + 2
     assert "78.0 to 93.0" in page.text
     assert any("fine-tuned, average precision 71.5 %" in image["alt"] for image in page.images)
-    assert "average precision at 100 % precision" in page.text and "71.50 33.25" in page.text
+    assert "average precision 71.50 71.50 recall at 100 % precision 33.25 33.25" in page.text
     assert any("nearest by position for 90 %" in image["alt"] for image in page.images)
 
 

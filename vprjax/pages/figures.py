@@ -145,7 +145,9 @@ def _line(config, split: str, along: np.ndarray, errors: np.ndarray) -> Picture:
         xlabel=f"position ({config.dataset.position_unit})", ylim=(len(tolerances) - 0.4, -0.6)
     )
     axis.grid(visible=False)
-    figure.legend(loc="outside lower center", ncols=2)
+    legend = figure.legend(loc="outside lower center", ncols=2)
+    for handle in legend.legend_handles:
+        handle.set_linewidth(4)
     told = "; ".join(_told(config, errors, t) for t in tolerances)
     return picture(
         figure, f"Where along {split} the answers are right, of {len(errors)} queries: {told}"

@@ -148,18 +148,19 @@ def table(config, by_model: dict, paper: dict[float, float]) -> dict:
 
 
 def recall_table(by_model: dict) -> dict:
-    """One row a model: recall at N, and of the precision-recall curve what was measured."""
+    """Recall at N of every model, and of its precision-recall curve what was measured, in percent."""
     first = next(iter(by_model.values()))
-    more = {
-        "average_precision": "average precision",
-        "recall_at_full_precision": "at 100 % precision",
-    }
-    more = {key: name for key, name in more.items() if key in first}
-    rows = []
-    for model, found in by_model.items():
-        values = [*found["recall"].values(), *(found[key] for key in more)]
-        rows.append([(NAMES[model], ""), *((f"{value:.2f}", "") for value in values)])
-    return {"head": ["recall", *(f"@{n}" for n in first["recall"]), *more.values()], "rows": rows}
+    rows = [
+        [(f"recall @{n}", ""), *((f"{found['recall'][n]:.2f}", "") for found in by_model.values())]
+        for n in first["recall"]
+    ]
+    for key, name in (
+        ("average_precision", "average precision"),
+        ("recall_at_full_precision", "recall at 100 % precision"),
+    ):
+        if key in first:
+            rows.append([(name, ""), *((f"{found[key]:.2f}", "") for found in by_model.values())])
+    return {"head": ["", *(NAMES[model] for model in by_model)], "rows": rows}
 
 
 def label_table(config, found: dict) -> dict:
