@@ -88,6 +88,15 @@ def test_one_home_for_checkpoints_and_for_devices():
     assert users <= {"vprjax/parallel.py"}
 
 
+def test_pages_know_findings_and_nothing_of_training():
+    known = {"data", "errors", "evaluation", "metric_writer", "pages", "published", "report"}
+    for path in MODULES:
+        if path.parts[:2] == ("vprjax", "pages"):
+            parts = {name.split(".")[1] for name in inside(imports(path), "vprjax") - {"vprjax"}}
+            assert parts <= known, (path, parts - known)
+    assert holding("jinja2") == {"vprjax/pages/render.py"}
+
+
 def test_main_imports_no_tensorflow_no_torch_and_quickly():
     program = (
         "import sys, time; start = time.process_time(); import vprjax.main; "

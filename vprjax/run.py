@@ -123,7 +123,11 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
     }
     checkpoints.close()
     if parallel.is_primary():
-        report.write(workdir, config, dataset, results, provenance)
+        from vprjax.pages import run_page  # Here because matplotlib costs 0.3 s at start-up.
+
+        trained_in = checkpoints.folder.parent
+        run_page.write(workdir, trained_in, config, dataset, results, provenance)
+        report.write(workdir, config, dataset, results, provenance)  # last: results.json ends a run
         print((workdir / "results.md").read_text())
     log(f"results in {workdir}")
     return results

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+CELL = "resnet50-gem-contrastive"  # of the smoke grid
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
 SMALL = (
     "--config.dataset.name=synthetic/tiny",
@@ -41,3 +42,15 @@ def run(module, *flags, status=0):
     )
     assert done.returncode == status, done.stderr
     return done
+
+
+def start_grid(runs, *flags):
+    """The grid's command as a process of its own."""
+    command = [sys.executable, "experiments/paper_grid.py", "--dataset=synthetic", "--smoke"]
+    return subprocess.Popen(
+        [*command, f"--runs={runs}", f"--cells={CELL}", *flags],
+        cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT},
+        stderr=subprocess.PIPE,
+        text=True,
+    )

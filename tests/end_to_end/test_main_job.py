@@ -51,6 +51,8 @@ def test_results_hold_both_models_and_where_they_come_from(trained):
         == results["results"]["fine_tuned"]["test01"]["queries"]
     )
     assert (folder / "fcm.png").read_bytes().startswith(b"\x89PNG")
+    page = (folder / "report.html").read_text()
+    assert "MobileNetV2 + GeM, triplet" in page and "loss over training steps" in page
     assert "fine-tuned" in (folder / "results.md").read_text() and "FCM 2 m" in done.stdout
 
 

@@ -1,0 +1,136 @@
+"""What the figures say of the paper's conclusions: paired differences, and its claim on its own tables."""
+
+import scores
+from scores import OFF_THE_SHELF, Mean, Scores
+from text_table import NAMES, Table, signed
+
+from vprjax.published import Study
+
+COMPARISONS = (  # part, first, second
+    ("loss", "arcface", "triplet"),
+    ("loss", "arcface", "contrastive"),
+    ("pooling", "gem", "netvlad"),
+)
+
+
+def trained_pairs(found: Scores, part: str, first: str, second: str) -> list[scores.Pair]:
+    """`scores.pairs` of trained models alone."""
+    every = scores.pairs(found, part, first, second)
+    return [pair for pair in every if pair.key.cell.loss != OFF_THE_SHELF]
+
+
+def comparison_table(found: Scores, whose: str) -> Table:
+    """First minus second per tolerance with paired intervals: over all models, and by the other parts."""
+    head = ["difference", "models", "pairs"] + [f"{t:g} {found.unit}" for t in found.tolerances]
+    rows = []
+    for part, first, second in COMPARISONS:
+        every = trained_pairs(found, part, first, second)
+        for name, group in _groups(every, "pooling" if part == "loss" else "loss"):
+            by_tolerance = [
+                scores.paired_mean([p for p in group if p.key.tolerance == t])
+                for t in found.tolerances
+            ]
+            count = len(group) // len(found.tolerances)
+            figures = [_difference(value) for value in by_tolerance]
+            rows.append([f"{NAMES[first]} − {NAMES[second]}", name, str(count), *figures])
+    notes = [
+        "Points of FCM, models that differ in this part alone; in brackets the 95 % interval over pairs "
+        "(a model and a query split, its mean over seeds; of a single pair: over seeds)."
+    ]
+    return Table(f"Comparisons, {whose}", head, rows, 2, notes)
+
+
+def _groups(pairs: list[scores.Pair], part: str) -> list[tuple[str, list[scores.Pair]]]:
+    """All pairs, then those of each value of `part` if there are several."""
+    values = list(dict.fromkeys(getattr(pair.key.cell, part) for pair in pairs))
+    groups = [(f"all with {NAMES[v]}", v) for v in values] if len(values) > 1 else []
+    out = [(name, [p for p in pairs if getattr(p.key.cell, part) == v]) for name, v in groups]
+    return ([("all", pairs)] if pairs else []) + out
+
+
+def _difference(found: Mean | None) -> str:
+    if found is None:
+        return ""
+    bounds = " [{}, {}]".format(*map(signed, found.interval)) if found.interval else ""
+    return signed(found.mean) + bounds
+
+
+def claim_table(study: Study) -> Table:
+    """How many of the paper's own differences lie where its text says they do."""
+    least, most = study.claim
+    head = ["ArcFace minus", "pooling", "pairs", "mean", "least", "most"]
+    head += [f"within {least:g} to {most:g}", "ahead", "equal", "behind"]
+    rows, own = [], scores.of_study(study)
+    for other in ("triplet", "contrastive"):
+        every = scores.pairs(own, "loss", "arcface", other)
+        for pooling in ("gem", "netvlad"):
+            # Printed with two decimals: so are their differences.
+            d = [round(p.difference, 2) for p in every if p.key.cell.pooling == pooling]
+            counts = [least <= x <= most for x in d], [x > 0 for x in d], [x == 0 for x in d]
+            row = [other, NAMES[pooling], str(len(d))]
+            row += [signed(x) for x in (sum(d) / len(d), min(d), max(d))]
+            row += [str(sum(count)) for count in (*counts, [x < 0 for x in d])]
+            rows.append(row)
+    return Table(
+        f"The claim that ArcFace is {least:g} to {most:g} % ahead, {study.title}",
+        head,
+        rows,
+        2,
+        [claim_sentence(study)],
+    )
+
+
+def claim_sentence(study: Study) -> str:
+    """What the paper's own table says of the claim, in plain words."""
+    least, most = study.claim
+    own, inside, outside, singles = scores.of_study(study), [], [], []
+    for pooling in ("gem", "netvlad"):
+        for other in ("triplet", "contrastive"):
+            every = scores.pairs(own, "loss", "arcface", other)
+            d = [round(p.difference, 2) for p in every if p.key.cell.pooling == pooling]
+            average = sum(d) / len(d)
+            told = f"{NAMES[pooling]} against {other} ({signed(average)})"
+            (inside if least <= average <= most else outside).append(told)
+            singles += [least <= x <= most for x in d]
+    return (
+        f"The text claims a lead of {least:g} to {most:g} %. In the paper's own table the mean difference "
+        f"lies there for {' and '.join(inside) or 'nothing'}, and not for {', '.join(outside)}; of the "
+        f"{len(singles)} single differences {sum(singles)} lie there. A general lead of that size is not "
+        "in the table."
+    )
+
+
+def sentences(found: Scores) -> list[str]:
+    """One plain sentence a comparison: who is ahead, by how much, and whether that is certain."""
+    out = []
+    for part, first, second in COMPARISONS:
+        every = trained_pairs(found, part, first, second)
+        if not every:
+            continue
+        means = {
+            t: scores.paired_mean([p for p in every if p.key.tolerance == t])
+            for t in found.tolerances
+        }
+        values = [value.mean for value in means.values()]
+        certain = {t: value.interval for t, value in means.items() if value.interval}
+        told = {
+            "ahead beyond the interval": [t for t, (low, _) in certain.items() if low > 0],
+            "behind beyond the interval": [t for t, (_, high) in certain.items() if high < 0],
+            "not told apart": [t for t in means if t not in certain or _holds(certain[t], 0.0)],
+        }
+        parts = [
+            f"{words} at {', '.join(f'{t:g}' for t in ts)} {found.unit}"
+            for words, ts in told.items()
+            if ts
+        ]
+        out.append(
+            f"{NAMES[first]} against {NAMES[second]}, {means[found.tolerances[0]].n} pairs: "
+            f"{signed(min(values))} to {signed(max(values))} points on average over the tolerances; "
+            + "; ".join(parts)
+            + "."
+        )
+    return out
+
+
+def _holds(interval: tuple[float, float], value: float) -> bool:
+    return interval[0] <= value <= interval[1]

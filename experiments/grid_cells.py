@@ -1,0 +1,323 @@
+"""The study's cells on every dataset: which runs there are, their configs and commands, their data."""
+
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import child
+from ml_collections import ConfigDict
+
+from vprjax.data import source
+from vprjax.errors import ConfigError, DataError
+from vprjax.metric_writer import log, write_atomically
+from vprjax.published import Cell
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAPER_BACKBONES = ("vgg16", "resnet50")
+REAL_BACKBONES = ("mobilenetv2", "vgg16")  # of which real weights are at hand, VGG16's in part
+WEIGHTS = {
+    "paper": {"vgg16": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"},
+    "real": {
+        "mobilenetv2": "mobilenetv2_1.00_224_imagenet_notop.npz",
+        "vgg16": "vgg16_imagenet_block1-3_only.npz",
+    },
+}
+# Blocks 1 to 3 are real and stay as they are; blocks 4 and 5, of which no real weight is at hand, start
+# from random values and train. Few steps, since each costs two CPU cores seconds.
+PARTIAL_VGG16 = {
+    "model.partial_weights": True,
+    "model.train_from": "conv4",
+    "train.steps": 100,
+}
+# The counts of COLD, at the size that configs/synthetic.py's stages and rates were picked for.
+COLD_COUNTS = {
+    "name": "cold_counts",
+    "height": 48,
+    "width": 64,
+    "route_length": 500.0,
+    "train": 1036,
+    "reference": 1371,
+    "test01": 1021,
+    "test02": 970,
+}
+SMOKE = {
+    "model.netvlad_clusters": 8,
+    "train.steps": 4,
+    "train.log_every": 2,
+    "train.checkpoint_every": 2,
+    "tuples.batch": 2,
+    "tuples.negatives": 3,
+    "tuples.mining_interval": 2,
+    "places.batch_places": 2,
+    "places.min_images": 2,
+}
+SMOKE_SYNTHETIC = {  # the tiny drive's images are 12 m apart
+    "dataset.name": "synthetic/tiny",
+    "model.stage": "conv2",  # compiling a deep network takes longer than all else
+    "tuples.positive_radius": 10.0,
+    "tuples.negative_radius": 25.0,
+    "tuples.other_visit_seconds": 0.0,
+    "places.cell": 10.0,
+    "eval.batch": 24,
+}
+DATASETS = ("robotcar", "cold", "synthetic", "nordland", "corridor")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the command line says.
+
+    Attributes:
+      dataset: one of `DATASETS`.
+      runs: folder of all grids.
+      seeds: of training.
+      smoke: tiny runs, which show that everything works and measure nothing.
+      weights: folder of pretrained weights, or None.
+      images: folder of `nordland/` and `corridor/`, or None.
+    """
+
+    dataset: str
+    runs: pathlib.Path
+    seeds: tuple[int, ...]
+    smoke: bool
+    weights: pathlib.Path | None
+    images: pathlib.Path | None
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where this grid's runs, tables and page lie."""
+        return self.runs / (self.dataset + "-smoke" * self.smoke)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of the grid.
+
+    Attributes:
+      name: `backbone-pooling-loss`.
+      seed: of training.
+      workdir: its folder.
+      config: the config that its results must carry.
+      words: the command's words after `python`.
+      steps: training steps; 0 where a trained model is only evaluated.
+    """
+
+    name: str
+    seed: int
+    workdir: pathlib.Path
+    config: dict
+    words: tuple[str, ...]
+    steps: int
+
+    @property
+    def results(self) -> pathlib.Path:
+        """The file that a finished run leaves."""
+        return self.workdir / "results.json"
+
+    def finished(self) -> bool:
+        """Whether the results are there.
+
+        Raises:
+          ConfigError: the folder holds a run of another config, finished or not.
+        """
+        for path, keys in (
+            (self.results, ("provenance", "config")),
+            (self.workdir / "config.json", ()),
+        ):
+            if not path.exists():
+                continue
+            found = json.loads(path.read_text())
+            for key in keys:
+                found = found[key]
+            self._check_same(found, path)
+        return self.results.exists()
+
+    def _check_same(self, found: dict, path: pathlib.Path) -> None:
+        wanted, found = _comparable(self.config), _comparable(found)
+        keys = sorted(set(wanted) | set(found))
+        for key in keys:
+            if wanted.get(key) != found.get(key):
+                raise ConfigError(
+                    f"{path} has {key}={found.get(key)!r}, this grid {wanted.get(key)!r}: remove "
+                    f"{self.workdir} to run it anew, or name another --runs"
+                )
+
+    def note_config(self) -> None:
+        """Writes `config.json`, by which a run that is cut short is known again."""
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.workdir / "config.json", json.dumps(self.config, indent=1) + "\n")
+
+
+def _comparable(config: dict) -> dict:
+    """Keys in dots. Where data and weights lie is left out: they may be mounted elsewhere tomorrow."""
+    flat = {}
+    for section, value in json.loads(json.dumps(config)).items():
+        entries = value.items() if isinstance(value, dict) else [("", value)]
+        flat |= {f"{section}.{name}".rstrip("."): entry for name, entry in entries}
+    flat["dataset.data_dir"] = ""
+    flat["model.weights"] = pathlib.PurePath(flat.get("model.weights", "")).name
+    return flat
+
+
+def cells(dataset: str) -> list[Cell]:
+    """The 12 cells in the paper's order."""
+    real = dataset in ("nordland", "corridor")
+    return [
+        Cell(loss, pooling, backbone)
+        for loss in ("triplet", "contrastive", "arcface")
+        for pooling in ("gem", "netvlad")
+        for backbone in (REAL_BACKBONES if real else PAPER_BACKBONES)
+    ]
+
+
+def name_of(cell: Cell) -> str:
+    """The cell's folder."""
+    return f"{cell.backbone}-{cell.pooling}-{cell.loss}"
+
+
+def training_jobs(settings: Settings) -> list[Job]:
+    """All runs that train, every cell of the first seed first; Corridor's are Nordland's."""
+    if settings.dataset == "corridor":
+        settings = dataclasses.replace(settings, dataset="nordland")
+    return [
+        _training_job(settings, cell, seed)
+        for seed in settings.seeds
+        for cell in cells(settings.dataset)
+    ]
+
+
+def _training_job(settings: Settings, cell: Cell, seed: int) -> Job:
+    workdir = settings.folder / name_of(cell) / f"seed{seed}"
+    names = f"{cell.backbone},{cell.pooling},{cell.loss}"
+    overrides = _overrides(settings, cell.backbone) | {"seed": seed}
+    config = _config(settings.dataset, names, overrides)
+    file = os.path.relpath(ROOT / f"configs/{settings.dataset}.py")
+    words = ["-m", "vprjax.main", f"--config={file}:{names}", f"--workdir={workdir}"]
+    words += [f"--config.{key}={value}" for key, value in overrides.items()]
+    return Job(
+        name_of(cell), seed, workdir, config.to_dict(), tuple(words), int(config.train.steps)
+    )
+
+
+def corridor_jobs(settings: Settings, trained: list[Job]) -> list[Job]:
+    """One evaluation of every model trained on Nordland."""
+    data_dir = str(settings.runs / "datasets")
+    own = _config("corridor", "", {"dataset.data_dir": data_dir})
+    file = os.path.relpath(ROOT / "configs/corridor.py")
+    jobs = []
+    for job in trained:
+        workdir = settings.folder / job.name / f"seed{job.seed}"
+        config = {**job.config, "dataset": own.dataset.to_dict(), "eval": own.eval.to_dict()}
+        words = ["-m", "vprjax.main", "--mode=evaluate", f"--checkpoint={job.workdir}"]
+        words += [
+            f"--workdir={workdir}",
+            f"--config={file}",
+            f"--config.dataset.data_dir={data_dir}",
+        ]
+        jobs.append(Job(job.name, job.seed, workdir, config, tuple(words), 0))
+    return jobs
+
+
+def _config(dataset: str, names: str, overrides: dict) -> ConfigDict:
+    config = importlib.import_module(f"configs.{dataset}").get_config(names)
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+def _overrides(settings: Settings, backbone: str) -> dict:
+    """Config keys that this grid sets on top of the dataset's config file."""
+    out = {}
+    if settings.dataset in ("synthetic", "nordland"):
+        out["dataset.data_dir"] = str(settings.runs / "datasets")
+    if settings.dataset == "synthetic":
+        out["dataset.name"] = f"synthetic/{COLD_COUNTS['name']}"
+    weights = _weights(settings, backbone)
+    if weights:
+        out["model.weights"] = weights
+        partial = pathlib.PurePath(weights).name == WEIGHTS["real"]["vgg16"]
+        out |= PARTIAL_VGG16 if partial else {}
+    if settings.smoke:
+        out |= SMOKE
+        out |= SMOKE_SYNTHETIC if settings.dataset == "synthetic" else {}
+    return out
+
+
+def _weights(settings: Settings, backbone: str) -> str:
+    """Path of a backbone's weights; "" for random values: the synthetic grid, or a smoke without any.
+
+    Raises:
+      ConfigError: the grid needs them and they are not there.
+    """
+    if settings.dataset == "synthetic" or (settings.smoke and settings.weights is None):
+        return ""
+    names = WEIGHTS["real" if settings.dataset == "nordland" else "paper"]
+    if settings.weights is None:
+        raise ConfigError(
+            f"--dataset={settings.dataset} starts from pretrained weights: name the folder of "
+            f"{' and '.join(names.values())} with --weights"
+        )
+    path = settings.weights / names[backbone]
+    if not path.is_file():
+        raise ConfigError(f"--weights={settings.weights} holds no {path.name}")
+    return str(path)
+
+
+def prepare(settings: Settings) -> None:
+    """Builds the datasets that this project can build by itself, if they are missing.
+
+    Raises:
+      DataError: a dataset is missing and cannot be built here.
+    """
+    data = settings.runs / "datasets"
+    if settings.dataset == "synthetic":
+        name = "tiny" if settings.smoke else COLD_COUNTS["name"]
+        option = name if settings.smoke else json.dumps(COLD_COUNTS)
+        _build("synthetic", name, data, [f"--config={option}"])
+    elif settings.dataset in ("nordland", "corridor"):
+        _build_real(settings, "nordland", {"height": 64, "width": 128}, ["--drop_still"])
+        if settings.dataset == "corridor":
+            _build_real(settings, "corridor", {}, [])
+    else:
+        source.describe(_config(settings.dataset, "", {}))
+
+
+def _build_real(settings: Settings, name: str, size: dict, words: list[str]) -> None:
+    if _built("places_csv", name, settings.runs / "datasets"):
+        return
+    if settings.images is None or not (settings.images / name).is_dir():
+        raise DataError(
+            f"--dataset={name} needs --images, a folder with {name}'s images in {name}/"
+        )
+    raw = settings.runs / "raw" / name
+    script = os.path.relpath(ROOT / "experiments/real_images.py")
+    call(script, name, f"--images={settings.images / name}", f"--raw={raw}", *words)
+    option = json.dumps({"name": name, **size})
+    data = settings.runs / "datasets"
+    _build("places_csv", name, data, [f"--manual_dir={raw}", f"--config={option}"])
+
+
+def _built(builder: str, name: str, data: pathlib.Path) -> bool:
+    wanted = ConfigDict({"dataset": {"name": f"{builder}/{name}", "data_dir": str(data)}})
+    return source.find(wanted) is not None
+
+
+def _build(builder: str, name: str, data: pathlib.Path, words: list[str]) -> None:
+    if not _built(builder, name, data):
+        call("-m", "tfds_builders", "build", builder, f"--data_dir={data}", *words)
+
+
+def call(*words: str) -> None:
+    """Runs a Python command as a user would type it, and says so.
+
+    Raises:
+      DataError: it failed.
+    """
+    log("$ " + shlex.join(["python", *words]))
+    command = [sys.executable, *words]
+    if subprocess.run(command, check=False, preexec_fn=child.die_with_parent).returncode:
+        raise DataError(f"python {shlex.join(words)} failed; see the lines above")

@@ -1,0 +1,170 @@
+"""Runs a list of jobs as processes of their own, so many at a time, and tells how far they are."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import child
+from grid_cells import Job
+
+from vprjax.metric_writer import Progress, log
+
+POLL_SECONDS = 0.5
+LOG = "log.txt"  # in the job's workdir: what its process said
+
+
+class Stopped(Exception):
+    """SIGTERM or Ctrl-C came; the running jobs have been told and have ended."""
+
+
+class Runner:
+    """Slots for processes; each has its device where there are several."""
+
+    def __init__(self, slots: int, devices: list[str]):
+        """`slots` processes at a time; slot i sees `devices[i % len(devices)]` alone."""
+        self._free = [_environment(i, devices) for i in range(slots)]
+        self._running: list[tuple[Job, subprocess.Popen, dict, float]] = []
+        self.failed: list[Job] = []
+
+    def run(self, jobs: list[Job], progress: "GridProgress") -> None:
+        """Runs `jobs` in order; a failed one is noted in `failed` and the others go on.
+
+        Raises:
+          Stopped: SIGTERM or Ctrl-C.
+        """
+        waiting = list(jobs)
+        before = {s: signal.signal(s, _stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            while waiting or self._running:
+                while waiting and self._free:
+                    self._start(waiting.pop(0))
+                time.sleep(POLL_SECONDS)
+                self._reap(progress)
+                progress.look([job for job, *_ in self._running])
+        finally:
+            self._end()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _start(self, job: Job) -> None:
+        environment = self._free.pop()
+        job.note_config()
+        with (job.workdir / LOG).open("a") as said:
+            process = subprocess.Popen(
+                [sys.executable, *job.words],
+                env=environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C comes to this process, which passes SIGTERM on
+                preexec_fn=child.die_with_parent,
+            )
+        log(f"{job.name} seed {job.seed} starts; what it says goes to {job.workdir / LOG}")
+        self._running.append((job, process, environment, time.monotonic()))
+
+    def _reap(self, progress: "GridProgress") -> None:
+        still = []
+        for entry in self._running:
+            job, process, environment, began = entry
+            if process.poll() is None:
+                still.append(entry)
+                continue
+            self._free.append(environment)
+            if process.returncode == 0 and job.results.exists():
+                progress.finished(job, time.monotonic() - began)
+            else:
+                self.failed.append(job)
+                log(f"{job.name} seed {job.seed} failed: {last_line(job)} ({job.workdir / LOG})")
+        self._running = still
+
+    def _end(self) -> None:
+        """Lets running jobs save and waits for them."""
+        for _, process, *_ in self._running:
+            process.terminate()
+        for _, process, *_ in self._running:
+            try:
+                process.wait(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running = []
+
+
+def _stop(number, _frame):
+    raise Stopped(f"stopped by {signal.Signals(number).name}")
+
+
+def _environment(slot: int, devices: list[str]) -> dict[str, str]:
+    chosen = {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if len(devices) > 1 else {}
+    return {**os.environ, **chosen}
+
+
+def visible_gpus() -> list[str]:
+    """Numbers of this machine's NVIDIA GPUs, or what CUDA_VISIBLE_DEVICES leaves of them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    try:
+        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    lines = [line for line in told.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(i) for i in range(len(lines))]
+
+
+def last_line(job: Job) -> str:
+    """The last line that a job said."""
+    lines = (job.workdir / LOG).read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def steps_done(workdir: pathlib.Path) -> int:
+    """The last step that a run has logged; 0 before."""
+    path = workdir / "metrics.jsonl"
+    if not path.exists():
+        return 0
+    for line in reversed(path.read_text().splitlines()):
+        try:
+            return int(json.loads(line)["step"])
+        except (ValueError, KeyError):
+            continue  # cut short by a kill
+    return 0
+
+
+class GridProgress:
+    """One bar (or plain lines) with ETA over the steps of all jobs; a job ends with one unit more."""
+
+    def __init__(self, jobs: list[Job]):
+        """Counts what is already done."""
+        self._done = {id(job): _units(job, job.results.exists()) for job in jobs}
+        self._count, self._jobs = sum(job.results.exists() for job in jobs), len(jobs)
+        total = sum(_units(job, True) for job in jobs)
+        log(f"{self._count} of {self._jobs} runs are finished")
+        self._bar = Progress("grid", total, "steps", sum(self._done.values()))
+
+    def look(self, running: list[Job]) -> None:
+        """Counts the steps that running jobs have logged since the last look."""
+        for job in running:
+            self._advance(job, _units(job, False))
+
+    def finished(self, job: Job, seconds: float) -> None:
+        """Counts a whole job and says so."""
+        self._advance(job, _units(job, True))
+        self._count += 1
+        log(f"{job.name} seed {job.seed}: {seconds:.0f} s, {self._count} of {self._jobs} finished")
+
+    def _advance(self, job: Job, units: int) -> None:
+        if units > self._done[id(job)]:
+            self._bar.advance(units - self._done[id(job)])
+            self._done[id(job)] = units
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.close()
+
+
+def _units(job: Job, finished: bool) -> int:
+    return job.steps + 1 if finished else min(job.steps, steps_done(job.workdir))

@@ -1,0 +1,145 @@
+"""The paper's study as one command: 12 cells x seeds on a dataset, then its tables and its page.
+
+    python experiments/paper_grid.py --dataset=synthetic --smoke
+    python experiments/paper_grid.py --dataset=robotcar --weights=WEIGHTS --seeds=0,1,2
+    python experiments/paper_grid.py --dataset=corridor --images=REAL --weights=REAL/weights
+
+Every run has a folder of its own, `RUNS/DATASET/BACKBONE-POOLING-LOSS/seedN`. The same command runs what
+is missing and goes on with what was cut. Off-the-shelf rows come with the runs, which measure the model
+before training, too. Corridor evaluates the models trained on Nordland and trains those that are missing.
+
+One run at a time uses all devices of the host. `--jobs` runs several; where the host has several GPUs each
+gets one, and that many jobs is the default. Several hosts share a grid on common storage with `--cells`
+(where the dataset must be built first, start one host and wait for it); the same command without `--cells`
+then makes the tables of all:
+
+    host1$ python experiments/paper_grid.py --dataset=robotcar --cells='vgg16-*' ...
+    host2$ python experiments/paper_grid.py --dataset=robotcar --cells='resnet50-*' ...
+"""
+
+import argparse
+import dataclasses
+import fnmatch
+import json
+import os
+import pathlib
+import platform
+import shlex
+import sys
+import time
+
+import grid_cells
+import grid_page
+import scores
+import tables
+from grid_cells import Job, Settings
+from grid_runner import GridProgress, Runner, Stopped, visible_gpus
+
+from vprjax import published
+from vprjax.errors import ConfigError, VprjaxError
+from vprjax.metric_writer import log, write_atomically
+from vprjax.pages import training
+
+
+def choose(jobs: list[Job], patterns: str) -> list[Job]:
+    """The jobs whose cell matches one of the comma list `patterns`, e.g. `vgg16-*,*-arcface`.
+
+    Raises:
+      ConfigError: a pattern matches nothing.
+    """
+    names = list(dict.fromkeys(job.name for job in jobs))
+    for pattern in patterns.split(","):
+        if not fnmatch.filter(names, pattern):
+            raise ConfigError(f"--cells: {pattern!r} matches none of {', '.join(names)}")
+    wanted = {name for p in patterns.split(",") for name in fnmatch.filter(names, p)}
+    return [job for job in jobs if job.name in wanted]
+
+
+def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> list[Job]:
+    """Runs what is missing; returns the jobs that failed."""
+    trained = choose(grid_cells.training_jobs(settings), patterns)
+    corridor = settings.dataset == "corridor"
+    evaluated = grid_cells.corridor_jobs(settings, trained) if corridor else []
+    jobs = [*trained, *evaluated]
+    if not all([job.finished() for job in jobs]):  # all of them: each may refuse its folder
+        grid_cells.prepare(settings)
+    runner, progress = Runner(slots, devices), GridProgress(jobs)
+    try:
+        runner.run([job for job in trained if not job.finished()], progress)
+        ready = [of for job, of in zip(trained, evaluated, strict=False) if job.finished()]
+        runner.run([job for job in ready if not job.finished()], progress)
+    finally:
+        progress.close()
+    return runner.failed
+
+
+def write(settings: Settings, began: float) -> None:
+    """Tables, page and record of the runs that are finished."""
+    folder = settings.folder
+    order = [grid_cells.name_of(cell) for cell in grid_cells.cells(settings.dataset)]
+    paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
+    if not paths:
+        return
+    found = scores.read(paths)
+    study = published.study(found.dataset.partition(":")[0])
+    facts = {
+        "command": shlex.join(["python", "experiments/paper_grid.py", *sys.argv[1:]]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "last call": training.duration(time.monotonic() - began),
+        "finished": f"{len(paths)} runs",
+    }
+    if settings.smoke:
+        facts["smoke"] = "tiny runs: they show that everything works and measure nothing"
+    made = tables.write(folder, found, study)
+    grid_page.write(folder, found, study, made, paths, list(facts.items()))
+    record = {**facts, "runs": [json.loads(path.read_text()) for path in paths]}
+    write_atomically(folder / "grid.json", json.dumps(record, indent=1) + "\n")
+    log(f"page: {folder / grid_page.FILE}, tables: {folder / 'tables.md'}")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--dataset", choices=grid_cells.DATASETS, required=True)
+    add("--seeds", default="0", help="comma list of training seeds")
+    add("--smoke", action="store_true", help="tiny runs: shows that it works, measures nothing")
+    add("--runs", type=pathlib.Path, default=pathlib.Path("runs/grid"), help="folder of all grids")
+    add("--weights", type=pathlib.Path, help="folder of pretrained weights")
+    add("--images", type=pathlib.Path, help="folder of nordland/ and corridor/ images")
+    add("--cells", default="*", help="comma list of patterns of cells, e.g. 'vgg16-*'")
+    add("--jobs", type=int, help="runs at a time; by default one a GPU, else one")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs the grid; the exit status is 0 when every chosen run is finished."""
+    args, began = parse(), time.monotonic()
+    try:
+        if not all(seed.isdigit() for seed in args.seeds.split(",")):
+            raise ConfigError(f"--seeds={args.seeds} must be a comma list of whole numbers")
+        if args.jobs is not None and args.jobs < 1:
+            raise ConfigError(f"--jobs={args.jobs} must be 1 or more")
+        seeds = tuple(dict.fromkeys(map(int, args.seeds.split(","))))
+        settings = Settings(args.dataset, args.runs, seeds, args.smoke, args.weights, args.images)
+        devices = visible_gpus()
+        failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)
+        if args.dataset == "corridor":
+            write(dataclasses.replace(settings, dataset="nordland"), began)  # the models it trained
+        write(settings, began)
+        if failed:
+            names = ", ".join(f"{job.name} seed {job.seed}" for job in failed)
+            raise ConfigError(f"{len(failed)} runs failed: {names}")
+        return 0
+    except Stopped as stopped:
+        print(f"paper_grid: {stopped}; the same command goes on from here", file=sys.stderr)
+        return 130
+    except VprjaxError as error:
+        print(f"paper_grid: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

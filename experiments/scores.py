@@ -1,0 +1,205 @@
+"""FCM of many runs by model, query split, tolerance and seed; means, intervals and paired differences."""
+
+import collections
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from vprjax.errors import DataError
+from vprjax.published import Cell, Study
+
+OFF_THE_SHELF = "off_the_shelf"  # stands where a loss would: the model before training
+LOSSES = ("triplet", "contrastive", "arcface")  # the paper's order
+POOLINGS = ("gem", "netvlad")
+CONFIDENCE = 0.95
+
+
+class Key(NamedTuple):
+    """What a score belongs to; `tolerance` in position units."""
+
+    cell: Cell
+    test: str
+    tolerance: float
+
+
+class Score(NamedTuple):
+    """FCM in percent, with the interval over its queries where the run has one."""
+
+    fcm: float
+    interval: tuple[float, float] | None = None
+
+
+class Mean(NamedTuple):
+    """A mean with its 95 % interval, None where `n` allows none."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Scores of one dataset.
+
+    Attributes:
+      dataset: `builder/config:version`, or the name of a paper's table.
+      unit: of positions and tolerances.
+      tolerances: widest first.
+      values: by key and seed.
+      oracle: by query split and tolerance: the share that any model can reach, percent.
+    """
+
+    dataset: str
+    unit: str
+    tolerances: tuple[float, ...]
+    values: dict[Key, dict[int, Score]]
+    oracle: dict[tuple[str, float], float]
+
+    @property
+    def tests(self) -> list[str]:
+        """Query splits in order of appearance."""
+        return list(dict.fromkeys(key.test for key in self.values))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Models in order of appearance."""
+        return list(dict.fromkeys(key.cell for key in self.values))
+
+    def mean(self, key: Key) -> Mean | None:
+        """Over seeds; with one seed the interval is that over its queries. None without a run."""
+        found = list(self.values.get(key, {}).values())
+        if len(found) == 1:
+            return Mean(found[0].fcm, found[0].interval, 1)
+        return mean([score.fcm for score in found]) if found else None
+
+
+def of_study(study: Study) -> Scores:
+    """The paper's own values as scores of one seed."""
+    values = {Key(v.cell, v.test, v.tolerance): {0: Score(v.fcm)} for v in study.values}
+    return Scores(study.title, "m", study.tolerances, values, {})
+
+
+def read(paths: Iterable[pathlib.Path]) -> Scores:
+    """Scores of the `results.json` files `paths`, which must be of one dataset and one ladder.
+
+    Rows come in the paper's order: off the shelf first, then loss, query split, pooling, backbone. The
+    untrained model of a seed is the same in the runs of all losses and counts once.
+
+    Raises:
+      DataError: there is no file, one cannot be read, or two are of different datasets.
+    """
+    documents = [(path, _document(path)) for path in paths]
+    if not documents:
+        raise DataError("no results.json to make tables of; run experiments/paper_grid.py first")
+    first_path, first = documents[0]
+    values: dict[Key, dict[int, Score]] = collections.defaultdict(dict)
+    oracle: dict[tuple[str, float], float] = {}
+    for path, document in documents:
+        same = all(document[name] == first[name] for name in ("dataset", "tolerances_m"))
+        if not same:
+            raise DataError(
+                f"{path} is of {document['dataset']} at {document['tolerances_m']}, {first_path} of "
+                f"{first['dataset']} at {first['tolerances_m']}: one table holds one dataset"
+            )
+        _add(document, values, oracle)
+    unit = first["provenance"]["config"]["dataset"]["position_unit"]
+    ordered = {key: values[key] for key in sorted(values, key=_place(first))}
+    return Scores(first["dataset"], unit, tuple(first["tolerances_m"]), ordered, oracle)
+
+
+def _document(path: pathlib.Path) -> dict:
+    try:
+        document = json.loads(path.read_text())
+        _ = [document[name] for name in ("dataset", "tolerances_m", "results", "provenance")]
+        return document
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a run's results ({type(error).__name__})") from error
+
+
+def _add(document: dict, values, oracle) -> None:
+    provenance = document["provenance"]
+    trained = provenance.get("trained_with") or provenance["config"]
+    model, seed = trained["model"], trained["seed"]
+    for name, by_split in document["results"].items():
+        loss = OFF_THE_SHELF if name == OFF_THE_SHELF else trained["loss"]["name"]
+        cell = Cell(loss, model["pooling"], model["backbone"])
+        for test, figures in by_split.items():
+            for text, fcm in figures["fcm"].items():
+                bounds = figures.get("interval", {}).get(text)
+                score = Score(fcm, tuple(bounds) if bounds else None)
+                values[Key(cell, test, float(text))].setdefault(seed, score)
+                oracle[test, float(text)] = figures["oracle_fcm"][text]
+
+
+def _place(document: dict):
+    """Sort key: the paper's order, tolerances widest first."""
+    tests = list(document["provenance"]["config"]["dataset"]["query_splits"])
+
+    def place(key: Key):
+        loss = -1 if key.cell.loss == OFF_THE_SHELF else LOSSES.index(key.cell.loss)
+        test = tests.index(key.test)
+        backbone = (key.cell.backbone != "vgg16", key.cell.backbone)  # the paper's: VGG16, ResNet50
+        return loss, test, key.cell.pooling, backbone, -key.tolerance
+
+    return place
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """Mean and Student's t interval of `(n,)` values, n of 1 or more; n of 1 has no interval."""
+    array = np.asarray(values, np.float64)
+    n, centre = len(array), float(np.mean(array))
+    if n < 2:
+        return Mean(centre, None, n)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * float(np.std(array, ddof=1)) / math.sqrt(n)
+    return Mean(centre, (centre - half, centre + half), n)
+
+
+class Pair(NamedTuple):
+    """Two models that differ in one part alone: `by_seed` holds first minus second, points."""
+
+    key: Key
+    by_seed: dict[int, float]
+
+    @property
+    def difference(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(list(self.by_seed.values())))
+
+
+def pairs(scores: Scores, part: str, first: str, second: str) -> list[Pair]:
+    """`first` minus `second` of a cell's `part`, all else equal, in every seed that has both.
+
+    Args:
+      scores: of one dataset.
+      part: "loss", "pooling" or "backbone".
+      first: the value of that part which is subtracted from.
+      second: the value that is subtracted.
+    """
+    out = []
+    for key, by_seed in scores.values.items():
+        if getattr(key.cell, part) != first:
+            continue
+        other = scores.values.get(key._replace(cell=key.cell._replace(**{part: second})), {})
+        common = {seed: by_seed[seed].fcm - other[seed].fcm for seed in by_seed if seed in other}
+        if common:
+            out.append(Pair(key, common))
+    return out
+
+
+def paired_mean(found: Sequence[Pair]) -> Mean | None:
+    """Mean difference of pairs at one tolerance, with its paired interval; None without a pair.
+
+    The units are models and query splits, each its mean over seeds; seeds of one model are not units of
+    their own beside other models. With a single pair they are all there is, and they are the units.
+    """
+    if not found:
+        return None
+    if len(found) == 1:
+        return mean(list(found[0].by_seed.values()))
+    return mean([pair.difference for pair in found])

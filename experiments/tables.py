@@ -1,0 +1,172 @@
+"""The paper's Tables III and IV and the comparisons drawn from them, as Markdown, LaTeX and CSV.
+
+    python experiments/tables.py --runs=runs/grid/robotcar --out=tables
+    python experiments/tables.py
+
+The first reads every run below `--runs` and writes `tables.md`, `tables.tex` and `tables.csv`; the second
+prints the paper's own tables and what they say of its claims. `experiments/paper_grid.py` writes the same
+files beside its runs.
+"""
+
+import argparse
+import csv
+import io
+import pathlib
+import sys
+
+import scores
+from conclusions import claim_table, comparison_table
+from scores import OFF_THE_SHELF, Key, Scores
+from text_table import NAMES, Table, shown, signed
+
+from vprjax import published
+from vprjax.errors import DataError, VprjaxError
+from vprjax.metric_writer import write_atomically
+from vprjax.published import Cell, Study
+
+
+def main_table(ours: Scores | None, study: Study | None) -> Table:
+    """One row a model and query split in the paper's order: ours, paper's, difference; ceilings last.
+
+    Columns of ours or the paper's are left out where there are none.
+    """
+    source = ours or scores.of_study(study)
+    columns = [name for name, there in (("ours", ours), ("paper", study)) if there]
+    columns += ["diff."] if len(columns) == 2 else []
+    head = ["loss", "queries", "pooling", "backbone"]
+    head += [_column(t, source.unit, c, columns) for t in source.tolerances for c in columns]
+    rows = []
+    for cell, test in _rows(ours, study):
+        row = [NAMES[cell.loss], test, NAMES[cell.pooling], NAMES[cell.backbone]]
+        for tolerance in source.tolerances:
+            row += _figures(ours, study, Key(cell, test, tolerance), columns)
+        rows.append(row)
+    for test in source.tests if ours else ():
+        row = ["oracle (ceiling)", test, "", ""]
+        for tolerance in source.tolerances:
+            row += [f"{ours.oracle[test, tolerance]:.2f}"] + [""] * (len(columns) - 1)
+        rows.append(row)
+    title = f"FCM (%) on {ours.dataset}" if ours else f"FCM (%), {study.title}"
+    return Table(title, head, rows, 4, _notes(ours, study))
+
+
+def _column(tolerance: float, unit: str, name: str, names: list[str]) -> str:
+    return f"{tolerance:g} {unit}" + (f" {name}" if len(names) > 1 else "")
+
+
+def _rows(ours: Scores | None, study: Study | None) -> list[tuple[Cell, str]]:
+    """Models and query splits that anyone has a figure for, in the paper's order."""
+    own = [(key.cell, key.test) for key in ours.values] if ours else []
+    paper = [(value.cell, value.test) for value in study.values] if study else []
+    first = [row for row in own if row[0].loss == OFF_THE_SHELF]
+    return list(dict.fromkeys([*first, *paper, *own]))
+
+
+def _figures(ours, study: Study | None, key: Key, columns: list[str]) -> list[str]:
+    own = ours.mean(key) if ours else None
+    paper = study.ladder(key.cell, key.test).get(key.tolerance) if study else None
+    texts = {
+        "ours": shown(own),
+        "paper": "" if paper is None else f"{paper:.2f}" + "*" * _misprinted(study, key),
+        "diff.": "" if own is None or paper is None else signed(own.mean - paper),
+    }
+    return [texts[name] for name in columns]
+
+
+def _misprinted(study: Study, key: Key) -> bool:
+    return any(key == Key(v.cell, v.test, v.tolerance) for two in study.misprints() for v in two)
+
+
+def _notes(ours: Scores | None, study: Study | None) -> list[str]:
+    notes = []
+    if ours:
+        seeds = sorted({seed for by_seed in ours.values.values() for seed in by_seed})
+        counts = {len(by_seed) for by_seed in ours.values.values()}
+        if max(counts) > 1:
+            notes.append(f"Ours: mean over seeds {seeds} with the 95 % interval (Student's t).")
+        if 1 in counts:
+            notes.append("One seed: the interval, where given, is over its queries (bootstrap).")
+        notes.append("Oracle: share of queries that have any reference within the tolerance.")
+    for wide, narrow in study.misprints() if study else ():
+        cell = wide.cell
+        notes.append(
+            f"* As printed, and impossible: {NAMES[cell.backbone]} + {NAMES[cell.pooling]}, "
+            f"{cell.loss}, {wide.test} has {wide.fcm:.2f} at {wide.tolerance} m but {narrow.fcm:.2f} at "
+            f"{narrow.tolerance} m; FCM cannot fall as the tolerance grows."
+        )
+    return notes
+
+
+def all_tables(ours: Scores | None, study: Study | None) -> list[Table]:
+    """The main table, the comparisons of ours and of the paper, and the paper's claim checked."""
+    tables = [main_table(ours, study)]
+    if ours:
+        tables.append(comparison_table(ours, f"our runs on {ours.dataset}"))
+    if study:
+        tables.append(comparison_table(scores.of_study(study), f"recomputed from {study.title}"))
+        tables.append(claim_table(study))
+    return tables
+
+
+def csv_text(ours: Scores | None, study: Study | None) -> str:
+    """The main table with one row a figure and nothing rounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        "loss,test,pooling,backbone,tau,ours,ours_low,ours_high,seeds,paper,difference,oracle".split(
+            ","
+        )
+    )
+    tolerances = (ours or study).tolerances
+    for cell, test in _rows(ours, study):
+        for tolerance in tolerances:
+            own = ours.mean(Key(cell, test, tolerance)) if ours else None
+            paper = study.ladder(cell, test).get(tolerance) if study else None
+            row = [cell.loss, test, cell.pooling, cell.backbone, f"{tolerance:g}"]
+            row += [own.mean, *(own.interval or ("", "")), own.n] if own else [""] * 4
+            row += ["" if paper is None else f"{paper:.2f}"]
+            row += [own.mean - paper if own and paper is not None else ""]
+            row += [ours.oracle.get((test, tolerance), "") if ours else ""]
+            writer.writerow(row)
+    return out.getvalue()
+
+
+def write(folder: pathlib.Path, ours: Scores | None, study: Study | None) -> list[Table]:
+    """Writes `tables.md`, `tables.tex` and `tables.csv` into `folder`; returns the tables."""
+    tables = all_tables(ours, study)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "# The study's tables\n\n" + "\n\n".join(table.markdown() for table in tables) + "\n"
+    write_atomically(folder / "tables.md", text)
+    write_atomically(folder / "tables.tex", "\n\n".join(t.latex() for t in tables) + "\n")
+    write_atomically(folder / "tables.csv", csv_text(ours, study))
+    return tables
+
+
+def main() -> int:
+    """Writes or prints; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--runs", type=pathlib.Path, help="folder with runs of one dataset below it"
+    )
+    parser.add_argument("--out", type=pathlib.Path, help="folder to write; by default --runs")
+    args = parser.parse_args()
+    try:
+        if args.runs is None:
+            for study in published.studies():
+                print(
+                    "\n\n".join(table.markdown() for table in all_tables(None, study)), end="\n\n"
+                )
+            return 0
+        if not args.runs.is_dir():
+            raise DataError(f"--runs={args.runs} is no folder")
+        ours = scores.read(sorted(args.runs.rglob("results.json")))
+        write(args.out or args.runs, ours, published.study(ours.dataset.partition(":")[0]))
+        print((args.out or args.runs) / "tables.md")
+        return 0
+    except VprjaxError as error:
+        print(f"tables: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""A table of texts as Markdown and LaTeX, and how the study's names and figures are written."""
+
+import dataclasses
+
+from scores import OFF_THE_SHELF, Mean
+
+from vprjax import published
+
+NAMES = {**published.NAMES, OFF_THE_SHELF: "off the shelf"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Text in rows; `words` columns of words come first, figures after.
+
+    Attributes:
+      title: one line.
+      head: names of the columns.
+      rows: as many texts a row.
+      words: how many columns hold words.
+      notes: sentences below.
+    """
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    words: int
+    notes: list[str]
+
+    def markdown(self) -> str:
+        """Title, table and notes."""
+        marks = ["---"] * self.words + ["---:"] * (len(self.head) - self.words)
+        lines = ["| " + " | ".join(row) + " |" for row in (self.head, marks, *self.rows)]
+        return "\n".join([f"## {self.title}", "", *lines, *(f"\n{note}" for note in self.notes)])
+
+    def latex(self) -> str:
+        """A `table` with booktabs rules, as wide as the text at most (packages booktabs, graphicx)."""
+        columns = "l" * self.words + "r" * (len(self.head) - self.words)
+        lines = [" & ".join(map(_latex, row)) + r" \\" for row in (self.head, *self.rows)]
+        lines[0] += r" \midrule"
+        body = "\n".join(lines)
+        caption = _latex(" ".join([f"{self.title}.", *self.notes]))
+        return (
+            "\\begin{table}\n\\centering\n\\caption{" + caption + "}\n"
+            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+            f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n"
+            "\\end{tabular}}\n\\end{table}"
+        )
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {sign: "\\" + sign for sign in "&%$#_{}"}
+    special |= {"−": "$-$", "±": r"$\pm$"}
+    return "".join(special.get(sign, sign) for sign in text)
+
+
+def shown(found: Mean | None) -> str:
+    """`12.34 [10.00, 14.00]`; empty where there is nothing."""
+    if found is None:
+        return ""
+    bounds = " [{:.2f}, {:.2f}]".format(*found.interval) if found.interval else ""
+    return f"{found.mean:.2f}{bounds}"
+
+
+def signed(value: float) -> str:
+    """`+1.20`, `−1.20`, `0.00`."""
+    text = f"{abs(value):.2f}"
+    return text if float(text) == 0 else ("+" if value > 0 else "−") + text

@@ -1,0 +1,58 @@
+"""The notebooks, executed from top to bottom with small settings; saved without outputs.
+
+`paper_tables` is executed by test_paper_grid.py, whose runs it shows.
+"""
+
+import nbformat
+import pytest
+from notebooks import FOLDER, execute, read
+
+NAMES = ("quickstart", "your_own_images", "paper_tables")
+TINY = (
+    "--config.train.steps=2 --config.train.log_every=1 --config.tuples.batch=2 "
+    "--config.tuples.negatives=2 --config.tuples.positive_radius=10.0 "
+    "--config.tuples.negative_radius=25.0 --config.tuples.other_visit_seconds=0.0 "
+    "--config.model.stage=block_3_expand"
+)
+
+
+def test_no_notebook_is_left_out():
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_clean_with_badge_and_install_cell(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert f"experiments/notebooks/{name}.ipynb" in notebook.cells[0].source
+    assert "colab-badge.svg" in notebook.cells[0].source
+    assert "pip install" in notebook.cells[1].source
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None
+
+
+def test_quickstart(tmp_path, monkeypatch):
+    flags = f"{TINY} --config.dataset.name=synthetic/tiny --config.dataset.data_dir={tmp_path}/data"
+    said = execute(
+        "quickstart",
+        monkeypatch,
+        WORKDIR=f"{tmp_path}/run",
+        CELL="mobilenetv2,gem,triplet",
+        FLAGS=flags,
+    )
+    assert "| test02 | fine_tuned |" in said and "iframe srcdoc" in said
+    assert "test02/000012 -> reference/" in said
+
+
+def test_your_own_images(tmp_path, monkeypatch):
+    said = execute(
+        "your_own_images",
+        monkeypatch,
+        WORK=f"{tmp_path}/work",
+        HEIGHT=48,
+        WIDTH=64,
+        FLAGS=f"{TINY} --config.model.batch_norm=train",
+    )
+    assert "train,train/0000.jpg," in said and "places_csv/mine" in said
+    assert (tmp_path / "work/run/report.html").exists() and "iframe srcdoc" in said

@@ -1,0 +1,74 @@
+"""The grid's command on one smoke cell: killed in the middle, run again, run once more, in a notebook."""
+
+import json
+import signal
+import time
+from types import SimpleNamespace
+
+import commands
+import pytest
+from commands import start_grid
+from notebooks import execute
+
+
+@pytest.fixture(scope="module")
+def finished_cell(tmp_path_factory):
+    """`runs`, the cell's `workdir`, and what the second call `said`; the first was killed at step 2."""
+    runs = tmp_path_factory.mktemp("grid")
+    workdir = runs / "synthetic-smoke" / commands.CELL / "seed0"
+    killed = start_grid(runs)
+    while killed.poll() is None and not (workdir / "checkpoints/2/commit_success.txt").exists():
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL and not (workdir / "results.json").exists()
+    again = start_grid(runs)
+    said = again.communicate()[1]
+    assert again.returncode == 0, said
+    return SimpleNamespace(runs=runs, workdir=workdir, said=said)
+
+
+def test_killed_and_run_again_it_goes_on(finished_cell):
+    said, workdir = finished_cell.said, finished_cell.workdir
+    assert "0 of 1 runs are finished" in said and "1 of 1 finished" in said
+    assert "resume from" in (workdir / "log.txt").read_text()
+    for name in ("tables.md", "tables.tex", "tables.csv", "report.html", "grid.json"):
+        assert (workdir.parents[1] / name).stat().st_size > 100
+    assert (workdir / "report.html").exists()
+    record = json.loads((workdir.parents[1] / "grid.json").read_text())
+    assert len(record["runs"]) == 1 and record["runs"][0]["provenance"]["steps"] == 4
+
+
+def test_finished_cells_are_not_redone(finished_cell):
+    results = finished_cell.workdir / "results.json"
+    before = results.stat().st_mtime_ns
+    more = start_grid(finished_cell.runs)
+    said = more.communicate()[1]
+    assert more.returncode == 0 and "1 of 1 runs are finished" in said
+    assert results.stat().st_mtime_ns == before and " starts" not in said
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--seeds=a", "--seeds=a must be a comma list of whole numbers"),
+        ("--cells=resnet51-*", "'resnet51-*' matches none of vgg16-gem-triplet"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(flag, sentence, tmp_path):
+    grid = start_grid(tmp_path, flag)
+    said = grid.communicate()[1].strip()
+    assert grid.returncode == 2 and said.startswith("paper_grid: error:"), said
+    assert sentence in said and "\n" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_paper_tables(finished_cell, monkeypatch):
+    said = execute(
+        "paper_tables",
+        monkeypatch,
+        RUNS=str(finished_cell.runs),
+        FLAGS="--smoke --cells=resnet50-gem-contrastive",
+    )
+    assert "93.18*" in said and "1 of 1 runs are finished" in said
+    assert "our runs on synthetic/tiny" in said and "iframe srcdoc" in said

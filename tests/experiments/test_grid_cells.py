@@ -1,0 +1,120 @@
+"""Which runs a grid consists of, with which settings, and which count as finished."""
+
+import json
+import pathlib
+
+import grid_cells
+import pytest
+from grid_cells import Settings
+
+from configs import nordland, synthetic
+from vprjax.errors import ConfigError, DataError
+
+
+def settings(dataset="synthetic", **values):
+    known = {
+        "dataset": dataset,
+        "runs": pathlib.Path("runs/grid"),
+        "seeds": (0,),
+        "smoke": False,
+        "weights": None,
+        "images": None,
+    }
+    return Settings(**(known | values))
+
+
+def test_twelve_cells_in_the_papers_order_each_with_its_folder():
+    jobs = grid_cells.training_jobs(settings(seeds=(0, 2)))
+    assert len(jobs) == 24 and len({job.workdir for job in jobs}) == 24
+    assert [job.seed for job in jobs] == [0] * 12 + [2] * 12
+    names = [job.name for job in jobs[:5]]
+    assert names == [
+        "vgg16-gem-triplet",
+        "resnet50-gem-triplet",
+        "vgg16-netvlad-triplet",
+        "resnet50-netvlad-triplet",
+        "vgg16-gem-contrastive",
+    ]
+    assert jobs[14].workdir == pathlib.Path("runs/grid/synthetic/vgg16-netvlad-triplet/seed2")
+
+
+def test_config_is_the_datasets_own_with_this_grids_keys():
+    job = grid_cells.training_jobs(settings(seeds=(2,)))[1]
+    expected = synthetic.get_config("resnet50,gem,triplet")
+    expected.seed = 2
+    expected.dataset.name = "synthetic/cold_counts"
+    expected.dataset.data_dir = "runs/grid/datasets"
+    assert job.config == expected.to_dict() and job.steps == 1000
+    assert "--config.dataset.name=synthetic/cold_counts" in job.words
+
+
+def test_smoke_is_small_and_lies_apart():
+    job = grid_cells.training_jobs(settings(smoke=True))[0]
+    assert job.steps == 4 and job.config["dataset"]["name"] == "synthetic/tiny"
+    assert job.workdir.parts[2] == "synthetic-smoke"
+
+
+def test_real_datasets_start_from_the_weights_at_hand(tmp_path):
+    for name in grid_cells.WEIGHTS["real"].values():
+        (tmp_path / name).touch()
+    jobs = grid_cells.training_jobs(settings("nordland", weights=tmp_path))
+    assert len(jobs) == 12
+    mobile, vgg = jobs[:2]
+    expected = nordland.get_config("mobilenetv2,gem,triplet")
+    assert mobile.config["train"] == expected.train.to_dict()
+    assert mobile.config["model"]["weights"].endswith("notop.npz")
+    assert vgg.config["model"]["partial_weights"] and vgg.steps == 100
+
+
+def test_corridor_evaluates_nordlands_models(tmp_path):
+    for name in grid_cells.WEIGHTS["real"].values():
+        (tmp_path / name).touch()
+    asked = settings("corridor", weights=tmp_path)
+    trained = grid_cells.training_jobs(asked)
+    jobs = grid_cells.corridor_jobs(asked, trained)
+    assert trained[0].workdir.parts[-3] == "nordland" and jobs[0].workdir.parts[-3] == "corridor"
+    assert f"--checkpoint={trained[0].workdir}" in jobs[0].words and jobs[0].steps == 0
+    assert jobs[0].config["dataset"]["name"] == "places_csv/corridor"
+    assert jobs[0].config["train"] == trained[0].config["train"]
+
+
+def test_missing_weights_are_told_before_anything_runs(tmp_path):
+    with pytest.raises(ConfigError, match=r"vgg16-397923af\.pth and resnet50-0676ba61\.pth"):
+        grid_cells.training_jobs(settings("robotcar"))
+    with pytest.raises(ConfigError, match=r"holds no vgg16-397923af\.pth"):
+        grid_cells.training_jobs(settings("cold", weights=tmp_path))
+    assert len(grid_cells.training_jobs(settings("robotcar", smoke=True))) == 12
+
+
+def test_missing_data_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(DataError, match="tfds_builders build robotcar"):
+        grid_cells.prepare(settings("robotcar"))
+    with pytest.raises(DataError, match="needs --images"):
+        grid_cells.prepare(settings("nordland", runs=tmp_path))
+
+
+def test_finished_means_results_of_this_config(tmp_path):
+    job = grid_cells.training_jobs(settings(runs=tmp_path))[0]
+    assert not job.finished()
+    job.note_config()
+    assert not job.finished()  # begun
+
+    saved = json.loads(json.dumps(job.config))
+    saved["dataset"]["data_dir"] = "/elsewhere"  # the data may move
+    job.results.write_text(json.dumps({"provenance": {"config": saved}}))
+    assert job.finished()
+
+    saved["train"]["steps"] = 7
+    job.results.write_text(json.dumps({"provenance": {"config": saved}}))
+    with pytest.raises(ConfigError, match=r"train\.steps=7, this grid 1000"):
+        job.finished()
+
+
+def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):
+    job = grid_cells.training_jobs(settings(runs=tmp_path))[0]
+    job.note_config()
+    path = job.workdir / "config.json"
+    path.write_text(path.read_text().replace('"learning_rate": 0.001', '"learning_rate": 0.5'))
+    with pytest.raises(ConfigError, match=r"optim\.learning_rate=0\.5, this grid 0\.001"):
+        job.finished()

@@ -1,0 +1,120 @@
+"""Processes in slots: what runs, what fails, what a signal leaves."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import grid_runner
+import pytest
+from grid_cells import Job
+from grid_runner import GridProgress, Runner
+
+FINISH = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{}')"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(grid_runner, "POLL_SECONDS", 0.02)
+
+
+def job(folder, name, code=FINISH, steps=3):
+    workdir = folder / name
+    return Job(name, 0, workdir, {}, ("-c", code, str(workdir / "results.json")), steps)
+
+
+def run(jobs, slots=1, devices=()):
+    runner = Runner(slots, list(devices))
+    runner.run(jobs, GridProgress(jobs))
+    return runner
+
+
+def test_all_jobs_run_and_a_failed_one_stops_no_other(tmp_path, capsys):
+    bad = job(tmp_path, "bad", "import sys; sys.exit('the disk is full')")
+    silent = job(tmp_path, "silent", "pass")  # ends well but leaves no results
+    jobs = [bad, silent, job(tmp_path, "good"), job(tmp_path, "last")]
+    assert [failed.name for failed in run(jobs).failed] == ["bad", "silent"]
+    assert [j.results.exists() for j in jobs] == [False, False, True, True]
+    said = capsys.readouterr().err
+    assert "bad seed 0 failed: the disk is full" in said and "it said nothing" in said
+    assert "2 of 4 finished" in said
+
+
+def test_slots_run_side_by_side_each_with_its_device(tmp_path):
+    # Each waits for the other's mark: one after the other they would wait for ever.
+    code = (
+        "import os, pathlib, sys, time; p = pathlib.Path(sys.argv[1]); "
+        "(p.parent / 'mark').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "while len(list(p.parent.parent.glob('*/mark'))) < 2: time.sleep(0.01)\n"
+        "p.write_text('{}')"
+    )
+    jobs = [job(tmp_path, name, code) for name in "ab"]
+    assert not run(jobs, slots=2, devices=["4", "7"]).failed
+    assert sorted((j.workdir / "mark").read_text() for j in jobs) == ["4", "7"]
+
+
+def test_progress_counts_logged_steps_and_whole_jobs(tmp_path):
+    jobs = [job(tmp_path, "a", steps=10), job(tmp_path, "b", steps=10)]
+    jobs[0].workdir.mkdir()
+    (jobs[0].workdir / "metrics.jsonl").write_text('{"step": 2}\n{"step": 4}\n{"st')
+    progress = GridProgress(jobs)
+    assert progress._bar._total == 22 and progress._bar._done == 4
+    (jobs[0].workdir / "metrics.jsonl").write_text('{"step": 8}\n')
+    progress.look(jobs)
+    progress.look(jobs)
+    assert progress._bar._done == 8
+    progress.finished(jobs[0], 1.0)
+    assert progress._bar._done == 11
+
+
+PROGRAM = """
+import pathlib, sys
+sys.path.insert(0, {experiments!r})
+import grid_runner
+from grid_cells import Job
+workdir = pathlib.Path(sys.argv[1])
+code = "import os, pathlib, signal, sys, time\\n" \\
+    "def note(*_): pathlib.Path(sys.argv[1] + '.saved').touch(); sys.exit(0)\\n" \\
+    "signal.signal(signal.SIGTERM, note)\\n" \\
+    "pathlib.Path(sys.argv[1] + '.pid').write_text(str(os.getpid()))\\n" \\
+    "time.sleep(60)"
+job = Job("a", 0, workdir, {{}}, ("-c", code, str(workdir / "results.json")), 1)
+try:
+    grid_runner.Runner(1, []).run([job], grid_runner.GridProgress([job]))
+except grid_runner.Stopped as stopped:
+    sys.exit(str(stopped))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_ends_the_running_job_too(tmp_path, how):
+    program = PROGRAM.format(experiments=str(pathlib.Path(grid_runner.__file__).parent))
+    grid = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    pid = tmp_path / "results.json.pid"
+    while not (pid.exists() and pid.read_text()):
+        assert grid.poll() is None
+        time.sleep(0.02)
+    grid.send_signal(how)
+    said = grid.communicate()[1]
+    assert _gone(int(pid.read_text()))
+    saved = (tmp_path / "results.json.saved").exists()
+    if how == signal.SIGKILL:
+        assert not saved
+    else:
+        assert saved and f"stopped by {how.name}" in said
+
+
+def _gone(pid):
+    for _ in range(200):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if "\nState:\tZ" in pathlib.Path(f"/proc/{pid}/status").read_text():
+            return True
+        time.sleep(0.02)
+    return False

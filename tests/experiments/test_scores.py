@@ -1,0 +1,68 @@
+"""Means, intervals and pairs against figures worked out by hand."""
+
+import made_up_runs
+import pytest
+import scores
+from scores import Key
+
+from vprjax.errors import DataError
+from vprjax.published import Cell
+
+ARC, TRI = ("vgg16", "gem", "arcface"), ("vgg16", "gem", "triplet")
+WIDE = Key(Cell("arcface", "gem", "vgg16"), "test01", 25.0)
+
+
+def test_mean_and_students_interval():
+    # t(0.975, 2) = 4.302653, s = 10, n = 3: half-width 4.302653 * 10 / sqrt(3) = 24.8414
+    found = scores.mean([30.0, 40.0, 50.0])
+    assert found.mean == 40 and found.n == 3
+    assert found.interval == pytest.approx((40 - 24.8414, 40 + 24.8414), abs=1e-3)
+    assert scores.mean([7.0]) == (7.0, None, 1)
+
+
+def test_reading_keeps_seeds_apart_and_counts_the_untrained_model_once(tmp_path):
+    runs = {(ARC, 0): 40.0, (ARC, 1): 60.0, (TRI, 0): 30.0, (TRI, 1): 54.0}
+    found = scores.read(made_up_runs.write(tmp_path, runs))
+    assert found.values[WIDE][1].fcm == 60.0
+    assert found.mean(WIDE).mean == 50.0
+    untrained = WIDE._replace(cell=Cell(scores.OFF_THE_SHELF, "gem", "vgg16"))
+    assert set(found.values[untrained]) == {0, 1}
+    assert [cell.loss for cell in found.cells] == ["off_the_shelf", "triplet", "arcface"]
+    assert found.tests == ["test01", "test02"] and found.tolerances == (25.0, 10.0, 5.0, 2.0)
+
+
+def test_one_seed_takes_the_interval_over_its_queries(tmp_path):
+    found = scores.read(made_up_runs.write(tmp_path, {(ARC, 0): 40.0}))
+    assert found.mean(WIDE) == (40.0, (39.0, 41.0), 1)
+
+
+def test_pairs_are_of_the_same_seed_and_everything_else(tmp_path):
+    runs = {(ARC, 0): 40.0, (ARC, 1): 60.0, (TRI, 0): 30.0, (TRI, 2): 99.0}
+    found = scores.read(made_up_runs.write(tmp_path, runs))
+    pairs = scores.pairs(found, "loss", "arcface", "triplet")
+    assert {pair.key.test for pair in pairs} == {"test01", "test02"} and len(pairs) == 8
+    assert [pair.by_seed for pair in pairs if pair.key == WIDE] == [{0: 10.0}]
+
+
+def test_units_are_models_where_there_are_several_else_seeds():
+    def pair(*differences):
+        return scores.Pair(WIDE, dict(enumerate(differences)))
+
+    assert scores.paired_mean([]) is None
+    assert scores.paired_mean([pair(1.0, 3.0)]) == scores.mean([1.0, 3.0])
+    assert scores.paired_mean([pair(1.0, 3.0), pair(4.0, 4.0)]) == scores.mean([2.0, 4.0])
+
+
+def test_two_datasets_make_no_table(tmp_path):
+    paths = made_up_runs.write(tmp_path / "a", {(ARC, 0): 40.0})
+    paths += made_up_runs.write(tmp_path / "b", {(TRI, 0): 40.0}, dataset="cold/paper:1.0.0")
+    with pytest.raises(DataError, match="one table holds one dataset"):
+        scores.read(paths)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "results.json").write_text('{"schema": 1')
+    with pytest.raises(DataError, match=r"results\.json is not a run's results"):
+        scores.read([tmp_path / "results.json"])
+    with pytest.raises(DataError, match="no results"):
+        scores.read([])

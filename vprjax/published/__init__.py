@@ -1,0 +1,102 @@
+"""The paper's Tables III and IV, as printed: the one home of published values."""
+
+import csv
+import dataclasses
+import functools
+import pathlib
+from typing import NamedTuple
+
+NAMES = {  # as the paper writes them
+    "vgg16": "VGG16",
+    "resnet50": "ResNet50",
+    "resnet50_v1": "ResNet50 v1",
+    "mobilenetv2": "MobileNetV2",
+    "mac": "MAC",
+    "spoc": "SPoC",
+    "gem": "GeM",
+    "netvlad": "NetVLAD",
+    "triplet": "triplet",
+    "contrastive": "contrastive",
+    "arcface": "ArcFace",
+}
+
+
+class Cell(NamedTuple):
+    """One model of the study: how it is trained and built."""
+
+    loss: str
+    pooling: str
+    backbone: str
+
+
+class Published(NamedTuple):
+    """One printed FCM, in percent, of one model on one query sequence at one tolerance in metres."""
+
+    cell: Cell
+    test: str
+    tolerance: float
+    fcm: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """One of the paper's two tables.
+
+    Attributes:
+      dataset: the dataset's name that these values belong to, `builder/config`.
+      title: of the paper's table.
+      claim: by how many percentage points, least and most, the text says ArcFace is ahead.
+      values: in the paper's order.
+    """
+
+    dataset: str
+    title: str
+    claim: tuple[float, float]
+    values: tuple[Published, ...]
+
+    @property
+    def tolerances(self) -> tuple[float, ...]:
+        """Metres, widest first."""
+        return tuple(dict.fromkeys(value.tolerance for value in self.values))
+
+    def ladder(self, cell: Cell, test: str) -> dict[float, float]:
+        """FCM by tolerance of one model on one query sequence; empty where the paper has none."""
+        return {v.tolerance: v.fcm for v in self.values if (v.cell, v.test) == (cell, test)}
+
+    def misprints(self) -> list[tuple[Published, Published]]:
+        """Neighbouring values of a ladder where FCM grows as the tolerance shrinks: impossible."""
+        pairs = zip(self.values, self.values[1:], strict=False)
+        return [(a, b) for a, b in pairs if (a.cell, a.test) == (b.cell, b.test) and b.fcm > a.fcm]
+
+
+_STUDIES = {
+    "robotcar/paper": ("table3_robotcar.csv", "Table III, Oxford Radar RobotCar", (1.0, 4.0)),
+    "cold/paper": ("table4_cold.csv", "Table IV, COLD Saarbruecken", (1.0, 2.0)),
+}
+
+
+@functools.cache
+def study(dataset: str) -> Study | None:
+    """The paper's table of a dataset's name, `builder/config`; None where it has none.
+
+    A COLD of other sequences or a RobotCar of other drives is another dataset and has no table.
+    """
+    if dataset not in _STUDIES:
+        return None
+    file, title, claim = _STUDIES[dataset]
+    with (pathlib.Path(__file__).parent / file).open(newline="") as rows:
+        values = tuple(
+            Published(
+                Cell(row["loss"], row["pooling"], row["backbone"]),
+                row["test"],
+                float(row["tau_m"]),
+                float(row["fcm_percent"]),
+            )
+            for row in csv.DictReader(rows)
+        )
+    return Study(dataset, title, claim, values)
+
+
+def studies() -> tuple[Study, ...]:
+    """Both tables."""
+    return tuple(study(name) for name in _STUDIES)
