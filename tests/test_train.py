@@ -1,6 +1,7 @@
 """The host loop: one compilation a run, resume to the bit, a trap for what is not finite."""
 
 import os
+import re
 import signal
 
 import jax
@@ -56,9 +57,12 @@ def count_traces(monkeypatch, name):
 
 
 @pytest.mark.parametrize(("loss", "maker"), [("triplet", "tuple_loss"), ("arcface", "place_loss")])
-def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, loss, maker):
+def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, capsys, loss, maker):
     traces = count_traces(monkeypatch, maker)
     train.train(config(loss), tmp_path, None, {})
+    share = float(re.search(r"of it ([\d.]+)% for mining", capsys.readouterr().err)[1])
+    assert (0 < share < 100) is (loss == "triplet")
+    train.train(config(loss), tmp_path, None, {})  # Finished: nothing is left to compile for.
     assert len(traces) == 1
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 4  # steps 2, 4, 6 and the last, 7
