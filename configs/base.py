@@ -190,7 +190,9 @@ def _eval() -> ConfigDict:
     c.batch = 64  # images a device step, over all devices
     c.recalls = (1, 5, 10, 20)
     c.recall_radius = 0.0  # position units; 0 is the widest tolerance
-    c.heading_degrees = 0.0  # > 0: a match must also look the same way, to so many degrees; 0 ignores it
+    c.heading_degrees = (
+        0.0  # > 0: a match must also look the same way, to so many degrees; 0 ignores it
+    )
     c.pca = 0  # dimensions kept by PCA of training descriptors before matching; 0 is off
     c.pca_whiten = False  # divide the components by their deviations
     c.sequence_length = 0  # > 1: also match sequences of so many frames (SeqSLAM); 0 is off

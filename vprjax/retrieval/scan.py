@@ -58,6 +58,7 @@ class Scanner:
         count = len(references)
         placed = parallel.place_copies(_padded(queries, plan.query_rows))
         own = self._encode_queries(placed, *self._constants)
+        del placed
         best = _empty(plan)
         for number, block in prefetch(
             lambda n: _place(references, plan, n), 0, _blocks(count, plan), depth=1
@@ -65,6 +66,7 @@ class Scanner:
             rows = self._encode_references(block, *self._constants)
             first = parallel.place_copies(np.int32(number * plan.reference_rows))
             best = _step(count, plan.parts)(best, own.values, rows, first)
+            best.norm.block_until_ready()  # else blocks would pile up on the device
         return _gathered(best, own, len(queries))
 
 
@@ -91,6 +93,7 @@ def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
         own = encode.Encoded(queries, total[1], jnp.zeros(len(total[1])))
         first = parallel.place_copies(np.int32(number * plan.reference_rows))
         best = _merge_columns(count)(best, total[0], total[2], first)
+        best.norm.block_until_ready()
     return _gathered(best, own, len(queries), d)
 
 

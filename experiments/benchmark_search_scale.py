@@ -1,0 +1,134 @@
+"""Memory and time of a search over descriptors on disk, at three sizes, against the cost model.
+
+    python experiments/benchmark.py --json=FILE search_scale --work=runs/search_scale
+
+Writes references of full NetVLAD size (VGG16: 36,660 x 32,768 float32, 4.8 GB, rows of noise at several
+lengths) and searches a quarter, half and all of them under a budget of 2 GiB, each in a process of its own
+whose peak resident memory is read. The model is that of vprjax/retrieval/README.md with the rates of this
+machine, measured in the same run: product speed and reading speed.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+REFERENCES, DIMENSION = 36_660, 32_768  # Table I's reference traversal; VGG16 + NetVLAD, K = 64
+QUERIES = 32_625  # Table I's test01, to which times are extrapolated
+NOISE = 2048  # different rows
+BUDGET = 2 << 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of this sub-command."""
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for 4.8 GB")
+    parser.add_argument("--queries", type=int, default=4096)
+    parser.add_argument("--search", type=int, help=argparse.SUPPRESS)  # this many, in this process
+
+
+def write_rows(path: pathlib.Path, rows: int, seed: int) -> None:
+    """Noise rows, repeated at other lengths so that no two are the same."""
+    if path.exists() and path.stat().st_size == rows * DIMENSION * 4:
+        return
+    noise = np.random.default_rng(seed).standard_normal((NOISE, DIMENSION), dtype=np.float32)
+    noise /= np.sqrt(DIMENSION)
+    with path.open("wb") as file:
+        for first in range(0, rows, NOISE):
+            file.write((noise[: rows - first] * np.float32(1 + first / 1e6)).tobytes())
+
+
+def mapped(path: pathlib.Path, rows: int) -> np.memmap:
+    """The first rows of a file."""
+    return np.memmap(path, np.float32, "r", shape=(rows, DIMENSION))
+
+
+def search(args) -> dict:
+    """One search in this process: seconds and peak resident memory."""
+    from vprjax import retrieval
+
+    queries = mapped(args.work / "queries", args.queries)
+    references = mapped(args.work / "references", args.search)
+    start = time.perf_counter()
+    found = retrieval.search(queries, references, 1, memory_bytes=BUDGET)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"seconds": seconds, "peak_gib": peak, "blocks": str(found.plan), "scan": found.scan}
+
+
+def rates(path: pathlib.Path) -> tuple[float, float]:
+    """Float32 multiply-adds' FLOP/s of a matrix product and bytes/s of reading rows, here and now."""
+    import jax
+
+    from vprjax.retrieval.scan import dot
+
+    rows = np.array(mapped(path, 2048))
+    product = jax.jit(dot)
+    placed = jax.device_put(rows[:1024]), jax.device_put(rows)
+    product(*placed).block_until_ready()
+    start = time.perf_counter()
+    product(*placed).block_until_ready()
+    flops = 2 * 1024 * 2048 * DIMENSION / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for first in range(0, REFERENCES - 2048, 2048):
+        np.array(mapped(path, REFERENCES)[first : first + 2048])
+    reading = (REFERENCES // 2048) * 2048 * DIMENSION * 4 / (time.perf_counter() - start)
+    return flops, reading
+
+
+def cost(queries, references, dimension, flops, reading, devices=1, query_rows=8192) -> dict:
+    """Bytes and seconds of a search: the model.
+
+    Products: `2 q r d / (flops devices)`. Reading: every block of `query_rows` queries passes over all
+    references once, `r d 4` bytes, split over the devices.
+    """
+    passes = -(-queries // query_rows)
+    stored = 4.0 * references * dimension
+    products = 2.0 * queries * references * dimension / (flops * devices)
+    return {
+        "stored_gb": stored / 1e9,
+        "gb_a_device": stored / devices / 1e9,
+        "tflop": 2e-12 * queries * references * dimension,
+        "seconds": products + passes * stored / (reading * devices),
+    }
+
+
+def measure(args, interleaved, row) -> list[dict]:
+    """Rows of the table: three sizes measured and modelled."""
+    if args.search:
+        print(json.dumps(search(args)))
+        raise SystemExit
+    args.work.mkdir(parents=True, exist_ok=True)
+    write_rows(args.work / "references", REFERENCES, 0)
+    write_rows(args.work / "queries", args.queries, 1)
+    rows = []
+    for references in (REFERENCES // 4, REFERENCES // 2, REFERENCES):
+        flops, reading = rates(args.work / "references")
+        words = ["search_scale", f"--work={args.work}", f"--queries={args.queries}"]
+        command = [sys.executable, sys.argv[0], *words, f"--search={references}"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        block = int(found["blocks"].split()[2].replace(",", ""))
+        model = cost(args.queries, references, DIMENSION, flops, reading, query_rows=block)
+        rows.append(
+            {
+                "references": references,
+                "queries": args.queries,
+                "dimensions": DIMENSION,
+                "stored_gb": round(model["stored_gb"], 2),
+                "seconds": round(found["seconds"], 1),
+                "model_s": round(model["seconds"], 1),
+                "peak_gib": round(found["peak_gib"], 2),
+                "budget_gib": BUDGET / 2**30,
+                "all_queries_minutes": round(found["seconds"] * QUERIES / args.queries / 60, 1),
+                "scan": found["scan"],
+                "gflops": round(flops / 1e9),
+                "read_gb_s": round(reading / 1e9, 2),
+            }
+        )
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
