@@ -9,6 +9,7 @@ from vprjax.data.source import Dataset
 from vprjax.descriptors import DTYPES
 from vprjax.errors import ConfigError, DataError
 from vprjax.optim import OPTIMISERS
+from vprjax.retrieval import SCANS
 
 CHOICES = {
     "loss.name": ("triplet", "contrastive", "arcface"),
@@ -17,6 +18,7 @@ CHOICES = {
     "tuples.in_batch": IN_BATCH,
     "optim.name": OPTIMISERS,
     "eval.descriptor_dtype": tuple(DTYPES),
+    "eval.search_scan": SCANS,
 }
 ABOVE_ZERO = (
     "tuples.batch",

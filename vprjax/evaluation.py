@@ -4,8 +4,7 @@ import dataclasses
 import itertools
 import math
 import pathlib
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -33,8 +32,8 @@ def evaluate(
 ) -> dict[str, dict]:
     """Matches every query split to the reference split and measures it.
 
-    Descriptors go through stores in `folder`, so that a killed evaluation goes on where it was; they are
-    removed at the end unless `eval.keep_descriptors`.
+    Descriptors go through stores in `folder / "descriptors"`, so that a killed evaluation goes on where
+    it was.
 
     Args:
       config: the whole config.
@@ -77,11 +76,10 @@ def evaluate(
         np.savez(folder / f"pca_{name}.npz", mean=reduce.mean, kernel=reduce.kernel)
     out = {}
     for split in config.dataset.query_splits:
-        out[split] = measure(config, describe(split), reference, reduce)
-        log("search {split}: {scan}; {blocks}".format(split=split, **out[split]["search"]))
-    parallel.barrier("evaluated")
-    if parallel.is_primary() and not config.eval.keep_descriptors:
-        shutil.rmtree(folder / "descriptors")
+        words = f"search {split} ({name.replace('_', ' ')})"
+        out[split] = measure(
+            config, describe(split), reference, reduce, lambda text, w=words: log(f"{w}: {text}")
+        )
     return out
 
 
@@ -100,7 +98,11 @@ def _reduction(config, describe) -> whitening.Projection:
 
 
 def measure(
-    config, query: Described, reference: Described, reduce: whitening.Projection | None = None
+    config,
+    query: Described,
+    reference: Described,
+    reduce: whitening.Projection | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict:
     """The figures of one query split.
 
@@ -109,6 +111,7 @@ def measure(
       query: the queries, in time order.
       reference: the references, in time order.
       reduce: applied to both sides' descriptors before matching.
+      tell: called with a sentence on the search's memory before it starts.
 
     Returns:
       Percentages of all queries `fcm`, `oracle_fcm` by tolerance and `recall` by n; `interval` (95 %, block
@@ -124,7 +127,8 @@ def measure(
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
     headings, turn = _headings(config, query.places, reference.places)
     k = min(max(e.recalls), len(others))
-    found = retrieval.search(ours, others, k=k, memory_bytes=int(e.search_memory * 2**30))
+    budget = int(e.search_memory * 2**30)
+    found = retrieval.search(ours, others, k, budget, scan=e.search_scan, tell=tell)
     q, r = query.places.positions, reference.places.positions
     radius = e.recall_radius or max(tolerances)
     matched = found.indices[:, 0]

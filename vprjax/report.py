@@ -39,12 +39,13 @@ def write(folder: pathlib.Path, config, dataset, results: dict, provenance: dict
         "results": plain,
         "provenance": provenance,
     }
-    write_atomically(folder / "results.json", json.dumps(document, indent=2) + "\n")
-    write_atomically(folder / "results.md", markdown(config, dataset, plain, provenance))
-    draw_curves(folder / "fcm.png", config, results)
     for model, by_split in results.items():
         for split, figures in by_split.items():
             write_matches(folder / "matches" / f"{model}_{split}.csv", figures)
+    draw_curves(folder / "fcm.png", config, results)
+    write_atomically(folder / "results.md", markdown(config, dataset, plain, provenance))
+    # Last: results.json marks a finished run.
+    write_atomically(folder / "results.json", json.dumps(document, indent=2) + "\n")
 
 
 def write_matches(path: pathlib.Path, figures: dict) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import pathlib
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,12 +123,15 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
         "trained_with": saved["config"],
     }
     checkpoints.close()
+    parallel.barrier("evaluated")
     if parallel.is_primary():
         from vprjax.pages import run_page  # Here because matplotlib costs 0.3 s at start-up.
 
         trained_in = checkpoints.folder.parent
         run_page.write(workdir, trained_in, config, dataset, results, provenance)
         report.write(workdir, config, dataset, results, provenance)  # last: results.json ends a run
+        if not config.eval.keep_descriptors:
+            shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         print((workdir / "results.md").read_text())
     log(f"results in {workdir}")
     return results

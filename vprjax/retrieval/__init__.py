@@ -6,6 +6,7 @@ The answer does not depend on the encoding; the time does.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -59,6 +60,7 @@ def search(
     memory_bytes: int = 2 << 30,
     metric: str = "l2",
     scan: str = "auto",
+    tell: Callable[[str], None] | None = None,
 ) -> Found:
     """The `k` references nearest to every query, ranked as float64 ranks them, ties to the lower index.
 
@@ -70,6 +72,7 @@ def search(
       metric: "l2", or "cosine": `1 - cos`, of rows that need not be unit vectors.
       scan: how lower bounds are computed, "float32", "bfloat16" or "pruned" (bfloat16 along the main
         directions); "auto" is float32, but on a CPU whichever a sample says is fastest.
+      tell: called with a sentence on scan, blocks and memory before the first block.
 
     Raises:
       ValueError: shapes do not fit, `k` is not in 1..r, a descriptor is not finite, or the budget is too
@@ -81,6 +84,8 @@ def search(
     way, scanner = choose.scanner(scan, own, others, k)
     kept = min(k + choose.spare(way), r)
     size = plan.make(max(q, 1), r, d, kept, memory_bytes, parallel.device_count())
+    if tell is not None:
+        tell(f"{way}, {size}")
     distances, indices = np.empty((q, k), np.float32), np.empty((q, k), np.int64)
     evaluated = completed = 0
     for first in range(0, q, size.query_rows):
