@@ -43,6 +43,26 @@ def test_statistics_are_those_of_the_images(images):
         np.testing.assert_allclose(output.std(axis=(0, 1, 2)), 1, atol=0.1)
 
 
+def test_convolutions_without_batch_norm_fit_the_images(images):
+    c = config("gem")
+    c.update(backbone="vgg16", stage="conv3")
+    variables, notes = initialise.initialise(c, None, 0, lambda i: images[i], len(images))
+    assert notes == ["random weights, scaled on 32 training images"]
+    module = models.build(c)
+    order = np.random.default_rng((0, 5)).permutation(96)[:32]
+    _, seen = module.apply(
+        variables,
+        images[order],
+        mutable=["intermediates"],
+        capture_intermediates=lambda module, _: isinstance(module, nn.Conv),
+    )
+    outputs = [np.asarray(x) for x in jax.tree.leaves(seen["intermediates"]["backbone"])]
+    assert len(outputs) == 7
+    for output in outputs:
+        np.testing.assert_allclose(output.mean(axis=(0, 1, 2)), 0, atol=1e-3)
+        np.testing.assert_allclose(output.std(axis=(0, 1, 2)), 1, atol=1e-3)
+
+
 def test_the_same_seed_gives_the_same_bits(images):
     first, again = (start(images, "netvlad")[0] for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, again)

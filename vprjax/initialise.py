@@ -6,12 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
+from flax import traverse_util
 
 from vprjax import kmeans, models, pretrained, whitening
 from vprjax.models import pooling
 
 LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
 CALIBRATION_IMAGES = 256
+CONVOLUTION_IMAGES = 32
 PROJECTION_IMAGES = 4096  # PCA sees at most so many descriptors
 
 
@@ -25,7 +28,8 @@ def initialise(
     """Variables of the model before training, and sentences on how they came about.
 
     Pretrained weights where there are any. Without them BatchNorm statistics are estimated
-    from training images, since frozen ones must fit the random convolutions. NetVLAD starts from
+    from training images, since frozen ones must fit the random convolutions; a backbone without
+    BatchNorm has its convolutions scaled. NetVLAD starts from
     k-means on local descriptors of training images, a projection from their principal components.
 
     Args:
@@ -55,7 +59,9 @@ def initialise(
         variables = calibrate_batch_norm(model_config, variables, images)
         notes.append(f"random weights, BatchNorm statistics from {len(images)} training images")
     else:
-        notes.append("random weights")
+        images = images_at(order[:CONVOLUTION_IMAGES])
+        variables = calibrate_convolutions(module, variables, images)
+        notes.append(f"random weights, scaled on {len(images)} training images")
     if model_config.pooling == "netvlad":
         variables, used = start_netvlad(module, model_config, variables, images_at, order, seed)
         notes.append(f"NetVLAD from k-means on {used} local descriptors")
@@ -92,6 +98,40 @@ def calibrate_batch_norm(model_config, variables: dict, images: np.ndarray) -> d
     found = [statistics(variables, jnp.asarray(batch)) for batch in batches]
     mean = jax.tree.map(lambda *leaves: np.mean(np.stack(leaves), axis=0), *found)
     return {**variables, "batch_stats": mean}
+
+
+def calibrate_convolutions(module, variables: dict, images: np.ndarray) -> dict:
+    """Kernels and biases that give every channel mean 0 and deviation 1 over `images`, before its ReLU.
+
+    In a deep random network without BatchNorm all images come out nearly alike, and hard negatives
+    then pull them together for good.
+
+    Source: Kraehenbuehl et al. 2016, data-dependent initialisation.
+    """
+
+    @jax.jit
+    def statistics(variables, images):
+        found = {}
+
+        def normalised(call, args, kwargs, context):
+            out = call(*args, **kwargs)
+            if not isinstance(context.module, nn.Conv) or context.method_name != "__call__":
+                return out
+            mean, deviation = out.mean(axis=(0, 1, 2)), out.std(axis=(0, 1, 2)) + 1e-6
+            found["/".join(context.module.path)] = mean, deviation
+            return (out - mean.reshape(1, 1, 1, -1)) / deviation.reshape(1, 1, 1, -1)
+
+        with nn.intercept_methods(normalised):
+            module.apply(variables, images, method="features")
+        return found
+
+    flat = traverse_util.flatten_dict(variables["params"], sep="/")
+    for path, (mean, deviation) in statistics(variables, jnp.asarray(images)).items():
+        mean, deviation = np.asarray(mean), np.asarray(deviation)
+        kernel, bias = flat[f"{path}/kernel"], flat[f"{path}/bias"]
+        flat[f"{path}/kernel"] = (kernel / deviation).astype(kernel.dtype)
+        flat[f"{path}/bias"] = ((bias - mean) / deviation).astype(bias.dtype)
+    return {**variables, "params": traverse_util.unflatten_dict(flat, sep="/")}
 
 
 def start_netvlad(
