@@ -196,7 +196,9 @@ def _eval() -> ConfigDict:
     c.pca = 0  # dimensions kept by PCA of training descriptors before matching; 0 is off
     c.pca_whiten = False  # divide the components by their deviations
     c.sequence_length = 0  # > 1: also match sequences of so many frames (SeqSLAM); 0 is off
-    c.search_scan = "auto"  # "float32", "bfloat16", "pruned": ways to the same neighbours; "auto" picks
+    c.search_scan = (
+        "auto"  # "float32", "bfloat16", "pruned": ways to the same neighbours; "auto" picks
+    )
     c.search_memory = 2.0  # GiB that a search may take for its blocks
     c.descriptor_dtype = "float32"  # of the descriptors on disk; or "bfloat16", "float16"
     c.keep_descriptors = False  # leave them in WORKDIR/descriptors; they are removed otherwise

@@ -130,8 +130,18 @@ def measure_case(name, queries, references, k: int, rounds: int, interleaved, ro
     seconds = interleaved(contestants, rounds)
     flops = 2.0 * len(queries) * len(references) * queries.shape[1]
     same = round(float((found.indices == expected).all(axis=1).mean()), 5)
+    sets = np.sort(found.indices, axis=1) == np.sort(expected, axis=1)
+    same_sets = round(float(sets.all(axis=1).mean()), 5)
     return [
-        row(f"{name} ({way})", "faiss flat", seconds[way], seconds["faiss"], flops, same_rows=same)
+        row(
+            f"{name} ({way})",
+            "faiss flat",
+            seconds[way],
+            seconds["faiss"],
+            flops,
+            same_rows=same,
+            same_sets=same_sets,
+        )
         | ({"evaluated": round(found.evaluated, 1)} if way == found.scan else {})
         for way in ways
     ]

@@ -51,6 +51,7 @@ def test_segments_labels_and_confidence_by_hand(config):
     }
     # Within 10 m three of four are right, and the wrong one is the least confident.
     assert found["average_precision"] == found["recall_at_full_precision"] == 75.0
+    assert found["precision"].tolist() == [100, 75] and found["pr_recall"].tolist() == [75, 75]
     for t, (low, high) in found["interval"].items():
         assert low <= found["fcm"][t] <= high
     assert found["interval"]["10"][0] < 75

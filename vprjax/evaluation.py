@@ -119,8 +119,8 @@ def measure(
       (FCM of tenths of the route) and `labels` (FCM by the queries' label, where there are any);
       `sequence` with `eval.sequence_length`; `queries` and `references` counts; `search` (how neighbours
       were found). For pictures the arrays `curve`, `oracle_curve`, `matched` (reference numbers),
-      `nearest` (numbers of the references nearest in position), `distance`, `error`, `precision`,
-      `pr_recall`, `strip` (distances of some queries and references) and ids and positions of
+      `nearest` (numbers of the references nearest in position), `distance`, `error`, `precision` and
+      `pr_recall` (percent), `strip` (distances of some queries and references) and ids and positions of
       queries and matches.
     """
     tolerances, e = config.dataset.tolerances, config.eval
@@ -167,8 +167,8 @@ def measure(
         "nearest": nearest,
         "distance": distance,
         "error": error,
-        "precision": precision,
-        "pr_recall": pr_recall,
+        "precision": 100 * precision,
+        "pr_recall": 100 * pr_recall,
         "strip": _strip(ours, others),
         "query_ids": query.places.image_ids,
         "matched_ids": reference.places.image_ids[matched],
