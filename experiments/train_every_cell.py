@@ -64,7 +64,11 @@ def train_cell(cell: str, runs: pathlib.Path, data_dir: pathlib.Path, steps: int
         print(f"{cell}: {error}", file=sys.stderr)
         trained = False
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    result = {"cell": cell, **(judged(rows, trained) if rows else {"sound": False})}
+    result = {
+        "cell": cell,
+        "code": run.code_version(),
+        **(judged(rows, trained) if rows else {"sound": False}),
+    }
     found.write_text(json.dumps(result))
     shutil.rmtree(folder / "checkpoints")
     return result
@@ -97,11 +101,12 @@ def main() -> None:
     subprocess.run([sys.executable, *words, f"--config={json.dumps(DATASET)}"], check=True)
     cells = [f"{b},{h},{loss}" for b in BACKBONES for h in HEADS for loss in LOSSES]
     results = [train_cell(cell, args.runs, data_dir, args.steps) for cell in cells]
-    record = {"dataset": DATASET, "code_version": run.code_version(), "cells": results}
+    record = {"dataset": DATASET, "cells": results}
     (args.records / "every_cell.json").write_text(json.dumps(record, indent=1) + "\n")
+    codes = dict.fromkeys(result["code"] for result in results)
     text = (
         f"# Every cell of the paper, {args.steps} steps from the shipped defaults\n\n"
-        f"Command: `python experiments/train_every_cell.py`, code {record['code_version']}; synthetic "
+        f"Command: `python experiments/train_every_cell.py`; code {', '.join(codes)}; synthetic "
         f"{json.dumps(DATASET)}, random weights, one seed. First and last step. Sound: all figures finite, "
         f"the last variance above {KEPT_VARIANCE} of the first, effective ranks above {LEAST_RANK}. So few "
         "steps show that nothing breaks, not what is learnt.\n\n"
