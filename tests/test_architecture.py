@@ -42,7 +42,6 @@ def holding(package):
     [
         "losses",
         "mining",
-        "similarity",
         "optim",
         "data/transforms",
         "kmeans",

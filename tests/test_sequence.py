@@ -43,11 +43,11 @@ def test_another_speed_is_followed():
     phases, rates = rng.uniform(0, 6, 32), rng.uniform(0.1, 0.6, 32)
     references = np.cos(np.arange(120)[:, None] * rates + phases)
     there = np.round(1.2 * np.arange(90)).astype(int)
-    queries = references[there] + 1.2 * rng.normal(size=(90, 32))
-    alone = (np.abs(sequence.match(queries, references, 1)[1] - there) <= 1).mean()
+    queries = references[there] + 1.1 * rng.normal(size=(90, 32))
+    alone = (np.abs(sequence.match(queries, references, 1)[1] - there) <= 1)[10:].mean()
     along = (np.abs(sequence.match(queries, references, 10)[1] - there) <= 1)[10:].mean()
     slow = sequence.match(queries, references, 10, speeds=(1.0,))[1]
-    assert alone < 0.8 and along > 0.9
+    assert alone + 0.05 < along and along > 0.9
     assert (np.abs(slow - there) <= 1)[10:].mean() < along
 
 

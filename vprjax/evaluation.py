@@ -117,11 +117,10 @@ def measure(
       Percentages of all queries `fcm`, `oracle_fcm` by tolerance and `recall` by n; `interval` (95 %, block
       bootstrap) by tolerance; `average_precision` and `recall_at_full_precision` (percent); `segments`
       (FCM of tenths of the route) and `labels` (FCM by the queries' label, where there are any);
-      `sequence` with `eval.sequence_length`; `queries` and `references` counts; `search` (how neighbours
-      were found). For pictures the arrays `curve`, `oracle_curve`, `matched` (reference numbers),
-      `nearest` (numbers of the references nearest in position), `distance`, `error`, `precision` and
-      `pr_recall` (percent), `strip` (distances of some queries and references) and ids and positions of
-      queries and matches.
+      `sequence` with `eval.sequence_length`; `queries` and `references` counts. For pictures the arrays
+      `curve`, `oracle_curve`, `matched` (reference numbers), `nearest` (numbers of the references nearest
+      in position), `distance`, `error`, `precision` and `pr_recall` (percent), `strip` (distances of some
+      queries and references) and ids and positions of queries and matches.
     """
     tolerances, e = config.dataset.tolerances, config.eval
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
@@ -156,11 +155,6 @@ def measure(
         "labels": _by_label(query.places.labels, error, tolerances),
         "queries": len(q),
         "references": len(r),
-        "search": {
-            "scan": found.scan,
-            "blocks": str(found.plan),
-            "exact_distances_a_query": round(found.evaluated, 2),
-        },
         "curve": fcm.share_within(error, curve),
         "oracle_curve": fcm.share_within(true_error, curve),
         "matched": matched,

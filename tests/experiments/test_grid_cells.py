@@ -115,6 +115,8 @@ def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):
     job = grid_cells.training_jobs(settings(runs=tmp_path))[0]
     job.note_config()
     path = job.workdir / "config.json"
-    path.write_text(path.read_text().replace('"learning_rate": 0.001', '"learning_rate": 0.5'))
-    with pytest.raises(ConfigError, match=r"optim\.learning_rate=0\.5, this grid 0\.001"):
+    begun = json.loads(path.read_text())
+    begun["optim"]["learning_rate"] = 0.5
+    path.write_text(json.dumps(begun))
+    with pytest.raises(ConfigError, match=r"optim\.learning_rate=0\.5, this grid 3e-05"):
         job.finished()

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vprjax import mining, place_classes, similarity
+from vprjax import mining, place_classes
 from vprjax.data.source import Places
+from vprjax.retrieval import similarity
 
 
 class TupleSampler:

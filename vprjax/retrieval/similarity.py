@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vprjax.retrieval.scan import dot
+
 BLOCK_BYTES = 1 << 28
 
 
@@ -26,6 +28,4 @@ def similarities(
     return found
 
 
-@jax.jit
-def _products(queries: jax.Array, others: jax.Array) -> jax.Array:
-    return jnp.matmul(queries, others.T, precision=jax.lax.Precision.HIGHEST)
+_products = jax.jit(dot)

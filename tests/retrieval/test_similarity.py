@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vprjax import similarity
+from vprjax.retrieval import similarity
 
 
 @pytest.mark.parametrize("rows", [1, 4, 10, 11, 100])
