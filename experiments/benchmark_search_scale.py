@@ -11,7 +11,6 @@ machine, measured in the same run: product speed and reading speed.
 import argparse
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import time
@@ -49,14 +48,14 @@ def mapped(path: pathlib.Path, rows: int) -> np.memmap:
 
 def search(args) -> dict:
     """One search in this process: seconds and peak resident memory."""
-    from vprjax import retrieval
+    from vprjax import memory, retrieval
 
     queries = mapped(args.work / "queries", args.queries)
     references = mapped(args.work / "references", args.search)
     start = time.perf_counter()
     found = retrieval.search(queries, references, 1, memory_bytes=BUDGET)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = memory.measured_peak() / 2**30
     return {"seconds": seconds, "peak_gib": peak, "blocks": str(found.plan), "scan": found.scan}
 
 

@@ -88,7 +88,16 @@ def test_one_home_for_checkpoints_and_for_devices():
 
 
 def test_pages_know_findings_and_nothing_of_training():
-    known = {"data", "errors", "evaluation", "metric_writer", "pages", "published", "report"}
+    known = {
+        "data",
+        "errors",
+        "memory",
+        "evaluation",
+        "metric_writer",
+        "pages",
+        "published",
+        "report",
+    }
     for path in MODULES:
         if path.parts[:2] == ("vprjax", "pages"):
             parts = {name.split(".")[1] for name in inside(imports(path), "vprjax") - {"vprjax"}}

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import resource
 from typing import Any
 
 import jax
@@ -107,7 +106,9 @@ def measured_peak() -> int:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss, which begins with the peak of the process that started this one.
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def resident() -> int:

@@ -8,17 +8,18 @@ import numpy as np
 from vprjax.retrieval.rows import Block, Rows
 
 PROGRAM = """
-import resource, sys
+import sys
 import numpy as np
+from vprjax.memory import measured_peak
 from vprjax.retrieval.rows import Rows
 
 stored = np.memmap(sys.argv[1], np.float32, "r", shape=(4000, 16384))
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = measured_peak()
 read = Rows(stored)
 for first in range(0, 4000, 100):
     read(slice(first, first + 100))
 read(np.arange(0, 4000, 50))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
+print((measured_peak() - start) / 2**20)
 """
 
 

@@ -2,13 +2,12 @@
 
 import importlib.metadata
 import pathlib
-import resource
 
 import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vprjax import published
+from vprjax import memory, published
 from vprjax.data import source
 from vprjax.pages import figures, gallery, pictures, render, training
 from vprjax.report import NAMES
@@ -63,7 +62,7 @@ def write(
         unit=config.dataset.position_unit,
         recall_radius=config.eval.recall_radius or max(config.dataset.tolerances),
         curves=curves,
-        cost=[*training.times(trained_in), *memory()],
+        cost=[*training.times(trained_in), *peaks()],
         environment=environment(dataset, provenance),
         config=flatten(provenance["config"]),
     )
@@ -181,9 +180,9 @@ def label_table(config, found: dict) -> dict:
     return {"head": head, "rows": rows}
 
 
-def memory() -> list[tuple[str, str]]:
+def peaks() -> list[tuple[str, str]]:
     """Peak memory of this process and, where it is measured, of its devices."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = memory.measured_peak() / 2**20
     out = [("peak memory of the process that wrote this", f"{peak:,.0f} MiB")]
     for device in jax.local_devices():
         measured = device.memory_stats() or {}
