@@ -11,7 +11,7 @@ import numpy as np
 from vprjax import descriptors, fcm, parallel, retrieval, sequence, statistics, whitening
 from vprjax.data import source
 from vprjax.errors import ConfigError
-from vprjax.extraction import Extractor
+from vprjax.extraction import Extractor, descriptor_size
 from vprjax.metric_writer import log
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart
@@ -59,7 +59,7 @@ def evaluate(
         places = source.load(config, (split,))
         every = np.arange(len(places))
         words = f"describe {split} ({name.replace('_', ' ')})"
-        dimension = extract(replicated, places, every[:1], words).shape[1]
+        dimension = descriptor_size(extract.apply_fn, variables, places)
         store = descriptors.write(
             folder / "descriptors" / f"{name}_{split}",
             key | {"split": split},

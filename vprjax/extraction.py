@@ -16,6 +16,7 @@ class Extractor:
 
     def __init__(self, apply_fn: Callable, batch: int):
         """`apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` images over all devices."""
+        self.apply_fn = apply_fn
         devices = parallel.device_count()
         self._batch = -(-batch // devices) * devices
 
@@ -61,6 +62,12 @@ class Extractor:
         if pending is not None:
             last = (len(indices) - first - 1) % size + 1
             yield _on_host(pending)[:last]
+
+
+def descriptor_size(apply_fn: Callable, variables, places: Places) -> int:
+    """Dimensions of the model's descriptors, found without running it; `variables` not replicated."""
+    image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
+    return jax.eval_shape(apply_fn, variables, image).shape[-1]
 
 
 def _on_host(output: jax.Array) -> np.ndarray:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vprjax import health, models, optim, train_step
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline
+from vprjax.extraction import descriptor_size
 from vprjax.recorder import Recorder
 
 
@@ -29,12 +29,6 @@ def optimiser(config, params):
     """The config's optimiser for this parameter tree."""
     frozen = models.frozen_prefixes(config.model)
     return optim.make_optimiser(config.optim, config.train.steps, params, frozen)
-
-
-def descriptor_size(module, variables: dict, places) -> int:
-    """Dimensions of the model's descriptors."""
-    image = jnp.asarray(places.images([0]))
-    return jax.eval_shape(module.apply, variables, image).shape[-1]
 
 
 def save(
@@ -68,7 +62,7 @@ def resume(config, checkpoints: Checkpoints, step: int, module, places, sampler)
     variables = checkpoints.restore_model(step)
     classes: Any = ()
     if pipeline.uses_places(config):
-        width = descriptor_size(module, variables, places)
+        width = descriptor_size(module.apply, variables, places)
         classes = np.zeros((*sampler.slots_shape, width), np.float32)
     state = create(config, variables, classes)
     metrics = Recorder.empty()

@@ -24,7 +24,7 @@ from vprjax import (
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline, source, transforms
 from vprjax.errors import ConfigError, Preempted, WeightsError
-from vprjax.extraction import Extractor
+from vprjax.extraction import Extractor, descriptor_size
 from vprjax.metric_writer import Progress, log, progress, write_atomically
 from vprjax.preemption import Preemption
 from vprjax.prefetch import prefetch
@@ -200,7 +200,7 @@ def _compile_step(job: Job, current: train_step.TrainState):
     batch = parallel.split(job.sampler.batch(0, rows))
     compiled = memory.compile_step(job.config, step, current, batch)
     cached = 4 * job.sampler.cached_images(int(current.step))
-    cached *= state.descriptor_size(job.module, _variables(current), job.places)
+    cached *= descriptor_size(job.module.apply, _variables(current), job.places)
     found = memory.estimate(compiled, batch, cached)
     log(f"memory: {found}")
     memory.check(job.config, found, cached)
