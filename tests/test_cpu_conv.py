@@ -61,6 +61,7 @@ def _with_gradients(convolution, x, kernel, **options):
 @pytest.mark.parametrize(("kernel", "strides", "padding", "c", "o", "groups"), CASES)
 def test_equals_the_stock_convolution(monkeypatch, kernel, strides, padding, c, o, groups):
     monkeypatch.setattr(cpu_conv, "_BLOCK_POSITIONS", 2 * 13 * 9)  # two blocks of two images
+    monkeypatch.setattr(cpu_conv, "_FEW_CHANNELS", 16)
     x, w = _operands(kernel, c, o, groups)
     options = {"window_strides": strides, "padding": padding, "dimension_numbers": NHWC}
     options["feature_group_count"] = groups
@@ -72,11 +73,14 @@ def test_equals_the_stock_convolution(monkeypatch, kernel, strides, padding, c, 
     assert _error(got[2], wanted[2]) <= 1e-5
 
 
-@pytest.mark.parametrize("positions", [1, 117, 351, 10_000])
+# A row or two of one image, more rows, images, all.
+@pytest.mark.parametrize("positions", [1, 20, 117, 351, 10_000])
 @pytest.mark.parametrize("groups", [1, 20])
-def test_the_block_size_does_not_matter(monkeypatch, positions, groups):
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1), (3, 2)])
+def test_the_block_size_does_not_matter(monkeypatch, positions, groups, strides):
     x, w = _operands((3, 3), 20, 20, groups, images=6)
-    options = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC}
+    x = jnp.pad(x, ((0, 0), (0, 5), (0, 0), (0, 0)))  # 18 rows: 18, 9 and 6 of the output
+    options = {"window_strides": strides, "padding": "SAME", "dimension_numbers": NHWC}
     options["feature_group_count"] = groups
     wanted = _with_gradients(lax.conv_general_dilated, x, w, **options)[2]
     monkeypatch.setattr(cpu_conv, "_BLOCK_POSITIONS", positions)

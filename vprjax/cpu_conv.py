@@ -4,7 +4,7 @@ XLA's CPU backend reaches its full speed in the forward pass and the input gradi
 convolution, but a fraction of it in the weight gradient, and crawls through depthwise ones. Here
 
 - an ordinary convolution is the stock one, but for its weight gradient, a sum of matrix products
-  of the shifted input with the output's gradient;
+  of the shifted input with the output's gradient, a few rows of the image at a time;
 - a 1x1 convolution is one matrix product;
 - a depthwise convolution is a sum of shifted multiply-adds, which XLA fuses into one loop.
 
@@ -20,11 +20,11 @@ from jax import lax
 
 _NHWC_HWIO = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
-# A block of images with about this many output positions stays in the cache while it is shifted.
-_BLOCK_POSITIONS = 4096
+# A block with at most so many output positions stays in a core's cache while it is shifted.
+_BLOCK_POSITIONS = 2048
 
-# With fewer channels (an image's 3) a matrix product per tap is too thin: one per kernel row.
-_FEW_CHANNELS = 16
+# With fewer channels a matrix product per tap is too thin: one per kernel row.
+_FEW_CHANNELS = 128
 
 _Pads = tuple[tuple[int, int], ...]
 
@@ -107,11 +107,11 @@ def _ordinary_backward(strides, pads, precision, residuals, gradient):
     stock = functools.partial(_ordinary.fun, strides=strides, pads=pads, precision=precision)
     (to_x,) = jax.linear_transpose(lambda x: stock(x, kernel), x)(gradient)
 
-    def of_block(x, gradient):
-        return _ordinary_to_kernel(x, gradient, kernel.shape, strides, pads, precision)
+    def of_block(padded, gradient):
+        return _ordinary_to_kernel(padded, gradient, kernel.shape, strides, precision)
 
-    to_kernel = _sum_over_blocks(of_block, x, gradient)
-    if x.shape[3] >= _FEW_CHANNELS:
+    to_kernel = _sum_over_blocks(of_block, _pad(x, pads), gradient, kernel.shape[:2], strides)
+    if _gradient_first(kernel.shape):
         to_kernel = jnp.swapaxes(to_kernel, 1, 2)
     return to_x, to_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
@@ -119,23 +119,34 @@ def _ordinary_backward(strides, pads, precision, residuals, gradient):
 _ordinary.defvjp(_ordinary_forward, _ordinary_backward)
 
 
-def _ordinary_to_kernel(x, gradient, kernel_shape, strides, pads, precision) -> jax.Array:
-    """`(kh kw, o, c)`, or `(kh, kw c, o)` where the channels are few."""
+def _ordinary_to_kernel(padded, gradient, kernel_shape, strides, precision) -> jax.Array:
+    """`(kh kw, c, o)`, or `(kh, kw c, o)` where the channels are few; the last two may be swapped."""
     kh, kw, c, _ = kernel_shape
     size = gradient.shape[1:3]
     dot = functools.partial(
         lax.dot_general,
         dimension_numbers=(((0, 1, 2), (0, 1, 2)), ((), ())),
         precision=precision,
-        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+        preferred_element_type=jnp.promote_types(padded.dtype, jnp.float32),
     )
-    x = _pad(x, pads)
     if c >= _FEW_CHANNELS:
-        # The gradient in front is transposed once for all taps, and the product is larger.
-        return jnp.stack([dot(gradient, tap) for tap in _taps(x, (kh, kw), size, strides)])
-    height = x.shape[1]
-    row = jnp.concatenate(list(_taps(x, (1, kw), (height, size[1]), (1, strides[1]))), axis=3)
-    return jnp.stack([dot(tap, gradient) for tap in _taps(row, (kh, 1), size, (strides[0], 1))])
+        taps = _taps(padded, (kh, kw), size, strides)
+    else:
+        wide = (padded.shape[1], size[1])
+        row = jnp.concatenate(list(_taps(padded, (1, kw), wide, (1, strides[1]))), axis=3)
+        taps = _taps(row, (kh, 1), size, (strides[0], 1))
+    if _gradient_first(kernel_shape):
+        return jnp.stack([dot(gradient, tap) for tap in taps])
+    return jnp.stack([dot(tap, gradient) for tap in taps])
+
+
+def _gradient_first(kernel_shape: Sequence[int]) -> bool:
+    """Whether products have the gradient in front: XLA is faster with the wider factor behind.
+
+    Swapping each product instead would not do, as XLA takes a transpose back into its product.
+    """
+    _, kw, c, o = kernel_shape
+    return c >= _FEW_CHANNELS or kw * c >= o
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -157,33 +168,53 @@ def _depthwise_backward(strides, pads, residuals, gradient):
     (to_x,) = jax.linear_transpose(lambda x: _depthwise.fun(x, kernel, strides, pads), x)(gradient)
     kind = jnp.promote_types(x.dtype, jnp.float32)
 
-    def of_block(x, gradient):
+    def of_block(padded, gradient):
         ones = jnp.ones(gradient[..., 0].size, kind)  # a product sums faster than XLA's reduction
-        x, gradient = _pad(x, pads).astype(kind), gradient.astype(kind)
-        taps = _taps(x, kernel.shape[:2], gradient.shape[1:3], strides)
+        padded, gradient = padded.astype(kind), gradient.astype(kind)
+        taps = _taps(padded, kernel.shape[:2], gradient.shape[1:3], strides)
         return jnp.stack([ones @ (tap * gradient).reshape(len(ones), -1) for tap in taps])
 
-    to_kernel = _sum_over_blocks(of_block, x, gradient)
+    to_kernel = _sum_over_blocks(of_block, _pad(x, pads), gradient, kernel.shape[:2], strides)
     return to_x, to_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
 
 _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
-def _sum_over_blocks(of_block: Callable, x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """`of_block(x, gradient)` summed over blocks of images small enough for the cache."""
-    b, positions = x.shape[0], gradient.shape[1] * gradient.shape[2]
-    fits = [n for n in range(1, b + 1) if b % n == 0 and n * positions <= _BLOCK_POSITIONS]
-    images = max(fits, default=1)
-    if images == b:
-        return of_block(x, gradient)
-    blocks = [v.reshape(b // images, images, *v.shape[1:]) for v in (x, gradient)]
-    total = jax.eval_shape(of_block, blocks[0][0], blocks[1][0])
-    return lax.scan(
-        lambda total, block: (total + of_block(*block), None),
-        jnp.zeros(total.shape, total.dtype),
-        blocks,
-    )[0]
+def _sum_over_blocks(
+    of_block: Callable, padded: jax.Array, gradient: jax.Array, kernel: Sequence[int], strides
+) -> jax.Array:
+    """`of_block(padded, gradient)` summed over blocks of images, or of rows of one image."""
+    b, h, w, _ = gradient.shape
+    images, rows = _block(b, h, w)
+    if (images, rows) == (b, h):
+        return of_block(padded, gradient)
+    bands = h // rows
+    read = (images, (rows - 1) * strides[0] + kernel[0], *padded.shape[2:])
+
+    def add(number, total):
+        image, band = number // bands * images, number % bands * rows
+        block = lax.dynamic_slice(padded, (image, band * strides[0], 0, 0), read)
+        at = lax.dynamic_slice(gradient, (image, band, 0, 0), (images, rows, *gradient.shape[2:]))
+        return total + of_block(block, at)
+
+    one = (
+        jax.ShapeDtypeStruct(read, padded.dtype),
+        jax.ShapeDtypeStruct((images, rows, *gradient.shape[2:]), gradient.dtype),
+    )
+    total = jax.eval_shape(of_block, *one)
+    start = jnp.zeros(total.shape, total.dtype)
+    return lax.fori_loop(0, b // images * bands, add, start)
+
+
+def _block(b: int, h: int, w: int) -> tuple[int, int]:
+    """Images, and rows of each, of a block: the most that fit, in equal blocks."""
+    whole = [n for n in range(1, b + 1) if b % n == 0 and n * h * w <= _BLOCK_POSITIONS]
+    if whole:
+        return max(whole), h
+    return 1, max(
+        (n for n in range(1, h + 1) if h % n == 0 and n * w <= _BLOCK_POSITIONS), default=1
+    )
 
 
 def _pad(x: jax.Array, pads: _Pads) -> jax.Array:
