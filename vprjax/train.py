@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 from clu import parameter_overview
+from flax import linen as nn
 
 from vprjax import (
     batch_losses,
     cpu_conv,
+    cpu_pool,
     initialise,
     memory,
     models,
@@ -32,9 +34,11 @@ from vprjax.recorder import NotFinite, Recorder, check_trap, trapped
 
 
 def build_module(model_config):
-    """The config's model with the convolution that is fast on this platform."""
-    convolution = cpu_conv.conv_general_dilated if jax.default_backend() == "cpu" else None
-    return models.build(model_config, convolution, parallel.AXIS)
+    """The config's model with the convolution and the max pooling that are fast on this platform."""
+    fast = (cpu_conv.conv_general_dilated, cpu_pool.max_pool)
+    stock = (None, nn.max_pool)
+    operations = fast if jax.default_backend() == "cpu" else stock
+    return models.build(model_config, *operations, parallel.AXIS)
 
 
 @dataclasses.dataclass

@@ -25,6 +25,7 @@ DTYPES = ("float32", "bfloat16")
 def build(
     model_config,
     conv_general_dilated: Callable | None = None,
+    max_pool: Callable = nn.max_pool,
     batch_norm_axis: str | None = None,
 ) -> Descriptor:
     """Builds the module of `configs.base`'s `model` section.
@@ -33,7 +34,7 @@ def build(
     map `(b, h, w, c)`. Variables: "params" with "backbone", "pooling" (GeM, NetVLAD) and
     "projection" (if asked for), "batch_stats" (backbones with BatchNorm) and "preprocess".
     `batch_norm_axis` names the mapped axis that trained BatchNorm averages over;
-    `conv_general_dilated` replaces lax's.
+    `conv_general_dilated` replaces lax's, `max_pool` flax's.
 
     Raises ValueError with one sentence on a name or value that is not known.
     """
@@ -46,6 +47,7 @@ def build(
         c.batch_norm,
         batch_norm_axis,
         conv_general_dilated,
+        max_pool,
         c.remat,
     )
     pools = {

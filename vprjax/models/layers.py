@@ -1,4 +1,4 @@
-"""Convolution and BatchNorm as every backbone makes them."""
+"""Convolution, BatchNorm and max pooling as every backbone makes them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,8 +15,8 @@ class Layers:
 
     `batch_norm="frozen"` always uses the running statistics; `"train"` uses the batch's in
     training, averaged over the mapped axis `batch_norm_axis` if one is named.
-    `conv_general_dilated` replaces `jax.lax.conv_general_dilated` in every convolution. With `remat`
-    the backward pass keeps each stage's input alone and computes the stage again.
+    `conv_general_dilated` replaces `jax.lax.conv_general_dilated` in every convolution, `max_pool`
+    flax's. With `remat` the backward pass keeps each stage's input alone and computes the stage again.
     """
 
     dtype: Any = jnp.float32
@@ -24,6 +24,7 @@ class Layers:
     batch_norm: str = "frozen"
     batch_norm_axis: str | None = None
     conv_general_dilated: Callable | None = None
+    max_pool: Callable = nn.max_pool
     remat: bool = False
 
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
@@ -47,7 +48,49 @@ class Layers:
         variance, also of depthwise kernels, whose fan_out would count all channels. `gain` is 2
         behind a ReLU and 1 behind a linear layer (He et al. 2015).
         """
-        return nn.Conv(
+        return self._conv(nn.Conv, name, features, size, stride, padding, groups, bias, gain)
+
+    def conv_norm(
+        self,
+        x: jax.Array,
+        names: tuple[str, str],
+        features: int,
+        size: int,
+        stride: int = 1,
+        *,
+        train: bool,
+        epsilon: float,
+        scale: float = 1.0,
+        padding: str | None = None,
+        groups: int = 1,
+        bias: bool = False,
+        gain: float = 2.0,
+    ) -> jax.Array:
+        """A convolution (see `conv`) and its BatchNorm, whose scale starts at `scale`.
+
+        Only if `train` and the rule is "train" does BatchNorm use and update batch statistics. Else
+        it is an affine map, and goes into the convolution: `conv(x, a k) + b`.
+        """
+        conv, norm = names
+        scale_init = nn.initializers.constant(scale)
+        if train and self.batch_norm == "train":
+            x = self._conv(nn.Conv, conv, features, size, stride, padding, groups, bias, gain)(x)
+            return nn.BatchNorm(
+                use_running_average=False,
+                momentum=0.9,
+                epsilon=epsilon,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+                scale_init=scale_init,
+                axis_name=self.batch_norm_axis,
+                name=norm,
+            )(x)
+        affine = _FrozenNorm(features, epsilon, self.param_dtype, scale_init, name=norm)()
+        folded = self._conv(_ConvAffine, conv, features, size, stride, padding, groups, bias, gain)
+        return folded(x, *affine)
+
+    def _conv(self, kind, name, features, size, stride, padding, groups, bias, gain):
+        return kind(
             features,
             (size, size),
             strides=(stride, stride),
@@ -61,15 +104,42 @@ class Layers:
             name=name,
         )
 
-    def norm(self, name: str, train: bool, epsilon: float, scale: float = 1.0) -> nn.BatchNorm:
-        """BatchNorm; uses and updates batch statistics only if `train` and the rule is "train"."""
-        return nn.BatchNorm(
-            use_running_average=not (train and self.batch_norm == "train"),
-            momentum=0.9,
-            epsilon=epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            scale_init=nn.initializers.constant(scale),
-            axis_name=self.batch_norm_axis,
-            name=name,
+
+class _FrozenNorm(nn.Module):
+    """BatchNorm with its running statistics as `a x + b`; the variables of `nn.BatchNorm`."""
+
+    features: int
+    epsilon: float
+    param_dtype: Any
+    scale_init: Callable
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        shape = (self.features,)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32).value
+        var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32).value
+        scale = self.param("scale", self.scale_init, shape, self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
+        a = scale * jax.lax.rsqrt(var + self.epsilon)
+        return a, bias - mean * a
+
+
+class _ConvAffine(nn.Conv):
+    """`a conv(x) + b` as `conv(x, a kernel) + b`; the variables of `nn.Conv`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        shape = (*self.kernel_size, x.shape[-1] // self.feature_group_count, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        if self.use_bias:
+            b = b + a * self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        convolve = self.conv_general_dilated or jax.lax.conv_general_dilated
+        y = convolve(
+            x.astype(self.dtype),
+            (kernel * a.reshape(1, 1, 1, -1)).astype(self.dtype),
+            self.strides,
+            self.padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=self.feature_group_count,
         )
+        return y + b.reshape(1, 1, 1, -1).astype(self.dtype)

@@ -46,17 +46,19 @@ class InvertedResidual(nn.Module):
         """Returns the block's output, or its widened map."""
         residual = self.stride == 1 and x.shape[-1] == self.channels
         y, wide = x, x.shape[-1] * self.expansion
+
+        def conv_norm(y, name, features, size, stride=1, **more):
+            names, more = (name, f"{name}_norm"), {"train": train, "epsilon": EPSILON, **more}
+            return self.layers.conv_norm(y, names, features, size, stride, **more)
+
         if self.expansion > 1:
-            y = self.layers.conv("expand", wide, 1, gain=1.0)(y)  # the input is linear
-            y = nn.relu6(self.layers.norm("expand_norm", train, EPSILON)(y))
+            y = nn.relu6(conv_norm(y, "expand", wide, 1, gain=1.0))  # the input is linear
         if self.expand_only:
             return y
         # XLA's SAME equals Keras' correct_pad + VALID: (0, 1) for even sizes, (1, 1) for odd ones.
-        y = self.layers.conv("depthwise", wide, 3, self.stride, padding="SAME", groups=wide)(y)
-        y = nn.relu6(self.layers.norm("depthwise_norm", train, EPSILON)(y))
-        y = self.layers.conv("project", self.channels, 1)(y)
+        y = conv_norm(y, "depthwise", wide, 3, self.stride, padding="SAME", groups=wide)
         scale = BRANCH_SCALE if residual else 1.0
-        y = self.layers.norm("project_norm", train, EPSILON, scale)(y)
+        y = conv_norm(nn.relu6(y), "project", self.channels, 1, scale=scale)
         return x + y if residual else y
 
 
@@ -104,7 +106,8 @@ class _ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         gain = 2.0 if self.size == 3 else 1.0  # Conv_1 stands behind a linear projection
-        x = self.layers.conv(
-            "conv", self.features, self.size, self.stride, padding="SAME", gain=gain
-        )(x)
-        return nn.relu6(self.layers.norm("norm", train, EPSILON)(x))
+        more = {"train": train, "epsilon": EPSILON, "padding": "SAME", "gain": gain}
+        names = ("conv", "norm")
+        return nn.relu6(
+            self.layers.conv_norm(x, names, self.features, self.size, self.stride, **more)
+        )

@@ -37,9 +37,9 @@ class Bottleneck(nn.Module):
         strides = (self.stride, 1) if self.v1 else (1, self.stride)
 
         def conv_norm(x, i, features, size, stride, scale=1.0):
-            conv, norm = ("shortcut", "shortcut_norm") if i == 0 else (f"conv{i}", f"norm{i}")
-            x = self.layers.conv(conv, features, size, stride, bias=self.v1)(x)
-            return self.layers.norm(norm, train, epsilon, scale)(x)
+            names = ("shortcut", "shortcut_norm") if i == 0 else (f"conv{i}", f"norm{i}")
+            more = {"train": train, "epsilon": epsilon, "scale": scale, "bias": self.v1}
+            return self.layers.conv_norm(x, names, features, size, stride, **more)
 
         y = nn.relu(conv_norm(x, 1, self.channels, 1, strides[0]))
         y = nn.relu(conv_norm(y, 2, self.channels, 3, strides[1]))
@@ -80,7 +80,7 @@ def _stage(resnet: ResNet50, x: jax.Array, name: str, train: bool) -> jax.Array:
     if name == "conv1":
         return _Stem(resnet.v1, resnet.layers, name="conv1")(x, train)
     if name == "conv2":
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = resnet.layers.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
     channels = 32 * 2 ** list(STAGES).index(name)
     for i, block in enumerate(STAGES[name]):
         stride = 2 if i == 0 and name != "conv2" else 1
@@ -94,5 +94,5 @@ class _Stem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = self.layers.conv("conv", 64, 7, 2, bias=self.v1)(x)
-        return nn.relu(self.layers.norm("norm", train, 1.001e-5 if self.v1 else 1e-5)(x))
+        more = {"train": train, "epsilon": 1.001e-5 if self.v1 else 1e-5, "bias": self.v1}
+        return nn.relu(self.layers.conv_norm(x, ("conv", "norm"), 64, 7, 2, **more))

@@ -40,7 +40,7 @@ class VGG16(nn.Module):
 
 def _stage(vgg: VGG16, x: jax.Array, name: str) -> jax.Array:
     if name != "conv1":
-        x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        x = vgg.layers.max_pool(x, (2, 2), strides=(2, 2))
     for layer in STAGES[name]:
         x = nn.relu(vgg.layers.conv(layer, CHANNELS[name], 3, bias=True)(x))
     return x
