@@ -19,8 +19,13 @@ from collections.abc import Callable
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import benchmark_retrieval
 import benchmark_search_scale
+import benchmark_train_step
 
-COMMANDS = {"retrieval": benchmark_retrieval, "search_scale": benchmark_search_scale}
+COMMANDS = {
+    "train_step": benchmark_train_step,
+    "retrieval": benchmark_retrieval,
+    "search_scale": benchmark_search_scale,
+}
 
 
 def interleaved(contestants: dict[str, Callable], rounds: int) -> dict[str, list[float]]:

@@ -1,0 +1,96 @@
+"""The study's models on both sides with the same weights, for `train_step` and `extract`."""
+
+import argparse
+import copy
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from configs import base
+from vprjax import initialise, parallel, pretrained, train
+
+MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
+TOLERANCE = 1e-3  # relative, of losses and gradient norms: one rounding flips a ReLU here and there
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags that both sub-commands have."""
+    parser.add_argument("--only", default="", help="only models whose name holds this")
+    parser.add_argument("--size", type=int, default=224, help="height and width of the images")
+    parser.add_argument("--batch", type=int, default=8, help="images a step")
+    parser.add_argument("--dtype", default="float32", help="compute dtype, or bfloat16")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+
+
+@dataclasses.dataclass
+class Pair:
+    """One model on both sides: `variables` for `train.build_module`, `torch` with the same values."""
+
+    config: Any
+    variables: dict
+    torch: Any
+    images: np.ndarray
+
+
+def pair(name: str, args) -> Pair:
+    """Random weights, made in PyTorch and read as its `state_dict`; NetVLAD's from our k-means."""
+    import torch
+    import torch_rival
+
+    torch.manual_seed(0)
+    backbone_name, pooling_name = name.split("-")
+    config = base.get_config()
+    config.model.backbone, config.model.pooling = backbone_name, pooling_name
+    config.model.compute_dtype = args.dtype
+    config.optim.learning_rate, config.optim.warmup_steps = 1e-5, 0
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (args.batch, args.size, args.size, 3), np.uint8)
+    backbone = {"vgg16": torch_rival.vgg16, "resnet50": torch_rival.ResNet50}[backbone_name]()
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, torch_rival.Bottleneck):  # keeps the sum over the blocks in scale
+            torch.nn.init.constant_(module.bn3.weight, 0.25)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(backbone.state_dict(), f"{folder}/weights.pth")
+        loaded = pretrained.load(f"{folder}/weights.pth", backbone_name)
+    variables, _ = initialise.initialise(config.model, loaded, 0, lambda i: images[i], len(images))
+    head = torch_rival.GeM()
+    if pooling_name == "netvlad":
+        values = variables["params"]["pooling"]
+        head = torch_rival.NetVLAD(
+            *(torch.tensor(values[k]) for k in ("weights", "biases", "centers"))
+        )
+    model = torch_rival.Descriptor(backbone, head).eval()
+    return Pair(config, variables, model, images)
+
+
+def variants(model, compiled: bool) -> dict[str, Any]:
+    """The rival's ways to run: eager in both layouts, and compiled."""
+    import torch
+
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    found = {"torch eager": model, "torch channels_last": last}
+    if compiled:
+        found["torch.compile"] = torch.compile(copy.deepcopy(last))
+    return found
+
+
+def apply_fn(pair: Pair) -> Callable:
+    """Our descriptors `(images) -> (b, d)`, through the extraction the product uses."""
+    module = train.build_module(pair.config.model)
+    mapped = parallel.map_over_devices(module.apply)
+    variables = parallel.replicate(pair.variables)
+    return lambda images: np.asarray(mapped(variables, parallel.split(images)))[0]
+
+
+def check_close(what: str, ours, theirs, tolerance: float) -> float:
+    """The relative difference; stops the benchmark where the sides do not compute the same."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    found = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+    if not found <= tolerance:
+        raise SystemExit(f"{what}: the sides differ by {found:.1e}, more than {tolerance:.0e}")
+    return found

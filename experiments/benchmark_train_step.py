@@ -1,0 +1,138 @@
+"""One training step (forward, backward, AdamW) of the four models, against PyTorch.
+
+    python experiments/benchmark.py --json=FILE train_step
+
+Full fine-tuning with frozen BatchNorm: tuples of a query, a positive and negatives, `--batch` images in
+all, uint8 in. The descriptors, the loss and the gradient's norm of both sides are compared first. The
+rival is PyTorch eager, eager in channels_last, and torch.compile; the fastest counts. Contrastive
+and ArcFace are compared with our own triplet step.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+
+import benchmark_models
+import jax
+import numpy as np
+
+from vprjax import parallel, state, train
+
+TUPLES = 2
+CLASSES = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of this sub-command."""
+    benchmark_models.add_arguments(parser)
+
+
+class Ours:
+    """The product's own mapped step with its own state, on one batch."""
+
+    def __init__(self, pair: benchmark_models.Pair, loss: str):
+        """`loss` is one of the config's."""
+        self.config = pair.config.copy_and_resolve_references()
+        self.config.loss.name = loss
+        places = loss == "arcface"
+        d = parallel_width(pair)
+        classes = np.random.default_rng(1).standard_normal((1, CLASSES, d), dtype=np.float32)
+        start = state.create(self.config, pair.variables, classes if places else ())
+        b, m = TUPLES, len(pair.images) // TUPLES
+        batch = {"images": pair.images.reshape(b, m, *pair.images.shape[1:])}
+        if places:
+            none = np.zeros(b, np.int32)
+            batch |= {"labels": np.arange(b, dtype=np.int32), "group": none}
+            batch["group_size"] = none + CLASSES
+        else:
+            batch["positions"] = np.zeros((b, m, 2), np.float32)
+        step = train.make_step(self.config, train.build_module(self.config.model), start.params)
+        self.batch = parallel.split(batch)
+        self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
+        self.state = parallel.replicate(start)
+
+    def flops(self) -> float:
+        """XLA's own count for one step."""
+        return float(self.compiled.cost_analysis()["flops"])
+
+    def __call__(self):
+        """One step, waited for."""
+        self.state, self.measured = self.compiled(self.state, self.batch)
+        jax.block_until_ready((self.state, self.measured))
+
+    def first(self) -> dict[str, float]:
+        """Loss and gradient norm of the next step."""
+        self()
+        found = parallel.unreplicate(self.measured).compute()
+        return {"loss": float(found["loss"]), "grad_norm": float(found["grad_norm"])}
+
+
+def parallel_width(pair: benchmark_models.Pair) -> int:
+    """Dimensions of a descriptor."""
+    module = train.build_module(pair.config.model)
+    return jax.eval_shape(module.apply, pair.variables, pair.images[:1]).shape[-1]
+
+
+class Theirs:
+    """The rival's step on the same batch."""
+
+    def __init__(self, pair: benchmark_models.Pair, model):
+        """`model` is one of `benchmark_models.variants`."""
+        import torch
+
+        self.model, self.margin = model, pair.config.loss.triplet_margin
+        self.images = torch.from_numpy(pair.images)
+        self.optimiser = torch.optim.AdamW(model.parameters(), 1e-5, weight_decay=1e-4)
+        self.clip = pair.config.optim.clip_norm
+
+    def __call__(self):
+        """One step; leaves `loss` and `grad_norm`."""
+        import torch
+        import torch_rival
+
+        self.optimiser.zero_grad()
+        descriptors = self.model(self.images)
+        tuples = descriptors.reshape(TUPLES, -1, descriptors.shape[-1])
+        loss = torch_rival.triplet(tuples, self.margin)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimiser.step()
+        self.loss, self.grad_norm = loss.detach(), norm
+
+    def first(self) -> dict[str, float]:
+        """Loss and gradient norm of the next step."""
+        self()
+        return {"loss": float(self.loss), "grad_norm": float(self.grad_norm)}
+
+
+def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
+    """Rows of the table; stops where the sides do not agree."""
+    rows = []
+    for name in benchmark_models.MODELS:
+        if args.only in name:
+            rows += _measure_one(name, args, interleaved, row)
+            jax.clear_caches()
+    return rows
+
+
+def _measure_one(name: str, args, interleaved: Callable, row: Callable) -> list[dict]:
+    pair = benchmark_models.pair(name, args)
+    rivals = benchmark_models.variants(pair.torch, not args.no_compile)
+    theirs = {kind: Theirs(pair, model) for kind, model in rivals.items()}
+    ours = {loss: Ours(pair, loss) for loss in ("triplet", "contrastive", "arcface")}
+    found = {kind: side.first() for kind, side in theirs.items()}
+    own = {loss: side.first() for loss, side in ours.items()}["triplet"]
+    close = benchmark_models.TOLERANCE if args.dtype == "float32" else 0.1
+    for kind, figures in found.items():
+        for what, value in figures.items():
+            benchmark_models.check_close(f"{name} {what}, {kind}", own[what], value, close)
+    seconds = interleaved(theirs | ours, args.rounds)
+    best = min(theirs, key=lambda kind: statistics.median(seconds[kind]))
+    flops = ours["triplet"].flops()
+    rows = [row(f"{name}-triplet", best, seconds["triplet"], seconds[best], flops)]
+    for loss in ("contrastive", "arcface"):
+        rows.append(row(f"{name}-{loss}", "our triplet", seconds[loss], seconds["triplet"], flops))
+    for r in rows:
+        print(r, flush=True)
+    print({kind: round(statistics.median(seconds[kind]), 3) for kind in theirs}, flush=True)
+    return rows
