@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import time
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,13 @@ from vprjax import optim, parallel, train_step
 from vprjax.errors import TrainingError
 from vprjax.metric_writer import JsonLines
 from vprjax.tensorboard import Summaries
+
+# What is timed apart from the steps, and how it is told.
+APART = {
+    "mining": "for mining",
+    "validation": "for validation",
+    "data": "waiting for images",
+}
 
 
 class Recorder:
@@ -31,7 +39,7 @@ class Recorder:
         self._validation = JsonLines(workdir / "validation.jsonl", start)
         self._summaries = Summaries(workdir / "tensorboard", parallel.is_primary())
         self.collected = parallel.replicate(self.empty() if collected is None else collected)
-        self._began, self._apart = time.monotonic(), dict.fromkeys(("mining", "validation"), 0.0)
+        self._began, self._apart = time.monotonic(), dict.fromkeys(APART, 0.0)
         self._totals = {"seconds": 0.0} | {f"{what}_seconds": 0.0 for what in self._apart}
 
     @staticmethod
@@ -41,10 +49,23 @@ class Recorder:
 
     @contextlib.contextmanager
     def apart(self, what: str):
-        """A context whose time counts as `what`, "mining" or "validation", not as steps."""
+        """A context whose time counts as `what` (one of APART), not as steps."""
         start = time.monotonic()
         yield
         self._apart[what] += time.monotonic() - start
+
+    def waiting(self, batches: Iterable) -> Iterator:
+        """Yields the batches; the wait for each counts as "data".
+
+        An upper bound of what the devices miss: they may still be at work on the step before.
+        """
+        ahead = iter(batches)
+        while True:
+            with self.apart("data"):
+                batch = next(ahead, None)
+            if batch is None:
+                return
+            yield batch
 
     def add(self, done: int, measured, state) -> dict[str, float]:
         """Takes the metrics of step number `done`; returns figures for the progress bar."""
@@ -67,7 +88,7 @@ class Recorder:
         return {"loss": figures["loss"], "active": figures["active"]}
 
     def _write_times(self, done: int) -> None:
-        """`step_seconds` is what neither mining nor validation took."""
+        """`step_seconds` is what none of APART took."""
         whole = time.monotonic() - self._began
         times = {"seconds": whole, "step_seconds": whole - sum(self._apart.values())}
         times |= {f"{what}_seconds": seconds for what, seconds in self._apart.items()}
@@ -76,10 +97,13 @@ class Recorder:
         self._began, self._apart = time.monotonic(), dict.fromkeys(self._apart, 0.0)
 
     def shares(self) -> str:
-        """What mining and validation took of the wall time of this process's logged steps."""
+        """What each of APART took of the wall time of this process's logged steps."""
         whole = max(self._totals["seconds"], 1e-9)
-        mining, validation = (self._totals[f"{what}_seconds"] / whole for what in self._apart)
-        return f"time: {whole:.0f} s, of it {mining:.1%} for mining and {validation:.1%} for validation"
+        shares = (
+            f"{self._totals[f'{what}_seconds'] / whole:.1%} {words}"
+            for what, words in APART.items()
+        )
+        return f"time: {whole:.0f} s, of it {', '.join(shares)}"
 
     def validated(self, step: int, found: dict[str, float]) -> None:
         """Writes one validation."""

@@ -245,7 +245,7 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
     rows = parallel.process_rows(len(job.sampler.indices(first)))
     batches = prefetch(lambda n: parallel.split(job.sampler.batch(n, rows)), first, last)
     try:
-        for number, batch in batches:
+        for number, batch in recorder.waiting(batches):
             current, measured = step_fn(current, batch)
             done = number + 1
             bar.advance(1, **recorder.add(done, measured, current))

@@ -149,6 +149,7 @@ def times(workdir: pathlib.Path) -> list[tuple[str, str]]:
         ("of it steps", duration(total("step_seconds"))),
         ("of it mining", duration(total("mining_seconds"))),
         ("of it validation", duration(total("validation_seconds"))),
+        ("of it waiting for images", duration(total("data_seconds"))),
         ("a step, median", f"{1000 * float(np.median(a_step)):,.1f} ms"),
     ]
 
