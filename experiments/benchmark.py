@@ -17,12 +17,18 @@ import time
 from collections.abc import Callable
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import benchmark_extract
+import benchmark_input
 import benchmark_retrieval
 import benchmark_search_scale
+import benchmark_startup
 import benchmark_train_step
 
 COMMANDS = {
     "train_step": benchmark_train_step,
+    "extract": benchmark_extract,
+    "input": benchmark_input,
+    "startup": benchmark_startup,
     "retrieval": benchmark_retrieval,
     "search_scale": benchmark_search_scale,
 }

@@ -1,0 +1,60 @@
+"""Descriptors of a batch of images from the four models, against PyTorch.
+
+    python experiments/benchmark.py --json=FILE extract
+
+uint8 images in, unit descriptors out; both sides' descriptors are compared first. The rival is PyTorch
+in inference mode: eager, eager in channels_last, and torch.compile; the fastest counts.
+"""
+
+import argparse
+import functools
+import statistics
+from collections.abc import Callable
+
+import benchmark_models
+import jax
+
+from vprjax import train
+
+CLOSE = 1e-4  # relative, of whole batches of descriptors in float32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of this sub-command."""
+    benchmark_models.add_arguments(parser)
+
+
+def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
+    """Rows of the table; stops where the sides do not agree."""
+    rows = []
+    for name in benchmark_models.MODELS:
+        if args.only in name:
+            rows.append(_measure_one(name, args, interleaved, row))
+            print(rows[-1], flush=True)
+            jax.clear_caches()
+    return rows
+
+
+def _measure_one(name: str, args, interleaved: Callable, row: Callable) -> dict:
+    import torch
+
+    pair = benchmark_models.pair(name, args)
+    ours = benchmark_models.apply_fn(pair)
+    images = torch.from_numpy(pair.images)
+
+    def describe(model):
+        with torch.inference_mode():
+            return model(images)
+
+    rivals = benchmark_models.variants(pair.torch, not args.no_compile)
+    theirs = {kind: functools.partial(describe, model) for kind, model in rivals.items()}
+    found = ours(pair.images)
+    for kind, run in theirs.items():
+        close = CLOSE if args.dtype == "float32" else 0.1
+        benchmark_models.check_close(f"{name} descriptors, {kind}", found, run().numpy(), close)
+    seconds = interleaved(theirs | {"vprjax": functools.partial(ours, pair.images)}, args.rounds)
+    best = min(theirs, key=lambda kind: statistics.median(seconds[kind]))
+    module = train.build_module(pair.config.model)
+    compiled = jax.jit(module.apply).lower(pair.variables, pair.images).compile()
+    flops = float(compiled.cost_analysis()["flops"])
+    return row(f"{name}-extract", best, seconds["vprjax"], seconds[best], flops)
