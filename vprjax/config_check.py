@@ -3,10 +3,11 @@
 import difflib
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from vprjax import models, parallel
 from vprjax.config_ranges import RANGES, OneOf
-from vprjax.data import pipeline
-from vprjax.data.source import Dataset
+from vprjax.data import pipeline, source
 from vprjax.errors import ConfigError, DataError
 
 
@@ -109,7 +110,7 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
     )
 
 
-def check_splits(config, dataset: Dataset, training: bool) -> None:
+def check_splits(config, dataset: source.Dataset, training: bool) -> None:
     """Raises an error where a named split is missing, empty or too small for what is asked of it."""
     names = [config.dataset.reference_split, *config.dataset.query_splits]
     names += config.dataset.train_splits if training else ()
@@ -135,3 +136,14 @@ def check_splits(config, dataset: Dataset, training: bool) -> None:
             f"eval.pca={config.eval.pca} must be below the {trained} images of dataset.train_splits, "
             "which it learns from"
         )
+    if config.eval.heading_degrees:
+        _check_headings(config)
+
+
+def _check_headings(config) -> None:
+    for split in (config.dataset.reference_split, *config.dataset.query_splits):
+        if not np.isfinite(source.load(config, (split,)).headings).all():
+            raise ConfigError(
+                f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which not all "
+                f"images of split {split!r} of {config.dataset.name} have; set it to 0"
+            )

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from vprjax import config_check
+from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 
 HUGE = 10**40
@@ -159,6 +160,17 @@ def test_figures_that_the_splits_cannot_give():
     check_splits(training=False, **{"dataset.train_splits": ()})
     with pytest.raises(DataError, match=r"dataset\.train_splits is empty"):
         check_splits(**{"dataset.train_splits": ()})
+
+
+def test_headings_are_looked_for_before_training(monkeypatch):
+    headings = {"reference": [0.0, 1.0], "test01": [0.0], "test02": [math.nan]}
+    monkeypatch.setattr(
+        source, "load", lambda _, splits: SimpleNamespace(headings=headings[splits[0]])
+    )
+    check_splits()
+    check_splits(**{"eval.heading_degrees": 90.0, "dataset.query_splits": ("test01",)})
+    with pytest.raises(ConfigError, match=r"eval\.heading_degrees=90 needs .* split 'test02'"):
+        check_splits(**{"eval.heading_degrees": 90.0})
 
 
 CONFIGS = sorted(path.stem for path in pathlib.Path(base.__file__).parent.glob("[a-z]*.py"))
