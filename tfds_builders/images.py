@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 import zlib
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from tfds_builders.schema import PlacesConfig
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")  # by content, whatever a file is called
 MOST_PIXELS = 2**27  # 16384 x 8192, the largest street-view panorama: 400 MB of pixels
+PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns from here on, and raises from twice as many on
 
 
 class Stored(NamedTuple):
@@ -61,10 +61,9 @@ def damage(raw: bytes) -> str | None:
 def _oversize(raw: bytes) -> str | None:
     """What is wrong with the size or format that the header tells, or None; decodes nothing."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow warns of sizes that are allowed here
-            with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-                width, height = image.size
-    except PIL.Image.DecompressionBombError:
+        with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            width, height = image.size
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         return f"has more than the {MOST_PIXELS:,} pixels that an image may have"
     except Exception:  # Pillow raises whatever a damaged header leads to
         return f"is not an image of a format that is read ({', '.join(FORMATS)})"
@@ -110,9 +109,11 @@ def store(raw: bytes, image: np.ndarray, config: PlacesConfig) -> Stored:
 
 def _turned(raw: bytes) -> bool:
     """Whether EXIF says that the pixels are to be turned or mirrored, which not every reader does."""
-    with warnings.catch_warnings(action="ignore"):
+    try:
         with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             return image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
+    except Exception:  # Pillow raises whatever a damaged header leads to
+        return True
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -119,7 +119,9 @@ def check_frames(frames: Iterable[Frame]) -> None:
 
 def has_controls(text: str) -> bool:
     """Whether a text holds what no name should: control characters, or what was no UTF-8 on disk."""
-    return any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+    return not text.isprintable() and any(  # the first is quick, but minds some spaces too
+        unicodedata.category(letter) in ("Cc", "Cs") for letter in text
+    )
 
 
 def features(height: int = 0, width: int = 0) -> tfds.features.FeaturesDict:

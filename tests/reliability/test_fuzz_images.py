@@ -34,10 +34,19 @@ def plain(mode="RGB") -> PIL.Image.Image:
     return PIL.Image.fromarray(colour).convert(mode)
 
 
+def turned(orientation: int) -> PIL.Image.Exif:
+    exif = PIL.Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    return exif
+
+
 VALID = {
-    "JPEG": [encoded(plain(), "JPEG"), encoded(plain("L"), "JPEG"), encoded(plain("CMYK"), "JPEG")],
-    "PNG": [encoded(plain(mode), "PNG") for mode in ("RGB", "L", "P", "1", "RGBA")],
-    "WebP": [encoded(plain(), "WEBP"), encoded(plain(), "WEBP", lossless=True)],
+    "JPEG": [encoded(plain(mode), "JPEG", exif=turned(6)) for mode in ("RGB", "L", "CMYK")],
+    "PNG": [
+        *(encoded(plain(mode), "PNG") for mode in ("RGB", "L", "P", "1", "RGBA")),
+        encoded(plain(), "PNG", exif=turned(8)),
+    ],
+    "WebP": [encoded(plain(), "WEBP", exif=turned(3)), encoded(plain(), "WEBP", lossless=True)],
     "BMP": [encoded(plain(), "BMP"), encoded(plain("P"), "BMP")],
     "TIFF": [encoded(plain(), "TIFF"), encoded(plain("L"), "TIFF", compression="tiff_lzw")],
     "PPM": [encoded(plain(), "PPM"), encoded(plain("1"), "PPM")],
@@ -93,9 +102,7 @@ def test_16_bits_keep_their_upper_half(suffix, shape):
 def test_exif_turns_are_applied_and_baked_in(kind, orientation):
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:8, :16] = 255  # a white quarter, upper left
-    exif = PIL.Image.Exif()
-    exif[EXIF_ORIENTATION] = orientation
-    raw = encoded(PIL.Image.fromarray(pixels), kind, exif=exif)
+    raw = encoded(PIL.Image.fromarray(pixels), kind, exif=turned(orientation))
     decoded = images.decode(raw, "a")
     columns = slice(None, None, -1)
     upright = {
