@@ -1,6 +1,8 @@
 """Timestamps, pose logs, names, lists and tables that others wrote: read, or refused in a sentence."""
 
+import dataclasses
 import io
+import json
 import pathlib
 
 import fuzzing
@@ -12,7 +14,7 @@ import raw_robotcar
 import scipy.io
 from hypothesis import strategies as st
 
-from tfds_builders import schema
+from tfds_builders import discover, schema
 from tfds_builders.archives import Source
 from tfds_builders.cold import sequence
 from tfds_builders.errors import RawDataError
@@ -137,6 +139,36 @@ def test_places_csv(outcomes, raw_folder, columns):
         )
 
     check()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=9), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.mark.parametrize("name", ["places_csv", "robotcar", "cold"])
+def test_builder_configs(outcomes, tmp_path, name):
+    good = {
+        "name": st.just("mine"),
+        "quality": st.just(90),
+        "camera": st.sampled_from(("mono_rear", "std_cam")),
+        "map": st.just("cold-freiburg/part_a"),
+    }
+    fields = [field.name for field in dataclasses.fields(discover.builder_class(name).builder_config_cls)]
+    keys = {key: JSON | good[key] if key in good else JSON for key in fields}
+    usual = st.fixed_dictionaries(
+        {"name": st.just("mine")}, optional={k: good.get(k, JSON) for k in fields if k != "name"}
+    )
+
+    @fuzzing.fuzz(values=st.fixed_dictionaries({}, optional=keys) | usual)
+    def check(values):
+        text = json.dumps(values)
+        outcomes("builder configs, JSON").of(lambda: discover.make(name, text, tmp_path))
+
+    check()
+    assert not list(tmp_path.iterdir())
 
 
 NAMES = {
