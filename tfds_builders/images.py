@@ -16,7 +16,9 @@ from tfds_builders.schema import PlacesConfig
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")  # by content, whatever a file is called
 MOST_PIXELS = 2**27  # 16384 x 8192, the largest street-view panorama: 400 MB of pixels
-PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns from here on, and raises from twice as many on
+PIL.Image.MAX_IMAGE_PIXELS = (
+    MOST_PIXELS  # Pillow warns from here on, and raises from twice as many on
+)
 
 
 class Stored(NamedTuple):

@@ -102,11 +102,6 @@ def check_frames(frames: Iterable[Frame]) -> None:
             problems.append(
                 f"{frame.source}: heading {frame.heading} is not finite; correct it or leave it out"
             )
-        if abs(frame.timestamp) > LATEST:
-            problems.append(
-                f"{frame.source}: time {frame.timestamp} is beyond {LATEST:g} microseconds; correct it "
-                "or leave the image out"
-            )
         for text in (frame.image_id, frame.label):
             if has_controls(text):
                 problems.append(

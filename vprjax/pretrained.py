@@ -257,7 +257,9 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         ) from e
     if not isinstance(state, Mapping) or not all(torch.is_tensor(t) for t in state.values()):
         raise ValueError("not a plain state dict of tensors")
-    _check_size(4 * tensor.numel() for tensor in state.values())  # more than its storage, if expanded
+    _check_size(
+        4 * tensor.numel() for tensor in state.values()
+    )  # more than its storage, if expanded
     return {name: tensor.detach().float().numpy() for name, tensor in state.items()}
 
 

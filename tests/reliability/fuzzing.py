@@ -62,7 +62,9 @@ def mutated(draw, valid):
 def files(valid):
     """Mutated ones mostly; one in eight is random bytes, one in eight is only cut."""
     cut = st.builds(
-        lambda data, share: Raw(data[: int(share * len(data))]), st.sampled_from(valid), st.floats(0, 1)
+        lambda data, share: Raw(data[: int(share * len(data))]),
+        st.sampled_from(valid),
+        st.floats(0, 1),
     )
     return st.sampled_from(range(8)).flatmap(
         lambda kind: {0: st.binary(max_size=200), 1: cut}.get(kind, mutated(valid))

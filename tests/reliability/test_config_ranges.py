@@ -49,7 +49,9 @@ def test_a_wrong_value_is_refused_with_the_keys_range(key):
             config_check.check_values(usable(**{key: value}))
         said = str(refused.value)
         assert said.startswith(f"{key}={value!r} must be ") and "\n" not in said
-        assert any(word in said for word in ("number", "text", "True or False", "one of '", "tuple"))
+        assert any(
+            word in said for word in ("number", "text", "True or False", "one of '", "tuple")
+        )
 
 
 @pytest.mark.parametrize("key", DEFAULTS)
@@ -123,12 +125,19 @@ PAIRS = [
     ({"train.accumulate": 2}, "must be a multiple of 16"),
     ({"train.accumulate": 2, "tuples.batch": 16, "tuples.in_batch": "hardest"}, "hide part"),
     ({"train.accumulate": 2, "tuples.batch": 16, "model.batch_norm": "train"}, "statistics"),
-    ({"loss.name": "arcface", "places.batch_places": 9}, "places.batch_places=9 must be a multiple"),
+    (
+        {"loss.name": "arcface", "places.batch_places": 9},
+        "places.batch_places=9 must be a multiple",
+    ),
     ({"eval.pca_whiten": True}, "needs eval.pca above 0"),
     ({"validation.patience": 2}, "needs validation.every"),
     ({"validation.query_split": "a"}, "go together"),
     (
-        {"validation.every": 5, "validation.query_split": "test01", "validation.reference_split": "b"},
+        {
+            "validation.every": 5,
+            "validation.query_split": "test01",
+            "validation.reference_split": "b",
+        },
         "uses the test split",
     ),
     ({"model.stage": "conv3"}, "model.stage='conv3'"),

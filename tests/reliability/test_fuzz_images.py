@@ -164,7 +164,9 @@ def test_the_largest_image_is_the_one_that_the_sentence_tells(monkeypatch):
 
 
 def archive(tmp_path, suffix):
-    raw_cold.write_archive(tmp_path / f"valid{suffix}", {f"{i}/a.txt": b"ab" * 40 for i in range(4)})
+    raw_cold.write_archive(
+        tmp_path / f"valid{suffix}", {f"{i}/a.txt": b"ab" * 40 for i in range(4)}
+    )
     return (tmp_path / f"valid{suffix}").read_bytes()
 
 

@@ -131,7 +131,9 @@ def test_places_csv(outcomes, raw_folder, columns):
     valid = raw_places.write_raw(raw_folder.parent / f"valid{columns}", columns=columns)
     valid = (valid / "places.csv").read_bytes()
 
-    @fuzzing.fuzz(raw=fuzzing.files([valid, valid.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + valid]))
+    @fuzzing.fuzz(
+        raw=fuzzing.files([valid, valid.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + valid])
+    )
     def check(raw):
         (raw_folder / "places.csv").write_bytes(raw)
         outcomes("places.csv").of(
@@ -143,7 +145,9 @@ def test_places_csv(outcomes, raw_folder, columns):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=9), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=9), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 
@@ -156,7 +160,9 @@ def test_builder_configs(outcomes, tmp_path, name):
         "camera": st.sampled_from(("mono_rear", "std_cam")),
         "map": st.just("cold-freiburg/part_a"),
     }
-    fields = [field.name for field in dataclasses.fields(discover.builder_class(name).builder_config_cls)]
+    fields = [
+        field.name for field in dataclasses.fields(discover.builder_class(name).builder_config_cls)
+    ]
     keys = {key: JSON | good[key] if key in good else JSON for key in fields}
     usual = st.fixed_dictionaries(
         {"name": st.just("mine")}, optional={k: good.get(k, JSON) for k in fields if k != "name"}

@@ -28,7 +28,9 @@ from vprjax.errors import DataError, WeightsError
 from vprjax.pages import run_page
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = sorted(p for top in ("vprjax", "tfds_builders", "configs") for p in (ROOT / top).rglob("*.py"))
+SOURCES = sorted(
+    p for top in ("vprjax", "tfds_builders", "configs") for p in (ROOT / top).rglob("*.py")
+)
 
 
 class Payload:
@@ -44,7 +46,10 @@ class Payload:
 def evil_files(mark):
     """File name and bytes of pickles in every coat."""
     torch = pytest.importorskip("torch")
-    plain, array, bare, object_npz = (pickle.dumps(Payload(mark)), *(io.BytesIO() for _ in range(3)))
+    plain, array, bare, object_npz = (
+        pickle.dumps(Payload(mark)),
+        *(io.BytesIO() for _ in range(3)),
+    )
     np.save(array, np.array([Payload(mark)], object), allow_pickle=True)
     np.savez(object_npz, **{"block1_conv1/kernel": np.array([Payload(mark)], object)})
     np.save(bare, np.ones(3))
@@ -92,13 +97,23 @@ def calls(path):
             yield ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
 
 
-FORBIDDEN = ("pickle.load", "pickle.loads", "eval", "exec", "yaml.load", "marshal.loads", "os.system")
+FORBIDDEN = (
+    "pickle.load",
+    "pickle.loads",
+    "eval",
+    "exec",
+    "yaml.load",
+    "marshal.loads",
+    "os.system",
+)
 UNPACKING = ("extractall", "unpack_archive")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_file_holds_a_call_that_runs_or_unpacks_what_others_wrote(path):
-    unpacks = UNPACKING + (("extract",) if "tfds_builders" in path.parts else ())  # else: descriptors
+    unpacks = UNPACKING + (
+        ("extract",) if "tfds_builders" in path.parts else ()
+    )  # else: descriptors
     for name, keywords in calls(path):
         assert name not in FORBIDDEN and name.rpartition(".")[2] not in unpacks, name
         if name in ("np.load", "numpy.load"):
@@ -176,7 +191,9 @@ def test_a_zip_member_that_swells_is_refused(tmp_path, monkeypatch):
         bomb.read()
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "{root}/secret.png", "a/../../secret.png", "", ".."])
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "{root}/secret.png", "a/../../secret.png", "", ".."]
+)
 def test_names_in_tables_stay_below_their_folder(tmp_path, capsys, name):
     raw = raw_places.write_raw(tmp_path / "raw", ["train"])
     (raw / "train/000.png").rename(tmp_path / "secret.png")
@@ -261,7 +278,9 @@ def test_the_page_escapes_every_text_it_shows(tmp_path, monkeypatch):
     )
     provenance = made_up_page.provenance(config)
     provenance = {key: HOSTILE if v == "someword" else v for key, v in provenance.items()}
-    run_page.write(tmp_path, tmp_path, config, dataset, {"fine_tuned": {HOSTILE: found}}, provenance)
+    run_page.write(
+        tmp_path, tmp_path, config, dataset, {"fine_tuned": {HOSTILE: found}}, provenance
+    )
     page = made_up_page.Read((tmp_path / "report.html").read_text())
     made_up_page.check_self_contained(page)
     assert all(set(image) == ATTRIBUTES for image in page.images)

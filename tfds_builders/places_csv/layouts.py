@@ -171,7 +171,12 @@ def _load_dbstruct(table: pathlib.Path) -> tuple[list[list[str]], list[np.ndarra
 def _locate(name: str, roots: list[pathlib.Path]) -> pathlib.Path | None:
     """The image of a name that stays below its root; None where there is none."""
     inside = pathlib.PurePosixPath(name)
-    if not inside.name or inside.is_absolute() or ".." in inside.parts or len(inside.name) > LONGEST:
+    if (
+        not inside.name
+        or inside.is_absolute()
+        or ".." in inside.parts
+        or len(inside.name) > LONGEST
+    ):
         return None
     for root in roots:
         path = root / name
