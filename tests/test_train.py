@@ -99,6 +99,14 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
         assert whole == resumed and len(whole.splitlines()) == 3 + (name == "metrics.jsonl")
 
 
+def test_more_components_than_dimensions_are_refused_before_training(tmp_path):
+    c = config("triplet")
+    c.eval.pca = 10**6
+    with pytest.raises(ConfigError, match=r"eval\.pca=1000000 must be at most the \d+ dimensions"):
+        train.train(c, tmp_path, None, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_training_moves_what_it_should(tmp_path):
     c = config("arcface")
     c.model.train_from = "expanded_conv"

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tfds_builders.errors import RawDataError
 
 SUFFIXES = (".tar", ".zip")
+LARGEST = 1 << 30  # bytes of one file in an archive; images and logs stay far below
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
@@ -67,8 +68,8 @@ class Source(NamedTuple):
             data = file.read(self.size)
             try:
                 if self.kind == "deflated":
-                    data = zlib.decompress(data, -zlib.MAX_WBITS)
-                if zlib.crc32(data) == self.crc:
+                    data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, LARGEST + 1)
+                if len(data) <= LARGEST and zlib.crc32(data) == self.crc:
                     return data
             except zlib.error:
                 pass
@@ -105,21 +106,25 @@ def _folder(folder: pathlib.Path) -> Iterator[tuple[str, Source]]:
 
 
 def _tar(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
-    stamp = _stamp(path.stat())
+    stat = path.stat()
+    stamp = _stamp(stat)
     cut = f"{path} is truncated or damaged (after %s files); download or copy it again"
     count = 0
     try:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # the index is ours; tarfile would keep every header
+                start, end = member.offset_data, member.offset_data + member.size
+                if member.issparse() or not start <= end <= stat.st_size:
+                    raise tarfile.ReadError  # bytes that are not there, or before: an endless loop
                 if member.isfile():
                     count += 1
                     yield (
                         member.name.removeprefix("./"),
-                        Source(path, member.name, member.offset_data, member.size, "tar", 0, stamp),
+                        Source(path, member.name, start, member.size, "tar", 0, stamp),
                     )
             end = tar.offset
-    except tarfile.ReadError as error:
+    except (tarfile.TarError, ValueError, OverflowError, MemoryError) as error:
         raise RawDataError(cut % count) from error
     with path.open("rb") as file:
         file.seek(end)
@@ -133,7 +138,7 @@ def _zip(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise RawDataError(f"{path} is truncated or no zip; download or copy it again") from error
     for member in members:
         if member.is_dir():

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from tfds_builders import encoding, images, writer
 from tfds_builders.errors import RawDataError
 from tfds_builders.images import Stored
-from tfds_builders.schema import Frame, PlacesConfig, features, record
+from tfds_builders.schema import Frame, PlacesConfig, check_frames, features, record
 
 
 @dataclasses.dataclass
@@ -89,6 +89,12 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The frames in `manual_dir`; raises RawDataError that names every problem."""
         raise NotImplementedError
 
+    def checked_plan(self, manual_dir: pathlib.Path) -> Plan:
+        """`plan`, whose frames have values that records can hold."""
+        plan = self.plan(manual_dir)
+        check_frames(frame for frames in plan.splits.values() for frame in frames)
+        return plan
+
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
         """Cheap fingerprints of the raw data, so that a re-run sees when they have changed."""
         del manual_dir
@@ -130,7 +136,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _plan_with_metadata(self, dl_manager) -> Plan:
         manual_dir = pathlib.Path(dl_manager.manual_dir)
-        plan = self.plan(manual_dir)
+        plan = self.checked_plan(manual_dir)
         self.info.metadata.update(plan.metadata())
         self.info.metadata["config"] = config_values(self.builder_config)
         self.info.metadata["raw"] = self.raw_state(manual_dir)

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from tfds_builders.errors import RawDataError
 
 HERE = pathlib.Path(__file__).parent
+KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "texts by name"}
 
 
 def names() -> list[str]:
@@ -75,14 +76,16 @@ def _config(cls, option: str | None):
     config_cls = cls.builder_config_cls
     try:
         values = json.loads(option)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise RawDataError(f"--config={option} is not JSON ({error}); quote its keys") from error
-    keys = [field.name for field in dataclasses.fields(config_cls)]
-    unknown = sorted(set(values) - set(keys))
+    keys = _defaults(config_cls)
+    unknown = sorted(values.keys() - keys.keys())
     if unknown:
         raise RawDataError(
             f"--config has no key {', '.join(unknown)}; {cls.name} knows {', '.join(keys)}"
         )
+    for key, value in values.items():
+        _check_type(key, value, keys[key])
     label = values.get("name")
     if not isinstance(label, str) or not label.replace("_", "").replace("-", "").isalnum():
         raise RawDataError(
@@ -93,3 +96,22 @@ def _config(cls, option: str | None):
             f'--config has the name of the predefined config {label!r}; choose another "name"'
         )
     return config_cls(**values)
+
+
+def _defaults(config_cls) -> dict[str, object]:
+    """The keys that a user may set, with their defaults, without TFDS's bookkeeping (None, lists)."""
+    found = {"name": ""}
+    for field in dataclasses.fields(config_cls):
+        made = field.default_factory is not dataclasses.MISSING
+        default = field.default_factory() if made else field.default
+        if type(default) in KINDS:
+            found[field.name] = default
+    return found
+
+
+def _check_type(key: str, value, default) -> None:
+    """Raises RawDataError where a value is of another kind than the key's default."""
+    kind = type(default)
+    good = isinstance(value, int | float if kind is float else kind)
+    if not good or (kind is dict and not all(isinstance(v, str) for v in value.values())):
+        raise RawDataError(f"config key {key!r} is {value!r}; give {KINDS[kind]}")

@@ -9,6 +9,9 @@ class RawDataError(Exception):
     """
 
     def __init__(self, *problems: str):
-        """Keeps every problem, so that one run names all of them."""
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
+        """Keeps every problem, so that one run names all of them.
+
+        Bytes of a file's name that are no UTF-8 are told as escapes: a terminal or log takes no others.
+        """
+        self.problems = [p.encode("utf-8", "backslashreplace").decode() for p in problems]
+        super().__init__("\n".join(self.problems))

@@ -1,16 +1,24 @@
 """Raw image bytes to stored image bytes: decode, resize once, encode. OpenCV releases the GIL."""
 
+import io
 import struct
 import zlib
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import PlacesConfig
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")  # by content, whatever a file is called
+MOST_PIXELS = 2**27  # 16384 x 8192, the largest street-view panorama: 400 MB of pixels
+PIL.Image.MAX_IMAGE_PIXELS = (
+    MOST_PIXELS  # Pillow warns from here on, and raises from twice as many on
+)
 
 
 class Stored(NamedTuple):
@@ -27,7 +35,7 @@ def decode(raw: bytes, name: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     Raises:
       RawDataError: the file is empty, truncated, damaged or no image; the sentence starts with `name`.
     """
-    reason = damage(raw)
+    reason = damage(raw) or _oversize(raw)
     if reason is None:
         try:
             image = cv2.imdecode(np.frombuffer(raw, np.uint8), flags)
@@ -49,6 +57,23 @@ def damage(raw: bytes) -> str | None:
         return f"is a truncated JPEG ({len(raw)} bytes, no end marker)"
     if raw[:4] == b"RIFF" and len(raw) < 8 + struct.unpack("<I", raw[4:8].ljust(4, b"\0"))[0]:
         return f"is a truncated WebP ({len(raw)} bytes)"
+    return None
+
+
+def _oversize(raw: bytes) -> str | None:
+    """What is wrong with the size or format that the header tells, or None; decodes nothing."""
+    try:
+        with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            width, height = image.size
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        return f"has more than the {MOST_PIXELS:,} pixels that an image may have"
+    except Exception:  # Pillow raises whatever a damaged header leads to
+        return f"is not an image of a format that is read ({', '.join(FORMATS)})"
+    if width * height > MOST_PIXELS:
+        return (
+            f"has {height} x {width} pixels (height x width), more than the {MOST_PIXELS:,} that an "
+            "image may have"
+        )
     return None
 
 
@@ -79,9 +104,18 @@ def store(raw: bytes, image: np.ndarray, config: PlacesConfig) -> Stored:
     height, width = image.shape[:2]
     wanted = (config.height or height, config.width or width)
     same_format = image_format == own and (own != "png" or raw.startswith(PNG))
-    if wanted == (height, width) and same_format and b"Exif" not in raw[:4096]:
+    if wanted == (height, width) and same_format and not _turned(raw):
         return Stored(raw, height, width)
     return Stored(encode(resize(image, *wanted), image_format, config.quality), *wanted)
+
+
+def _turned(raw: bytes) -> bool:
+    """Whether EXIF says that the pixels are to be turned or mirrored, which not every reader does."""
+    try:
+        with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            return image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
+    except Exception:  # Pillow raises whatever a damaged header leads to
+        return True
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -7,6 +7,8 @@ or frame order) and `label` (str, may be empty). The split is the sequence; reco
 
 import dataclasses
 import math
+import unicodedata
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,8 @@ import tensorflow_datasets as tfds
 from tfds_builders.errors import RawDataError
 
 IMAGE_FORMATS = ("", "png", "jpeg", "webp")
+FARTHEST = 1e15  # of a position: whole numbers up to here are exact in float64
+LATEST = 10**17  # microseconds, the year 5138: sums and differences of times stay within int64
 
 
 @dataclasses.dataclass
@@ -83,6 +87,36 @@ class Frame(NamedTuple):
     timestamp: int = 0
     label: str = ""
     source: Any = None
+
+
+def check_frames(frames: Iterable[Frame]) -> None:
+    """Raises RawDataError that names every frame whose values no record can hold."""
+    problems = []
+    for frame in frames:
+        if not all(abs(value) <= FARTHEST for value in frame.position):  # NaN neither
+            problems.append(
+                f"{frame.source}: position {frame.position} is not finite or beyond {FARTHEST:g}; "
+                "correct it or leave the image out"
+            )
+        if math.isinf(frame.heading):
+            problems.append(
+                f"{frame.source}: heading {frame.heading} is not finite; correct it or leave it out"
+            )
+        for text in (frame.image_id, frame.label):
+            if has_controls(text):
+                problems.append(
+                    f"{frame.source}: {text!r} holds control characters or bytes that are no UTF-8; "
+                    "rename it"
+                )
+    if problems:
+        raise RawDataError(*problems)
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text holds what no name should: control characters, or what was no UTF-8 on disk."""
+    return not text.isprintable() and any(  # the first is quick, but minds some spaces too
+        unicodedata.category(letter) in ("Cc", "Cs") for letter in text
+    )
 
 
 def features(height: int = 0, width: int = 0) -> tfds.features.FeaturesDict:

@@ -16,7 +16,7 @@ def run(args) -> int:
     if not isinstance(builder, PlacesBuilder):
         print(f"{builder.name} reads no raw data")
         return 0
-    plan = builder.plan(check_manual_dir(builder, args.manual_dir))
+    plan = builder.checked_plan(check_manual_dir(builder, args.manual_dir))
     problems: list[str] = []
     first: tuple[str, tuple] | None = None
     for name, frames in plan.splits.items():

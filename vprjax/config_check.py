@@ -1,157 +1,117 @@
 """Config and data checked against each other before the first slow step."""
 
-import math
+import difflib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 from vprjax import models, parallel
-from vprjax.batch_losses import IN_BATCH
-from vprjax.data import pipeline
-from vprjax.data.source import Dataset
-from vprjax.descriptors import DTYPES
+from vprjax.config_ranges import RANGES, OneOf
+from vprjax.data import pipeline, source
 from vprjax.errors import ConfigError, DataError
-from vprjax.optim import OPTIMISERS
-from vprjax.retrieval import SCANS
-
-CHOICES = {
-    "loss.name": ("triplet", "contrastive", "arcface"),
-    "loss.arcface_classes": ("places", "pair"),
-    "tuples.mining": ("hard", "random"),
-    "tuples.in_batch": IN_BATCH,
-    "optim.name": OPTIMISERS,
-    "eval.descriptor_dtype": tuple(DTYPES),
-    "eval.search_scan": SCANS,
-}
-ABOVE_ZERO = (
-    "tuples.batch",
-    "tuples.in_batch_negatives",
-    "tuples.positive_radius",
-    "tuples.negative_radius",
-    "tuples.mining_interval",
-    "places.cell",
-    "places.groups",
-    "places.min_images",
-    "places.batch_places",
-    "places.images_per_place",
-    "loss.arcface_scale",
-    "optim.learning_rate",
-    "train.log_every",
-    "train.accumulate",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "eval.batch",
-    "eval.search_memory",
-)
-NOT_NEGATIVE = (
-    "tuples.other_visit_seconds",
-    "tuples.mining_pool",
-    "tuples.negatives",
-    "tuples.remembered",
-    "places.heading_degrees",
-    "augment.crop",
-    "augment.brightness",
-    "augment.contrast",
-    "augment.noise",
-    "loss.triplet_margin",
-    "loss.contrastive_margin",
-    "loss.arcface_margin",
-    "loss.arcface_margin_warmup",
-    "optim.weight_decay",
-    "optim.warmup_steps",
-    "optim.clip_norm",
-    "train.steps",
-    "validation.every",
-    "validation.patience",
-    "eval.recall_radius",
-    "eval.heading_degrees",
-    "eval.pca",
-    "eval.sequence_length",
-)
 
 
-def _value(config, key: str):
-    section, name = key.split(".")
-    return config[section][name]
+def leaves(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key of a config in dots, `"train.steps"`, with its value."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def check_values(config) -> None:
-    """Raises ConfigError on the first key whose value cannot be used; names key, value and remedy."""
-    for key, known in CHOICES.items():
-        if _value(config, key) not in known:
-            raise ConfigError(
-                f"{key}={_value(config, key)!r} is unknown; known: {', '.join(known)}"
-            )
-    for key in ABOVE_ZERO:
-        if not 0 < _value(config, key) < math.inf:
-            raise ConfigError(f"{key}={_value(config, key)} must be above 0")
-    for key in NOT_NEGATIVE:
-        if not 0 <= _value(config, key) < math.inf:
-            raise ConfigError(f"{key}={_value(config, key)} must be 0 or more")
+    """Raises ConfigError on the first key whose value cannot be used; names key, value and range."""
+    values = dict(leaves(config.to_dict()))
+    for key in sorted(values.keys() - RANGES.keys()):
+        near = difflib.get_close_matches(key, RANGES, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"config key {key} is unknown{hint}")
+    for key, allowed in RANGES.items():
+        if key not in values:
+            raise ConfigError(f"the config lacks {key}: it must be {allowed}")
+        value = values[key]
+        if not allowed.allows(value):
+            hint = allowed.hint(value) if isinstance(allowed, OneOf) else ""
+            raise ConfigError(f"{key}={value!r} must be {allowed}{hint}")
     try:
         models.check(config.model)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    _check_pairs(config)
+    for wrong, sentence in (*_pairs(config), *_batches(config), *_validation(config)):
+        if wrong:
+            raise ConfigError(sentence)
 
 
-def _check_pairs(config) -> None:
-    tuples, train = config.tuples, config.train
-    if not config.dataset.name:
-        raise ConfigError("dataset.name is empty: name a built dataset, e.g. places_csv/mine")
-    if not config.dataset.tolerances or min(config.dataset.tolerances) < 0:
-        raise ConfigError("dataset.tolerances must hold at least one number, none below 0")
-    if not config.eval.recalls or min(config.eval.recalls) < 1:
-        raise ConfigError("eval.recalls must hold at least one number, none below 1")
-    if tuples.positive_radius >= tuples.negative_radius:
-        raise ConfigError(
-            f"tuples.positive_radius={tuples.positive_radius:g} must be below "
-            f"tuples.negative_radius={tuples.negative_radius:g}"
-        )
-    if not config.augment.crop < 1:
-        raise ConfigError(f"augment.crop={config.augment.crop:g} must be below 1")
-    if not 0 <= config.optim.ema < 1:
-        raise ConfigError(f"optim.ema={config.optim.ema:g} must be 0 or more and below 1")
-    if not tuples.negatives and tuples.in_batch == "off":
-        raise ConfigError("tuples.negatives=0 needs tuples.in_batch to be hardest or semi_hard")
-    if tuples.remembered > tuples.negatives:
-        raise ConfigError(
-            f"tuples.remembered={tuples.remembered} must be at most tuples.negatives={tuples.negatives}"
-        )
-    _check_validation(config)
-    key = "places.batch_places" if pipeline.uses_places(config) else "tuples.batch"
-    parts = parallel.device_count() * train.accumulate
-    if _value(config, key) % parts:
-        raise ConfigError(
-            f"{key}={_value(config, key)} must be a multiple of {parts}: {parallel.device_count()} "
-            f"devices x train.accumulate={train.accumulate}"
-        )
-    if train.accumulate > 1 and tuples.in_batch != "off" and not pipeline.uses_places(config):
-        raise ConfigError(
-            "train.accumulate above 1 would hide part of the batch from tuples.in_batch; set one of them "
-            "back"
-        )
-    if train.accumulate > 1 and config.model.batch_norm == "train":
-        raise ConfigError(
-            "train.accumulate above 1 would change the statistics of model.batch_norm='train'; set one "
-            "of them back"
-        )
+def _pairs(config) -> Iterator[tuple[bool, str]]:
+    """Values that do not go together: whether it is so, and the sentence."""
+    tuples, e = config.tuples, config.eval
+    yield (
+        tuples.positive_radius >= tuples.negative_radius,
+        f"tuples.positive_radius={tuples.positive_radius:g} must be below "
+        f"tuples.negative_radius={tuples.negative_radius:g}",
+    )
+    yield (
+        not tuples.negatives and tuples.in_batch == "off",
+        "tuples.negatives=0 leaves the loss's margin without negatives; it needs tuples.in_batch to be "
+        "hardest or semi_hard",
+    )
+    yield (
+        tuples.remembered > tuples.negatives,
+        f"tuples.remembered={tuples.remembered} must be at most tuples.negatives={tuples.negatives}",
+    )
+    yield (
+        0 < tuples.mining_pool < tuples.negatives,
+        f"tuples.mining_pool={tuples.mining_pool} must be 0 (all) or at least "
+        f"tuples.negatives={tuples.negatives}",
+    )
+    yield e.pca_whiten and not e.pca, "eval.pca_whiten=True needs eval.pca above 0"
 
 
-def _check_validation(config) -> None:
+def _batches(config) -> Iterator[tuple[bool, str]]:
+    """Batches that cannot be split as asked."""
+    places, accumulate = pipeline.uses_places(config), config.train.accumulate
+    key = "places.batch_places" if places else "tuples.batch"
+    size = config.places.batch_places if places else config.tuples.batch
+    parts = parallel.device_count() * accumulate
+    yield (
+        size % parts != 0,
+        f"{key}={size} must be a multiple of {parts}: {parallel.device_count()} devices x "
+        f"train.accumulate={accumulate}",
+    )
+    yield (
+        accumulate > 1 and config.tuples.in_batch != "off" and not places,
+        "train.accumulate above 1 would hide part of the batch from tuples.in_batch; set one of them back",
+    )
+    yield (
+        accumulate > 1 and config.model.batch_norm == "train",
+        "train.accumulate above 1 would change the statistics of model.batch_norm='train'; set one of "
+        "them back",
+    )
+
+
+def _validation(config) -> Iterator[tuple[bool, str]]:
+    """Validation that would not work, or would spoil the test."""
     v = config.validation
-    if bool(v.query_split) != bool(v.reference_split):
-        raise ConfigError("validation.query_split and validation.reference_split go together")
+    yield (
+        bool(v.query_split) != bool(v.reference_split),
+        "validation.query_split and validation.reference_split go together",
+    )
+    yield (
+        v.patience > 0 and not v.every,
+        f"validation.patience={v.patience} needs validation.every above 0",
+    )
     tests = {config.dataset.reference_split, *config.dataset.query_splits}
-    shared = tests & {v.query_split, v.reference_split} if v.every else ()
-    if shared:
-        raise ConfigError(
-            f"validation uses the test split {sorted(shared)[0]!r}: choosing a checkpoint on it would "
-            "make its figures worthless; name another or use validation.stretch"
-        )
-    if v.every and not v.query_split and not 0 < v.stretch < 1:
-        raise ConfigError(f"validation.stretch={v.stretch:g} must be above 0 and below 1")
+    shared = sorted(tests & {v.query_split, v.reference_split}) if v.every else []
+    yield (
+        bool(shared),
+        f"validation uses the test split {shared[:1]}: choosing a checkpoint on it would make its "
+        "figures worthless; name another or use validation.stretch",
+    )
 
 
-def check_splits(config, dataset: Dataset, training: bool) -> None:
-    """Raises DataError where a named split is missing or empty; lists what the dataset has."""
+def check_splits(config, dataset: source.Dataset, training: bool) -> None:
+    """Raises an error where a named split is missing, empty or too small for what is asked of it."""
     names = [config.dataset.reference_split, *config.dataset.query_splits]
     names += config.dataset.train_splits if training else ()
     v = config.validation
@@ -164,3 +124,26 @@ def check_splits(config, dataset: Dataset, training: bool) -> None:
             )
     if training and not config.dataset.train_splits:
         raise DataError("dataset.train_splits is empty: name at least one split to train on")
+    references, most = dataset.counts[config.dataset.reference_split], max(config.eval.recalls)
+    if most > references:
+        raise ConfigError(
+            f"eval.recalls={tuple(config.eval.recalls)} must not go over the {references} images of "
+            f"split {config.dataset.reference_split!r}"
+        )
+    trained = sum(dataset.counts.get(name, 0) for name in config.dataset.train_splits)
+    if config.eval.pca and config.eval.pca >= trained:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} must be below the {trained} images of dataset.train_splits, "
+            "which it learns from"
+        )
+    if config.eval.heading_degrees:
+        _check_headings(config)
+
+
+def _check_headings(config) -> None:
+    for split in (config.dataset.reference_split, *config.dataset.query_splits):
+        if not np.isfinite(source.load(config, (split,)).headings).all():
+            raise ConfigError(
+                f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which not all "
+                f"images of split {split!r} of {config.dataset.name} have; set it to 0"
+            )

@@ -13,14 +13,11 @@ import hashlib
 import pathlib
 import pickle
 import re
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import h5py
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 import safetensors.numpy
 from absl import logging
 from flax import traverse_util
@@ -43,17 +40,8 @@ PREPROCESS = {
     "torch": {"vgg16": TORCH, "resnet50": TORCH},
     "keras": {"vgg16": CAFFE, "resnet50_v1": CAFFE, "mobilenetv2": SYMMETRIC},
 }
-# What the readers raise on files that are cut short, damaged or something else.
-READ_ERRORS = (
-    safetensors.SafetensorError,
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-)
+# Bytes of all arrays of a file: VGG16 with its classifier has half of them. A few kilobytes can claim any.
+LARGEST = 1 << 30
 # Why a source has no weights for a backbone.
 UNFIT = {
     ("torch", "resnet50_v1"): "torchvision and timm have v1.5; use backbone resnet50",
@@ -141,7 +129,11 @@ def missing(variables: Mapping, loaded: Mapping) -> tuple[str, ...]:
 
 def fingerprint(path: str) -> str:
     """The sha256 of a weights file, hexadecimal: the weights' id in every result."""
-    with open(resolve(path), "rb") as f:
+    return _sha256(resolve(path))
+
+
+def _sha256(file: pathlib.Path) -> str:
+    with file.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
@@ -170,10 +162,21 @@ def _download(repo: str, revision: str) -> pathlib.Path:
             f"a hub id needs huggingface_hub (pip install 'vprjax[hub]'); or {by_hand}"
         ) from e
     try:
-        return pathlib.Path(huggingface_hub.hf_hub_download(repo, HUB_FILE, revision=revision))
+        file = pathlib.Path(huggingface_hub.hf_hub_download(repo, HUB_FILE, revision=revision))
     except Exception as e:  # offline, unknown repository or revision: one family of causes each
         cause = str(e).partition("\n")[0]
         raise WeightsError(f"cannot fetch {repo}@{revision} ({cause}); {by_hand}") from e
+    # The hub's cache keeps a large file under the SHA-256 that the hub reported for it.
+    blob = file.resolve()
+    if not re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        raise WeightsError(
+            f"{file} cannot be checked: the cache does not say which SHA-256 the hub reported; {by_hand}"
+        )
+    if _sha256(blob) != blob.name:
+        raise WeightsError(
+            f"{file} is damaged: its SHA-256 is not the {blob.name} that the hub reported; delete {blob}"
+        )
+    return file
 
 
 def _source(file: pathlib.Path) -> str:
@@ -189,7 +192,9 @@ def _read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
     readers = {".safetensors": safetensors.numpy.load_file, ".h5": _read_h5, ".npz": _read_npz}
     try:
         return readers.get(file.suffix, _read_torch)(file)
-    except READ_ERRORS as e:
+    except WeightsError:
+        raise
+    except Exception as e:  # the readers raise whatever a damaged file leads to
         cause = str(e).strip().partition("\n")[0] or type(e).__name__
         raise WeightsError(
             f"{file} is truncated, corrupt or of another format; expected weights of backbone "
@@ -202,18 +207,29 @@ def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
         arrays = np.load(f, allow_pickle=False)
         if isinstance(arrays, np.ndarray):
             raise ValueError("one bare array instead of an archive")
+        _check_size(member.file_size for member in arrays.zip.infolist())
         return {name: arrays[name] for name in arrays.files}
+
+
+def _check_size(sizes: Iterable[int]) -> None:
+    """Raises ValueError where the arrays of a file claim more bytes than any weights have."""
+    if sum(sizes) > LARGEST:
+        raise ValueError(f"its arrays claim more than {LARGEST:,} bytes")
 
 
 def _read_h5(file: pathlib.Path) -> dict[str, np.ndarray]:
     """Keras' legacy layout, `layer/.../kernel:0`; VGG16's own file has `layer/layer_W_1:0`."""
-    arrays = {}
+    arrays, sizes = {}, []
     with h5py.File(file) as f:
         root = f.get("model_weights", f)  # a whole saved model keeps its weights there
         for layer, group in root.items():
 
             def add(name, item, layer=layer):
                 if isinstance(item, h5py.Dataset):
+                    if item.file != f or item.external or item.is_virtual:
+                        raise ValueError(f"{item.name} lies in another file")
+                    sizes.append(item.nbytes)
+                    _check_size(sizes)
                     name = name.rpartition("/")[2].removesuffix(":0").removeprefix(f"{layer}_")
                     name = re.sub(r"^W(_\d+)?$", "kernel", name)
                     name = re.sub(r"^b(_\d+)?$", "bias", name)
@@ -241,6 +257,9 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         ) from e
     if not isinstance(state, Mapping) or not all(torch.is_tensor(t) for t in state.values()):
         raise ValueError("not a plain state dict of tensors")
+    _check_size(
+        4 * tensor.numel() for tensor in state.values()
+    )  # more than its storage, if expanded
     return {name: tensor.detach().float().numpy() for name, tensor in state.items()}
 
 
@@ -265,11 +284,24 @@ def _check_keys(
             for n, shape in expected.items()
             if n in arrays and arrays[n].shape != shape
         ],
-        "not finite": [n for n in expected if n in arrays and not np.isfinite(arrays[n]).all()],
+        "not numbers": [n for n in expected if n in arrays and not _is_real(arrays[n])],
+        "not finite": [
+            n for n in expected if n in arrays and _is_real(arrays[n]) and not _fits(arrays[n])
+        ],
     }
     lines = [f"  {kind} ({len(v)}): {', '.join(v)}" for kind, v in problems.items() if v]
     if lines:
         raise WeightsError(f"{file} does not fit backbone {backbone}:\n" + "\n".join(lines))
+
+
+def _is_real(array: np.ndarray) -> bool:
+    return any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer))
+
+
+def _fits(array: np.ndarray) -> bool:
+    """Whether every number is finite in float32."""
+    with np.errstate(invalid="ignore"):  # a cast warns of some NaNs
+        return bool((np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max).all())
 
 
 def _holds(arrays: Mapping[str, np.ndarray], backbone: str, source: str) -> bool:

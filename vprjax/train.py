@@ -97,6 +97,8 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     module = build_module(config.model)
+    if config.eval.pca:
+        _check_pca(config, module, places)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
@@ -109,6 +111,17 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     if unfinished:
         _run(job, step_fn, current, collected)
     job.checkpoints.close()
+
+
+def _check_pca(config, module, places: source.Places) -> None:
+    """Raises ConfigError, before hours of training, where PCA would ask for more than there is."""
+    image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
+    described, _ = jax.eval_shape(module.init_with_output, jax.random.key(0), image)
+    if config.eval.pca > described.shape[-1]:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} must be at most the {described.shape[-1]} dimensions of the "
+            "model's descriptors"
+        )
 
 
 def _resume(job: Job):

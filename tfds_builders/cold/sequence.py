@@ -15,7 +15,8 @@ RUN = re.compile(r"seq([1-9])[_-]?(cloudy|night|sunny)([1-9])(?!\d)")
 CAMERAS = {"std_cam": re.compile(r"std[_-]?cam.*"), "omni_cam": re.compile(r"omni[_-]?cam.*")}
 NUMBER = r"-?\d+(?:\.\d+)?"
 IMAGE = re.compile(
-    rf"t(\d+)(?:\.(\d{{1,6}}))?_x({NUMBER})_y({NUMBER})_a({NUMBER})\.jpe?g", re.IGNORECASE
+    rf"t(\d{{1,11}})(?:\.(\d{{1,6}}))?_x({NUMBER})_y({NUMBER})_a({NUMBER})\.jpe?g",
+    re.IGNORECASE | re.ASCII,
 )
 DEEPEST = 4  # levels of folders below manual_dir that are searched
 

@@ -1,6 +1,8 @@
 """Other people's conventions as frames: `@utm@` file names, aligned frame folders, `.mat` dbStruct."""
 
+import concurrent.futures
 import math
+import multiprocessing
 import pathlib
 import re
 
@@ -10,6 +12,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.schema import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LONGEST = 240  # letters of a file's name: file systems end at 255 bytes
 
 
 def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
@@ -134,19 +137,14 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
 
 def _dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
     """Names and `(n, 2)` UTM positions of database and queries."""
-    import scipy.io  # Here because no other layout needs it.
-
     remedy = "use the data set's .mat file (MATLAB 5 to 7.2)"
     try:
-        struct = scipy.io.loadmat(table)["dbStruct"].ravel()[0]
-        names = struct.dtype.names or ()
-        order = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
-        # By name where there are names, else by place: whichSet comes first.
-        fields = [struct[name] if name in names else struct[i + 1] for i, name in enumerate(order)]
+        # In a process of its own: SciPy's reader crashes on some damaged files.
+        fork = multiprocessing.get_context("fork")
+        with concurrent.futures.ProcessPoolExecutor(1, fork) as child:
+            lists, places = child.submit(_load_dbstruct, table).result()
     except Exception as error:  # scipy raises whatever a damaged file leads to
         raise RawDataError(f"{table} holds no readable dbStruct ({error}); {remedy}") from error
-    lists = [[str(np.ravel(cell)[0]) for cell in fields[i].ravel()] for i in (0, 2)]
-    places = [np.asarray(fields[i], np.float64) for i in (1, 3)]
     for names, place, i in zip(lists, places, (0, 1), strict=True):
         if place.shape == (2, len(names)):
             places[i] = place.T
@@ -157,7 +155,29 @@ def _dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np
     return lists[0], places[0], lists[1], places[1]
 
 
+def _load_dbstruct(table: pathlib.Path) -> tuple[list[list[str]], list[np.ndarray]]:
+    """Image names and UTM as they are in the file, database first."""
+    import scipy.io  # Here because no other layout needs it.
+
+    struct = scipy.io.loadmat(table, variable_names=["dbStruct"])["dbStruct"].ravel()[0]
+    names = struct.dtype.names or ()
+    order = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
+    # By name where there are names, else by place: whichSet comes first.
+    fields = [struct[name] if name in names else struct[i + 1] for i, name in enumerate(order)]
+    lists = [[str(np.ravel(cell)[0]) for cell in fields[i].ravel()] for i in (0, 2)]
+    return lists, [np.asarray(fields[i], np.float64) for i in (1, 3)]
+
+
 def _locate(name: str, roots: list[pathlib.Path]) -> pathlib.Path | None:
+    """The image of a name that stays below its root; None where there is none."""
+    inside = pathlib.PurePosixPath(name)
+    if (
+        not inside.name
+        or inside.is_absolute()
+        or ".." in inside.parts
+        or len(inside.name) > LONGEST
+    ):
+        return None
     for root in roots:
         path = root / name
         for candidate in (path, *(path.with_suffix(suffix) for suffix in IMAGES)):

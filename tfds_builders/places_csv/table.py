@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import Frame
+from tfds_builders.schema import FARTHEST, LATEST, Frame, has_controls
 
 REQUIRED = ("sequence", "image", "x", "y")
 OPTIONAL = ("heading", "time", "label")
@@ -112,15 +112,18 @@ def _row(where, folder, header, fields, line, problems) -> Row | None:
     before = len(problems)
     if not values["sequence"]:
         problems.append(f"{where}: sequence is empty; name the sequence (split) of this image")
+    for key in ("sequence", "image", "label"):
+        if has_controls(values.get(key, "")):
+            problems.append(f"{where}: {key} {values[key]!r} holds control characters; remove them")
     image_problem = _image_problem(folder, values["image"])
     if image_problem:
         problems.append(f"{where}: {image_problem}")
     numbers = {}
-    for key, unit in (
-        ("x", "metres"),
-        ("y", "metres"),
-        ("heading", "radians"),
-        ("time", "seconds"),
+    for key, unit, most in (
+        ("x", "metres", FARTHEST),
+        ("y", "metres", FARTHEST),
+        ("heading", "radians", FARTHEST),
+        ("time", "seconds", LATEST / 1e6),
     ):
         text = values.get(key, "")
         optional = key in OPTIONAL
@@ -132,9 +135,10 @@ def _row(where, folder, header, fields, line, problems) -> Row | None:
         except ValueError:
             problems.append(f"{where}: {key} is {text!r}; give a number in {unit}")
             continue
-        if not math.isfinite(numbers[key]):
+        if not abs(numbers[key]) <= most:  # NaN neither
             problems.append(
-                f"{where}: {key} is {text}; give a finite number in {unit}, or remove the row"
+                f"{where}: {key} is {text}; give a finite number in {unit} up to {most:g}, or remove "
+                "the row"
             )
     if len(problems) > before:
         return None
@@ -147,7 +151,11 @@ def _image_problem(folder: pathlib.Path, image: str) -> str | None:
     path = pathlib.PurePosixPath(image)
     if path.is_absolute() or ".." in path.parts:
         return f"image {image!r} must be a path inside the CSV's folder, relative to it"
-    if not (folder / path).is_file():
+    try:
+        found = (folder / path).is_file()
+    except OSError as error:  # a name too long for any file
+        return f"image {image[:40]!r}... cannot be looked up ({error.strerror}); fix the path"
+    if not found:
         return f"image {image!r} does not exist in {folder}; fix the path or remove the row"
     return None
 

@@ -66,10 +66,15 @@ def read_lut(path: str, height: int, width: int) -> np.ndarray:
             f"config key 'undistort': {path} cannot be read ({error.strerror}); give the camera's "
             "*_distortion_lut.bin of the SDK's models folder"
         ) from error
-    if values.size != 2 * height * width or not np.isfinite(values).all():
+    if values.size != 2 * height * width:
         raise RawDataError(
             f"config key 'undistort': {path} holds {values.size} values where images of {height}x{width} "
             f"(height x width) need {2 * height * width}; give this camera's *_distortion_lut.bin"
+        )
+    if not (np.abs(values) < 2**31).all():  # NaN neither
+        raise RawDataError(
+            f"config key 'undistort': {path} holds values that are no pixel positions; give this "
+            "camera's *_distortion_lut.bin"
         )
     return values.reshape(2, height, width).astype(np.float32)
 

@@ -9,11 +9,13 @@ previous pose; this is the true interpolation.
 import csv
 import io
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from tfds_builders.errors import RawDataError
+from tfds_builders.schema import FARTHEST, LATEST
 
 GOOD = "INS_SOLUTION_GOOD"
 POSES = {"ins": "gps/ins.csv", "gps": "gps/gps.csv", "radar_odometry": "gt/radar_odometry.csv"}
@@ -41,7 +43,7 @@ def read_ins(raw: bytes, where: str) -> PoseLog:
     """`gps/ins.csv`: INS poses; good where the status is `INS_SOLUTION_GOOD`."""
     columns = _columns(raw, where, ("timestamp", "northing", "easting", "yaw"), ("ins_status",))
     status = np.array([text == GOOD for text in columns["ins_status"]], bool)
-    return _log(columns, columns["yaw"], status, where)
+    return _log(columns, columns["yaw"], status & np.isfinite(columns["yaw"]), where)
 
 
 def read_gps(raw: bytes, where: str) -> PoseLog:
@@ -79,7 +81,7 @@ READERS = {"ins": read_ins, "gps": read_gps, "radar_odometry": read_radar_odomet
 def _columns(raw: bytes, where: str, numbers: tuple, texts: tuple = ()) -> dict[str, np.ndarray]:
     """Columns of a CSV by name; raises RawDataError naming missing columns and malformed lines."""
     reader = csv.reader(io.StringIO(raw.decode("utf-8-sig", "replace"), newline=""))
-    header = [name.strip() for name in next(reader, [])]
+    header = [name.strip() for name in next(_rows(reader, where), [])]
     missing = [name for name in numbers + texts if name not in header]
     if missing:
         raise RawDataError(
@@ -88,7 +90,7 @@ def _columns(raw: bytes, where: str, numbers: tuple, texts: tuple = ()) -> dict[
         )
     places = {name: header.index(name) for name in numbers + texts}
     values: dict[str, list] = {name: [] for name in places}
-    for fields in reader:
+    for fields in _rows(reader, where):
         if not fields:
             continue
         if len(fields) < len(header):
@@ -103,8 +105,8 @@ def _columns(raw: bytes, where: str, numbers: tuple, texts: tuple = ()) -> dict[
                 values[name].append(_number(name, fields[places[name]]))
             except ValueError as error:
                 raise RawDataError(
-                    f"{where}:{reader.line_num}: {name} is {fields[places[name]]!r}, not a number; "
-                    "download or copy the file again"
+                    f"{where}:{reader.line_num}: {name} is {fields[places[name]]!r}, not a number or too "
+                    "large; download or copy the file again"
                 ) from error
     if not values[numbers[0]]:
         raise RawDataError(f"{where} has a header but no rows; download or copy the file again")
@@ -114,8 +116,23 @@ def _columns(raw: bytes, where: str, numbers: tuple, texts: tuple = ()) -> dict[
     }
 
 
+def _rows(reader, where: str) -> Iterator[list[str]]:
+    """The rows; a line that is no CSV is refused by its number."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise RawDataError(
+            f"{where}:{reader.line_num}: broken CSV ({error}); download or copy the file again"
+        ) from error
+
+
 def _number(name: str, text: str) -> int | float:
-    return int(text) if name.endswith("timestamp") else float(text)
+    """Raises ValueError for what is no number or beyond what times and positions can be; NaN may be."""
+    is_time = name.endswith("timestamp")
+    value = int(text) if is_time else float(text)
+    if abs(value) > (LATEST if is_time else FARTHEST):
+        raise ValueError(text)
+    return value
 
 
 def _log(columns: dict, headings: np.ndarray, good: np.ndarray, where: str) -> PoseLog:

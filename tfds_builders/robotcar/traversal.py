@@ -12,6 +12,7 @@ from tfds_builders.archives import Source
 from tfds_builders.errors import RawDataError
 from tfds_builders.robotcar.camera import Camera
 
+TIME = re.compile(r"[0-9]{1,17}")  # microseconds, up to the year 5138
 # Sensors in archives' names that hold no camera images and no poses.
 OTHER_SENSORS = ("velodyne", "lms", "ldmrs", "lidar", "navtech", "radar")
 
@@ -116,7 +117,7 @@ def images(traversal: Traversal, camera: Camera) -> Images:
     Raises:
       RawDataError: no image, or a timestamps file that is malformed or out of order.
     """
-    pattern = re.compile(re.escape(camera.folder) + r"/(\d+)\.png")
+    pattern = re.compile(re.escape(camera.folder) + rf"/({TIME.pattern})\.png")
     by_time = {
         int(match[1]): source
         for path, source in traversal.files.items()
@@ -145,7 +146,7 @@ def read_timestamps(raw: bytes, where: str) -> list[int]:
         fields = line.split()
         if not fields:
             continue
-        if not fields[0].isdigit():
+        if not TIME.fullmatch(fields[0]):
             raise RawDataError(
                 f"{where}:{number}: {line!r} is no '<time in microseconds> <chunk>'; "
                 "download or copy the file again"

@@ -19,6 +19,8 @@ BACKBONES = {
     "mobilenetv2": (mobilenet.MobileNetV2, mobilenet.STAGES),
 }
 POOLINGS = ("mac", "spoc", "gem", "netvlad")
+BATCH_NORMS = ("frozen", "train")
+PROJECTION_STARTS = ("pca", "pca_whitened", "random")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -109,8 +111,8 @@ def check(model_config) -> None:
             "backbone is cut: nothing of it would train; name an earlier stage"
         )
     _one_of("pooling", c.pooling, POOLINGS)
-    _one_of("batch_norm", c.batch_norm, ("frozen", "train"))
-    _one_of("projection_start", c.projection_start, ("pca", "pca_whitened", "random"))
+    _one_of("batch_norm", c.batch_norm, BATCH_NORMS)
+    _one_of("projection_start", c.projection_start, PROJECTION_STARTS)
     _one_of("compute_dtype", c.compute_dtype, DTYPES)
     _one_of("param_dtype", c.param_dtype, DTYPES)
     if c.gem_p <= 0 or c.netvlad_clusters < 1 or c.projection < 0:
