@@ -114,7 +114,8 @@ def open_store(folder: pathlib.Path, key: dict | None = None) -> Store:
             f"{folder} is incomplete: {size:,} bytes of {n * row_bytes:,}; run the same command again"
         )
     try:
-        with np.load(folder / "places.npz", allow_pickle=False) as places:
+        with (folder / "places.npz").open("rb") as file:  # numpy leaves a damaged file open
+            places = np.load(file, allow_pickle=False)
             image_ids, positions = places["image_ids"], places["positions"]
     except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
         raise DataError(
