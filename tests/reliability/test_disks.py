@@ -82,7 +82,7 @@ def test_full_disk(whole, tally, tmp_path):
         assert "cannot be written" in last and "free disk space" in last
         remount(disk, "size=100m")
         commands.run("vprjax.main", *flags(disk / "run", disk / "data"))
-        tally.update(trials=2, wrong=figures(disk / "run") != whole)
+        tally.update(trials=2, wrong=int(figures(disk / "run") != whole))
         assert not list(disk.rglob("*partial*")) and not list(disk.rglob("*tmp*"))
         assert figures(disk / "run") == whole
 
@@ -130,7 +130,7 @@ def test_vanishing_data(whole, tiny, tally, tmp_path):
     assert str(data) in said.splitlines()[-1] and not (workdir / "results.json").exists()
     (tmp_path / "away").rename(data)
     commands.run("vprjax.main", *flags(workdir, data))
-    tally.update(trials=1, wrong=figures(workdir) != whole)
+    tally.update(trials=1, wrong=int(figures(workdir) != whole))
     assert figures(workdir) == whole
 
 
@@ -154,5 +154,5 @@ def test_slow_data(tally, tmp_path, monkeypatch):
     fast, slow = trained("fast", lambda source: source), trained("slow", Slow)
     pairs = zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True)
     same = all(a.tobytes() == b.tobytes() for a, b in pairs)
-    tally.update(trials=1, wrong=not same)
+    tally.update(trials=1, wrong=int(not same))
     assert same

@@ -134,7 +134,7 @@ def test_kills(loss, long, tally, compiled, tmp_path):
             flags_in(room, loss), kills, lambda: moment.uniform(0, seconds)
         )
         found = differences(whole, room) if status == 0 else []
-        tally.update(trials=killed, lost=status != 0, wrong=bool(found))
+        tally.update(trials=killed, lost=int(status != 0), wrong=int(bool(found)))
         problems += found if status == 0 else [said]
         room.rename(tmp_path / f"run{len(list(tmp_path.iterdir()))}")
     assert not problems
