@@ -1,43 +1,19 @@
 """What is shipped: bounded dependencies, their licences, a wheel that is reproducible and complete."""
 
-import configparser
 import importlib.metadata
 import os
 import pathlib
 import subprocess
 import sys
 
+import licences
 import pytest
 from end_to_end import commands
-from packaging.requirements import Requirement
-
-LICENCES = commands.ROOT / "LICENSES.md"
-
-
-def requirements(section="options", key="install_requires"):
-    parser = configparser.ConfigParser()
-    parser.read(commands.ROOT / "setup.cfg")
-    return [Requirement(line) for line in parser[section][key].split("\n") if line]
-
-
-def closure(names):
-    """Names of all distributions that those of `names` need here, and they themselves."""
-    found, waiting = set(), [name.lower().replace("_", "-") for name in names]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        for text in importlib.metadata.requires(name) or ():
-            needed = Requirement(text)
-            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-                waiting.append(needed.name.lower().replace("_", "-"))
-    return found
 
 
 def test_bounds(tally):
     """Every run-time dependency has both ends, and what is installed lies between them."""
-    for needed in requirements():
+    for needed in licences.requirements():
         operators = {specifier.operator for specifier in needed.specifier}
         assert operators == {">=", "<"}, needed
         installed = importlib.metadata.version(needed.name)
@@ -47,10 +23,10 @@ def test_bounds(tally):
 
 def test_licences(tally):
     """Every package that a plain installation brings is in LICENSES.md."""
-    lines = LICENCES.read_text().splitlines()
+    lines = licences.FILE.read_text().splitlines()
     rows = [line.split("|")[1:-1] for line in lines if line.startswith("|")][2:]
     listed = {row[0].strip().lower().replace("_", "-"): row[2].strip() for row in rows}
-    needed = closure(requirement.name for requirement in requirements())
+    needed = set(licences.closure())
     assert not needed - set(listed), "see LICENSES.md for the command that writes it"
     assert all(licence and licence != "UNKNOWN" for licence in listed.values()), listed
     tally.update(trials=len(needed))
