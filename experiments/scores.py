@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 import math
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from vprjax import checksum
 from vprjax.errors import DataError
 from vprjax.published import Cell, Study
 
@@ -115,11 +115,14 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
 
 def _document(path: pathlib.Path) -> dict:
     try:
-        document = json.loads(path.read_text())
+        document = checksum.unseal(path.read_text())
         _ = [document[name] for name in ("dataset", "tolerances_m", "results", "provenance")]
         return document
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is not a run's results ({type(error).__name__})") from error
+        raise DataError(
+            f"{path} is not a run's results ({type(error).__name__}: {error}); delete it and run that "
+            "run's command again"
+        ) from error
 
 
 def _add(document: dict, values, oracle) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from vprjax import checkpoint, run
+from vprjax import checkpoint, checksum, run
 from vprjax.errors import ConfigError, WeightsError
 
 MODEL = {
@@ -78,10 +78,23 @@ def test_damage_is_named(tmp_path, damage):
     assert reader.restore_model(0)
 
 
-def test_a_checkpoint_killed_before_its_digests_is_read(tmp_path):
+def test_notes_that_orbax_rewrites_are_no_damage(tmp_path):
     save(tmp_path, [0])
-    (tmp_path / "0" / checkpoint.DIGESTS).unlink()
+    notes = tmp_path / "0" / "_CHECKPOINT_METADATA"
+    notes.write_text(notes.read_text().replace('"commit_timestamp_nsecs":', '"other":'))
     assert checkpoint.open_for_reading(tmp_path).restore_model(0)
+
+
+@pytest.mark.parametrize("item", ["model", "training"])
+def test_arrays_that_are_not_those_saved_are_refused(tmp_path, monkeypatch, item):
+    of_arrays = checksum.of_arrays
+    other = {"model": MODEL, "training": TRAINING}[item]
+    with monkeypatch.context() as patch:
+        patch.setattr(checksum, "of_arrays", lambda tree: of_arrays(tree) + "x" * (tree is other))
+        save(tmp_path, [0])
+    reader = checkpoint.open_for_reading(tmp_path)
+    with pytest.raises(WeightsError, match=f"{item} is not as it was written"):
+        (reader.restore_model(0), reader.restore_training(0, TRAINING))
 
 
 def test_no_checkpoint_is_an_error(tmp_path):

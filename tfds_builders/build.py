@@ -23,11 +23,15 @@ def run(args) -> int:
         return 0
     manual_dir = check_manual_dir(builder, args.manual_dir)
     with _only_build(builder):
-        with discover.quiet():
-            builder.download_and_prepare(
-                download_dir=work_dir(builder) / "downloads",
-                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
-            )
+        try:
+            with discover.quiet():
+                builder.download_and_prepare(
+                    download_dir=work_dir(builder) / "downloads",
+                    download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
+                )
+        except RuntimeError as error:  # what array_record's writer raises on a full disk
+            first = str(error).partition("\n")[0]
+            raise OSError(f"{builder.info.full_name} cannot be written ({first})") from error
     for warning in builder.info.metadata.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
     counts = ", ".join(f"{name} {s.num_examples}" for name, s in builder.info.splits.items())

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import pathlib
 import shutil
@@ -13,10 +12,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from vprjax import checksum
 from vprjax.errors import TrainingError, WeightsError
-from vprjax.metric_writer import write_atomically
 
-DIGESTS = "sha256.json"  # In every checkpoint's folder, written after all its other files.
+DIGESTS = "sha256"  # In the config item: of the arrays of the other items.
 
 
 @dataclasses.dataclass
@@ -34,8 +33,8 @@ class Checkpoints:
     """The checkpoints of one run: the untrained model (step 0), the best and the latest few.
 
     Each holds three items: `model` (all that evaluation needs), `training` (all else that training goes
-    on from) and `config` (JSON). A checkpoint appears under its
-    final name only when it is whole; its files' SHA-256 are checked before they are read.
+    on from) and `config` (JSON, with its own checksum and the SHA-256 of the other two). A checkpoint
+    appears under its final name only when it is whole, and what is read from it is checked.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3, read_only: bool = False):
@@ -82,16 +81,16 @@ class Checkpoints:
           TrainingError: it cannot be written; it then does not count as a checkpoint.
         """
         self._named.steps = {0, 0 if best is None else best}
+        digests = {"model": checksum.of_arrays(model), "training": checksum.of_arrays(training)}
         args = ocp.args.Composite(
             model=ocp.args.StandardSave(model),
             training=ocp.args.StandardSave(training),
-            config=ocp.args.JsonSave(config),
+            config=ocp.args.JsonSave(checksum.seal({**config, DIGESTS: digests})),
         )
         whole = self.folder / str(step)
         try:
             self._manager.save(step, args=args)
             self._manager.wait_until_finished()
-            write_atomically(whole / DIGESTS, json.dumps(_digests(whole)))
         except Exception as error:
             shutil.rmtree(whole, ignore_errors=True)
             self._remove_parts(step)
@@ -112,9 +111,7 @@ class Checkpoints:
           WeightsError: the checkpoint is missing or damaged; names it.
         """
         with self._naming(step):
-            template = _on_host(self._manager.item_metadata(step)["model"])
-            args = ocp.args.Composite(model=ocp.args.StandardRestore(template))
-            return self._manager.restore(step, args=args)["model"]
+            return self._restore(step, "model", self._manager.item_metadata(step)["model"])
 
     def restore_training(self, step: int, template: Any) -> Any:
         """What else the run had at `step`, in the structure, shapes and types of `template`.
@@ -123,8 +120,19 @@ class Checkpoints:
           WeightsError: the checkpoint is missing, damaged or of another shape; names it.
         """
         with self._naming(step):
-            args = ocp.args.Composite(training=ocp.args.StandardRestore(_on_host(template)))
-            return self._manager.restore(step, args=args)["training"]
+            return self._restore(step, "training", template)
+
+    def _restore(self, step: int, item: str, template: Any) -> Any:
+        args = ocp.args.Composite(**{item: ocp.args.StandardRestore(_on_host(template))})
+        restored = self._manager.restore(step, args=args)[item]
+        saved = self._sealed(step).get(DIGESTS, {}).get(item)
+        if saved is not None and saved != checksum.of_arrays(restored):
+            raise ValueError(f"{item} is not as it was written")
+        return restored
+
+    def _sealed(self, step: int) -> dict:
+        args = ocp.args.Composite(config=ocp.args.JsonRestore())
+        return checksum.unseal(json.dumps(self._manager.restore(step, args=args)["config"]))
 
     def set_aside(self, step: int) -> None:
         """Takes a damaged checkpoint out of the list; its files stay as `<step>.damaged`."""
@@ -136,13 +144,16 @@ class Checkpoints:
     def config(self, step: int) -> dict:
         """The config saved at `step`."""
         with self._naming(step):
-            args = ocp.args.Composite(config=ocp.args.JsonRestore())
-            return self._manager.restore(step, args=args)["config"]
+            return {k: v for k, v in self._sealed(step).items() if k != DIGESTS}
+
+    def digests(self, step: int) -> dict[str, str]:
+        """SHA-256 of what `model` and `training` held when they were saved at `step`."""
+        with self._naming(step):
+            return self._sealed(step).get(DIGESTS, {})
 
     @contextlib.contextmanager
     def _naming(self, step: int):
         try:
-            _check_digests(self.folder / str(step))
             yield
         except Exception as error:
             first = (str(error).splitlines() or ["no message"])[0]
@@ -173,28 +184,3 @@ def open_for_reading(folder: str | pathlib.Path) -> Checkpoints:
 def _on_host(tree: Any) -> Any:
     """Empty NumPy arrays to restore into, so that no device or sharding is remembered."""
     return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
-
-
-def _digests(folder: pathlib.Path) -> dict[str, str]:
-    """SHA-256 of every file under `folder` but the list of them."""
-    digests = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != DIGESTS:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-            digests[str(path.relative_to(folder))] = digest.hexdigest()
-    return digests
-
-
-def _check_digests(folder: pathlib.Path) -> None:
-    """Raises ValueError at a changed or missing file.
-
-    Reading a damaged array would fail too, or, at a flipped bit, give wrong numbers. A kill between a
-    checkpoint's last file and its list leaves a whole checkpoint without one: it is read unchecked.
-    """
-    if not (folder / DIGESTS).is_file():
-        return
-    saved, found = json.loads((folder / DIGESTS).read_text()), _digests(folder)
-    bad = [name for name, digest in saved.items() if found.get(name) != digest]
-    if bad:
-        raise ValueError(f"{bad[0]} is not as it was written")

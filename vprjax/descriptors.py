@@ -19,11 +19,10 @@ import pathlib
 import shutil
 from collections.abc import Callable, Iterator
 
-import jax
 import ml_dtypes
 import numpy as np
 
-from vprjax import parallel
+from vprjax import checksum, parallel
 from vprjax.errors import DataError
 from vprjax.metric_writer import write_atomically
 
@@ -65,12 +64,8 @@ class Store:
 
 def fingerprint(model_config, variables) -> str:
     """SHA-256 over a model's config and variables: two models with the same give the same descriptors."""
-    digest = hashlib.sha256(json.dumps(model_config.to_dict(), sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    config = json.dumps(model_config.to_dict(), sort_keys=True)
+    return hashlib.sha256((config + checksum.of_arrays(variables)).encode()).hexdigest()
 
 
 def write(
@@ -118,17 +113,24 @@ def open_store(folder: pathlib.Path, key: dict | None = None) -> Store:
         raise DataError(
             f"{folder} is incomplete: {size:,} bytes of {n * row_bytes:,}; run the same command again"
         )
-    places = np.load(folder / "places.npz", allow_pickle=False)
+    try:
+        with (folder / "places.npz").open("rb") as file:  # numpy leaves a damaged file open
+            places = np.load(file, allow_pickle=False)
+            image_ids, positions = places["image_ids"], places["positions"]
+    except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
+        raise DataError(
+            f"{folder / 'places.npz'} cannot be read ({error}); delete the folder"
+        ) from error
     rows = np.memmap(folder / "rows", dtype, "r", shape=(n, d))
-    return Store(folder, rows, places["image_ids"], places["positions"], header["key"])
+    return Store(folder, rows, image_ids, positions, header["key"])
 
 
 def _header(folder: pathlib.Path) -> dict | None:
     try:
-        return json.loads((folder / "store.json").read_text())
+        return checksum.unseal((folder / "store.json").read_text())
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(
             f"{folder / 'store.json'} cannot be read ({error}); delete the folder"
         ) from error
@@ -156,19 +158,23 @@ def _start(folder: pathlib.Path, header: dict, places) -> None:
     ids = np.array([str(i) for i in places.image_ids], dtype=np.str_)
     np.savez(folder / "places.npz", image_ids=ids, positions=np.asarray(places.positions))
     (folder / "rows").touch()
-    write_atomically(folder / "store.json", json.dumps(header, indent=1) + "\n")
+    write_atomically(folder / "store.json", json.dumps(checksum.seal(header), indent=1) + "\n")
 
 
 def _blocks(folder: pathlib.Path) -> list[dict]:
-    """The blocks listed; a last line cut short by a kill is not."""
+    """The blocks listed, up to a line that is damaged or was cut short by a kill."""
     path = folder / "blocks.jsonl"
     out = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
-            out.append(json.loads(line))
-        except json.JSONDecodeError:
+            out.append(checksum.unseal(line))
+        except ValueError:
             break
     return out
+
+
+def _line(block: dict) -> str:
+    return json.dumps(checksum.seal(block)) + "\n"
 
 
 def _sound(folder: pathlib.Path, block: dict, row_bytes: int) -> bool:
@@ -192,8 +198,7 @@ def _finished(folder: pathlib.Path, row_bytes: int) -> int:
         done += block["rows"]
     parallel.barrier("read")
     if parallel.is_primary():
-        lines = "".join(json.dumps(block) + "\n" for block in kept)
-        write_atomically(folder / "blocks.jsonl", lines)
+        write_atomically(folder / "blocks.jsonl", "".join(map(_line, kept)))
         os.truncate(folder / "rows", done * row_bytes)
     return done
 
@@ -212,7 +217,7 @@ def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarra
             rows.flush()
             os.fsync(rows.fileno())
             line = {"first": done, "rows": len(block), "sha256": hashlib.sha256(data).hexdigest()}
-            listed.write(json.dumps(line) + "\n")
+            listed.write(_line(line))
             listed.flush()
             os.fsync(listed.fileno())
             done += len(block)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from vprjax import checksum
+
 _speaks = True
 
 
@@ -78,22 +80,21 @@ def progress(what: str, total: int, unit: str, start: int = 0) -> Iterator[Progr
 
 
 class JsonLines:
-    """Metrics as one JSON object a line, flushed at once; rows past a resumed step are dropped."""
+    """Metrics as one sealed JSON object a line, flushed at once; rows past a resumed step are dropped."""
 
     def __init__(self, path: pathlib.Path, resume_step: int):
         """Opens `path` for appending and keeps only rows with `step <= resume_step`."""
         self._file = open(os.devnull, "a")
         if not _speaks:
             return
-        rows = path.read_text().splitlines() if path.exists() else []
-        kept = [row for row in rows if _step(row) is not None and _step(row) <= resume_step]
-        write_atomically(path, "".join(row + "\n" for row in kept))
+        kept = [row for row in read_rows(path) if row["step"] <= resume_step]
+        write_atomically(path, "".join(map(_line, kept)))
         self._file.close()
         self._file = path.open("a")
 
     def write(self, step: int, values: dict) -> None:
         """Appends one row."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.write(_line({"step": step, **values}))
         self._file.flush()
 
     def close(self) -> None:
@@ -101,11 +102,23 @@ class JsonLines:
         self._file.close()
 
 
-def _step(row: str) -> int | None:
-    try:
-        return int(json.loads(row)["step"])
-    except (ValueError, KeyError, TypeError):
-        return None  # A line cut short by a kill.
+def read_rows(path: pathlib.Path) -> list[dict]:
+    """The rows of a file of `JsonLines`; one that is not as it was written is named and left out."""
+    rows = []
+    lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = checksum.unseal(line) if line else {}
+        except ValueError as error:
+            log(f"{path}:{number} is damaged or was cut short by a kill ({error}); it is left out")
+            continue
+        if isinstance(row.get("step"), int):
+            rows.append(row)
+    return rows
+
+
+def _line(row: dict) -> str:
+    return json.dumps(checksum.seal(row)) + "\n"
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:

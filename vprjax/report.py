@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from vprjax import checksum
 from vprjax.evaluation import curve_tolerances
 from vprjax.metric_writer import write_atomically
 
@@ -45,7 +46,8 @@ def write(folder: pathlib.Path, config, dataset, results: dict, provenance: dict
     draw_curves(folder / "fcm.png", config, results)
     write_atomically(folder / "results.md", markdown(config, dataset, plain, provenance))
     # Last: results.json marks a finished run.
-    write_atomically(folder / "results.json", json.dumps(document, indent=2) + "\n")
+    text = json.dumps(checksum.seal(document), indent=2)
+    write_atomically(folder / "results.json", text + "\n")
 
 
 def write_matches(path: pathlib.Path, figures: dict) -> None:

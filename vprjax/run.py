@@ -56,7 +56,8 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     config_check.check_values(trained)
     dataset = _dataset(trained, training=False)
     _make_workdir(workdir)
-    return _evaluate(trained, dataset, checkpoints, workdir)
+    with _lock(workdir):
+        return _evaluate(trained, dataset, checkpoints, workdir)
 
 
 def _make_workdir(workdir: pathlib.Path) -> None:
@@ -68,12 +69,18 @@ def _make_workdir(workdir: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _lock(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the workdir for this process (and goes with it, however it ends).
+    """Holds the workdir for this process (and goes with it, however it ends), rid of a killed one's parts.
 
     Raises:
-      ConfigError: another run holds it.
+      ConfigError: another run holds it, or nothing can be written there.
     """
-    with (workdir / ".lock").open("w") as lock:
+    try:
+        lock = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"--workdir={workdir} cannot be written to ({error.strerror}); name another"
+        ) from error
+    with lock:
         if parallel.is_primary():
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,6 +88,8 @@ def _lock(workdir: pathlib.Path) -> Iterator[None]:
                 raise ConfigError(
                     f"--workdir={workdir} is in use by another run; wait for it or name another"
                 ) from error
+            for part in workdir.rglob(".*.partial*"):
+                part.unlink()
         yield
 
 

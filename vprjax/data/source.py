@@ -143,7 +143,21 @@ def _open(config):
     folder = find(config)
     if folder is None:
         raise DataError(missing_sentence(config))
-    return folder, tfds.builder_from_directory(folder)
+    try:
+        builder = tfds.builder_from_directory(folder)
+        if str(builder.version) != folder.name:
+            raise ValueError(f"dataset_info.json says version {builder.version}")
+        _ = builder.info.metadata, builder.info.features, builder.info.splits
+    except Exception as error:  # TFDS raises whatever a damaged file leads to
+        raise DataError(
+            f"the description of dataset {folder} is damaged ({_first_line(error)}); "
+            "build the dataset again"
+        ) from error
+    return folder, builder
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def missing_sentence(config) -> str:
@@ -181,8 +195,6 @@ def load(config, splits: tuple[str, ...]) -> Places:
       DataError: the dataset or a split is missing, its records are not of the common schema, or one
         cannot be read.
     """
-    import tensorflow_datasets as tfds
-
     folder, builder = _open(config)
     unknown = [name for name in splits if name not in builder.info.splits]
     if unknown:
@@ -192,11 +204,29 @@ def load(config, splits: tuple[str, ...]) -> Places:
     missing = sorted(set(FIELDS) - set(builder.info.features))
     if missing:
         raise DataError(f"{folder} lacks the fields {', '.join(missing)} of the common schema")
-    sources = tuple(
-        builder.as_data_source(split=name, decoders={"image": tfds.decode.SkipDecoding()})
-        for name in splits
-    )
-    return _collect(splits, sources)
+    return _collect(splits, tuple(_open_split(builder, name) for name in splits))
+
+
+def _open_split(builder, name: str):
+    """Random access to a split's records, which must be as many as its shards hold."""
+    import tensorflow_datasets as tfds
+    from array_record.python import array_record_module
+
+    try:
+        source = builder.as_data_source(split=name, decoders={"image": tfds.decode.SkipDecoding()})
+        for path, told in zip(
+            builder.info.splits[name].filepaths,
+            builder.info.splits[name].shard_lengths,
+            strict=True,
+        ):
+            held = array_record_module.ArrayRecordReader(str(path)).num_records()
+            if held != told:
+                raise ValueError(f"dataset_info.json says {told} records, {path} holds {held}")
+        return source
+    except Exception as error:
+        raise DataError(
+            f"split {name!r} cannot be opened ({_first_line(error)}); build the dataset again"
+        ) from error
 
 
 def _record(source, number: int, split: str) -> dict:

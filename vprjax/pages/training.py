@@ -1,12 +1,12 @@
 """How training went: curves, signs of health, times, from the files a run leaves in its workdir."""
 
-import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
+from vprjax.metric_writer import read_rows
 from vprjax.pages.pictures import BLUE, GREEN, GREY, ORANGE, Picture, new_figure, picture
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY)
@@ -44,24 +44,11 @@ PANELS = (
 )
 
 
-def rows(path: pathlib.Path) -> list[dict]:
-    """The JSON objects of a file, one a line; lines that a kill cut short are left out."""
-    if not path.exists():
-        return []
-    out = []
-    for line in path.read_text().splitlines():
-        try:
-            out.append(json.loads(line))
-        except ValueError:
-            continue
-    return [row for row in out if isinstance(row, dict) and "step" in row]
-
-
 def curves(workdir: pathlib.Path) -> list[Picture]:
     """Charts of `metrics.jsonl` and `validation.jsonl`; none where the run left none."""
-    metrics = rows(workdir / "metrics.jsonl")
+    metrics = read_rows(workdir / "metrics.jsonl")
     pictures = [_panel(panel, metrics) for panel in PANELS]
-    pictures += [_histogram(metrics), _validation(rows(workdir / "validation.jsonl"))]
+    pictures += [_histogram(metrics), _validation(read_rows(workdir / "validation.jsonl"))]
     return [found for found in pictures if found]
 
 
@@ -133,7 +120,7 @@ def _validation(found: list[dict]) -> Picture | None:
 
 def times(workdir: pathlib.Path) -> list[tuple[str, str]]:
     """Name and value of what `timing.jsonl` holds; empty where there is none."""
-    found = rows(workdir / "timing.jsonl")
+    found = read_rows(workdir / "timing.jsonl")
     if not found:
         return []
     steps = [row["step"] for row in found]

@@ -1,0 +1,62 @@
+"""Writes LICENSES.md: the licence of every package that a plain installation brings.
+
+python experiments/licences.py
+"""
+
+import configparser
+import importlib.metadata
+import pathlib
+
+from packaging.requirements import Requirement
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FILE = ROOT / "LICENSES.md"
+HEAD = """# Licences of what vprjax needs at run time
+
+Written by `python experiments/licences.py` from the metadata of the installed packages; nothing of theirs
+is part of this repository.
+
+| package | version | licence |
+| --- | --- | --- |
+"""
+
+
+def requirements() -> list[Requirement]:
+    """The run-time dependencies of setup.cfg."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return [Requirement(line) for line in parser["options"]["install_requires"].split("\n") if line]
+
+
+def closure() -> list[str]:
+    """Names of all packages that these need here, and they themselves."""
+    found, waiting = set(), [(r.name, extra) for r in requirements() for extra in ("", *r.extras)]
+    while waiting:
+        name, extra = waiting.pop()
+        name = name.lower().replace("_", "-")
+        if (name, extra) in found:
+            continue
+        found.add((name, extra))
+        for text in importlib.metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                waiting += [(needed.name, further) for further in ("", *needed.extras)]
+    return sorted({name for name, _ in found})
+
+
+def licence(name: str) -> str:
+    """The licence that a package's metadata tell; empty where they tell none."""
+    told = importlib.metadata.metadata(name)
+    classes = [c.rpartition(" :: ")[2] for c in told.get_all("Classifier", []) if "License ::" in c]
+    text = told.get("License-Expression") or "; ".join(classes) or told.get("License", "")
+    return next(iter(text.strip().splitlines()), "")
+
+
+def main() -> None:
+    """Writes the table."""
+    rows = [f"| {n} | {importlib.metadata.version(n)} | {licence(n)} |\n" for n in closure()]
+    FILE.write_text(HEAD + "".join(rows))
+
+
+if __name__ == "__main__":
+    main()

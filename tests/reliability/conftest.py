@@ -1,0 +1,51 @@
+"""`--long` for the long form of every test here, and a line that says how many trials were done."""
+
+import collections
+
+import pytest
+from end_to_end import commands
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="reliability tests: all trials")
+
+
+@pytest.fixture
+def long(request):
+    """Whether the long form was asked for; a run of the whole suite does not know the option."""
+    return request.config.getoption("--long", default=False)
+
+
+@pytest.fixture
+def tally(request, record_property):
+    """Counts of `trials`, `lost` and `wrong`, told at the end of the session."""
+    counts = collections.Counter()
+    yield counts
+    told = ", ".join(f"{counts[name]} {name}" for name in ("trials", "lost", "wrong"))
+    record_property("tally", f"{request.node.name}: {told}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    for reports in list(terminalreporter.stats.values()):
+        for report in reports:
+            if getattr(report, "when", "") == "teardown":
+                told = dict(report.user_properties).get("tally")
+                if told:
+                    terminalreporter.write_line(told)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The folder of the smallest synthetic dataset, built as a user builds it."""
+    folder = tmp_path_factory.mktemp("datasets")
+    commands.run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """Keeps what is compiled, so that most of a run's time is its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield
