@@ -51,12 +51,10 @@ def main(argv: list[str]) -> None:
         if not FLAGS.workdir:
             raise ConfigError("--workdir is missing: name the folder for checkpoints and results")
         logging.set_verbosity(logging.ERROR)  # The libraries' own chatter.
-        # After the flags are parsed, so that --help is quick.
-        from vprjax import compile_cache, distributed, run
+        from vprjax import distributed, run  # After the flags are parsed, so that --help is quick.
 
         distributed.start(FLAGS.hosts, FLAGS.process_id)
         workdir = pathlib.Path(FLAGS.workdir).expanduser().absolute()
-        compile_cache.use(workdir)
         if FLAGS.mode == "evaluate":
             run.evaluate_checkpoint(FLAGS.checkpoint, FLAGS.config, workdir)
         else:

@@ -15,7 +15,7 @@ import jax
 import ml_collections
 
 import vprjax
-from vprjax import config_check, evaluation, parallel, pretrained, report, train
+from vprjax import compile_cache, config_check, evaluation, parallel, pretrained, report, train
 from vprjax.checkpoint import open_for_reading
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
@@ -65,6 +65,7 @@ def _make_workdir(workdir: pathlib.Path) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--workdir={workdir} cannot be made ({error}); name another") from error
+    compile_cache.use(workdir)  # not earlier: a compilation would make a workdir for a refused run
 
 
 @contextlib.contextmanager
