@@ -6,7 +6,6 @@ The second start is of the same config in a workdir that holds nothing but what 
 """
 
 import argparse
-import json
 import os
 import pathlib
 import shutil
@@ -69,5 +68,4 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
             second.append(first_step_seconds(args.cell, workdir, data))
     rows = [row("help", f"{LIMIT} s", helped, [LIMIT], 0.0)]
     rows.append(row(f"second start, {args.cell}", "first start", second, first, 0.0))
-    print(json.dumps(rows))
     return rows

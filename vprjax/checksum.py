@@ -16,6 +16,11 @@ def seal(values: dict) -> dict:
     return {**values, KEY: _crc(values)}
 
 
+def line(values: dict) -> str:
+    """`values` sealed, as one line of a JSON Lines file."""
+    return json.dumps(seal(values)) + "\n"
+
+
 def unseal(text: str) -> dict:
     """The JSON object `text` without its checksum; one that was never sealed passes.
 

@@ -173,10 +173,6 @@ def _blocks(folder: pathlib.Path) -> list[dict]:
     return out
 
 
-def _line(block: dict) -> str:
-    return json.dumps(checksum.seal(block)) + "\n"
-
-
 def _sound(folder: pathlib.Path, block: dict, row_bytes: int) -> bool:
     digest = hashlib.sha256()
     with (folder / "rows").open("rb") as file:
@@ -198,7 +194,7 @@ def _finished(folder: pathlib.Path, row_bytes: int) -> int:
         done += block["rows"]
     parallel.barrier("read")
     if parallel.is_primary():
-        write_atomically(folder / "blocks.jsonl", "".join(map(_line, kept)))
+        write_atomically(folder / "blocks.jsonl", "".join(map(checksum.line, kept)))
         os.truncate(folder / "rows", done * row_bytes)
     return done
 
@@ -217,7 +213,7 @@ def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarra
             rows.flush()
             os.fsync(rows.fileno())
             line = {"first": done, "rows": len(block), "sha256": hashlib.sha256(data).hexdigest()}
-            listed.write(_line(line))
+            listed.write(checksum.line(line))
             listed.flush()
             os.fsync(listed.fileno())
             done += len(block)

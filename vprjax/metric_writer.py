@@ -1,7 +1,6 @@
 """What a person sees while it runs: a progress bar or log lines, and metrics as JSON lines."""
 
 import contextlib
-import json
 import os
 import pathlib
 import sys
@@ -88,13 +87,13 @@ class JsonLines:
         if not _speaks:
             return
         kept = [row for row in read_rows(path) if row["step"] <= resume_step]
-        write_atomically(path, "".join(map(_line, kept)))
+        write_atomically(path, "".join(map(checksum.line, kept)))
         self._file.close()
         self._file = path.open("a")
 
     def write(self, step: int, values: dict) -> None:
         """Appends one row."""
-        self._file.write(_line({"step": step, **values}))
+        self._file.write(checksum.line({"step": step, **values}))
         self._file.flush()
 
     def close(self) -> None:
@@ -115,10 +114,6 @@ def read_rows(path: pathlib.Path) -> list[dict]:
         if isinstance(row.get("step"), int):
             rows.append(row)
     return rows
-
-
-def _line(row: dict) -> str:
-    return json.dumps(checksum.seal(row)) + "\n"
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:

@@ -44,6 +44,19 @@ def run(module, *flags, status=0):
     return done
 
 
+def start(module, *flags):
+    """`python -m module flags` on its way, in a session of its own; what it says is in `stderr`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def start_grid(runs, *flags):
     """The grid's command as a process of its own."""
     command = [sys.executable, "experiments/paper_grid.py", "--dataset=synthetic", "--smoke"]

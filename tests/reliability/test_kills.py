@@ -11,7 +11,6 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import jax
@@ -49,15 +48,7 @@ def run_with_kills(flags, kills, moment):
     """Starts the command until it ends by itself; (kills done, exit status, what it said at last)."""
     killed = 0
     while True:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vprjax.main", *flags],
-            cwd=commands.ROOT,
-            env={**os.environ, **commands.ENVIRONMENT},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        process = commands.start("vprjax.main", *flags)
         try:
             _, said = process.communicate(timeout=moment() if killed < kills else None)
             return killed, process.returncode, said

@@ -136,17 +136,7 @@ def test_evaluations(tally, tiny, compiled, tmp_path):
     commands.run("vprjax.main", *commands.small("gem,triplet", trained, tiny), *steps)
     results = json.loads((trained / "results.json").read_text())["results"]
     command = ("--mode=evaluate", f"--checkpoint={trained}", f"--workdir={again}")
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-m", "vprjax.main", *command],
-            cwd=commands.ROOT,
-            env={**os.environ, **commands.ENVIRONMENT},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    both = [commands.start("vprjax.main", *command) for _ in range(2)]
     said = [process.communicate()[1] for process in both]
     statuses = [process.returncode for process in both]
     assert sorted(statuses) in ([0, 0], [0, 2]), said
