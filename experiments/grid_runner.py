@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import child
 from grid_cells import Job
@@ -22,12 +23,14 @@ class Stopped(Exception):
 
 
 class Runner:
-    """Slots for processes; each has its device where there are several."""
+    """Slots for processes; each has its GPU where there are several, its share of the cores where none."""
 
     def __init__(self, slots: int, devices: list[str]):
         """`slots` processes at a time; slot i sees `devices[i % len(devices)]` alone."""
-        self._free = [_environment(i, devices) for i in range(slots)]
-        self._running: list[tuple[Job, subprocess.Popen, dict, float]] = []
+        self._devices = devices
+        self._cores = [] if devices else shares(sorted(os.sched_getaffinity(0)), slots)
+        self._free = list(range(slots))
+        self._running: list[tuple[Job, subprocess.Popen, int, float]] = []
         self.failed: list[Job] = []
 
     def run(self, jobs: list[Job], progress: "GridProgress") -> None:
@@ -36,10 +39,16 @@ class Runner:
         Raises:
           Stopped: SIGTERM or Ctrl-C.
         """
-        waiting = list(jobs)
-        before = {s: signal.signal(s, _stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        waiting, came = list(jobs), []
+        # Only noted, as an exception while a job starts would leave a job that nobody knows of.
+        before = {
+            s: signal.signal(s, lambda number, _: came.append(number))
+            for s in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             while waiting or self._running:
+                if came:
+                    raise Stopped(f"stopped by {signal.Signals(came[0]).name}")
                 while waiting and self._free:
                     self._start(waiting.pop(0))
                 time.sleep(POLL_SECONDS)
@@ -51,29 +60,37 @@ class Runner:
                 signal.signal(number, handler)
 
     def _start(self, job: Job) -> None:
-        environment = self._free.pop()
+        slot = self._free.pop(0)
         job.note_config()
         with (job.workdir / LOG).open("a") as said:
             process = subprocess.Popen(
                 [sys.executable, *job.words],
-                env=environment,
+                env=_environment(slot, self._devices),
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C comes to this process, which passes SIGTERM on
-                preexec_fn=child.die_with_parent,
+                preexec_fn=self._in_child(slot),
             )
         log(f"{job.name} seed {job.seed} starts; what it says goes to {job.workdir / LOG}")
-        self._running.append((job, process, environment, time.monotonic()))
+        self._running.append((job, process, slot, time.monotonic()))
+
+    def _in_child(self, slot: int) -> Callable[[], None]:
+        def prepare():
+            child.die_with_parent()
+            if self._cores:
+                os.sched_setaffinity(0, self._cores[slot])
+
+        return prepare
 
     def _reap(self, progress: "GridProgress") -> None:
         still = []
         for entry in self._running:
-            job, process, environment, began = entry
+            job, process, slot, began = entry
             if process.poll() is None:
                 still.append(entry)
                 continue
-            self._free.append(environment)
+            self._free.append(slot)
             if process.returncode == 0 and job.results.exists():
                 progress.finished(job, time.monotonic() - began)
             else:
@@ -94,13 +111,16 @@ class Runner:
         self._running = []
 
 
-def _stop(number, _frame):
-    raise Stopped(f"stopped by {signal.Signals(number).name}")
-
-
 def _environment(slot: int, devices: list[str]) -> dict[str, str]:
     chosen = {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if len(devices) > 1 else {}
     return {**os.environ, **chosen}
+
+
+def shares(cores: list[int], slots: int) -> list[list[int]]:
+    """The cores of each slot: runs of one core each get through more than runs that share all cores."""
+    if slots >= len(cores):
+        return [[cores[slot % len(cores)]] for slot in range(slots)]
+    return [cores[slot::slots] for slot in range(slots)]
 
 
 def visible_gpus() -> list[str]:

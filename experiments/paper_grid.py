@@ -9,9 +9,9 @@ is missing and goes on with what was cut. Off-the-shelf rows come with the runs,
 before training, too. Corridor evaluates the models trained on Nordland and trains those that are missing.
 
 One run at a time uses all devices of the host. `--jobs` runs several; where the host has several GPUs each
-gets one, and that many jobs is the default. Several hosts share a grid on common storage with `--cells`
-(where the dataset must be built first, start one host and wait for it); the same command without `--cells`
-then makes the tables of all:
+gets one, and that many jobs is the default; without a GPU each gets its share of the cores. Several hosts
+share a grid on common storage with `--cells` (where the dataset must be built first, start one host and
+wait for it); the same command without `--cells` then makes the tables of all:
 
     host1$ python experiments/paper_grid.py --dataset=robotcar --cells='vgg16-*' ...
     host2$ python experiments/paper_grid.py --dataset=robotcar --cells='resnet50-*' ...

@@ -55,6 +55,25 @@ def test_slots_run_side_by_side_each_with_its_device(tmp_path):
     assert sorted((j.workdir / "mark").read_text() for j in jobs) == ["4", "7"]
 
 
+def test_slots_without_gpus_share_the_cores(tmp_path):
+    code = (
+        "import os, pathlib, sys, time; p = pathlib.Path(sys.argv[1]); "
+        "(p.parent / 'mark').write_text(str(sorted(os.sched_getaffinity(0))))\n"
+        "while len(list(p.parent.parent.glob('*/mark'))) < 2: time.sleep(0.01)\n"
+        "p.write_text('{}')"
+    )
+    jobs = [job(tmp_path, name, code) for name in "ab"]
+    assert not run(jobs, slots=2).failed
+    seen = sorted((j.workdir / "mark").read_text() for j in jobs)
+    assert seen == sorted(map(str, grid_runner.shares(sorted(os.sched_getaffinity(0)), 2)))
+
+
+def test_shares_use_every_core_once():
+    assert grid_runner.shares([2, 3, 5, 7], 1) == [[2, 3, 5, 7]]
+    assert grid_runner.shares([2, 3, 5, 7, 8], 2) == [[2, 5, 8], [3, 7]]
+    assert grid_runner.shares([2, 3], 3) == [[2], [3], [2]]
+
+
 def test_progress_counts_logged_steps_and_whole_jobs(tmp_path):
     jobs = [job(tmp_path, "a", steps=10), job(tmp_path, "b", steps=10)]
     jobs[0].workdir.mkdir()
