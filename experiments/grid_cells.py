@@ -79,6 +79,7 @@ class Settings:
       smoke: tiny runs, which show that everything works and measure nothing.
       weights: folder of pretrained weights, or None.
       images: folder of `nordland/` and `corridor/`, or None.
+      changes: config keys of every run, `("tuples.mining", "random")`, over what this grid sets.
     """
 
     dataset: str
@@ -87,11 +88,13 @@ class Settings:
     smoke: bool
     weights: pathlib.Path | None
     images: pathlib.Path | None
+    changes: tuple[tuple[str, object], ...] = ()
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where this grid's runs, tables and page lie."""
-        return self.runs / (self.dataset + "-smoke" * self.smoke)
+        """Where this grid's runs, tables and page lie; a changed grid lies apart."""
+        marks = [f"+{key}={value}".replace("/", "_") for key, value in self.changes]
+        return self.runs / (self.dataset + "-smoke" * self.smoke + "".join(marks))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +228,10 @@ def corridor_jobs(settings: Settings, trained: list[Job]) -> list[Job]:
 
 def _config(dataset: str, names: str, overrides: dict) -> ConfigDict:
     config = importlib.import_module(f"configs.{dataset}").get_config(names)
-    config.update_from_flattened_dict(overrides)
+    try:
+        config.update_from_flattened_dict(overrides)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"--set: {' '.join(str(error.args[0]).split())}") from error
     return config
 
 
@@ -244,7 +250,7 @@ def _overrides(settings: Settings, backbone: str) -> dict:
     if settings.smoke:
         out |= SMOKE
         out |= SMOKE_SYNTHETIC if settings.dataset == "synthetic" else {}
-    return out
+    return out | dict(settings.changes)
 
 
 def _weights(settings: Settings, backbone: str) -> str:

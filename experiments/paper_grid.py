@@ -15,9 +15,13 @@ wait for it); the same command without `--cells` then makes the tables of all:
 
     host1$ python experiments/paper_grid.py --dataset=robotcar --cells='vgg16-*' ...
     host2$ python experiments/paper_grid.py --dataset=robotcar --cells='resnet50-*' ...
+
+`--set KEY=VALUE` changes a config key of all runs, which then lie in a folder of their own;
+`experiments/compare.py` sets two such grids side by side.
 """
 
 import argparse
+import ast
 import dataclasses
 import fnmatch
 import json
@@ -97,6 +101,21 @@ def write(settings: Settings, began: float) -> None:
     log(f"page: {folder / grid_page.FILE}, tables: {folder / 'tables.md'}")
 
 
+def change(text: str) -> tuple[str, object]:
+    """`"optim.ema=0.99"` as key and value; what is no Python value is a text.
+
+    Raises:
+      ConfigError: there is no `=`.
+    """
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigError(f"--set {text}: must be KEY=VALUE, e.g. --set tuples.mining=random")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -110,6 +129,7 @@ def parse() -> argparse.Namespace:
     add("--weights", type=pathlib.Path, help="folder of pretrained weights")
     add("--images", type=pathlib.Path, help="folder of nordland/ and corridor/ images")
     add("--cells", default="*", help="comma list of patterns of cells, e.g. 'vgg16-*'")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="config key of all runs")
     add("--jobs", type=int, help="runs at a time; by default one a GPU, else one")
     return parser.parse_args()
 
@@ -123,7 +143,15 @@ def main() -> int:
         if args.jobs is not None and args.jobs < 1:
             raise ConfigError(f"--jobs={args.jobs} must be 1 or more")
         seeds = tuple(dict.fromkeys(map(int, args.seeds.split(","))))
-        settings = Settings(args.dataset, args.runs, seeds, args.smoke, args.weights, args.images)
+        settings = Settings(
+            args.dataset,
+            args.runs,
+            seeds,
+            args.smoke,
+            args.weights,
+            args.images,
+            tuple(map(change, args.set)),
+        )
         devices = visible_gpus()
         failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)
         if args.dataset == "corridor":

@@ -54,6 +54,18 @@ def test_smoke_is_small_and_lies_apart():
     assert job.workdir.parts[2] == "synthetic-smoke"
 
 
+def test_changed_keys_reach_config_and_command_and_the_grid_lies_apart():
+    asked = settings(changes=(("tuples.mining", "random"), ("optim.ema", 0.5)))
+    job = grid_cells.training_jobs(asked)[0]
+    assert job.config["tuples"]["mining"] == "random" and job.config["optim"]["ema"] == 0.5
+    assert {"--config.tuples.mining=random", "--config.optim.ema=0.5"} <= set(job.words)
+    assert job.workdir.parts[2] == "synthetic+tuples.mining=random+optim.ema=0.5"
+    with pytest.raises(ConfigError, match='Did you mean "mining"'):
+        grid_cells.training_jobs(settings(changes=(("tuples.minning", "random"),)))
+    with pytest.raises(ConfigError, match="--set"):
+        grid_cells.training_jobs(settings(changes=(("train.steps", "many"),)))
+
+
 def test_real_datasets_start_from_the_weights_at_hand(tmp_path):
     for name in grid_cells.WEIGHTS["real"].values():
         (tmp_path / name).touch()

@@ -1,0 +1,84 @@
+"""Two grids side by side, cell by cell: the mean over seeds of each, and their paired difference.
+
+    python experiments/compare.py runs/grid/nordland runs/grid/nordland+tuples.mining=random --out=FILE.md
+
+Seeds that both have are paired; a cell that one grid lacks is left out. `--out` also gets the table.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import scores
+from scores import OFF_THE_SHELF, Key, Mean, Scores
+from text_table import NAMES, Table, shown, signed
+
+from vprjax.errors import DataError, VprjaxError
+from vprjax.metric_writer import write_atomically
+
+
+def read(grid: pathlib.Path) -> Scores:
+    """The finished runs of a grid's folder.
+
+    Raises:
+      DataError: there are none.
+    """
+    return scores.read(sorted(grid.glob("*/seed*/results.json")))
+
+
+def compare(first: Scores, second: Scores, names: tuple[str, str]) -> Table:
+    """A row a cell, query split and tolerance: FCM (%) of both, and first minus second.
+
+    Raises:
+      DataError: they are of different datasets, or have no cell in common.
+    """
+    if first.dataset != second.dataset:
+        raise DataError(f"{names[0]} is of {first.dataset}, {names[1]} of {second.dataset}")
+    rows = []
+    for key, by_seed in first.values.items():
+        seeds = sorted(set(by_seed) & set(second.values.get(key, {})))
+        if key.cell.loss == OFF_THE_SHELF or not seeds:
+            continue
+        pair = [
+            [values[key][seed].fcm for seed in seeds] for values in (first.values, second.values)
+        ]
+        gain = scores.mean([a - b for a, b in zip(*pair, strict=True)])
+        means = [shown(scores.mean(values)) for values in pair]
+        rows.append([*_words(key, first.unit), str(len(seeds)), *means, _signed(gain)])
+    if not rows:
+        raise DataError(f"{names[0]} and {names[1]} have no cell and seed in common")
+    head = ["backbone", "pooling", "loss", "queries", "within", "seeds", *names, "difference"]
+    note = "FCM (%), mean over seeds; in brackets Student's 95 % interval, of differences within a seed."
+    return Table(f"{names[0]} against {names[1]} on {first.dataset}", head, rows, 5, [note])
+
+
+def _words(key: Key, unit: str) -> list[str]:
+    cell = key.cell
+    named = [NAMES[cell.backbone], NAMES[cell.pooling], NAMES[cell.loss]]
+    return [*named, key.test, f"{key.tolerance:g} {unit}"]
+
+
+def _signed(found: Mean) -> str:
+    bounds = " [{}, {}]".format(*map(signed, found.interval)) if found.interval else ""
+    return signed(found.mean) + bounds
+
+
+def main() -> int:
+    """Prints the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("grids", type=pathlib.Path, nargs=2, help="folders of paper_grid.py")
+    parser.add_argument("--out", type=pathlib.Path, help="file for the table")
+    args = parser.parse_args()
+    try:
+        table = compare(*map(read, args.grids), tuple(grid.name for grid in args.grids))
+    except VprjaxError as error:
+        print(f"compare: error: {error}", file=sys.stderr)
+        return 2
+    print(table.markdown())
+    if args.out:
+        write_atomically(args.out, table.markdown() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
