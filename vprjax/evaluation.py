@@ -122,61 +122,72 @@ def measure(
       in position), `distance`, `error`, `precision` and `pr_recall` (percent), `strip` (distances of some
       queries and references) and ids and positions of queries and matches.
     """
-    tolerances, e = config.dataset.tolerances, config.eval
+    e = config.eval
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
     headings, turn = _headings(config, query.places, reference.places)
-    k = min(max(e.recalls), len(others))
-    budget = int(e.search_memory * 2**30)
+    k, budget = min(max(e.recalls), len(others)), int(e.search_memory * 2**30)
     found = retrieval.search(ours, others, k, budget, scan=e.search_scan, tell=tell)
     q, r = query.places.positions, reference.places.positions
-    radius = e.recall_radius or max(tolerances)
-    matched = found.indices[:, 0]
-    error = _errors(q, r, matched, headings, turn)
+    error = _errors(q, r, found.indices[:, 0], headings, turn)
     true_error, nearest = fcm.nearest_true(q, r, headings, turn)
+    radius = e.recall_radius or max(config.dataset.tolerances)
     recall = fcm.recall_at(q, r, found.indices, radius, e.recalls, headings, turn)
-    hits = error[:, None] <= np.array(tolerances)[None]
-    intervals = 100 * statistics.interval(hits)
-    distance = found.distances[:, 0]
-    precision, pr_recall = fcm.precision_recall(
-        distance, error <= radius, int((true_error <= radius).sum())
-    )
+    figures = _shares(config, error, true_error, query.places.labels)
+    figures |= {"recall": _by(e.recalls, recall), "queries": len(q), "references": len(r)}
+    figures |= _confidence(found.distances[:, 0], error <= radius, true_error <= radius)
+    figures |= _places(query.places, reference.places, found.indices[:, 0], nearest)
+    figures["strip"] = _strip(ours, others)
+    if e.sequence_length > 1:
+        _, along = sequence.match(ours, others, e.sequence_length)
+        shares = fcm.share_within(_errors(q, r, along, headings, turn), config.dataset.tolerances)
+        figures["sequence"] = {
+            "length": e.sequence_length,
+            "fcm": _by(config.dataset.tolerances, shares),
+        }
+    return figures
+
+
+def _shares(config, error: np.ndarray, true_error: np.ndarray, labels: np.ndarray) -> dict:
+    """Shares of queries within every tolerance: all, the ceiling, along the route, by label."""
+    tolerances = config.dataset.tolerances
     curve = curve_tolerances(tolerances)
-    figures = {
+    intervals = 100 * statistics.interval(error[:, None] <= np.array(tolerances)[None])
+    return {
         "fcm": _by(tolerances, fcm.share_within(error, tolerances)),
         "interval": {
             f"{t:g}": [round(float(v), 4) for v in ends]
             for t, ends in zip(tolerances, intervals, strict=True)
         },
         "oracle_fcm": _by(tolerances, fcm.share_within(true_error, tolerances)),
-        "recall": _by(e.recalls, recall),
-        "average_precision": round(fcm.average_precision(precision, pr_recall), 4),
-        "recall_at_full_precision": round(fcm.recall_at_full_precision(precision, pr_recall), 4),
-        "segments": [_part(part, error, tolerances) for part in _segments(len(q))],
-        "labels": _by_label(query.places.labels, error, tolerances),
-        "queries": len(q),
-        "references": len(r),
+        "segments": [_part(part, error, tolerances) for part in _segments(len(error))],
+        "labels": _by_label(labels, error, tolerances),
         "curve": fcm.share_within(error, curve),
         "oracle_curve": fcm.share_within(true_error, curve),
+        "error": error,
+    }
+
+
+def _confidence(distance: np.ndarray, right: np.ndarray, possible: np.ndarray) -> dict:
+    """Precision and recall of matches that are trusted up to a distance."""
+    precision, recall = fcm.precision_recall(distance, right, int(possible.sum()))
+    return {
+        "average_precision": round(fcm.average_precision(precision, recall), 4),
+        "recall_at_full_precision": round(fcm.recall_at_full_precision(precision, recall), 4),
+        "precision": 100 * precision,
+        "pr_recall": 100 * recall,
+        "distance": distance,
+    }
+
+
+def _places(query: source.Places, reference: source.Places, matched, nearest) -> dict:
+    return {
         "matched": matched,
         "nearest": nearest,
-        "distance": distance,
-        "error": error,
-        "precision": 100 * precision,
-        "pr_recall": 100 * pr_recall,
-        "strip": _strip(ours, others),
-        "query_ids": query.places.image_ids,
-        "matched_ids": reference.places.image_ids[matched],
-        "query_positions": q,
-        "matched_positions": r[matched],
+        "query_ids": query.image_ids,
+        "matched_ids": reference.image_ids[matched],
+        "query_positions": query.positions,
+        "matched_positions": reference.positions[matched],
     }
-    if e.sequence_length > 1:
-        _, along = sequence.match(ours, others, e.sequence_length)
-        error = _errors(q, r, along, headings, turn)
-        figures["sequence"] = {
-            "length": e.sequence_length,
-            "fcm": _by(tolerances, fcm.share_within(error, tolerances)),
-        }
-    return figures
 
 
 def _headings(config, query: source.Places, reference: source.Places):
