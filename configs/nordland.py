@@ -25,6 +25,7 @@ def get_config(names: str = ""):
     config.places.cell = 3.0
     config.places.heading_degrees = 0.0
     config.augment.crop = 0.1
+    config.augment.mirror = True
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1
     base.select(config, names)
@@ -32,6 +33,11 @@ def get_config(names: str = ""):
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
     config.optim.class_rate = 10.0  # more, at this rate, and the class weights jump about
-    config.train.steps = 400
+    config.optim.ema = 0.99
+    config.train.steps = 1000
+    if (
+        config.loss.name == "contrastive"
+    ):  # 28 images a step; many queries learn more than many negatives
+        config.tuples.update(batch=7, negatives=2)
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
     return config
