@@ -99,8 +99,8 @@ def test_a_device_that_tells_its_memory_is_asked(monkeypatch):
     compiled = step.lower(x, x).compile()
     monkeypatch.setattr(memory.jax, "local_devices", lambda: [Device()])
     found = memory.estimate(compiled, {"images": x}, 0)
-    # Two arguments, one of which becomes the first result, a sum, and at most one copy.
-    assert 8004 <= found.further < 13_000
+    # Two arguments, one of which becomes the first result, a sum, at most one copy, two batches ahead.
+    assert 16_004 <= found.further < 21_000
     assert (found.peak, found.free, found.where) == (found.further + 100, 900, "a card's memory")
     assert memory.measured_peak() == 400
 

@@ -1,8 +1,10 @@
 """The host loop: one compilation a run, resume to the bit, a trap for what is not finite."""
 
+import contextlib
 import os
 import re
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,11 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import batch_losses, train
+from vprjax import batch_losses, parallel, train, train_step
 from vprjax.checkpoint import open_for_reading
 from vprjax.errors import ConfigError, Preempted, TrainingError
+from vprjax.metric_writer import progress
+from vprjax.preemption import Preemption
 
 
 @pytest.fixture(autouse=True)
@@ -236,3 +240,76 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path, capsys):
     assert steps == [0, 3, 6, 7] and (tmp_path / "metrics.jsonl").read_text() == rows
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(again), strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+def test_between_two_rows_nothing_is_transferred_unasked(tmp_path, monkeypatch):
+    """On a CPU the guard sees NumPy arrays and numbers that go to a device, but no read of a result.
+
+    It holds for one thread alone, and not for an explicit `device_put`: batches are put ahead elsewhere.
+    """
+    c = config()
+    c.tuples.mining_interval = 8  # one call of `_steps`
+    c.train.update(steps=7, log_every=3, checkpoint_every=7)
+    guarded = []
+
+    def under(level, function, which=lambda *args: True):
+        def call(*args):
+            with jax.transfer_guard(level) if which(*args) else contextlib.nullcontext():
+                guarded.append(jax.config.jax_transfer_guard_host_to_device)
+                return function(*args)
+
+        return call
+
+    def writes_a_row(self, done, *rest):
+        return done in (3, 6, 7)
+
+    monkeypatch.setattr(train, "_steps", under("disallow", train._steps))
+    monkeypatch.setattr(
+        train.Recorder, "add", under("allow", train.Recorder.add, which=writes_a_row)
+    )
+    for name in ("check_trap", "_save"):
+        monkeypatch.setattr(train, name, under("allow", getattr(train, name)))
+    train.train(c, tmp_path, None, {})
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+    assert guarded.count("disallow") == 1 + 4  # `_steps` itself and the steps 1, 2, 4 and 5
+
+
+class Read(Exception):
+    """A result was read or waited for."""
+
+
+class Unread:
+    """Stands for an array that is still being computed: it has a shape and can be added to, no more."""
+
+    def __init__(self, like=None):
+        self.shape = np.shape(like)
+
+    def __add__(self, other):
+        return self
+
+    __radd__ = __add__
+
+    def _read(self, *args, **settings):
+        raise Read
+
+    __array__ = __bool__ = __float__ = __getitem__ = __index__ = __int__ = __iter__ = _read
+    addressable_shards = block_until_ready = copy_to_host_async = is_ready = item = property(_read)
+
+
+def test_the_loop_neither_reads_nor_awaits_a_step_before_the_row_is_due(tmp_path):
+    c = config()
+    c.train.update(steps=8, log_every=4, checkpoint_every=8)
+    taken, empty = [], parallel.replicate(train_step.TrainMetrics.empty())
+
+    def step(state, batch):
+        assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(batch))
+        taken.append(state)
+        return train_step.TrainState(*[Unread()] * 6), jax.tree.map(Unread, empty)
+
+    rows = np.zeros((8, 4), np.int32)
+    sampler = types.SimpleNamespace(indices=lambda n: rows, batch=lambda n, part: {"x": rows[part]})
+    job = types.SimpleNamespace(config=c, sampler=sampler, validation=None)
+    recorder = train.Recorder(c, tmp_path, 0)
+    with contextlib.closing(recorder), progress("train", 8, "steps") as bar, pytest.raises(Read):
+        train._steps(job, step, None, 0, 8, recorder, bar, Preemption())
+    assert len(taken) == 4

@@ -45,10 +45,10 @@ class Extractor:
         indices = np.asarray(indices)
         size = self._batch
 
-        def images(number: int) -> np.ndarray:
+        def images(number: int) -> jax.Array:
             chosen = indices[first + number * size : first + (number + 1) * size]
             padded = np.resize(chosen, size)  # The last batch repeats itself; cut off below.
-            return parallel.split(places.images(padded[parallel.process_rows(size)]))
+            return parallel.place(places.images(padded[parallel.process_rows(size)]))
 
         pending = None
         with progress(what, len(indices), "images", first) as bar:

@@ -54,7 +54,7 @@ def estimate(compiled, batch: Any, cached: int) -> Estimate:
 
     Args:
       compiled: what `compile_step` gave.
-      batch: a split batch; two more wait on the host.
+      batch: a split batch; two more wait on the devices, put there ahead of their steps.
       cached: bytes of the descriptors that a mining round holds, twice while they are put together.
     """
     plan = compiled.memory_analysis()
@@ -64,14 +64,14 @@ def estimate(compiled, batch: Any, cached: int) -> Estimate:
         - plan.alias_size_in_bytes
         + plan.temp_size_in_bytes
     )
+    a_device += 2 * sum(x.nbytes for x in jax.tree.leaves(batch)) // jax.local_device_count()
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         held, limit = stats.get("bytes_in_use", 0), stats.get("bytes_limit")
         free = None if limit is None else limit - held
         return Estimate(held + a_device, a_device, free, f"{device.device_kind}'s memory")
-    waiting = 2 * sum(x.nbytes for x in jax.tree.leaves(batch))
-    further = max(jax.local_device_count() * a_device + waiting, 2 * cached)
+    further = max(jax.local_device_count() * a_device, 2 * cached)
     return Estimate(resident() + further, further, available(), "this machine's memory")
 
 

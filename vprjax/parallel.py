@@ -125,6 +125,12 @@ def split(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), tree)
 
 
+def place(tree: Any) -> Any:
+    """As `split`, and copied to this process's devices: an ahead-of-time thread spares the loop that."""
+    mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
+    return jax.device_put(split(tree), NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
 @functools.cache
 def _mesh() -> Mesh:
     return Mesh(np.array(jax.devices()), (AXIS,))

@@ -256,7 +256,7 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
     """Steps `first .. last`, on tuples that stay the same."""
     every, steps = job.config.train.checkpoint_every, job.config.train.steps
     rows = parallel.process_rows(len(job.sampler.indices(first)))
-    batches = prefetch(lambda n: parallel.split(job.sampler.batch(n, rows)), first, last)
+    batches = prefetch(lambda n: parallel.place(job.sampler.batch(n, rows)), first, last)
     try:
         for number, batch in recorder.waiting(batches):
             current, measured = step_fn(current, batch)
