@@ -19,6 +19,7 @@ from collections.abc import Callable
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import benchmark_extract
 import benchmark_input
+import benchmark_profile
 import benchmark_retrieval
 import benchmark_search_scale
 import benchmark_startup
@@ -29,6 +30,7 @@ COMMANDS = {
     "extract": benchmark_extract,
     "input": benchmark_input,
     "startup": benchmark_startup,
+    "profile": benchmark_profile,
     "retrieval": benchmark_retrieval,
     "search_scale": benchmark_search_scale,
 }

@@ -1,4 +1,4 @@
-"""The study's models on both sides with the same weights, for `train_step` and `extract`."""
+"""The study's models, on both sides with the same weights or ours alone, for the sub-commands."""
 
 import argparse
 import copy
@@ -17,17 +17,22 @@ TOLERANCE = 1e-3  # relative, of losses and gradient norms: one rounding flips a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags that both sub-commands have."""
+    """Flags of the sub-commands that have a rival in PyTorch."""
+    add_batch_arguments(parser)
     parser.add_argument("--only", default="", help="only models whose name holds this")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+
+
+def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of every sub-command that runs a model."""
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
     parser.add_argument("--batch", type=int, default=8, help="images a step")
     parser.add_argument("--dtype", default="float32", help="compute dtype, or bfloat16")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
 
 
 @dataclasses.dataclass
 class Pair:
-    """One model on both sides: `variables` for `train.build_module`, `torch` with the same values."""
+    """One model on both sides: `variables` for `train.build_module`, `torch` with the same or None."""
 
     config: Any
     variables: dict
@@ -42,12 +47,7 @@ def pair(name: str, args) -> Pair:
 
     torch.manual_seed(0)
     backbone_name, pooling_name = name.split("-")
-    config = base.get_config()
-    config.model.backbone, config.model.pooling = backbone_name, pooling_name
-    config.model.compute_dtype = args.dtype
-    config.optim.learning_rate, config.optim.warmup_steps = 1e-5, 0
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (args.batch, args.size, args.size, 3), np.uint8)
+    config, images = _config(f"{backbone_name},{pooling_name}", args), _images(args)
     backbone = {"vgg16": torch_rival.vgg16, "resnet50": torch_rival.ResNet50}[backbone_name]()
     for module in backbone.modules():
         if isinstance(module, torch.nn.Conv2d):
@@ -68,6 +68,25 @@ def pair(name: str, args) -> Pair:
     return Pair(config, variables, model, images)
 
 
+def alone(cell: str, args) -> Pair:
+    """Our side of a cell such as `resnet50,gem,triplet` with random weights; needs no PyTorch."""
+    config, images = _config(cell, args), _images(args)
+    variables, _ = initialise.initialise(config.model, None, 0, lambda i: images[i], len(images))
+    return Pair(config, variables, None, images)
+
+
+def _config(cell: str, args):
+    config = base.select(base.get_config(), cell)
+    config.model.compute_dtype = args.dtype
+    config.optim.learning_rate, config.optim.warmup_steps = 1e-5, 0
+    return config
+
+
+def _images(args) -> np.ndarray:
+    shape = (args.batch, args.size, args.size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
 def variants(model, compiled: bool) -> dict[str, Any]:
     """The rival's ways to run: eager in both layouts, and compiled."""
     import torch
@@ -84,7 +103,7 @@ def apply_fn(pair: Pair) -> Callable:
     module = train.build_module(pair.config.model)
     mapped = parallel.map_over_devices(module.apply)
     variables = parallel.replicate(pair.variables)
-    return lambda images: np.asarray(mapped(variables, parallel.split(images)))[0]
+    return lambda images: np.asarray(mapped(variables, parallel.place(images)))[0]
 
 
 def check_close(what: str, ours, theirs, tolerance: float) -> float:

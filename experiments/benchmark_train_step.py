@@ -47,7 +47,7 @@ class Ours:
         else:
             batch["positions"] = np.zeros((b, m, 2), np.float32)
         step = train.make_step(self.config, train.build_module(self.config.model), start.params)
-        self.batch = parallel.split(batch)
+        self.batch = parallel.place(batch)  # as the product's loop does, ahead of the step
         self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
         self.state = parallel.replicate(start)
 

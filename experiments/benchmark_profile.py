@@ -1,0 +1,133 @@
+"""Where the time of a train step goes, operation by operation.
+
+    python experiments/benchmark.py profile --cell=resnet50,gem,triplet --out=runs/profile
+
+Runs the product's own step under JAX's profiler and prints the operations that take longest, summed by
+kind and one by one. `--out` keeps the trace, for TensorBoard or https://ui.perfetto.dev. Shares are of all
+operations' own time; where several threads or streams work at once that is more than the step's wall time.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import pathlib
+import re
+from collections.abc import Callable
+
+import benchmark_models
+import benchmark_train_step
+import jax
+
+LANE = "XLA Ops"  # where a trace has such lanes, the others repeat them
+SLACK = 1e-3  # microseconds: times in a trace are rounded to a nanosecond
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of this sub-command."""
+    benchmark_models.add_batch_arguments(parser)
+    parser.add_argument("--cell", default="resnet50,gem,triplet", help="backbone,pooling,loss")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the trace")
+    parser.add_argument("--top", type=int, default=15, help="rows a table")
+
+
+def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
+    """The table's rows, of `--rounds` steps after one that is not traced."""
+    del row
+    pair = benchmark_models.alone(args.cell, args)
+    step = benchmark_train_step.Ours(pair, pair.config.loss.name)
+    step()
+    with jax.profiler.trace(args.out):
+        seconds = interleaved({"step": step}, args.rounds)["step"]
+    spent = own_times(newest_trace(args.out))
+    total = sum(ms for ms, _ in spent.values()) / args.rounds
+    print(f"{1e3 * sum(seconds) / args.rounds:.1f} ms a step, {total:.1f} ms of operations\n")
+    return table(spent, args.rounds, args.top, origins(step.compiled.as_text()))
+
+
+def newest_trace(folder: pathlib.Path) -> list[dict]:
+    """The events of the trace that was written last."""
+    files = folder.rglob("*.trace.json.gz")
+    newest = max(files, key=lambda file: file.stat().st_mtime)
+    return json.loads(gzip.decompress(newest.read_bytes()))["traceEvents"]
+
+
+def own_times(events: list[dict]) -> dict[str, tuple[float, int]]:
+    """Milliseconds and calls of every operation; a loop's leave out those of the operations within.
+
+    Raises SystemExit where the trace holds no operation.
+    """
+    lanes = collections.defaultdict(list)
+    for event in _operations(events):
+        lanes[event["pid"], event["tid"]].append(event)
+    spent, calls = collections.Counter(), collections.Counter()
+    for lane in lanes.values():
+        around: list[tuple[float, str]] = []  # ends and names of what is going on
+        for event in sorted(lane, key=lambda e: (e["ts"], -e["dur"])):
+            name, start, duration = _name(event), event["ts"], event["dur"]
+            while around and around[-1][0] < start + SLACK:
+                around.pop()
+            if around:
+                spent[around[-1][1]] -= duration
+            spent[name] += duration
+            calls[name] += 1
+            around.append((start + duration, name))
+    if not spent:
+        raise SystemExit("the trace holds no operation of a compiled program")
+    return {name: (spent[name] / 1e3, calls[name]) for name in spent}
+
+
+def _operations(events: list[dict]) -> list[dict]:
+    """Those of compiled programs: in lanes of their own on a TPU (and often a GPU), else by their mark."""
+    named = [e for e in events if e.get("ph") == "M" and e.get("name") == "thread_name"]
+    own = {(e["pid"], e["tid"]) for e in named if e["args"]["name"] == LANE}
+    devices = {pid for pid, _ in own}
+    timed = [e for e in events if e.get("ph") == "X" and "dur" in e]
+    return [
+        e
+        for e in timed
+        if ((e["pid"], e["tid"]) in own if e["pid"] in devices else "hlo_op" in e.get("args", {}))
+    ]
+
+
+def _name(event: dict) -> str:
+    return event.get("args", {}).get("hlo_op", event["name"])
+
+
+def kind(operation: str) -> str:
+    """The name without what tells it from others of its kind: `loop_fusion.12.clone` -> `loop_fusion`."""
+    return re.sub(r"(\.\d+|\.clone|\.remat\d*)+$", "", operation)
+
+
+def origins(hlo: str) -> dict[str, str]:
+    """What each operation of a compiled program was in the source: the end of its path."""
+    line = r'^\s*(?:ROOT )?%?(\S+) = .*metadata=\{.*?op_name="([^"]*)"'
+    return {
+        name: "/".join(path.split("/")[-3:]) for name, path in re.findall(line, hlo, re.MULTILINE)
+    }
+
+
+def table(
+    spent: dict[str, tuple[float, int]], steps: int, top: int, origins: dict[str, str]
+) -> list[dict]:
+    """Rows of the `top` kinds, then of the `top` operations: a step's ms, calls, and share of all."""
+    total = sum(ms for ms, _ in spent.values())
+    kinds: dict[str, tuple[float, int]] = {}
+    for name, (ms, calls) in spent.items():
+        before = kinds.get(kind(name), (0.0, 0))
+        kinds[kind(name)] = before[0] + ms, before[1] + calls
+
+    def rows(column: str, found: dict[str, tuple[float, int]]) -> list[dict]:
+        longest = sorted(found.items(), key=lambda item: -item[1][0])[:top]
+        return [
+            {
+                column: name,
+                "ms_a_step": round(ms / steps, 3),
+                "calls_a_step": round(calls / steps, 1),
+                "share": round(ms / total, 4),
+            }
+            for name, (ms, calls) in longest
+        ]
+
+    single = rows("operation", spent)
+    return rows("kind", kinds) + [r | {"of": origins.get(r["operation"], "")} for r in single]
