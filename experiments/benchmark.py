@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import benchmark_build
 import benchmark_extract
 import benchmark_input
 import benchmark_profile
@@ -29,6 +30,7 @@ COMMANDS = {
     "train_step": benchmark_train_step,
     "extract": benchmark_extract,
     "input": benchmark_input,
+    "build": benchmark_build,
     "startup": benchmark_startup,
     "profile": benchmark_profile,
     "retrieval": benchmark_retrieval,
@@ -50,7 +52,10 @@ def interleaved(contestants: dict[str, Callable], rounds: int) -> dict[str, list
 def row(
     name: str, rival: str, ours: list[float], theirs: list[float], flops: float, **more
 ) -> dict:
-    """One line of the table; `flops` of brute force, so that pruning shows as more than is possible."""
+    """One line of the table; `flops` of brute force, so that pruning shows as more than is possible.
+
+    With `flops` of 0 they are left out.
+    """
     v, r = statistics.median(ours), statistics.median(theirs)
     return {
         "name": name,
@@ -60,7 +65,7 @@ def row(
         "ratio": round(r / v, 2),
         "spread": [round(min(ours), 4), round(max(ours), 4)],
         "rival_spread": [round(min(theirs), 4), round(max(theirs), 4)],
-        "gflops": round(flops / v / 1e9, 1),
+        **({"gflops": round(flops / v / 1e9, 1)} if flops else {}),
         **more,
     }
 

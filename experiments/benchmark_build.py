@@ -1,32 +1,41 @@
 """Throughput of a RobotCar build against a plain OpenCV loop on the same frames, in the same run.
 
-    python experiments/benchmark_build.py --frames=4000 --work=runs/benchmark_build
+    python experiments/benchmark.py --rounds=1 --json=FILE build --work=runs/benchmark_build
 
 Writes `--frames` synthetic 1024x1024 Bayer PNGs with timestamps and poses into a tar (kept for the next
-run), then times (1) a plain loop over the tar's members: decode, demosaic, resize, encode, and (2)
-`python -m tfds_builders build robotcar` as its own process, whose peak memory it reads. Prints one JSON
-object; `--record=FILE` writes it too. The scene is smooth with sensor noise, so that a PNG has about the
-size of a real one (`raw_mb_a_frame`).
+run), then times in turn (1) a plain loop over the tar's members: decode, demosaic, resize, encode, and (2)
+`python -m tfds_builders build robotcar` as its own process, whose peak memory it reads. The scene is
+smooth with sensor noise, so that a PNG has about the size of a real one (`raw_mb_a_frame`).
 """
 
 import argparse
 import io
 import json
-import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 TRAVERSAL = "2019-01-10-11-46-21-radar-oxford-10k"
 PAPER_FRAMES = 135_642  # Table I, four traversals
 SIZE, STORED, QUALITY = 1024, 256, 92
 START, STEP = 1_547_120_789_000_000, 59_000  # microseconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of this sub-command."""
+    parser.add_argument("--frames", type=int, default=4000)
+    parser.add_argument(
+        "--work", type=pathlib.Path, required=True, help="folder for raw and built data"
+    )
 
 
 def frame(number: int) -> bytes:
@@ -66,9 +75,8 @@ def _add(tar: tarfile.TarFile, path: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def plain_loop(camera: pathlib.Path) -> tuple[float, int]:
-    """Seconds and frames of the loop anyone would write."""
-    start, count = time.perf_counter(), 0
+def plain_loop(camera: pathlib.Path) -> None:
+    """The loop anyone would write."""
     with tarfile.open(camera) as tar:
         for member in tar:
             if not member.name.endswith(".png"):
@@ -78,63 +86,48 @@ def plain_loop(camera: pathlib.Path) -> tuple[float, int]:
             image = cv2.cvtColor(image, cv2.COLOR_BayerBG2BGR)
             image = cv2.resize(image, (STORED, STORED), interpolation=cv2.INTER_AREA)
             cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-            count += 1
-    return time.perf_counter() - start, count
 
 
-def build(raw: pathlib.Path, out: pathlib.Path) -> tuple[float, float]:
-    """Seconds and peak MiB of the whole build, process start included."""
+def build(raw: pathlib.Path, out: pathlib.Path) -> float:
+    """The whole build, process start included; its peak in MiB."""
     shutil.rmtree(out, ignore_errors=True)
     config = {"name": "benchmark", "height": STORED, "width": STORED, "quality": QUALITY}
     config["traversals"] = {"train": TRAVERSAL}
     args = [sys.executable, "-m", "tfds_builders", "build", "robotcar", f"--manual_dir={raw}"]
     args += [f"--data_dir={out}", f"--config={json.dumps(config)}"]
-    start = time.perf_counter()
-    process = subprocess.Popen(args, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"the build failed with status {status}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    # Not ru_maxrss, which begins with the peak of the process that started this one.
+    peak = 0
+    with subprocess.Popen(args, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        status = pathlib.Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            found = status.read_text().partition("VmHWM:")[2].split()
+            peak = max(peak, int(found[0]) if found else 0)  # a process that has ended has none
+            time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"the build failed with status {process.returncode}")
+    return peak / 1024
 
 
-def measure(frames: int, work: pathlib.Path) -> dict:
-    """Both timings, the loop before and after the build so that a drifting machine shows."""
-    camera = write_raw(work / "raw", frames)
-    before, count = plain_loop(camera)
-    seconds, peak = build(work / "raw", work / "out")
-    after, _ = plain_loop(camera)
-    loop = (before + after) / 2
-    stored = sum(path.stat().st_size for path in (work / "out").rglob("*") if path.is_file())
-    return {
-        "frames": count,
-        "raw_mb_a_frame": round(camera.stat().st_size / count / 1e6, 3),
-        "plain_loop_images_per_second": [round(count / before, 1), round(count / after, 1)],
-        "build_images_per_second": round(count / seconds, 1),
-        "ratio": round(loop / seconds, 2),
-        "build_peak_mib": round(peak, 1),
-        "stored_kb_a_frame": round(stored / count / 1e3, 2),
-        "paper_frames": PAPER_FRAMES,
-        "paper_minutes": round(PAPER_FRAMES / (count / seconds) / 60, 1),
-        "paper_gb": round(stored / count * PAPER_FRAMES / 1e9, 2),
-        "cores": len(os.sched_getaffinity(0)),
+def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
+    """One row: seconds of all frames, and what they make of the paper's dataset."""
+    raw, out = args.work.resolve() / "raw", args.work.resolve() / "out"
+    camera, peaks = write_raw(raw, args.frames), []
+    contestants = {
+        "loop": lambda: plain_loop(camera),
+        "build": lambda: peaks.append(build(raw, out)),
     }
-
-
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=4000)
-    parser.add_argument(
-        "--work", type=pathlib.Path, required=True, help="folder for raw and built data"
-    )
-    parser.add_argument("--record", type=pathlib.Path, help="JSON file to write")
-    args = parser.parse_args()
-    result = json.dumps(measure(args.frames, args.work), indent=2)
-    print(result)
-    if args.record:
-        args.record.parent.mkdir(parents=True, exist_ok=True)
-        args.record.write_text(result + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    seconds = interleaved(contestants, args.rounds)
+    rate = args.frames / statistics.median(seconds["build"])
+    files = [path for path in out.rglob("*") if path.is_file()]
+    stored = sum(path.stat().st_size for path in files) / args.frames
+    more = {
+        "frames": args.frames,
+        "images_s": round(rate, 1),
+        "raw_mb_a_frame": round(camera.stat().st_size / args.frames / 1e6, 3),
+        "stored_kb_a_frame": round(stored / 1e3, 2),
+        "peak_mib": round(max(peaks), 1),
+        "paper_minutes": round(PAPER_FRAMES / rate / 60, 1),
+        "paper_gb": round(stored * PAPER_FRAMES / 1e9, 2),
+    }
+    name = f"robotcar-build-{STORED}"
+    return [row(name, "OpenCV loop", seconds["build"], seconds["loop"], 0.0, **more)]
