@@ -11,10 +11,9 @@ import functools
 import statistics
 from collections.abc import Callable
 
+import benchmark_flops
 import benchmark_models
 import jax
-
-from vprjax import train
 
 CLOSE = 1e-4  # relative, of whole batches of descriptors in float32
 
@@ -26,16 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
     """Rows of the table; stops where the sides do not agree."""
-    rows = []
+    rows, peak = [], benchmark_flops.peaks(args.dtype)
     for name in benchmark_models.MODELS:
         if args.only in name:
-            rows.append(_measure_one(name, args, interleaved, row))
+            rows.append(_measure_one(name, args, peak, interleaved, row))
             print(rows[-1], flush=True)
             jax.clear_caches()
     return rows
 
 
-def _measure_one(name: str, args, interleaved: Callable, row: Callable) -> dict:
+def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Callable) -> dict:
     import torch
 
     pair = benchmark_models.pair(name, args)
@@ -54,7 +53,6 @@ def _measure_one(name: str, args, interleaved: Callable, row: Callable) -> dict:
         benchmark_models.check_close(f"{name} descriptors, {kind}", found, run().numpy(), close)
     seconds = interleaved(theirs | {"vprjax": functools.partial(ours, pair.images)}, args.rounds)
     best = min(theirs, key=lambda kind: statistics.median(seconds[kind]))
-    module = train.build_module(pair.config.model)
-    compiled = jax.jit(module.apply).lower(pair.variables, pair.images).compile()
-    flops = float(compiled.cost_analysis()["flops"])
-    return row(f"{name}-extract", best, seconds["vprjax"], seconds[best], flops)
+    flops = benchmark_flops.of_extraction(pair)
+    more = benchmark_flops.share(flops, seconds["vprjax"], peak)
+    return row(f"{name}-extract", best, seconds["vprjax"], seconds[best], flops, **more)

@@ -5,13 +5,14 @@
 Full fine-tuning with frozen BatchNorm: tuples of a query, a positive and negatives, `--batch` images in
 all, uint8 in. The descriptors, the loss and the gradient's norm of both sides are compared first. The
 rival is PyTorch eager, eager in channels_last, and torch.compile; the fastest counts. Contrastive
-and ArcFace are compared with our own triplet step.
+and ArcFace are compared with our own triplet step; FLOPs are the model's, a loss has hardly any.
 """
 
 import argparse
 import statistics
 from collections.abc import Callable
 
+import benchmark_flops
 import benchmark_models
 import jax
 import numpy as np
@@ -50,10 +51,6 @@ class Ours:
         self.batch = parallel.place(batch)  # as the product's loop does, ahead of the step
         self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
         self.state = parallel.replicate(start)
-
-    def flops(self) -> float:
-        """XLA's own count for one step."""
-        return float(self.compiled.cost_analysis()["flops"])
 
     def __call__(self):
         """One step, waited for."""
@@ -107,32 +104,34 @@ class Theirs:
 
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
     """Rows of the table; stops where the sides do not agree."""
-    rows = []
+    rows, peak = [], benchmark_flops.peaks(args.dtype)
     for name in benchmark_models.MODELS:
         if args.only in name:
-            rows += _measure_one(name, args, interleaved, row)
+            rows += _measure_one(name, args, peak, interleaved, row)
             jax.clear_caches()
     return rows
 
 
-def _measure_one(name: str, args, interleaved: Callable, row: Callable) -> list[dict]:
+def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Callable) -> list[dict]:
     pair = benchmark_models.pair(name, args)
-    rivals = benchmark_models.variants(pair.torch, not args.no_compile)
-    theirs = {kind: Theirs(pair, model) for kind, model in rivals.items()}
+    models = benchmark_models.variants(pair.torch, not args.no_compile)
+    variants = {kind: Theirs(pair, model) for kind, model in models.items()}
     ours = {loss: Ours(pair, loss) for loss in ("triplet", "contrastive", "arcface")}
-    found = {kind: side.first() for kind, side in theirs.items()}
+    found = {kind: side.first() for kind, side in variants.items()}
     own = {loss: side.first() for loss, side in ours.items()}["triplet"]
     close = benchmark_models.TOLERANCE if args.dtype == "float32" else 0.1
     for kind, figures in found.items():
         for what, value in figures.items():
             benchmark_models.check_close(f"{name} {what}, {kind}", own[what], value, close)
-    seconds = interleaved(theirs | ours, args.rounds)
-    best = min(theirs, key=lambda kind: statistics.median(seconds[kind]))
-    flops = ours["triplet"].flops()
-    rows = [row(f"{name}-triplet", best, seconds["triplet"], seconds[best], flops)]
-    for loss in ("contrastive", "arcface"):
-        rows.append(row(f"{name}-{loss}", "our triplet", seconds[loss], seconds["triplet"], flops))
-    for r in rows:
-        print(r, flush=True)
-    print({kind: round(statistics.median(seconds[kind]), 3) for kind in theirs}, flush=True)
+    seconds = interleaved(variants | ours, args.rounds)
+    best = min(variants, key=lambda kind: statistics.median(seconds[kind]))
+    flops = benchmark_flops.of_step(pair)
+    rivals = {"triplet": (best, seconds[best])}
+    rivals |= {loss: ("our triplet", seconds["triplet"]) for loss in ("contrastive", "arcface")}
+    rows = []
+    for loss, (rival, theirs) in rivals.items():
+        more = benchmark_flops.share(flops, seconds[loss], peak)
+        rows.append(row(f"{name}-{loss}", rival, seconds[loss], theirs, flops, **more))
+        print(rows[-1], flush=True)
+    print({kind: round(statistics.median(seconds[kind]), 3) for kind in variants}, flush=True)
     return rows

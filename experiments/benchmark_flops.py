@@ -1,0 +1,135 @@
+"""FLOPs of a model, counted from its products, and what this machine can do at most.
+
+A multiply-add is two FLOPs; only convolutions and matrix products count. Taps that lie in the padding
+do not, as in XLA's own count. That one is taken of the model with JAX's stock operations: of ours for CPUs
+it counts a loop's body once, however often it runs.
+"""
+
+import math
+import statistics
+import time
+
+import benchmark_models
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from vprjax import models
+
+AGREE = 0.1  # relative, of our count and XLA's
+CPU, DEVICE = 2048, 16_384  # rows of the square matrices that measure the peak
+STREAMED = 1 << 28  # bytes of the array that measures bandwidth: more than any cache
+
+
+def peaks(dtype: str) -> float:
+    """The peak of a matrix product in FLOP/s, best of a few; prints it and the memory's bandwidth."""
+    n = CPU if jax.default_backend() == "cpu" else DEVICE
+    square = jnp.ones((n, n), dtype)
+    product = 2 * n**3 / _best(jax.jit(jnp.dot), square, square)
+    # Read once and written once, in place, so that no page is new.
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    stream = jnp.zeros(STREAMED // 4, jnp.float32)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        stream = jax.block_until_ready(add(stream))
+        seconds.append(time.perf_counter() - start)
+    moved = 2 * STREAMED / min(seconds)
+    print(f"peak here: {product / 1e9:.1f} GFLOP/s in {dtype} products, {moved / 1e9:.1f} GB/s")
+    return product
+
+
+def _best(function, *args) -> float:
+    jax.block_until_ready(function(*args))
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*args))
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def share(flops: float, seconds: list[float], peak: float) -> dict[str, float]:
+    """The columns that set a median time beside the peak."""
+    reached = flops / statistics.median(seconds)
+    return {"share_of_peak": round(reached / peak, 3), "peak_gflops": round(peak / 1e9, 1)}
+
+
+def of_extraction(pair: benchmark_models.Pair) -> float:
+    """FLOPs of one forward pass of the pair's images, checked against XLA's count."""
+    apply = models.build(pair.config.model, None, nn.max_pool).apply
+    found = sum(products(apply, pair.variables, pair.images))
+    agree("forward", found, _by_xla(apply, pair.variables, pair.images))
+    return found
+
+
+def of_step(pair: benchmark_models.Pair) -> float:
+    """FLOPs of one training step of all parameters, checked against XLA's count.
+
+    Every product comes back twice, for the gradients of its two factors; the first one's input has none.
+    """
+    module = models.build(pair.config.model, None, nn.max_pool)
+    forward = products(module.apply, pair.variables, pair.images)
+    found = 3 * sum(forward) - forward[0]
+
+    def loss(params, rest, images):
+        return module.apply({"params": params, **rest}, images).sum()
+
+    rest = {name: tree for name, tree in pair.variables.items() if name != "params"}
+    agree("step", found, _by_xla(jax.grad(loss), pair.variables["params"], rest, pair.images))
+    return found
+
+
+def _by_xla(function, *args) -> float:
+    return float(jax.jit(function).lower(*args).cost_analysis()["flops"])
+
+
+def agree(what: str, ours: float, xla: float) -> None:
+    """Prints both counts and their ratio, and warns where they are further apart than `AGREE`."""
+    ratio = ours / xla
+    words = (
+        f"{what}: {ours / 1e9:.2f} GFLOP in the model, {xla / 1e9:.2f} by XLA, ratio {ratio:.3f}"
+    )
+    print(words if abs(ratio - 1) <= AGREE else f"WARNING {words}", flush=True)
+
+
+def products(function, *args) -> list[float]:
+    """FLOPs of every convolution and matrix product of `function(*args)`, in order."""
+    return _of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _of_jaxpr(jaxpr) -> list[float]:
+    found: list[float] = []
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        if name == "dot_general":
+            found.append(_of_dot(equation))
+        elif name == "conv_general_dilated":
+            found.append(_of_convolution(equation))
+        else:
+            for inner in jax.tree.leaves(list(equation.params.values())):
+                inner = getattr(inner, "jaxpr", inner)
+                found += _of_jaxpr(inner) if hasattr(inner, "eqns") else []
+    return found
+
+
+def _of_dot(equation) -> float:
+    lhs, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    return 2.0 * math.prod(out) * math.prod(lhs[axis] for axis in contracted)
+
+
+def _of_convolution(equation) -> float:
+    """`2 b o c / groups` times, along every axis, the pairs of an output and a tap inside the image."""
+    p, (x, kernel) = equation.params, (v.aval.shape for v in equation.invars)
+    if {*p["lhs_dilation"], *p["rhs_dilation"]} != {1}:
+        raise ValueError("a dilated convolution is not counted")
+    out, d = equation.outvars[0].aval.shape, p["dimension_numbers"]
+    pairs = 1
+    for axis, stride, (low, _) in zip(range(2), p["window_strides"], p["padding"], strict=True):
+        size, taps = x[d.lhs_spec[2 + axis]], kernel[d.rhs_spec[2 + axis]]
+        first = np.arange(out[d.out_spec[2 + axis]]) * stride - low
+        at = first[:, None] + np.arange(taps)
+        pairs *= int(((at >= 0) & (at < size)).sum())
+    return 2.0 * out[d.out_spec[0]] * out[d.out_spec[1]] * kernel[d.rhs_spec[1]] * pairs
