@@ -50,7 +50,8 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
     """One row; stops where the pixels differ."""
     with tempfile.TemporaryDirectory() as folder:
         found = places(args.size, folder)
-        order = np.random.default_rng(0).permutation(COUNT).reshape(-1, args.batch)
+        count = COUNT // args.batch * args.batch  # whole batches
+        order = np.random.default_rng(0).permutation(COUNT)[:count].reshape(-1, args.batch)
         encoded = found.encoded(order.ravel())
 
         def ours():
@@ -68,7 +69,7 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
     step = benchmark_train_step.Ours(benchmark_models.pair("vgg16-gem", args), "triplet")
     step()
     a_step = statistics.median(interleaved({"step": step}, args.rounds)["step"])
-    rate, needed = COUNT / statistics.median(seconds["vprjax"]), args.batch / a_step
+    rate, needed = count / statistics.median(seconds["vprjax"]), args.batch / a_step
     more = {"images_s": round(rate), "step_images_s": round(needed, 1)}
     more["over_step"] = round(rate / needed, 1)
     name = f"input-{args.size}"
