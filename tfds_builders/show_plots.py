@@ -10,16 +10,20 @@ import matplotlib.pyplot as plt
 
 PLACES, SPLITS = 8, 8  # columns and rows of a contact sheet at most
 DOTS = 5000  # positions drawn per split at most
+LITERAL = {"text.parse_math": False}  # a $ in a name or unit is a $
 
 
+@matplotlib.rc_context(LITERAL)
 def routes(splits, unit: str, path: pathlib.Path) -> None:
     """Routes of all splits over each other and side by side, wider lines below."""
     figure, axis = plt.subplots(figsize=(8, 7), layout="constrained")
+    lines = []
     for number, split in enumerate(splits):
         every = max(1, len(split.positions) // DOTS)
         x, y = split.positions[::every].T
         width = 1.2 + 1.8 * (len(splits) - 1 - number) / max(1, len(splits) - 1)
         (line,) = axis.plot(x, y, linewidth=width, label=f"{split.name} ({len(split.positions)})")
+        lines.append(line)
         axis.plot(x[:1], y[:1], "o", color=line.get_color(), markersize=4 + 2 * width)
     spans = np.ptp(np.concatenate([split.positions for split in splits]), axis=0)
     if spans.min() > 0.02 * spans.max():
@@ -30,11 +34,12 @@ def routes(splits, unit: str, path: pathlib.Path) -> None:
         xlabel=f"easting / x ({unit})", ylabel=f"northing / y ({unit})", title="routes (dot: start)"
     )
     axis.grid(alpha=0.3)
-    axis.legend()
+    axis.legend(handles=lines)  # named, since a label that begins with _ is left out otherwise
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
+@matplotlib.rc_context(LITERAL)
 def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
     """One row a split, one column a place: the image nearest to a place of the reference split.
 

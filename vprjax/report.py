@@ -129,6 +129,11 @@ def draw_curves(path: pathlib.Path, config, results: dict) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a name is a $
+        _draw_curves(path, config, results)
+
+
+def _draw_curves(path: pathlib.Path, config, results: dict) -> None:
     import matplotlib.pyplot as plt
 
     tolerances = curve_tolerances(config.dataset.tolerances)
