@@ -141,6 +141,8 @@ def _zip(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise RawDataError(f"{path} is truncated or no zip; download or copy it again") from error
     for member in members:
+        if not member.filename:  # is_dir() fails on it
+            raise RawDataError(f"{path} is damaged (a name is empty); download or copy it again")
         if member.is_dir():
             continue
         kind = kinds.get(member.compress_type)

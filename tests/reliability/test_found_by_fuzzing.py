@@ -13,7 +13,7 @@ import raw_robotcar
 import safetensors.numpy
 import scipy.io
 
-from tfds_builders import discover
+from tfds_builders import archives, discover
 from tfds_builders.archives import Source
 from tfds_builders.cold import sequence
 from tfds_builders.errors import RawDataError
@@ -181,3 +181,10 @@ def test_a_header_that_claims_more_than_there_is_memory(tmp_path):
 def test_builder_configs(tmp_path, builder, values, says):
     with pytest.raises(RawDataError, match=says):
         discover.make(builder, f'{{"name": "mine", {values}}}', tmp_path)
+
+
+def test_a_zip_member_without_a_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("", b"a")
+    with pytest.raises(RawDataError, match=r"a\.zip is damaged \(a name is empty\); download"):
+        list(archives.files(tmp_path / "a.zip"))
