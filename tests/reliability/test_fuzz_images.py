@@ -1,9 +1,11 @@
 """Images and archives that others made: the right pixels, or a sentence; never a bomb that goes off."""
 
+import dataclasses
 import io
 import pathlib
 import time
 import tracemalloc
+import zlib
 
 import cv2
 import fuzzing
@@ -12,11 +14,13 @@ import PIL.Image
 import pytest
 import raw_cold
 import raw_places
+from memory_places import Memory, drive
 
 from tfds_builders import archives, images
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import PlacesConfig
 from vprjax.data import source
+from vprjax.errors import DataError
 
 RED, GREEN, BLUE = 200, 100, 50
 EXIF_ORIENTATION = 0x0112
@@ -131,15 +135,28 @@ def test_one_pixel_is_an_image_and_a_wrong_extension_is_no_matter(tmp_path):
     assert raw_places.decoded(record)[0, 0].tolist() == [BLUE, GREEN, RED]
 
 
+def oversized(kind, side):
+    """An image whose header says `side` x `side` (WebP: at most 16383) pixels; little follows it."""
+    raw = bytearray(encoded(PIL.Image.new("L", (8, 8)), kind, lossless=True))
+    if kind == "PNG":
+        header = b"IHDR" + side.to_bytes(4, "big") * 2 + bytes(raw[24:29])
+        raw[12:33] = header + zlib.crc32(header).to_bytes(4, "big")
+    elif kind == "JPEG":
+        frame = raw.index(b"\xff\xc0") + 5
+        raw[frame : frame + 4] = side.to_bytes(2, "big") * 2
+    else:
+        side = min(side, 1 << 14) - 1
+        bits = raw.index(b"VP8L") + 9  # 14 bits each, behind the signature
+        raw[bits : bits + 4] = (side | side << 14).to_bytes(4, "little")
+    return bytes(raw)
+
+
 def bombs():
     """20000 x 20000 pixels of one colour in each format that packs them into little."""
     wide = PIL.Image.new("1", (20_000, 20_000))
     yield "PNG", encoded(wide, "PNG")
     yield "TIFF", encoded(wide, "TIFF", compression="group4")
-    grey = bytearray(encoded(PIL.Image.new("L", (8, 8)), "JPEG"))
-    frame = grey.index(b"\xff\xc0") + 5
-    grey[frame : frame + 4] = (20_000).to_bytes(2, "big") * 2  # the header alone says so
-    yield "JPEG", bytes(grey)
+    yield "JPEG", oversized("JPEG", 20_000)
     yield "PPM", b"P6 20000 20000 255\n" + bytes(3)
 
 
@@ -153,6 +170,27 @@ def test_a_bomb_is_refused_before_it_is_decoded(kind, raw):
     assert time.process_time() - start < 1
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("side", [12_000, 20_000])  # Pillow warns of the one, and raises at the other
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_bomb_in_a_record_is_refused_before_it_is_decoded(monkeypatch, kind, side):
+    raw = oversized(kind, side)
+    places = dataclasses.replace(drive(2, laps=1), sources=(Memory([VALID["PNG"][0], raw]),))
+    monkeypatch.setattr(source.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"^image train/1 has more than the 134,217,728 pixels"):
+        places.images([1])
+    assert time.process_time() - start < 1
+
+
+def test_the_largest_image_of_a_record_is_the_builders_largest(monkeypatch):
+    assert source.MOST_PIXELS == images.MOST_PIXELS
+    monkeypatch.setattr(source, "MOST_PIXELS", 24 * 32)
+    assert source._decode(VALID["PNG"][0], "a").shape == (24, 32, 3)
+    monkeypatch.setattr(source, "MOST_PIXELS", 24 * 32 - 1)
+    with pytest.raises(DataError, match=r"^image a has more than the 767 pixels"):
+        source._decode(VALID["PNG"][0], "a")
 
 
 def test_the_largest_image_is_the_one_that_the_sentence_tells(monkeypatch):

@@ -3,15 +3,20 @@
 import concurrent.futures
 import dataclasses
 import functools
+import io
 import os
 import pathlib
 
 import cv2
 import numpy as np
+import PIL.Image
 
 from vprjax.errors import DataError
 
 FIELDS = ("image", "image_id", "position", "heading", "timestamp", "label")
+FORMATS = ("PNG", "JPEG", "WEBP")  # what the builders store
+MOST_PIXELS = 2**27  # of an image, as many as the builders take: 400 MB once it is decoded
+PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond, and raises beyond twice as many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +111,24 @@ def _decoders() -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
 
 
+def _check_size(encoded: bytes, name: str) -> None:
+    """Raises DataError where the header, without decoding, tells of more than `MOST_PIXELS`."""
+    try:
+        with PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            width, height = image.size
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        width = height = MOST_PIXELS
+    except Exception as error:  # Pillow raises whatever a damaged header leads to
+        raise DataError(f"image {name} does not decode; build the dataset again") from error
+    if width * height > MOST_PIXELS:
+        raise DataError(
+            f"image {name} has more than the {MOST_PIXELS:,} pixels that an image may have; build the "
+            "dataset again, with a size"
+        )
+
+
 def _decode(encoded: bytes, name: str) -> np.ndarray:
+    _check_size(encoded, name)
     bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
         raise DataError(f"image {name} does not decode; build the dataset again")
