@@ -185,6 +185,7 @@ def test_builder_configs(tmp_path, builder, values, says):
 
 def test_a_zip_member_without_a_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("", b"a")
+        archive.writestr("a", b"a")
+        archive.filelist[0].filename = ""  # in the directory, which is written on closing
     with pytest.raises(RawDataError, match=r"a\.zip is damaged \(a name is empty\); download"):
         list(archives.files(tmp_path / "a.zip"))

@@ -172,7 +172,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(kind, raw):
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("side", [12_000, 20_000])  # Pillow warns of the one, and raises at the other
+@pytest.mark.parametrize("side", [12_000, 20_000])  # Pillow warns of one, raises at the other
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_bomb_in_a_record_is_refused_before_it_is_decoded(monkeypatch, kind, side):
     raw = oversized(kind, side)
