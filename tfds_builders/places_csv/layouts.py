@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import pathlib
 import re
+import resource
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from tfds_builders.schema import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LONGEST = 240  # letters of a file's name: file systems end at 255 bytes
+MEMORY, SECONDS = 1 << 30, 60  # that the reader of a .mat may take; Pittsburgh's take a tenth
 
 
 def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
@@ -137,12 +139,22 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
 
 def _dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
     """Names and `(n, 2)` UTM positions of database and queries."""
+    import scipy.io  # noqa: F401  # no other layout needs it; here since its threads' stacks count below
+
     remedy = "use the data set's .mat file (MATLAB 5 to 7.2)"
     try:
-        # In a process of its own: SciPy's reader crashes on some damaged files.
+        # In a process of its own: SciPy's reader crashes on some damaged files, and inflates all of others.
         fork = multiprocessing.get_context("fork")
-        with concurrent.futures.ProcessPoolExecutor(1, fork) as child:
+        with concurrent.futures.ProcessPoolExecutor(1, fork, _bound) as child:
             lists, places = child.submit(_load_dbstruct, table).result()
+    except MemoryError as error:
+        raise RawDataError(
+            f"{table}: its dbStruct takes more than {MEMORY:,} bytes to read; {remedy}"
+        ) from error
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise RawDataError(
+            f"{table}: its reader crashed or took more than {SECONDS} s; {remedy}"
+        ) from error
     except Exception as error:  # scipy raises whatever a damaged file leads to
         raise RawDataError(f"{table} holds no readable dbStruct ({error}); {remedy}") from error
     for names, place, i in zip(lists, places, (0, 1), strict=True):
@@ -155,9 +167,20 @@ def _dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np
     return lists[0], places[0], lists[1], places[1]
 
 
+def _bound() -> None:
+    """Bounds memory and processor time of this process: a small file may inflate to gigabytes."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    for kind, most in (
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY),
+        (resource.RLIMIT_CPU, SECONDS),
+    ):
+        limits = [limit for limit in (*resource.getrlimit(kind), most) if limit >= 0]
+        resource.setrlimit(kind, (min(limits), min(limits)))
+
+
 def _load_dbstruct(table: pathlib.Path) -> tuple[list[list[str]], list[np.ndarray]]:
     """Image names and UTM as they are in the file, database first."""
-    import scipy.io  # Here because no other layout needs it.
+    import scipy.io
 
     struct = scipy.io.loadmat(table, variable_names=["dbStruct"])["dbStruct"].ravel()[0]
     names = struct.dtype.names or ()
