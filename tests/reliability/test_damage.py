@@ -8,6 +8,7 @@ import json
 import pathlib
 import random
 import re
+import shutil
 
 import jax
 import made_up_runs
@@ -200,3 +201,33 @@ def test_a_split_that_lost_a_record_is_refused(tiny, tmp_path):
     path.write_text(re.sub(r'("shardLengths": \[\s*")48', r"\g<1>47", path.read_text()))
     with pytest.raises(DataError, match=r"'train' cannot be opened .* says 47 records.*holds 48"):
         read()
+
+
+def test_every_digit_of_results_counts(tally, tmp_path):
+    """Another digit is still JSON: the checksum alone finds it."""
+    _, read = make_results(tmp_path, None)
+    path, good, found = tmp_path / "results.json", read(), []
+    whole = path.read_bytes()
+    for place in (i for i, byte in enumerate(whole) if chr(byte).isdigit()):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        found.append(outcome(read, good, tmp_path))
+    tally.update(trials=len(found), wrong=len(found) - found.count("named") - found.count("equal"))
+    assert set(found) == {"named", "equal"}
+    assert found.count("equal") == 2  # in the checksum's own name, crc32: the figures are whole
+
+
+def test_arrays_of_another_checkpoint_are_refused(tmp_path):
+    """Orbax reads them without complaint: the checksum of the arrays alone finds it."""
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    for step in (0, 5):
+        values = {"a": np.full(9, step)}
+        checkpoints.save(step, values, values, {"config": {}})
+    checkpoints.close()
+    for item in ("model", "training"):
+        shutil.rmtree(tmp_path / "5" / item)
+        shutil.copytree(tmp_path / "0" / item, tmp_path / "5" / item)
+    reader = checkpoint.open_for_reading(tmp_path)
+    for read in (reader.restore_model, lambda step: reader.restore_training(step, values)):
+        assert read(0)["a"].tolist() == [0] * 9
+        with pytest.raises(VprjaxError, match=r"5 cannot be read .* is not as it was written"):
+            read(5)
