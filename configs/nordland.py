@@ -22,8 +22,9 @@ def get_config(names: str = ""):
     config.tuples.mining_pool = (
         300  # the hardest of all are often the same place: stops, repeated views
     )
-    config.places.cell = 3.0
     config.places.heading_degrees = 0.0
+    # A class is one frame in both seasons; 32 images a step.
+    config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)
     config.augment.crop = 0.1
     config.augment.mirror = True
     config.augment.contrast = 0.3
@@ -39,5 +40,11 @@ def get_config(names: str = ""):
         config.loss.name == "contrastive"
     ):  # 28 images a step; many queries learn more than many negatives
         config.tuples.update(batch=7, negatives=2)
+    if config.loss.name == "arcface":
+        # At scale 30 whitened descriptors are soon told apart, and the loss is 0 long before the two
+        # seasons of a place are near each other.
+        config.loss.update(arcface_scale=8.0, arcface_margin=0.1)
+        config.model.update(projection=512, projection_start="pca_whitened")
+        config.train.steps = 1122
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
     return config
