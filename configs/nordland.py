@@ -40,6 +40,8 @@ def get_config(names: str = ""):
         config.loss.name == "contrastive"
     ):  # 28 images a step; many queries learn more than many negatives
         config.tuples.update(batch=7, negatives=2)
+    if config.loss.name == "triplet":  # 48 images a step
+        config.tuples.update(batch=8, negatives=4, in_batch="hardest")
     if config.loss.name == "arcface":
         # At scale 30 whitened descriptors are soon told apart, and the loss is 0 long before the two
         # seasons of a place are near each other.
