@@ -22,11 +22,9 @@ def get_config(names: str = ""):
     config.tuples.mining_pool = (
         300  # the hardest of all are often the same place: stops, repeated views
     )
+    config.places.cell = 3.0
     config.places.heading_degrees = 0.0
-    # A class is one frame in both seasons; 32 images a step.
-    config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)
     config.augment.crop = 0.1
-    config.augment.mirror = True
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1
     base.select(config, names)
@@ -34,19 +32,26 @@ def get_config(names: str = ""):
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
     config.optim.class_rate = 10.0  # more, at this rate, and the class weights jump about
-    config.optim.ema = 0.99
+    config.train.steps = 400
+    config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
+    if config.model.backbone != "vgg16":
+        _tune(config)
+    return config
+
+
+def _tune(config) -> None:
+    """What was chosen on `nordland_tune` with MobileNetV2; a step of VGG16 costs too much for it."""
     config.train.steps = 1000
-    if (
-        config.loss.name == "contrastive"
-    ):  # 28 images a step; many queries learn more than many negatives
-        config.tuples.update(batch=7, negatives=2)
+    config.augment.mirror = True
+    config.optim.ema = 0.99
     if config.loss.name == "triplet":  # 48 images a step
         config.tuples.update(batch=8, negatives=4, in_batch="hardest")
-    if config.loss.name == "arcface":
+    if config.loss.name == "contrastive":  # 28: many queries teach more than many negatives
+        config.tuples.update(batch=7, negatives=2)
+    if config.loss.name == "arcface":  # 32; a class is one frame in both seasons
+        config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)
         # At scale 30 whitened descriptors are soon told apart, and the loss is 0 long before the two
         # seasons of a place are near each other.
         config.loss.update(arcface_scale=8.0, arcface_margin=0.1)
         config.model.update(projection=512, projection_start="pca_whitened")
         config.train.steps = 1122
-    config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
-    return config
