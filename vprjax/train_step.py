@@ -83,6 +83,28 @@ def make_train_step(
       accumulate: parts that each device's rows go through one after the other, to save memory.
       ema_decay: of the running mean of the parameters; 0 keeps none.
     """
+    find = _gradients(apply_fn, loss_fn, train_batch_norm, accumulate)
+
+    def step(state: TrainState, batch: dict):
+        rows = batch["images"].shape[0]
+        first = jax.lax.axis_index(axis) * rows
+        keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, state.step), row))(
+            first + jnp.arange(rows)
+        )
+        batch = {**batch, "images": jax.vmap(augment)(batch["images"], keys)}
+        grads, (parts, descriptors, new) = find(state, batch)
+        grads, new = jax.lax.pmean((grads, new), axis)
+        figures = health.spread(descriptors, axis) | health.gradient_norms(grads)
+        measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
+        looked_at = jax.lax.pmean((descriptors.sum(), parts["loss"].sum()), axis)
+        trap = health.sprung(state.trap, state.step, health.first_bad((*looked_at, grads)))
+        return _updated(state, optimiser, grads, new, trap, ema_decay), measured
+
+    return step
+
+
+def _gradients(apply_fn, loss_fn, train_batch_norm: bool, accumulate: int) -> Callable:
+    """`(state, batch) -> (gradients, (loss_fn's parts, descriptors, new collections))`, of all rows."""
 
     def forward(params, constants, batch, step):
         b, m = batch["images"].shape[:2]
@@ -116,23 +138,7 @@ def make_train_step(
         parts = {name: value.reshape(-1) for name, value in parts.items()}
         return grads, (parts, descriptors.reshape(-1, descriptors.shape[-1]), new)
 
-    def step(state: TrainState, batch: dict):
-        rows = batch["images"].shape[0]
-        first = jax.lax.axis_index(axis) * rows
-        keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, state.step), row))(
-            first + jnp.arange(rows)
-        )
-        batch = {**batch, "images": jax.vmap(augment)(batch["images"], keys)}
-        find = accumulated if accumulate > 1 else gradients
-        grads, (parts, descriptors, new) = find(state, batch)
-        grads, new = jax.lax.pmean((grads, new), axis)
-        figures = health.spread(descriptors, axis) | health.gradient_norms(grads)
-        measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
-        looked_at = jax.lax.pmean((descriptors.sum(), parts["loss"].sum()), axis)
-        trap = health.sprung(state.trap, state.step, health.first_bad((*looked_at, grads)))
-        return _updated(state, optimiser, grads, new, trap, ema_decay), measured
-
-    return step
+    return accumulated if accumulate > 1 else gradients
 
 
 def _updated(state, optimiser, grads, new, trap, ema_decay: float) -> TrainState:
