@@ -118,9 +118,7 @@ def _environment(slot: int, devices: list[str]) -> dict[str, str]:
 
 def shares(cores: list[int], slots: int) -> list[list[int]]:
     """The cores of each slot: runs of one core each get through more than runs that share all cores."""
-    if slots >= len(cores):
-        return [[cores[slot % len(cores)]] for slot in range(slots)]
-    return [cores[slot::slots] for slot in range(slots)]
+    return [cores[slot::slots] or [cores[slot % len(cores)]] for slot in range(slots)]
 
 
 def visible_gpus() -> list[str]:
