@@ -10,8 +10,8 @@ import pathlib
 import sys
 
 import scores
-from scores import OFF_THE_SHELF, Key, Mean, Scores
-from text_table import NAMES, Table, shown, signed
+from scores import UNTRAINED, Key, Scores
+from text_table import NAMES, Table, difference, shown
 
 from vprjax.errors import DataError, VprjaxError
 from vprjax.metric_writer import write_atomically
@@ -37,14 +37,14 @@ def compare(first: Scores, second: Scores, names: tuple[str, str]) -> Table:
     rows = []
     for key, by_seed in first.values.items():
         seeds = sorted(set(by_seed) & set(second.values.get(key, {})))
-        if key.cell.loss == OFF_THE_SHELF or not seeds:
+        if key.cell.loss in UNTRAINED or not seeds:
             continue
         pair = [
             [values[key][seed].fcm for seed in seeds] for values in (first.values, second.values)
         ]
         gain = scores.mean([a - b for a, b in zip(*pair, strict=True)])
         means = [shown(scores.mean(values)) for values in pair]
-        rows.append([*_words(key, first.unit), str(len(seeds)), *means, _signed(gain)])
+        rows.append([*_words(key, first.unit), str(len(seeds)), *means, difference(gain)])
     if not rows:
         raise DataError(f"{names[0]} and {names[1]} have no cell and seed in common")
     head = ["backbone", "pooling", "loss", "queries", "within", "seeds", *names, "difference"]
@@ -56,11 +56,6 @@ def _words(key: Key, unit: str) -> list[str]:
     cell = key.cell
     named = [NAMES[cell.backbone], NAMES[cell.pooling], NAMES[cell.loss]]
     return [*named, key.test, f"{key.tolerance:g} {unit}"]
-
-
-def _signed(found: Mean) -> str:
-    bounds = " [{}, {}]".format(*map(signed, found.interval)) if found.interval else ""
-    return signed(found.mean) + bounds
 
 
 def main() -> int:

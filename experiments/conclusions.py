@@ -1,8 +1,8 @@
 """What the figures say of the paper's conclusions: paired differences, and its claim on its own tables."""
 
 import scores
-from scores import OFF_THE_SHELF, Mean, Scores
-from text_table import NAMES, Table, signed
+from scores import UNTRAINED, Scores
+from text_table import NAMES, Table, difference, signed
 
 from vprjax.published import Study
 
@@ -16,7 +16,7 @@ COMPARISONS = (  # part, first, second
 def trained_pairs(found: Scores, part: str, first: str, second: str) -> list[scores.Pair]:
     """`scores.pairs` of trained models alone."""
     every = scores.pairs(found, part, first, second)
-    return [pair for pair in every if pair.key.cell.loss != OFF_THE_SHELF]
+    return [pair for pair in every if pair.key.cell.loss not in UNTRAINED]
 
 
 def comparison_table(found: Scores, whose: str) -> Table:
@@ -31,7 +31,7 @@ def comparison_table(found: Scores, whose: str) -> Table:
                 for t in found.tolerances
             ]
             count = len(group) // len(found.tolerances)
-            figures = [_difference(value) for value in by_tolerance]
+            figures = [difference(value) for value in by_tolerance]
             rows.append([f"{NAMES[first]} − {NAMES[second]}", name, str(count), *figures])
     notes = [
         "Points of FCM, models that differ in this part alone; in brackets the 95 % interval over pairs "
@@ -46,13 +46,6 @@ def _groups(pairs: list[scores.Pair], part: str) -> list[tuple[str, list[scores.
     groups = [(f"all with {NAMES[v]}", v) for v in values] if len(values) > 1 else []
     out = [(name, [p for p in pairs if getattr(p.key.cell, part) == v]) for name, v in groups]
     return ([("all", pairs)] if pairs else []) + out
-
-
-def _difference(found: Mean | None) -> str:
-    if found is None:
-        return ""
-    bounds = " [{}, {}]".format(*map(signed, found.interval)) if found.interval else ""
-    return signed(found.mean) + bounds
 
 
 def claim_table(study: Study) -> Table:

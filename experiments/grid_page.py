@@ -6,16 +6,17 @@ import pathlib
 
 import conclusions
 import scores
-from scores import OFF_THE_SHELF, Key, Scores
+from scores import OFF_THE_SHELF, PROJECTED, Key, Scores
 from text_table import NAMES, Table
 
 from vprjax.pages import pictures, render, training
-from vprjax.pages.pictures import BLUE, GREEN, GREY, INK, ORANGE, Picture
+from vprjax.pages.pictures import BLUE, FAINT, GREEN, GREY, INK, ORANGE, Picture
 from vprjax.published import Cell, Study
 from vprjax.report import NAMES as MODEL_NAMES
 
 FILE = "report.html"
-COLOURS = {OFF_THE_SHELF: GREY, "triplet": GREEN, "contrastive": ORANGE, "arcface": BLUE}
+COLOURS = {OFF_THE_SHELF: GREY, PROJECTED: FAINT}
+COLOURS |= {"triplet": GREEN, "contrastive": ORANGE, "arcface": BLUE}
 
 
 def write(

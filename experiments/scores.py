@@ -15,6 +15,8 @@ from vprjax.errors import DataError
 from vprjax.published import Cell, Study
 
 OFF_THE_SHELF = "off_the_shelf"  # stands where a loss would: the model before training
+PROJECTED = "off_the_shelf_projected"  # the same with a projection, which gives other descriptors
+UNTRAINED = (OFF_THE_SHELF, PROJECTED)
 LOSSES = ("triplet", "contrastive", "arcface")  # the paper's order
 POOLINGS = ("gem", "netvlad")
 CONFIDENCE = 0.95
@@ -89,7 +91,8 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
     """Scores of the `results.json` files `paths`, which must be of one dataset and one ladder.
 
     Rows come in the paper's order: off the shelf first, then loss, query split, pooling, backbone. The
-    untrained model of a seed is the same in the runs of all losses and counts once.
+    untrained model of a seed is the same in the runs of all losses, with and without a projection, and
+    counts once.
 
     Raises:
       DataError: there is no file, one cannot be read, or two are of different datasets.
@@ -130,7 +133,8 @@ def _add(document: dict, values, oracle) -> None:
     trained = provenance.get("trained_with") or provenance["config"]
     model, seed = trained["model"], trained["seed"]
     for name, by_split in document["results"].items():
-        loss = OFF_THE_SHELF if name == OFF_THE_SHELF else trained["loss"]["name"]
+        untrained = PROJECTED if model["projection"] else OFF_THE_SHELF
+        loss = untrained if name == OFF_THE_SHELF else trained["loss"]["name"]
         cell = Cell(loss, model["pooling"], model["backbone"])
         for test, figures in by_split.items():
             for text, fcm in figures["fcm"].items():
@@ -145,7 +149,7 @@ def _place(document: dict):
     tests = list(document["provenance"]["config"]["dataset"]["query_splits"])
 
     def place(key: Key):
-        loss = -1 if key.cell.loss == OFF_THE_SHELF else LOSSES.index(key.cell.loss)
+        loss = (*UNTRAINED, *LOSSES).index(key.cell.loss)
         test = tests.index(key.test)
         backbone = (key.cell.backbone != "vgg16", key.cell.backbone)  # the paper's: VGG16, ResNet50
         return loss, test, key.cell.pooling, backbone, -key.tolerance

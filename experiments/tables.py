@@ -16,7 +16,7 @@ import sys
 
 import scores
 from conclusions import claim_table, comparison_table
-from scores import OFF_THE_SHELF, Key, Scores
+from scores import UNTRAINED, Key, Scores
 from text_table import NAMES, Table, shown, signed
 
 from vprjax import published
@@ -58,7 +58,7 @@ def _rows(ours: Scores | None, study: Study | None) -> list[tuple[Cell, str]]:
     """Models and query splits that anyone has a figure for, in the paper's order."""
     own = [(key.cell, key.test) for key in ours.values] if ours else []
     paper = [(value.cell, value.test) for value in study.values] if study else []
-    first = [row for row in own if row[0].loss == OFF_THE_SHELF]
+    first = [row for row in own if row[0].loss in UNTRAINED]
     return list(dict.fromkeys([*first, *paper, *own]))
 
 

@@ -2,11 +2,15 @@
 
 import dataclasses
 
-from scores import OFF_THE_SHELF, Mean
+from scores import OFF_THE_SHELF, PROJECTED, Mean
 
 from vprjax import published
 
-NAMES = {**published.NAMES, OFF_THE_SHELF: "off the shelf"}
+NAMES = {
+    **published.NAMES,
+    OFF_THE_SHELF: "off the shelf",
+    PROJECTED: "off the shelf, projected",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,3 +71,11 @@ def signed(value: float) -> str:
     """`+1.20`, `−1.20`, `0.00`."""
     text = f"{abs(value):.2f}"
     return text if float(text) == 0 else ("+" if value > 0 else "−") + text
+
+
+def difference(found: Mean | None) -> str:
+    """`+1.20 [−0.30, +2.70]`; empty where there is nothing."""
+    if found is None:
+        return ""
+    bounds = " [{}, {}]".format(*map(signed, found.interval)) if found.interval else ""
+    return signed(found.mean) + bounds

@@ -5,12 +5,14 @@ import json
 TOLERANCES = (25.0, 10.0, 5.0, 2.0)
 
 
-def document(cell, seed, fine_tuned, off_the_shelf=10.0, dataset="synthetic/tiny:1.1.0"):
+def document(
+    cell, seed, fine_tuned, off_the_shelf=10.0, dataset="synthetic/tiny:1.1.0", projection=0
+):
     """One run's results; `fine_tuned` and `off_the_shelf` are FCM at 25 m, halved at each next one."""
     backbone, pooling, loss = cell
     config = {
         "seed": seed,
-        "model": {"backbone": backbone, "pooling": pooling},
+        "model": {"backbone": backbone, "pooling": pooling, "projection": projection},
         "loss": {"name": loss},
         "dataset": {"position_unit": "m", "query_splits": ["test01", "test02"]},
     }

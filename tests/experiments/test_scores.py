@@ -1,5 +1,6 @@
 """Means, intervals and pairs against figures worked out by hand."""
 
+import conclusions
 import made_up_runs
 import pytest
 import scores
@@ -9,6 +10,7 @@ from vprjax.errors import DataError
 from vprjax.published import Cell
 
 ARC, TRI = ("vgg16", "gem", "arcface"), ("vgg16", "gem", "triplet")
+VLAD = ("vgg16", "netvlad", "arcface")
 WIDE = Key(Cell("arcface", "gem", "vgg16"), "test01", 25.0)
 
 
@@ -29,6 +31,27 @@ def test_reading_keeps_seeds_apart_and_counts_the_untrained_model_once(tmp_path)
     assert set(found.values[untrained]) == {0, 1}
     assert [cell.loss for cell in found.cells] == ["off_the_shelf", "triplet", "arcface"]
     assert found.tests == ["test01", "test02"] and found.tolerances == (25.0, 10.0, 5.0, 2.0)
+
+
+def test_a_projection_makes_another_untrained_model(tmp_path):
+    paths = made_up_runs.write(tmp_path, {(ARC, 0): 40.0}, off_the_shelf=16.0, projection=512)
+    paths += made_up_runs.write(tmp_path, {(TRI, 0): 30.0})
+    for order in (paths, paths[::-1]):
+        found = scores.read(order)
+        cells = {cell.loss: found.values[WIDE._replace(cell=cell)][0].fcm for cell in found.cells}
+        assert list(cells.items()) == [
+            ("off_the_shelf", 10.0),
+            ("off_the_shelf_projected", 16.0),
+            ("triplet", 30.0),
+            ("arcface", 40.0),
+        ]
+
+
+def test_no_untrained_model_is_compared(tmp_path):
+    paths = made_up_runs.write(tmp_path, {(ARC, 0): 40.0, (VLAD, 0): 30.0}, projection=512)
+    paths += made_up_runs.write(tmp_path, {(TRI, 0): 30.0})
+    pairs = conclusions.trained_pairs(scores.read(paths), "pooling", "gem", "netvlad")
+    assert {pair.key.cell.loss for pair in pairs} == {"arcface"}
 
 
 def test_one_seed_takes_the_interval_over_its_queries(tmp_path):
