@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
+import sys
 from typing import Any
 
 import jax
@@ -41,6 +43,7 @@ class Checkpoints:
         """Opens (and unless `read_only` makes) `folder`."""
         self.folder = pathlib.Path(folder).absolute()
         self._named = _Named({0})
+        _leave_out_closed_loops()
         if not read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
             if jax.process_index() == 0:
@@ -179,6 +182,17 @@ def open_for_reading(folder: str | pathlib.Path) -> Checkpoints:
     if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
         raise WeightsError(f"no checkpoint in {folder}: give the workdir of a run that has trained")
     return Checkpoints(folder, read_only=True)
+
+
+def _leave_out_closed_loops() -> None:
+    """No word of tensorstore's threads that orbax has closed their loop, as it does where a write fails."""
+    if getattr(sys.unraisablehook, "func", None) is not _hook:
+        sys.unraisablehook = functools.partial(_hook, sys.unraisablehook)
+
+
+def _hook(before, unraisable) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        before(unraisable)
 
 
 def _on_host(tree: Any) -> Any:

@@ -1,5 +1,6 @@
 """`python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic`."""
 
+import atexit
 import os
 import pathlib
 import re
@@ -45,6 +46,8 @@ def main(argv: list[str]) -> None:
 
     A run that SIGTERM ended has saved its state and exits with 0.
     """
+    last: list[str] = []
+    atexit.register(_end, last)  # before JAX's, so that it runs after them
     try:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags start with --")
@@ -62,8 +65,17 @@ def main(argv: list[str]) -> None:
     except Preempted as stopped:
         print(f"vprjax: {stopped}", file=sys.stderr)
     except (VprjaxError, OSError) as error:  # OSError: a full or unwritable disk
-        print(f"vprjax: error: {error}", file=sys.stderr)
+        last.append(f"vprjax: error: {error}\n")
         sys.exit(2)
+
+
+def _end(last: list[str]) -> None:
+    """Says the last word, if any, and ends: on a full disk orbax's threads would say more, for longer."""
+    if last:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.write(sys.stderr.fileno(), last[0].encode())
+        os._exit(2)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

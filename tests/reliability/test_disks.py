@@ -90,6 +90,14 @@ def test_full_disk(whole, tally, tmp_path):
         assert figures(disk / "run") == whole
 
 
+def test_the_sentence_is_last_where_many_writes_fail(tiny, tally, tmp_path):
+    disk = tmp_path / "disk"
+    with tmpfs(disk, "size=840k"):  # the first checkpoint fits in part
+        last, said = refused(disk / "run", tiny, traceback=True)
+        assert "cannot be written" in last and "Event loop is closed" not in said
+        tally.update(trials=1)
+
+
 def test_read_only_workdir(tiny, tally, tmp_path):
     disk = tmp_path / "disk"
     with tmpfs(disk, "size=10m"):
