@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import threading
 import types
 
 import jax
@@ -313,3 +314,33 @@ def test_the_loop_neither_reads_nor_awaits_a_step_before_the_row_is_due(tmp_path
     with contextlib.closing(recorder), progress("train", 8, "steps") as bar, pytest.raises(Read):
         train._steps(job, step, None, 0, 8, recorder, bar, Preemption())
     assert len(taken) == 4
+
+
+@pytest.mark.parametrize("loss", ["triplet", "arcface"])
+def test_the_step_compiles_while_the_model_starts_with_the_shapes_it_will_have(
+    tmp_path, monkeypatch, loss
+):
+    compiling, seen = threading.Event(), {}
+    compile_step, start = train._compile_step, train._start
+
+    def compiled(job, current):
+        compiling.set()
+        seen["ahead"] = current
+        return compile_step(job, current)
+
+    def started(job, weights):
+        assert compiling.wait(30)  # for ever, if it came afterwards
+        seen["real"] = start(job, weights)
+        return seen["real"]
+
+    monkeypatch.setattr(train, "_compile_step", compiled)
+    monkeypatch.setattr(train, "_start", started)
+    c = config(loss)
+    c.optim.ema = 0.9
+    c.train.steps = 1
+    train.train(c, tmp_path, None, {})
+    ahead, real = (
+        jax.tree_util.tree_map_with_path(lambda path, x: (path, x.shape, x.dtype), seen[name])
+        for name in ("ahead", "real")
+    )
+    assert ahead == real

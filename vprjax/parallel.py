@@ -46,15 +46,14 @@ def compiler_options(remat: bool) -> dict[str, str]:
 def compile_mapped(mapped: Callable, state: Any, batch: Any, remat: bool):
     """`mapped(state, batch)` compiled for one copy of the state and a split batch, as a callable.
 
-    It also has XLA's `memory_analysis()`. With one process nothing is put on the devices for it.
+    It also has XLA's `memory_analysis()`. With one process nothing is put on the devices for it, and
+    the state may be shapes alone.
     """
     if process_count() > 1:
         lowered = mapped.lower(replicate(state), batch)
         return _AcrossProcesses(lowered.compile(compiler_options(remat)))
     n = jax.local_device_count()
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((n, *np.shape(x)), np.asarray(x).dtype), state
-    )
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), state)
     return mapped.lower(shapes, batch).compile(compiler_options(remat))
 
 

@@ -1,5 +1,6 @@
 """The host loop: when to step, mine, validate, save and stop."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -103,12 +104,17 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
     found = _resume(job)
-    current, collected = (_start(job, weights), None) if found is None else found
-    unfinished = int(current.step) < config.train.steps and not history.ended
-    step_fn = _compile_step(job, current) if unfinished else None
+    if found is None:
+        (current, step_fn), collected = _start_and_compile(job, weights), None
+    else:
+        current, collected = found
+        unfinished = int(current.step) < config.train.steps and not history.ended
+        step_fn = _compile_step(job, current) if unfinished else None
+    if step_fn is not None:
+        _check_memory(job, step_fn, current)
     if found is None:
         _save(job, current, collected)
-    if unfinished:
+    if step_fn is not None:
         _run(job, step_fn, current, collected)
     job.checkpoints.close()
 
@@ -145,6 +151,27 @@ def _resume(job: Job):
         log(f"resume from {job.checkpoints.folder / str(step)}")
         return found
     return None
+
+
+def _start_and_compile(job: Job, weights: dict | None):
+    """The state before the first step, and the compiled step, which is made meanwhile."""
+    if parallel.process_count() > 1:  # all processes compile with copies of the state itself
+        current = _start(job, weights)
+        return current, _compile_step(job, current)
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile") as pool:
+        compiling = pool.submit(_compile_step, job, _start_shapes(job))
+        return _start(job, weights), compiling.result()
+
+
+def _start_shapes(job: Job) -> train_step.TrainState:
+    """Shapes and types of what `_start` gives."""
+    image = jax.ShapeDtypeStruct(job.places.images([0]).shape, np.uint8)
+    descriptors, variables = jax.eval_shape(job.module.init_with_output, jax.random.key(0), image)
+    classes: Any = ()
+    if pipeline.uses_places(job.config):
+        shape = *job.sampler.slots_shape, descriptors.shape[-1]
+        classes = jax.ShapeDtypeStruct(shape, np.float32)
+    return jax.eval_shape(functools.partial(state.create, job.config), variables, classes)
 
 
 def _start(job: Job, weights: dict | None) -> train_step.TrainState:
@@ -211,17 +238,22 @@ def make_step(config, module, params):
 
 
 def _compile_step(job: Job, current: train_step.TrainState):
-    """The compiled train step, once it is known to fit into memory."""
+    """The compiled train step for such a state, of which shapes are enough with one process."""
     step = make_step(job.config, job.module, current.params)
-    rows = parallel.process_rows(len(job.sampler.indices(0)))
-    batch = parallel.split(job.sampler.batch(0, rows))
-    compiled = memory.compile_step(job.config, step, current, batch)
+    return memory.compile_step(job.config, step, current, _first_batch(job))
+
+
+def _first_batch(job: Job) -> dict[str, np.ndarray]:
+    return parallel.split(job.sampler.batch(0, parallel.process_rows(len(job.sampler.indices(0)))))
+
+
+def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
+    """Tells what a step and a mining round take; raises ConfigError where they do not fit."""
     cached = 4 * job.sampler.cached_images(int(current.step))
     cached *= descriptor_size(job.module.apply, _variables(current), job.places)
-    found = memory.estimate(compiled, batch, cached)
+    found = memory.estimate(step_fn, _first_batch(job), cached)
     log(f"memory: {found}")
     memory.check(job.config, found, cached)
-    return compiled
 
 
 def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
