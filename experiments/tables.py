@@ -98,10 +98,11 @@ def _notes(ours: Scores | None, study: Study | None) -> list[str]:
 
 
 def all_tables(ours: Scores | None, study: Study | None) -> list[Table]:
-    """The main table, the comparisons of ours and of the paper, and the paper's claim checked."""
+    """The main table, the comparisons of ours (of two runs or more) and of the paper, its claim checked."""
     tables = [main_table(ours, study)]
-    if ours:
-        tables.append(comparison_table(ours, f"our runs on {ours.dataset}"))
+    own = comparison_table(ours, f"our runs on {ours.dataset}") if ours else None
+    if own and own.rows:
+        tables.append(own)
     if study:
         tables.append(comparison_table(scores.of_study(study), f"recomputed from {study.title}"))
         tables.append(claim_table(study))
