@@ -329,7 +329,7 @@ def test_the_step_compiles_while_the_model_starts_with_the_shapes_it_will_have(
         return compile_step(job, current)
 
     def started(job, weights):
-        assert compiling.wait(30)  # for ever, if it came afterwards
+        assert compiling.wait(30)  # in vain, if it came afterwards
         seen["real"] = start(job, weights)
         return seen["real"]
 

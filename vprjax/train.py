@@ -119,10 +119,15 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     job.checkpoints.close()
 
 
+def _model_shapes(module, places: source.Places):
+    """Shapes and types of one image's descriptors and of the model's variables."""
+    image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
+    return jax.eval_shape(module.init_with_output, jax.random.key(0), image)
+
+
 def _check_pca(config, module, places: source.Places) -> None:
     """Raises ConfigError, before hours of training, where PCA would ask for more than there is."""
-    image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
-    described, _ = jax.eval_shape(module.init_with_output, jax.random.key(0), image)
+    described, _ = _model_shapes(module, places)
     if config.eval.pca > described.shape[-1]:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be at most the {described.shape[-1]} dimensions of the "
@@ -165,8 +170,7 @@ def _start_and_compile(job: Job, weights: dict | None):
 
 def _start_shapes(job: Job) -> train_step.TrainState:
     """Shapes and types of what `_start` gives."""
-    image = jax.ShapeDtypeStruct(job.places.images([0]).shape, np.uint8)
-    descriptors, variables = jax.eval_shape(job.module.init_with_output, jax.random.key(0), image)
+    descriptors, variables = _model_shapes(job.module, job.places)
     classes: Any = ()
     if pipeline.uses_places(job.config):
         shape = *job.sampler.slots_shape, descriptors.shape[-1]

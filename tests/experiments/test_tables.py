@@ -107,9 +107,8 @@ def test_without_a_published_table_only_ours_is_shown(tmp_path):
     ours = scores.read(made_up_runs.write(tmp_path, runs))
     table = tables.main_table(ours, None)
     assert table.head[4:] == ["25 m", "10 m", "5 m", "2 m"]
-    assert [t.title for t in tables.all_tables(ours, None)] == [
-        table.title
-    ]  # nothing to compare with
+    # One run has nothing to be compared with.
+    assert [t.title for t in tables.all_tables(ours, None)] == [table.title]
     runs[("vgg16", "gem", "arcface"), 0] = 50.0
     ours = scores.read(made_up_runs.write(tmp_path, runs))
     assert len(tables.all_tables(ours, None)) == 2
