@@ -71,4 +71,4 @@ def test_paper_tables(finished_cell, monkeypatch):
         FLAGS="--smoke --cells=resnet50-gem-contrastive",
     )
     assert "93.18*" in said and "1 of 1 runs are finished" in said
-    assert "our runs on synthetic/tiny" in said and "iframe srcdoc" in said
+    assert "FCM (%) on synthetic/tiny" in said and "iframe srcdoc" in said
