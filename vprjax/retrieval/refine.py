@@ -16,6 +16,7 @@ CACHE_BYTES = 512 << 10  # of gathered rows at once a thread: they stay in a cor
 CHUNK_BYTES = 4 << 20  # of rows at once where there is no hurry
 CHUNK = 64  # queries a thread takes at once
 STEP = 4  # candidates of a query evaluated at once, after the first k
+LANES = 512  # dimensions summed in float32; these sums are added up in float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,8 @@ def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ra
     """Exact distances in the order of the lower bounds, until the next bound exceeds the k-th distance.
 
     No reference is evaluated that the bounds rule out (optimal multi-step search, Seidl & Kriegel 1998).
-    Distances are sums of squared float32 differences; near-ties are decided by float64, ties by the index.
+    Distances are sums of squared float32 differences (`near` tells how good they are); near-ties are decided
+    by float64, ties by the index.
 
     Args:
       queries: n of them.
@@ -66,8 +68,8 @@ def _threads() -> concurrent.futures.ThreadPoolExecutor:
 
 
 def near(d: int) -> float:
-    """Relative error that a float32 sum of d squares stays within, with room to spare."""
-    return rounding(d) / 2
+    """Relative error that a distance over d dimensions stays within, with room to spare."""
+    return rounding(min(d, LANES)) / 2
 
 
 def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
@@ -99,7 +101,7 @@ def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
     Through one small buffer a thread: fresh memory for every step would cost more than the sums.
     """
     (m, c), d = chosen.shape, queries.shape[1]
-    out = np.empty((m, c), np.float32)
+    out = np.empty((m, c))
     width = min(c, max(1, CACHE_BYTES // (4 * d)))
     height = max(1, CACHE_BYTES // (4 * d * width))
     buffer = _buffer(height * width, d)
@@ -110,8 +112,15 @@ def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
             references.gather(part.ravel(), rows)
             rows = rows.reshape(*part.shape, d)
             rows -= queries[numbers[top : top + height], None, :]
-            out[top : top + height, left : left + width] = np.einsum("qcd,qcd->qc", rows, rows)
+            out[top : top + height, left : left + width] = _squared_norms(rows)
     return out
+
+
+def _squared_norms(rows: np.ndarray) -> np.ndarray:
+    """Squared norms `(q, c)` in float64 of float32 rows `(q, c, d)`."""
+    whole = rows.shape[2] // LANES * LANES
+    lanes, rest = rows[..., :whole].reshape(*rows.shape[:2], -1, LANES), rows[..., whole:]
+    return np.vecdot(lanes, lanes).sum(axis=2, dtype=np.float64) + np.vecdot(rest, rest)
 
 
 _local = threading.local()
@@ -124,15 +133,16 @@ def _buffer(rows: int, d: int) -> np.ndarray:
 
 
 def _settle_ties(queries, references, exact, indices, k: int) -> None:
-    """Sorts again, in float64, the rows in which float32 could not tell neighbours apart."""
+    """Sorts again, by float64, the neighbours that float32 could not tell apart."""
+    slack = 2 * near(queries.shape[1])
     first = exact[:, : k + 1]
-    gaps = np.diff(first, axis=1)
-    tied = gaps <= 2 * near(queries.shape[1]) * first[:, 1:]
+    tied = np.diff(first, axis=1) <= slack * first[:, 1:]
     for row in np.flatnonzero((tied & np.isfinite(first[:, 1:])).any(axis=1)):
-        limit = exact[row, k - 1] * (1 + 2 * near(queries.shape[1]))
-        count = np.searchsorted(exact[row], limit, side="right")
-        found = indices[row, :count]
-        squared = squared_distances(queries[row], references, found)
+        count = np.searchsorted(exact[row], exact[row, k - 1] * (1 + slack), side="right")
+        squared, found = exact[row, :count], indices[row, :count]
+        close = np.diff(squared) <= slack * squared[1:]
+        close = np.append(close, False) | np.append(False, close)
+        squared[close] = squared_distances(queries[row], references, found[close])
         order = np.lexsort((found, squared))
         exact[row, :count], indices[row, :count] = squared[order], found[order]
 

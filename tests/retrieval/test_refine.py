@@ -1,0 +1,33 @@
+"""Exact distances and near-ties against float64."""
+
+import numpy as np
+import pytest
+
+from vprjax import retrieval
+from vprjax.retrieval import refine
+
+
+@pytest.mark.parametrize("d", [1, 33, 512, 1030, 36_864])
+def test_distances_are_as_good_as_is_said(d):
+    rng = np.random.default_rng(d)
+    rows = (3 + rng.normal(size=(4, 5, d))).astype(np.float32)
+    exact = (rows.astype(np.float64) ** 2).sum(axis=2)
+    found = refine._squared_norms(rows)
+    assert found.dtype == np.float64
+    assert np.abs(found / exact - 1).max() < refine.near(d) / 4
+
+
+@pytest.mark.parametrize("d", [600, 20_000])
+@pytest.mark.parametrize("step", [1e-9, 1e-7, 1e-5])
+def test_chains_of_near_ties_are_ranked_by_float64(d, step):
+    """Neighbours one `step` apart, out of order, and beyond the k-th; two of them the same."""
+    rng = np.random.default_rng(d)
+    queries = rng.normal(size=(3, d)).astype(np.float32)
+    ray = rng.normal(size=(60, d))
+    ray *= (1 + step * rng.permutation(60))[:, None] / np.linalg.norm(ray, axis=1, keepdims=True)
+    references = np.concatenate([queries[i] + ray for i in range(3)]).astype(np.float32)
+    references[70] = references[65]
+    found = retrieval.search(queries, references, 20)
+    gaps = references[None].astype(np.float64) - queries[:, None]
+    order = np.argsort((gaps**2).sum(axis=2), axis=1, kind="stable")[:, :20]
+    assert (found.indices == order).all()
