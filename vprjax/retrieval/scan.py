@@ -64,9 +64,11 @@ class Scanner:
             lambda n: _place(references, plan, n), 0, _blocks(count, plan), depth=1
         ):
             rows = self._encode_references(block, *self._constants)
+            del block  # a name kept here or below is a block more than `plan` counts
             first = parallel.place_copies(np.int32(number * plan.reference_rows))
             best = _step(count, plan.parts)(best, own.values, rows, first)
             best.norm.block_until_ready()  # else blocks would pile up on the device
+            del rows
         return _gathered(best, own, len(queries))
 
 
@@ -89,6 +91,7 @@ def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
                 _squares_whole(own_part),
                 _squares_split()(block),
             )
+            del own_part, block
             total = piece if total is None else jax.tree.map(jnp.add, total, piece)
         own = encode.Encoded(queries, total[1], jnp.zeros(len(total[1])))
         first = parallel.place_copies(np.int32(number * plan.reference_rows))
