@@ -40,7 +40,7 @@ def test_blocks_do_not_matter():
     rng = np.random.default_rng(0)
     queries, references = unit(rng, 137, 700), unit(rng, 1501, 700)
     whole = retrieval.search(queries, references, 5)
-    for budget, columns in ((4_000_000, 700), (2_400_000, 350)):
+    for budget, columns in ((4_800_000, 700), (2_800_000, 350)):
         cut = retrieval.search(queries, references, 5, memory_bytes=budget)
         assert cut.plan.query_rows < 137 and cut.plan.reference_rows < 1501
         assert cut.plan.columns == columns and cut.plan.bytes <= budget

@@ -42,8 +42,9 @@ def make(
 ) -> Plan:
     """The largest useful blocks within the budget.
 
-    Bytes: queries twice (host and device), references four times (one block in use and one ahead, on the
-    host and on the device), distances with the passes of top-k three times, the candidates, all float32.
+    Bytes: queries twice (host and device), references five times (one block in use with what a product
+    packs of it; one ahead on the host, on the device and in the pages of its file), distances with the
+    passes of top-k three times, the candidates, all float32.
     Where even small blocks of whole rows do not fit, the descriptor axis is cut too.
 
     Raises:
@@ -54,7 +55,7 @@ def make(
 
     def size(q: int, r: int, c: int) -> int:
         whole = 2 if c == dimension else 4  # Queries in parts are read ahead like references.
-        return FLOAT * (whole * q * c + 4 * r * c + 3 * q * r + 8 * q * kept * devices)
+        return FLOAT * (whole * q * c + 5 * r * c + 3 * q * r + 8 * q * kept * devices)
 
     columns = dimension
     while columns > 256 and size(min(queries, 64), unit, columns) > memory_bytes:
