@@ -110,7 +110,13 @@ def replicate(tree: Any) -> Any:
     """One copy of `tree` a device of this process, as arrays with a leading device axis."""
     n = jax.local_device_count()
     stacked = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (n, *np.shape(x))), tree)
-    return map_over_devices(lambda x: x)(stacked)
+    return _onto_devices()(stacked)
+
+
+@functools.cache
+def _onto_devices() -> Callable:
+    """One function for all calls: JAX compiles and keeps every new one anew."""
+    return map_over_devices(lambda x: x)
 
 
 def unreplicate(tree: Any) -> Any:

@@ -16,9 +16,11 @@ from configs import base
 from tfds_builders.places_csv.table import read_table
 from vprjax.data import source
 
-# A training run of its own, with mining and checkpoints, that tells its memory after every step.
+# A training run of its own, with mining and checkpoints, that tells its memory after every step and after
+# which steps something was compiled.
 TRAINING = """
 import json, pathlib, sys
+import jax
 from configs import synthetic
 from vprjax import train
 steps, data_dir, workdir = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
@@ -28,13 +30,17 @@ c.model.stage = "block_3_expand"
 c.tuples.update(mining_interval=20, mining_pool=30, batch=1, positive_radius=10.0)
 c.tuples.update(negative_radius=25.0, other_visit_seconds=0.0, negatives=2)
 c.train.update(steps=steps, log_every=10, checkpoint_every=max(40, steps // 100))
-resident, add = [], train.Recorder.add
+resident, compiled, add = [], [], train.Recorder.add
+def listen(name, *_, **__):
+    if name.endswith("backend_compile_duration"):
+        compiled.append(len(resident))
+jax.monitoring.register_event_duration_secs_listener(listen)
 def noting(self, *args):
     resident.append(int(open("/proc/self/statm").read().split()[1]) * 4096)
     return add(self, *args)
 train.Recorder.add = noting
 train.train(c, workdir, None, {})
-print(json.dumps(resident))
+print(json.dumps([resident, compiled]))
 """
 
 
@@ -49,7 +55,9 @@ def test_steps(long, tally, tiny, compiled, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    resident = np.array(json.loads(done.stdout))[steps // 2 :]  # the rest is warm-up
+    resident, compiled = map(np.array, json.loads(done.stdout))
+    assert 0 < compiled.size and compiled.max() < steps // 2, "compiled again and again"
+    resident = resident[steps // 2 :]  # the rest is warm-up
     tenth = len(resident) // 10
     grown = np.median(resident[-tenth:]) - np.median(resident[:tenth])
     print(f"{steps} steps: {resident[0] / 1e6:.1f} MB, {grown / 1e6:+.2f} MB over the second half")
