@@ -13,7 +13,7 @@ from configs import base
 from vprjax import initialise, parallel, pretrained, train
 
 MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
-SOFTER = 0.1  # a random backbone's clusters are so close that sharp assignment would show rounding only
+SOFTER = 0.1  # clusters of random weights are close: sharply assigned, they show rounding only
 TOLERANCE = 1e-3  # relative, of losses and gradient norms: one rounding flips a ReLU here and there
 
 

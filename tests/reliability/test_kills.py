@@ -6,6 +6,7 @@ command is started again.
 """
 
 import fcntl
+import functools
 import os
 import pathlib
 import random
@@ -122,7 +123,7 @@ def test_kills(loss, long, tally, compiled, tmp_path):
     while tally["trials"] < wanted:
         kills, start = min(KILLS_A_RUN, wanted - tally["trials"]), time.monotonic()
         killed, status, said = run_with_kills(
-            flags_in(room, loss), kills, lambda: moment.uniform(0, seconds)
+            flags_in(room, loss), kills, functools.partial(moment.uniform, 0, seconds)
         )
         if not killed:  # The first run has compiled everything; later ones are sooner done.
             seconds = min(seconds, time.monotonic() - start)

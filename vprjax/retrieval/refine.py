@@ -40,8 +40,8 @@ def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ra
     """Exact distances in the order of the lower bounds, until the next bound exceeds the k-th distance.
 
     No reference is evaluated that the bounds rule out (optimal multi-step search, Seidl & Kriegel 1998).
-    Distances are sums of squared float32 differences (`near` tells how good they are); near-ties are decided
-    by float64, ties by the index.
+    Distances are sums of squared float32 differences, off by no more than `near`; near-ties are decided by
+    float64, ties by the index.
 
     Args:
       queries: n of them.
