@@ -1,10 +1,12 @@
-"""`jax.lax.conv_general_dilated` for CPUs: the same values, with gradients that are not slow.
+"""`jax.lax.conv_general_dilated` for CPUs: the same values, not slow.
 
-XLA's CPU backend reaches its full speed in the forward pass and the input gradient of an ordinary
-convolution, but a fraction of it in the weight gradient, and crawls through depthwise ones. Here
+XLA's CPU backend takes all nine multiplications of a 3x3 convolution, reaches a fraction of its speed in
+the weight gradient, and crawls through depthwise ones. Here
 
-- an ordinary convolution is the stock one, but for its weight gradient, a sum of matrix products
-  of the shifted input with the output's gradient, a few rows of the image at a time;
+- a 3x3 convolution of stride 1 in float32, and its input gradient, are Winograd's (`cpu_winograd`);
+- another ordinary convolution is the stock one;
+- an ordinary convolution's weight gradient is a sum of matrix products of the shifted input with the
+  output's gradient, a few rows of the image at a time;
 - a 1x1 convolution is one matrix product;
 - a depthwise convolution is a sum of shifted multiply-adds, which XLA fuses into one loop.
 
@@ -17,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from vprjax import cpu_winograd
 
 _NHWC_HWIO = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
@@ -93,6 +97,12 @@ def _pointwise(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], precis
 def _ordinary(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: _Pads, precision
 ) -> jax.Array:
+    if cpu_winograd.pays(x, kernel, strides, pads):
+        return cpu_winograd.convolve(x, kernel, pads, precision)
+    return _stock(x, kernel, strides, pads, precision)
+
+
+def _stock(x, kernel, strides, pads, precision) -> jax.Array:
     return lax.conv_general_dilated(
         x, kernel, strides, pads, dimension_numbers=_NHWC_HWIO, precision=precision
     )
@@ -104,8 +114,6 @@ def _ordinary_forward(x, kernel, strides, pads, precision):
 
 def _ordinary_backward(strides, pads, precision, residuals, gradient):
     x, kernel = residuals
-    stock = functools.partial(_ordinary.fun, strides=strides, pads=pads, precision=precision)
-    (to_x,) = jax.linear_transpose(lambda x: stock(x, kernel), x)(gradient)
 
     def of_block(padded, gradient):
         return _ordinary_to_kernel(padded, gradient, kernel.shape, strides, precision)
@@ -113,7 +121,18 @@ def _ordinary_backward(strides, pads, precision, residuals, gradient):
     to_kernel = _sum_over_blocks(of_block, _pad(x, pads), gradient, kernel.shape[:2], strides)
     if _gradient_first(kernel.shape):
         to_kernel = jnp.swapaxes(to_kernel, 1, 2)
+    to_x = _ordinary_to_x(x, kernel, gradient, strides, pads, precision)
     return to_x, to_kernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _ordinary_to_x(x, kernel, gradient, strides, pads, precision) -> jax.Array:
+    """The gradient convolved with the kernel turned round, padded by what the input was not."""
+    turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+    rest = tuple((2 - low, 2 - high) for low, high in pads)
+    if cpu_winograd.pays(gradient, turned, strides, rest):
+        return cpu_winograd.convolve(gradient, turned, rest, precision)
+    stock = functools.partial(_stock, strides=strides, pads=pads, precision=precision)
+    return jax.linear_transpose(lambda x: stock(x, kernel), x)(gradient)[0]
 
 
 _ordinary.defvjp(_ordinary_forward, _ordinary_backward)
