@@ -20,6 +20,9 @@ _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])  # A^T
 # Most tiles of a block: of 200 to 6,000 the fastest for the layers of VGG16 and ResNet50.
 _BLOCK_TILES = 2048
 
+# Multiplications of a stock convolution's tap below which compiling all this costs more than it saves.
+_LEAST_WORK = 1 << 24
+
 _Pads = tuple[tuple[int, int], ...]
 _Planes = list[list[jax.Array]]
 
@@ -30,7 +33,7 @@ def pays(x: jax.Array, kernel: jax.Array, strides: Sequence[int], pads: _Pads) -
     if (kh, kw, *strides) != (3, 3, 1, 1) or not x.dtype == kernel.dtype == jnp.float32:
         return False
     h, w = _output_size(x, pads)
-    return min(c, o) >= 32 and len(x) * h * w >= 256
+    return min(c, o) >= 32 and len(x) * h * w * c * o >= _LEAST_WORK
 
 
 def convolve(x: jax.Array, kernel: jax.Array, pads: _Pads, precision) -> jax.Array:
