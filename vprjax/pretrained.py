@@ -255,7 +255,8 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
             "refused: not a pickle of tensors only, so it could run code; save the state dict alone "
             "or convert it to .safetensors"
         ) from e
-    if not isinstance(state, Mapping) or not all(torch.is_tensor(t) for t in state.values()):
+    plain = isinstance(state, Mapping) and all(torch.is_tensor(t) for t in state.values())
+    if not plain or not all(isinstance(name, str) for name in state):
         raise ValueError("not a plain state dict of tensors")
     _check_size(
         4 * tensor.numel() for tensor in state.values()

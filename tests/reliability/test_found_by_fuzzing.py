@@ -156,6 +156,15 @@ def test_a_signalling_nan_is_not_finite(tmp_path):
         pretrained.load(tmp_path / "a.safetensors", "vgg16", partial=True)
 
 
+@pytest.mark.parametrize("name", [7, 0.5, (1, 2), None])
+def test_a_tensor_whose_name_is_no_text(tmp_path, name):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "w.pth"
+    torch.save({"features.0.bias": torch.ones(64), name: torch.ones(64)}, path)
+    with pytest.raises(WeightsError, match="not a plain state dict of tensors"):
+        pretrained.load(path, "vgg16", partial=True)
+
+
 def test_a_header_that_claims_more_than_there_is_memory(tmp_path):
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(
