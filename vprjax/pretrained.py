@@ -10,9 +10,12 @@ input channels; Keras' MobileNetV2 means x / 127.5 - 1.
 """
 
 import hashlib
+import io
 import pathlib
 import pickle
+import pickletools
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 
 import h5py
@@ -42,6 +45,8 @@ PREPROCESS = {
 }
 # Bytes of all arrays of a file: VGG16 with its classifier has half of them. A few kilobytes can claim any.
 LARGEST = 1 << 30
+# Bytes of a state dict's pickle, its tensors apart, and of a text in it; a ResNet50's have 45,000 and 40.
+LARGEST_PICKLE, LONGEST_TEXT = 1 << 20, 200
 # Why a source has no weights for a backbone.
 UNFIT = {
     ("torch", "resnet50_v1"): "torchvision and timm have v1.5; use backbone resnet50",
@@ -248,6 +253,7 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         raise WeightsError(
             f"{file} needs PyTorch to be read; install torch, or convert it to .safetensors"
         ) from e
+    _check_pickle(file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
@@ -262,6 +268,29 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         4 * tensor.numel() for tensor in state.values()
     )  # more than its storage, if expanded
     return {name: tensor.detach().float().numpy() for name, tensor in state.items()}
+
+
+def _check_pickle(file: pathlib.Path) -> None:
+    """Raises ValueError where a pickle is no state dict's by its size or holds a text of great length.
+
+    PyTorch would search the sentence that refuses a class of 200,000 letters for ten minutes.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]
+            starts = [archive.open(info).read(LARGEST_PICKLE) for info in found]
+        pickles = 1
+    else:
+        with file.open("rb") as f:
+            starts = [f.read(LARGEST_PICKLE)]
+        pickles = 4  # magic number, protocol, system and the state dict
+    for stream in map(io.BytesIO, starts):
+        for _ in range(pickles):
+            for _, argument, _ in pickletools.genops(stream):
+                if len(str(argument)) > LONGEST_TEXT:
+                    raise ValueError(
+                        f"its pickle holds a text of more than {LONGEST_TEXT} characters"
+                    )
 
 
 def _check_keys(

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import re
+import time
 import zipfile
 
 import cv2
@@ -163,6 +164,32 @@ def test_a_tensor_whose_name_is_no_text(tmp_path, name):
     torch.save({"features.0.bias": torch.ones(64), name: torch.ones(64)}, path)
     with pytest.raises(WeightsError, match="not a plain state dict of tensors"):
         pretrained.load(path, "vgg16", partial=True)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_class_with_a_name_of_great_length(tmp_path, zipped):
+    torch = pytest.importorskip("torch")
+    torch.save(
+        {"features.0.bias": torch.ones(64)},
+        tmp_path / "valid.pth",
+        _use_new_zipfile_serialization=zipped,
+    )
+
+    def lengthen(data):
+        return data.replace(b"ctorch._utils\n", b"ctorch._utils" + 200_000 * b"a" + b"\n")
+
+    path = tmp_path / "w.pth"
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "valid.pth") as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                new.writestr(name, lengthen(old.read(name)))
+    else:
+        path.write_bytes(lengthen((tmp_path / "valid.pth").read_bytes()))
+    assert path.stat().st_size > 200_000
+    start = time.process_time()
+    with pytest.raises(WeightsError, match="a text of more than 200 characters"):
+        pretrained.load(path, "vgg16", partial=True)
+    assert time.process_time() - start < 5  # PyTorch took 700 s to refuse it
 
 
 def test_a_header_that_claims_more_than_there_is_memory(tmp_path):
