@@ -166,6 +166,15 @@ def test_a_tensor_whose_name_is_no_text(tmp_path, name):
         pretrained.load(path, "vgg16", partial=True)
 
 
+def test_an_archive_of_many_pickles(tmp_path):
+    pytest.importorskip("torch")
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(300):
+            archive.writestr(f"{number}/data.pkl", bytes(1 << 20))
+    with pytest.raises(WeightsError, match="300 state dicts instead of one"):
+        pretrained.load(tmp_path / "w.pth", "vgg16", partial=True)
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_class_with_a_name_of_great_length(tmp_path, zipped):
     torch = pytest.importorskip("torch")
