@@ -93,8 +93,8 @@ def _products(tiles: _Planes, kernels: _Planes, precision) -> _Planes:
     def product(tile, kernel):
         return lax.dot_general(tile, kernel, (((3,), (0,)), ((), ())), precision=precision)
 
-    pairs = [list(zip(*rows, strict=True)) for rows in zip(tiles, kernels, strict=True)]
-    return [[product(*pair) for pair in row] for row in pairs]
+    rows = zip(tiles, kernels, strict=True)
+    return [[product(*pair) for pair in zip(*row, strict=True)] for row in rows]
 
 
 def _untiled(planes: _Planes) -> jax.Array:
