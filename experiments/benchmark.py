@@ -39,11 +39,20 @@ COMMANDS = {
 VECTORS = "amx_tile", "avx512_bf16", "avx512f", "avx2"  # widest first, as Linux names them
 
 
-def interleaved(contestants: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round of each contestant, one after the other within a round."""
+def interleaved(
+    contestants: dict[str, Callable], rounds: int, settle: bool = False
+) -> dict[str, list[float]]:
+    """Seconds of every round of each contestant, one after the other within a round.
+
+    With `settle` each has an untimed run ahead of its timed one. A virtual machine may get memory that the
+    one before has just let go from its host again: the first VGG16 step after PyTorch's spent 2.9 s in the
+    kernel, every next 0.7.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
+            if settle:
+                run()
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

@@ -51,7 +51,8 @@ def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Calla
     for kind, run in theirs.items():
         close = CLOSE if args.dtype == "float32" else 0.1
         benchmark_models.check_close(f"{name} descriptors, {kind}", found, run().numpy(), close)
-    seconds = interleaved(theirs | {"vprjax": functools.partial(ours, pair.images)}, args.rounds)
+    contestants = theirs | {"vprjax": functools.partial(ours, pair.images)}
+    seconds = interleaved(contestants, args.rounds, settle=True)
     best = min(theirs, key=lambda kind: statistics.median(seconds[kind]))
     flops = benchmark_flops.of_extraction(pair)
     more = benchmark_flops.share(flops, seconds["vprjax"], peak)
