@@ -1,0 +1,24 @@
+"""Turns of the contestants of a benchmark."""
+
+import benchmark
+import pytest
+
+
+@pytest.mark.parametrize("settle", [False, True])
+def test_interleaved(monkeypatch, settle):
+    """A round gives everyone a turn; with `settle` an untimed run comes ahead of the timed one."""
+    events, costs = [], iter([5.0, 1.0, 7.0, 2.0] if settle else [1.0, 2.0])
+    now = [0.0]
+
+    def contestant(name):
+        def run():
+            events.append(name)
+            now[0] += next(costs)
+
+        return run
+
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: now[0])
+    contestants = {name: contestant(name) for name in ("ours", "theirs")}
+    found = benchmark.interleaved(contestants, 1, settle)
+    assert found == {"ours": [1.0], "theirs": [2.0]}
+    assert events == [name for name in contestants for _ in range(1 + settle)]
