@@ -277,7 +277,7 @@ def _check_pickle(file: pathlib.Path) -> None:
     """
     with file.open("rb") as f:
         start = f.read(LARGEST_PICKLE)
-    pickles = 4  # magic number, protocol, system and the state dict
+    pickles = 5  # magic number, protocol, system, the state dict and its storages' keys
     if start.startswith(b"PK\3\4"):  # as PyTorch tells them apart
         with zipfile.ZipFile(file) as archive:
             found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]

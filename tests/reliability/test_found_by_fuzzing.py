@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import pickletools
 import re
 import time
 import zipfile
@@ -199,6 +200,32 @@ def test_a_class_with_a_name_of_great_length(tmp_path, zipped):
     with pytest.raises(WeightsError, match="a text of more than 200 characters"):
         pretrained.load(path, "vgg16", partial=True)
     assert time.process_time() - start < 5  # PyTorch took 700 s to refuse it
+
+
+@pytest.mark.parametrize("behind", ["", "a zip"])
+@pytest.mark.parametrize("number", range(5))
+def test_such_a_class_in_any_pickle_of_an_old_file(tmp_path, number, behind):
+    torch = pytest.importorskip("torch")
+    path, tensors = tmp_path / "w.pth", {"features.0.bias": torch.ones(64)}
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    stream = io.BytesIO(path.read_bytes())
+    pickles = [_next_pickle(stream) for _ in range(5)]
+    pickles[number] = b"\x80\x02c" + 200_000 * b"a" + b"\nb\n."
+    path.write_bytes(b"".join([*pickles, stream.read()]))
+    if behind:  # a zip is found by its end, but PyTorch goes by a file's first bytes
+        torch.save(tensors, tmp_path / "innocent.pth")
+        path.write_bytes(path.read_bytes() + (tmp_path / "innocent.pth").read_bytes())
+    start = time.process_time()
+    with pytest.raises(WeightsError, match="a text of more than 200 characters"):
+        pretrained.load(path, "vgg16", partial=True)
+    assert time.process_time() - start < 5
+
+
+def _next_pickle(stream):
+    begin = stream.tell()
+    *_, (_, _, stop) = pickletools.genops(stream)
+    stream.seek(begin)
+    return stream.read(stop + 1 - begin)
 
 
 def test_a_header_that_claims_more_than_there_is_memory(tmp_path):
