@@ -64,14 +64,15 @@ def dots(found: Scores, study: Study | None, test: str, tolerance: float) -> Pic
     losses = [x for x in COLOURS if any(cell.loss == x for cell in found.cells)]
     figure = pictures.new_figure(5.0, 1.1 + 0.55 * len(heads))
     axis, told, paper_shown = figure.subplots(), [], False
+    for loss in losses:  # in the legend even where the first model lacks it
+        axis.plot([], [], "o", color=COLOURS[loss], ms=6, label=NAMES[loss])
     for row, (backbone, pooling) in enumerate(heads):
         for i, loss in enumerate(losses):
             key = Key(Cell(loss, pooling, backbone), test, tolerance)
             own, y = found.mean(key), row + 0.2 * (i - (len(losses) - 1) / 2)
             if own is None:
                 continue
-            label = NAMES[loss] if row == 0 else None
-            axis.plot(own.mean, y, "o", color=COLOURS[loss], ms=6, label=label)
+            axis.plot(own.mean, y, "o", color=COLOURS[loss], ms=6)
             if own.interval:
                 axis.plot(own.interval, [y, y], color=COLOURS[loss], lw=2.2, alpha=0.55)
             told.append(f"{NAMES[backbone]} {NAMES[pooling]} {NAMES[loss]} {own.mean:.1f}")

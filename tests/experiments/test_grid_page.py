@@ -1,5 +1,7 @@
 """The grid's page: whole, self-contained, escaped, with every run's figures."""
 
+import base64
+
 import grid_page
 import made_up_page
 import made_up_runs
@@ -64,3 +66,13 @@ def test_one_model_alone_has_nothing_to_compare(tmp_path, seeds):
     grid_page.write(tmp_path, found, None, tables.all_tables(found, None), paths, [])
     page = made_up_page.Read((tmp_path / "report.html").read_text())
     assert "No two finished runs differ in one part alone" in page.text
+
+
+def test_the_legend_names_every_loss(tmp_path):
+    """Also one that the first model lacks."""
+    runs = {(("vgg16", "gem", "triplet"), 0): 50.0, (("resnet50", "gem", "contrastive"), 0): 60.0}
+    found = scores.read(made_up_runs.write(tmp_path, runs))
+    picture = grid_page.dots(found, None, found.tests[0], found.tolerances[0])
+    drawn = base64.b64decode(picture.uri.partition(",")[2]).decode()
+    for name in ("off the shelf", "triplet", "contrastive"):
+        assert name in drawn
