@@ -91,6 +91,11 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def _sentence(error: Exception) -> str:
     """The message of the innermost error; ml_collections wraps a whole traceback around some."""
+    if isinstance(error, flags.UnrecognizedFlagError) and error.flagname.startswith("config."):
+        return (
+            f"--{error.flagname} changes a config, and none is named: "
+            "add --config=FILE, e.g. --config=configs/synthetic.py"
+        )
     if isinstance(error, AttributeError | KeyError):
         text = str(error).replace("\\n", ". ").replace("\\'", "'")
         return (

@@ -48,6 +48,11 @@ def test_missing_config(tmp_path):
     assert "--config is missing" in refused(tmp_path)
 
 
+def test_a_key_of_no_config(tmp_path):
+    said = refused(tmp_path, "--mode=evaluate", "--checkpoint=run", "--config.eval.pca=512")
+    assert "--config.eval.pca" in said and "add --config=FILE" in said
+
+
 @pytest.mark.parametrize(
     ("flag", "word"),
     [
