@@ -12,6 +12,7 @@ import sys
 import child
 from ml_collections import ConfigDict
 
+from vprjax import config_check
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.metric_writer import log, write_atomically
@@ -159,7 +160,7 @@ class Job:
 def _comparable(config: dict) -> dict:
     """Keys in dots. Where data and weights lie is left out: they may be mounted elsewhere tomorrow."""
     flat = {}
-    for section, value in json.loads(json.dumps(config)).items():
+    for section, value in json.loads(json.dumps(config_check.completed(config))).items():
         entries = value.items() if isinstance(value, dict) else [("", value)]
         flat |= {f"{section}.{name}".rstrip("."): entry for name, entry in entries}
     flat["dataset.data_dir"] = ""

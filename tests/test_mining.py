@@ -83,6 +83,37 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
         assert negatives.tolist() == chosen
 
 
+def test_a_positive_at_random_goes_with_the_same_hard_negatives():
+    positions, times, descriptors = route()
+    visit = mining.visits(times, np.zeros(len(times), int), 60.0)
+    positives = mining.Positives(positions, visit, 2.5)
+    queries, pool = positives.queries[::7], np.arange(0, len(positions), 3)
+    tables = {}
+    for best in (True, False):
+        cached = mining.images_to_cache(queries, positives, pool, nothing(positions), best)
+        tables[best] = mining.mine(
+            queries,
+            positives,
+            positions,
+            mining.Cache(cached, descriptors[cached]),
+            pool,
+            negatives=4,
+            negative_radius=6.0,
+            place_radius=2.5,
+            best_positive=best,
+            seed=0,
+            round_number=0,
+            remembered=nothing(positions),
+            **PLAIN,
+        )
+    assert set(cached) == {*queries, *pool}  # no positive is described for it
+    assert (tables[True][:, 2:] == tables[False][:, 2:]).all()
+    assert all(p in positives.of[q] for q, p in tables[False][:, :2])
+    differs = tables[True][:, 1] != tables[False][:, 1]
+    several = np.array([len(positives.of[q]) > 1 for q in queries])
+    assert several.any() and differs.any() and not differs[~several].any()
+
+
 def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     positions, _, descriptors = route()
     positives = mining.Positives(positions, np.arange(len(positions)), 2.5)

@@ -62,6 +62,18 @@ def test_remembered_negatives_go_along_with_the_mined_state():
     assert "remembered" not in pipeline.make_sampler(config(), drive()).mined
 
 
+def test_a_random_positive_is_not_described_for_mining():
+    c, other = config(), config()
+    c.tuples.mining_pool = other.tuples.mining_pool = 20
+    other.tuples.positive = "random"
+    best, drawn = (pipeline.make_sampler(x, drive()) for x in (c, other))
+    assert drawn.cached_images(0) < best.cached_images(0)
+    best.mine(0, describe)
+    drawn.mine(0, describe)
+    assert (best.table[:, [0, 2]] == drawn.table[:, [0, 2]]).all()
+    assert (best.table[:, 1] != drawn.table[:, 1]).any()
+
+
 def sampler_rounds(sampler):
     return [(s, sampler.round_end(s)) for s in range(10) if sampler.starts_round(s)]
 

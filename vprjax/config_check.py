@@ -1,5 +1,6 @@
 """Config and data checked against each other before the first slow step."""
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping
 
@@ -9,6 +10,18 @@ from vprjax import models, parallel
 from vprjax.config_ranges import RANGES, OneOf
 from vprjax.data import pipeline, source
 from vprjax.errors import ConfigError, DataError
+
+# Keys that the runs of earlier versions lack, with what those did.
+LATER = {"tuples.positive": "best"}
+
+
+def completed(saved: Mapping) -> dict:
+    """The config of a run, perhaps of an earlier version, with the keys that came later."""
+    out = copy.deepcopy(dict(saved))
+    for key, value in LATER.items():
+        section, _, name = key.partition(".")
+        out.get(section, {}).setdefault(name, value)
+    return out
 
 
 def leaves(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

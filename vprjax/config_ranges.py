@@ -181,6 +181,7 @@ RANGES = {
     "tuples.negative_radius": ABOVE_0,
     "tuples.other_visit_seconds": Number(),
     "tuples.mining": OneOf(("hard", "random")),
+    "tuples.positive": OneOf(("best", "random")),
     "tuples.mining_interval": Whole(1),
     "tuples.mining_pool": Whole(),
     "tuples.remembered": Whole(),

@@ -25,7 +25,7 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "checkpoint",
     None,
-    "With --mode=evaluate: workdir of a trained run. With --config the dataset, tuples and eval "
+    "With --mode=evaluate: workdir of a trained run. With --config the dataset and eval "
     "sections come from there, so that a model is evaluated on another dataset.",
 )
 flags.DEFINE_string(

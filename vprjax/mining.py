@@ -5,7 +5,7 @@ in float64; descriptors in float32.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -71,11 +71,15 @@ class Cache:
 
 
 def images_to_cache(
-    queries: np.ndarray, positives: Positives, pool: np.ndarray, remembered: np.ndarray
+    queries: np.ndarray,
+    positives: Positives,
+    pool: np.ndarray,
+    remembered: np.ndarray,
+    best_positive: bool = True,
 ) -> np.ndarray:
     """Ascending indices of all images whose descriptors a hard-mining round reads."""
     kept = remembered[queries].ravel()
-    of_queries = (positives.of[q] for q in np.unique(queries))
+    of_queries = (positives.of[q] for q in np.unique(queries) if best_positive)
     return np.unique(np.concatenate([pool, queries, kept[kept != NONE], *of_queries]))
 
 
@@ -131,6 +135,7 @@ def mine(
     negatives: int,
     negative_radius: float,
     place_radius: float,
+    best_positive: bool = True,
     seed: int,
     round_number: int,
     remembered: np.ndarray,
@@ -138,9 +143,10 @@ def mine(
 ) -> np.ndarray:
     """Tuples `(len(queries), 2 + negatives)` int32 for one mining round.
 
-    With a cache: the positive nearest to the query in descriptor space (the paper's best match) and the
-    nearest negatives of `pool` and of `remembered[query]`, farther than `negative_radius`, at most one
-    per place of `place_radius`. Without: both at random.
+    With a cache: the positive nearest to the query in descriptor space (the paper's best match), or one
+    at random where `best_positive` is false, and the nearest negatives of `pool` and of
+    `remembered[query]`, farther than `negative_radius`, at most one per place of `place_radius`.
+    Without: both at random.
 
     `similarities` maps descriptors `(q, d)`, `(n, d)` to their dot products `(q, n)`.
 
@@ -150,35 +156,35 @@ def mine(
     rng = np.random.default_rng((seed, 2, round_number))
     table = np.empty((len(queries), 2 + negatives), np.int32)
     if cache is None:
-        choices = (
-            (rng.integers(len(positives.of[query])), pool[rng.permutation(len(pool))])
-            for query in queries
-        )
+        rankings = (pool[rng.permutation(len(pool))] for _ in queries)
     else:
-        choices = _hardest(queries, positives, cache, pool, remembered, similarities)
-    for row, (query, (best, ranked)) in enumerate(zip(queries, choices, strict=True)):
-        table[row, 0], table[row, 1] = query, positives.of[query][best]
+        rankings = _nearest_first(queries, cache, pool, remembered, similarities)
+    for row, query in enumerate(queries):
+        near = positives.of[query]
+        if cache is None or not best_positive:
+            positive = near[rng.integers(len(near))]
+        else:
+            positive = near[np.argmax(cache.of(near) @ cache.of(query))]
+        table[row, 0], table[row, 1] = query, positive
         table[row, 2:] = spread_negatives(
-            ranked, positions, query, negative_radius, place_radius, negatives
+            next(rankings), positions, query, negative_radius, place_radius, negatives
         )
     return table
 
 
-def _hardest(queries, positives: Positives, cache: Cache, pool, remembered, similarities):
-    """For each query the number of its best positive, and pool and remembered images nearest first."""
+def _nearest_first(queries, cache: Cache, pool, remembered, similarities) -> Iterator[np.ndarray]:
+    """For each query the images of the pool and the remembered ones, nearest first."""
     descriptors, known = cache.of(pool), set(pool.tolist())
     block = max(1, SIMILARITY_BYTES // (4 * len(pool)))
     for first in range(0, len(queries), block):
         some = queries[first : first + block]
         for query, row in zip(some, similarities(cache.of(some), descriptors), strict=True):
-            own = cache.of(query)
             more = [i for i in remembered[query].tolist() if i != NONE and i not in known]
             images = pool
             if more:
                 images = np.concatenate([pool, more])
-                row = np.concatenate([row, cache.of(np.array(more)) @ own])
-            images = images[np.argsort(-row, kind="stable")]
-            yield np.argmax(cache.of(positives.of[query]) @ own), images
+                row = np.concatenate([row, cache.of(np.array(more)) @ cache.of(query)])
+            yield images[np.argsort(-row, kind="stable")]
 
 
 def pool_at(n: int, size: int, seed: int, round_number: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
         raise ConfigError("--mode=evaluate needs --checkpoint, the workdir of a trained run")
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
     saved = checkpoints.config(max(checkpoints.steps()))["config"]
-    trained = ml_collections.ConfigDict(saved)
+    trained = ml_collections.ConfigDict(config_check.completed(saved))
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
     config_check.check_values(trained)

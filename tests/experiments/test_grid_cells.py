@@ -117,6 +117,10 @@ def test_finished_means_results_of_this_config(tmp_path):
     job.results.write_text(json.dumps({"provenance": {"config": saved}}))
     assert job.finished()
 
+    del saved["tuples"]["positive"]  # an earlier version knew no such key
+    job.results.write_text(json.dumps({"provenance": {"config": saved}}))
+    assert job.finished()
+
     saved["train"]["steps"] = 7
     job.results.write_text(json.dumps({"provenance": {"config": saved}}))
     with pytest.raises(ConfigError, match=r"train\.steps=7, this grid 1000"):

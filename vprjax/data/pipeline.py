@@ -68,7 +68,11 @@ class TupleSampler:
         if self._config.tuples.mining != "hard":
             return 0
         _, queries, pool = self._drawn(step)
-        return len(mining.images_to_cache(queries, self.positives, pool, self.remembered))
+        return len(self._images_to_cache(queries, pool))
+
+    def _images_to_cache(self, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+        best = self._config.tuples.positive == "best"
+        return mining.images_to_cache(queries, self.positives, pool, self.remembered, best)
 
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
         """Fills the table of the round that starts at `step`.
@@ -80,7 +84,7 @@ class TupleSampler:
         number, queries, pool = self._drawn(step)
         cache = None
         if tuples.mining == "hard":
-            cached = mining.images_to_cache(queries, self.positives, pool, self.remembered)
+            cached = self._images_to_cache(queries, pool)
             cache = mining.Cache(cached, describe(cached))
         self.table = mining.mine(
             queries,
@@ -91,6 +95,7 @@ class TupleSampler:
             negatives=tuples.negatives,
             negative_radius=tuples.negative_radius,
             place_radius=tuples.positive_radius,
+            best_positive=tuples.positive == "best",
             seed=self._config.seed,
             round_number=number,
             remembered=self.remembered,
