@@ -64,7 +64,7 @@ def shown(found: Mean | None) -> str:
     if found is None:
         return ""
     bounds = " [{:.2f}, {:.2f}]".format(*found.interval) if found.interval else ""
-    return f"{found.mean:.2f}{bounds}"
+    return f"{found.mean:.2f}{bounds}".replace("-", "−")  # Student's may reach below 0
 
 
 def signed(value: float) -> str:

@@ -16,6 +16,11 @@ from vprjax import published
 OUTDOORS, INDOORS = published.studies()
 
 
+def test_an_interval_below_0_has_the_minus_of_the_differences():
+    assert text_table.shown(scores.Mean(1.5, (-2.25, 5.25), 3)) == "1.50 [−2.25, 5.25]"
+    assert text_table.difference(scores.Mean(-1.5, (-3.0, 0.0), 3)) == "−1.50 [−3.00, 0.00]"
+
+
 @pytest.mark.parametrize("study", published.studies(), ids=lambda s: s.dataset)
 def test_the_papers_own_table_to_the_digit_and_in_its_order(study):
     table = tables.main_table(None, study)
