@@ -121,7 +121,7 @@ def _tuples() -> ConfigDict:
     )
     c.mining = "hard"  # "hard": nearest negatives by cached descriptors; "random"
     # "best": hard mining takes the positive nearest in descriptor space (the paper); where several visits
-    # in different light train together, that is the one in the same light. "random": any of them.
+    # in different light train together, that tends to be one in the same light. "random": any of them.
     c.positive = "best"
     c.mining_interval = 100  # steps between two rounds of extraction and mining
     c.mining_pool = 0  # training images that mining looks at each round; 0 is all
