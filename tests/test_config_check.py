@@ -40,3 +40,8 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
 def test_a_damaged_config_still_names_what_it_lacks(saved):
     with pytest.raises(ConfigError, match="the config lacks seed"):
         config_check.check_values(ConfigDict(config_check.completed(saved)))
+
+
+def test_a_section_that_is_a_number_is_told_like_an_unknown_key():
+    with pytest.raises(ConfigError, match="config key tuples is unknown"):
+        config_check.check_values(ConfigDict(config_check.completed({"tuples": 3})))

@@ -5,8 +5,6 @@ import pytest
 
 from vprjax import mining
 
-PLAIN = {"similarities": lambda queries, others: queries @ others.T}
-
 
 def route(n=60, laps=2, seed=0):
     rng = np.random.default_rng(seed)
@@ -22,6 +20,20 @@ def route(n=60, laps=2, seed=0):
 
 def nothing(positions):
     return mining.nothing_remembered(len(positions), 0)
+
+
+def tuples(queries, positives, positions, cache, pool, **changes):
+    """Tuples of a round with the settings of these tests, but for `changes`."""
+    settings = {
+        "negatives": 4,
+        "negative_radius": 6.0,
+        "place_radius": 2.5,
+        "seed": 0,
+        "round_number": 0,
+        "remembered": nothing(positions),
+        "similarities": lambda queries, others: queries @ others.T,
+    }
+    return mining.mine(queries, positives, positions, cache, pool, **(settings | changes))
 
 
 def test_visits_split_at_pauses_and_sequences():
@@ -55,20 +67,7 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
     queries = positives.queries[::7]
     cached = mining.images_to_cache(queries, positives, pool, nothing(positions))
     cache = mining.Cache(cached, descriptors[cached])
-    table = mining.mine(
-        queries,
-        positives,
-        positions,
-        cache,
-        pool,
-        negatives=5,
-        negative_radius=6.0,
-        place_radius=2.5,
-        seed=0,
-        round_number=0,
-        remembered=nothing(positions),
-        **PLAIN,
-    )
+    table = tuples(queries, positives, positions, cache, pool, negatives=5)
     for row in table:
         q, p, negatives = row[0], row[1], row[2:]
         squared = ((descriptors.astype(np.float64) - descriptors[q]) ** 2).sum(axis=1)
@@ -91,20 +90,13 @@ def test_a_positive_at_random_goes_with_the_same_hard_negatives():
     tables = {}
     for best in (True, False):
         cached = mining.images_to_cache(queries, positives, pool, nothing(positions), best)
-        tables[best] = mining.mine(
+        tables[best] = tuples(
             queries,
             positives,
             positions,
             mining.Cache(cached, descriptors[cached]),
             pool,
-            negatives=4,
-            negative_radius=6.0,
-            place_radius=2.5,
             best_positive=best,
-            seed=0,
-            round_number=0,
-            remembered=nothing(positions),
-            **PLAIN,
         )
     assert set(cached) == {*queries, *pool}  # no positive is described for it
     assert (tables[True][:, 2:] == tables[False][:, 2:]).all()
@@ -112,6 +104,12 @@ def test_a_positive_at_random_goes_with_the_same_hard_negatives():
     differs = tables[True][:, 1] != tables[False][:, 1]
     several = np.array([len(positives.of[q]) > 1 for q in queries])
     assert several.any() and differs.any() and not differs[~several].any()
+    everything = mining.Cache(np.arange(len(positions)), descriptors)
+    drawn = [
+        tuples(queries, positives, positions, everything, pool, best_positive=False, seed=seed)
+        for seed in (0, 1)
+    ]
+    assert (drawn[0] == tables[False]).all() and (drawn[0][:, 1] != drawn[1][:, 1]).any()
 
 
 def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
@@ -121,19 +119,14 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     assert len(pool) == 40 and (np.diff(pool) > 0).all()
     queries = mining.queries_at(positives.queries, seed=3, first=0, count=10)
     cached = mining.images_to_cache(queries, positives, pool, nothing(positions))
-    table = mining.mine(
+    table = tuples(
         queries,
         positives,
         positions,
         mining.Cache(cached, descriptors[cached]),
         pool,
-        negatives=4,
-        negative_radius=6.0,
-        place_radius=2.5,
         seed=3,
         round_number=2,
-        remembered=nothing(positions),
-        **PLAIN,
     )
     assert np.isin(table[:, 2:], pool).all()
     assert np.isin(table[:, 0], queries).all()
@@ -144,23 +137,7 @@ def test_random_mining_keeps_the_radii_and_differs_by_round():
     positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
     pool = np.arange(len(positions))
     queries = positives.queries
-    tables = [
-        mining.mine(
-            queries,
-            positives,
-            positions,
-            None,
-            pool,
-            negatives=4,
-            negative_radius=6.0,
-            place_radius=2.5,
-            seed=0,
-            round_number=r,
-            remembered=nothing(positions),
-            **PLAIN,
-        )
-        for r in (0, 0, 1)
-    ]
+    tables = [tuples(queries, positives, positions, None, pool, round_number=r) for r in (0, 0, 1)]
     assert (tables[0] == tables[1]).all() and (tables[0] != tables[2]).any()
     for row in tables[0]:
         to_query = np.linalg.norm(positions[row] - positions[row[0]], axis=1)
@@ -171,19 +148,14 @@ def test_too_few_negatives_is_an_error_with_a_remedy():
     positions = np.zeros((5, 2))
     positives = mining.Positives(positions, np.arange(5), 1.0)
     with pytest.raises(ValueError, match="use fewer negatives or a larger pool"):
-        mining.mine(
+        tuples(
             positives.queries,
             positives,
             positions,
             None,
             np.arange(5),
             negatives=1,
-            negative_radius=6.0,
             place_radius=1.0,
-            seed=0,
-            round_number=0,
-            remembered=nothing(positions),
-            **PLAIN,
         )
 
 
@@ -203,19 +175,14 @@ def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest()
 
     def mined(pool, remembered, count=4):
         cached = mining.images_to_cache(queries, positives, pool, remembered)
-        return mining.mine(
+        return tuples(
             queries,
             positives,
             positions,
             mining.Cache(cached, descriptors[cached]),
             pool,
             negatives=count,
-            negative_radius=6.0,
-            place_radius=2.5,
-            seed=0,
-            round_number=0,
             remembered=remembered,
-            **PLAIN,
         )
 
     hardest = mined(everything, nothing(positions))
@@ -245,18 +212,12 @@ def test_mining_holds_few_similarities_at_once(monkeypatch):
     for limit in (1 << 28, 4 * len(positions) * 7):
         monkeypatch.setattr(mining, "SIMILARITY_BYTES", limit)
         tables.append(
-            mining.mine(
+            tuples(
                 positives.queries[:20],
                 positives,
                 positions,
                 mining.Cache(everything, descriptors),
                 everything,
-                negatives=4,
-                negative_radius=6.0,
-                place_radius=2.5,
-                seed=0,
-                round_number=0,
-                remembered=nothing(positions),
                 similarities=similarities,
             )
         )

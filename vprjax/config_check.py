@@ -20,7 +20,8 @@ def completed(saved: Mapping) -> dict:
     out = copy.deepcopy(dict(saved))
     for key, value in LATER.items():
         section, _, name = key.partition(".")
-        out.get(section, {}).setdefault(name, value)
+        if isinstance(out.get(section), dict):
+            out[section].setdefault(name, value)
     return out
 
 

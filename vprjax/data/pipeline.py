@@ -70,9 +70,14 @@ class TupleSampler:
         _, queries, pool = self._drawn(step)
         return len(self._images_to_cache(queries, pool))
 
+    @property
+    def _best_positive(self) -> bool:
+        return self._config.tuples.positive == "best"
+
     def _images_to_cache(self, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
-        best = self._config.tuples.positive == "best"
-        return mining.images_to_cache(queries, self.positives, pool, self.remembered, best)
+        return mining.images_to_cache(
+            queries, self.positives, pool, self.remembered, self._best_positive
+        )
 
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
         """Fills the table of the round that starts at `step`.
@@ -95,7 +100,7 @@ class TupleSampler:
             negatives=tuples.negatives,
             negative_radius=tuples.negative_radius,
             place_radius=tuples.positive_radius,
-            best_positive=tuples.positive == "best",
+            best_positive=self._best_positive,
             seed=self._config.seed,
             round_number=number,
             remembered=self.remembered,
