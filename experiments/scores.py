@@ -73,6 +73,11 @@ class Scores:
         """Models in order of appearance."""
         return list(dict.fromkeys(key.cell for key in self.values))
 
+    @property
+    def seed_counts(self) -> set[int]:
+        """The numbers of seeds that means are taken over."""
+        return {len(by_seed) for by_seed in self.values.values()}
+
     def mean(self, key: Key) -> Mean | None:
         """Over seeds; with one seed the interval is that over its queries. None without a run."""
         found = list(self.values.get(key, {}).values())

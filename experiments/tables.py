@@ -28,26 +28,36 @@ from vprjax.published import Cell, Study
 def main_table(ours: Scores | None, study: Study | None) -> Table:
     """One row a model and query split in the paper's order: ours, paper's, difference; ceilings last.
 
-    Columns of ours or the paper's are left out where there are none.
+    Columns of ours or the paper's are left out where there are none; where ours are means of different
+    numbers of seeds, a column holds the number.
     """
     source = ours or scores.of_study(study)
     columns = [name for name, there in (("ours", ours), ("paper", study)) if there]
     columns += ["diff."] if len(columns) == 2 else []
     head = ["loss", "queries", "pooling", "backbone"]
+    mixed = ours is not None and len(ours.seed_counts) > 1
+    head += ["seeds"] if mixed else []
     head += [_column(t, source.unit, c, columns) for t in source.tolerances for c in columns]
     rows = []
     for cell, test in _rows(ours, study):
         row = [NAMES[cell.loss], test, NAMES[cell.pooling], NAMES[cell.backbone]]
+        row += [_seeds(ours, cell, test)] if mixed else []
         for tolerance in source.tolerances:
             row += _figures(ours, study, Key(cell, test, tolerance), columns)
         rows.append(row)
     for test in source.tests if ours else ():
-        row = ["oracle (ceiling)", test, "", ""]
+        row = ["oracle (ceiling)", test, "", ""] + [""] * mixed
         for tolerance in source.tolerances:
             row += [f"{ours.oracle[test, tolerance]:.2f}"] + [""] * (len(columns) - 1)
         rows.append(row)
     title = f"FCM (%) on {ours.dataset}" if ours else f"FCM (%), {study.title}"
     return Table(title, head, rows, 4, _notes(ours, study))
+
+
+def _seeds(ours: Scores, cell: Cell, test: str) -> str:
+    """How many seeds a row is the mean of; empty where it is the paper's alone."""
+    found = ours.mean(Key(cell, test, ours.tolerances[0]))
+    return str(found.n) if found else ""
 
 
 def _column(tolerance: float, unit: str, name: str, names: list[str]) -> str:
@@ -81,10 +91,9 @@ def _notes(ours: Scores | None, study: Study | None) -> list[str]:
     notes = []
     if ours:
         seeds = sorted({seed for by_seed in ours.values.values() for seed in by_seed})
-        counts = {len(by_seed) for by_seed in ours.values.values()}
-        if max(counts) > 1:
+        if max(ours.seed_counts) > 1:
             notes.append(f"Ours: mean over seeds {seeds} with the 95 % interval (Student's t).")
-        if 1 in counts:
+        if 1 in ours.seed_counts:
             notes.append("One seed: the interval, where given, is over its queries (bootstrap).")
         notes.append("Oracle: share of queries that have any reference within the tolerance.")
     for wide, narrow in study.misprints() if study else ():

@@ -91,6 +91,19 @@ def test_ours_papers_and_difference_side_by_side(ours):
     assert all(len(row) == len(table.head) for row in table.rows)
 
 
+def test_rows_of_different_numbers_of_seeds_say_how_many(tmp_path):
+    runs = {(("vgg16", "gem", loss), seed): 40.0 for loss, seed in
+            (("triplet", 0), ("triplet", 1), ("triplet", 2), ("arcface", 0))}  # fmt: skip
+    found = scores.read(made_up_runs.write(tmp_path, runs, dataset="robotcar/paper:1.0.0"))
+    table = tables.main_table(found, OUTDOORS)
+    assert table.head[4:6] == ["seeds", "25 m ours"]
+    seeds = {(row[0], row[2], row[3]): row[4] for row in table.rows if row[1] == "test01"}
+    assert seeds["triplet", "GeM", "VGG16"] == "3" and seeds["ArcFace", "GeM", "VGG16"] == "1"
+    assert seeds["off the shelf", "GeM", "VGG16"] == "3"
+    assert seeds["contrastive", "GeM", "VGG16"] == seeds["oracle (ceiling)", "", ""] == ""
+    assert all(len(row) == len(table.head) for row in table.rows)
+
+
 def test_three_files_hold_the_same_figures(ours, tmp_path):
     tables.write(tmp_path, ours, OUTDOORS)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "tables.csv").read_text())))
