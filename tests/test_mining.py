@@ -112,6 +112,14 @@ def test_a_positive_at_random_goes_with_the_same_hard_negatives():
     assert (drawn[0] == tables[False]).all() and (drawn[0][:, 1] != drawn[1][:, 1]).any()
 
 
+def test_an_image_that_is_not_cached_is_refused():
+    cache = mining.Cache(np.array([2, 5, 9]), np.eye(3, dtype=np.float32))
+    assert (cache.of(np.array([9, 2])) == np.eye(3)[[2, 0]]).all() and cache.of(5)[1] == 1
+    for missing in (4, 10, [2, 6]):
+        with pytest.raises(KeyError, match="no descriptor is cached"):
+            cache.of(np.array(missing))
+
+
 def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     positions, _, descriptors = route()
     positives = mining.Positives(positions, np.arange(len(positions)), 2.5)

@@ -64,10 +64,17 @@ class Cache:
     descriptors: np.ndarray
 
     def of(self, images: np.ndarray) -> np.ndarray:
-        """Descriptors of `images`, all of which must be cached; no copy where they are all of them."""
+        """Descriptors of `images`; no copy where they are all that are cached.
+
+        Raises:
+          KeyError: an image is not cached.
+        """
         if np.array_equal(images, self.indices):
             return self.descriptors
-        return self.descriptors[np.searchsorted(self.indices, images)]
+        rows = np.searchsorted(self.indices, images).clip(max=len(self.indices) - 1)
+        if not np.array_equal(self.indices[rows], images):
+            raise KeyError(f"no descriptor is cached of one of the images {images}")
+        return self.descriptors[rows]
 
 
 def images_to_cache(
