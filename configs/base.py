@@ -119,9 +119,11 @@ def _tuples() -> ConfigDict:
     c.other_visit_seconds = (
         0.0  # > 0: a positive comes from another sequence or so much later or earlier
     )
-    c.mining = "hard"  # "hard": nearest negatives by cached descriptors; "random"
-    # "best": hard mining takes the positive nearest in descriptor space (the paper); where several visits
-    # in different light train together, that tends to be one in the same light. "random": any of them.
+    # By cached descriptors, "hard": the nearest negatives; "semi_hard": the nearest of those farther from
+    # the query than its positive, which does not collapse where positives are harder than negatives.
+    c.mining = "hard"  # or "semi_hard", "random"
+    # "best": the positive nearest in descriptor space (the paper); where visits in different light train
+    # together, that is one in the nearest light. "random", and random mining: any of them.
     c.positive = "best"
     c.mining_interval = 100  # steps between two rounds of extraction and mining
     c.mining_pool = 0  # training images that mining looks at each round; 0 is all

@@ -112,6 +112,41 @@ def test_a_positive_at_random_goes_with_the_same_hard_negatives():
     assert (drawn[0] == tables[False]).all() and (drawn[0][:, 1] != drawn[1][:, 1]).any()
 
 
+@pytest.mark.parametrize("best", [True, False])
+def test_semi_hard_negatives_are_the_nearest_beyond_the_positive(best):
+    positions, times, descriptors = route()
+    visit = mining.visits(times, np.zeros(len(times), int), 60.0)
+    positives = mining.Positives(positions, visit, 2.5)
+    queries, pool = positives.queries[::3], np.arange(len(positions))
+    cache = mining.Cache(pool, descriptors)
+    table, hard = (
+        tuples(queries, positives, positions, cache, pool, best_positive=best, semi_hard=semi_hard)
+        for semi_hard in (True, False)
+    )
+    assert (table[:, :2] == hard[:, :2]).all() and (table[:, 2:] != hard[:, 2:]).any()
+    for q, p, *negatives in table:
+        squared = ((descriptors.astype(np.float64) - descriptors[q]) ** 2).sum(axis=1)
+        nearest_first = np.argsort(squared)
+        # Where too few lie beyond the positive, those before it follow, the farthest first.
+        no_farther = squared[nearest_first] <= squared[p]
+        order = [*nearest_first[~no_farther], *nearest_first[no_farther][::-1]]
+        far = np.linalg.norm(positions - positions[q], axis=1) > 6.0
+        chosen = []
+        for index in order:
+            apart = all(np.linalg.norm(positions[index] - positions[c]) > 2.5 for c in chosen)
+            if far[index] and apart and len(chosen) < 4:
+                chosen.append(int(index))
+        assert negatives == chosen
+
+
+def test_where_nothing_lies_beyond_the_positive_semi_hard_negatives_are_the_farthest():
+    cosines = np.array([0.9, 0.2, 0.5, 0.7])
+    assert mining.hardest_first(cosines).tolist() == [0, 3, 2, 1]
+    assert mining.hardest_first(cosines, 0.6).tolist() == [2, 1, 3, 0]
+    assert mining.hardest_first(cosines, 0.1).tolist() == [1, 2, 3, 0]
+    assert mining.hardest_first(cosines, 0.5).tolist() == [1, 2, 3, 0]  # as far is no farther
+
+
 def test_an_image_that_is_not_cached_is_refused():
     cache = mining.Cache(np.array([2, 5, 9]), np.eye(3, dtype=np.float32))
     assert (cache.of(np.array([9, 2])) == np.eye(3)[[2, 0]]).all() and cache.of(5)[1] == 1

@@ -72,6 +72,13 @@ def test_a_random_positive_is_not_described_for_mining():
     drawn.mine(0, describe)
     assert (best.table[:, [0, 2]] == drawn.table[:, [0, 2]]).all()
     assert (best.table[:, 1] != drawn.table[:, 1]).any()
+    # Semi-hard negatives are told by the positive's distance, so that it is described after all.
+    other.tuples.mining = "semi_hard"
+    semi_hard = pipeline.make_sampler(other, drive())
+    assert semi_hard.cached_images(0) == best.cached_images(0)
+    semi_hard.mine(0, describe)
+    assert (semi_hard.table[:, :2] == drawn.table[:, :2]).all()
+    assert (semi_hard.table[:, 2:] != drawn.table[:, 2:]).any()
 
 
 def sampler_rounds(sampler):

@@ -180,7 +180,7 @@ RANGES = {
     "tuples.positive_radius": ABOVE_0,
     "tuples.negative_radius": ABOVE_0,
     "tuples.other_visit_seconds": Number(),
-    "tuples.mining": OneOf(("hard", "random")),
+    "tuples.mining": OneOf(("hard", "semi_hard", "random")),
     "tuples.positive": OneOf(("best", "random")),
     "tuples.mining_interval": Whole(1),
     "tuples.mining_pool": Whole(),

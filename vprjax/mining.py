@@ -82,11 +82,14 @@ def images_to_cache(
     positives: Positives,
     pool: np.ndarray,
     remembered: np.ndarray,
-    best_positive: bool = True,
+    with_positives: bool = True,
 ) -> np.ndarray:
-    """Ascending indices of all images whose descriptors a hard-mining round reads."""
+    """Ascending indices of all images whose descriptors a mining round reads.
+
+    Those of positives are read to find the best one, and to tell which negatives are farther (semi-hard).
+    """
     kept = remembered[queries].ravel()
-    of_queries = (positives.of[q] for q in np.unique(queries) if best_positive)
+    of_queries = (positives.of[q] for q in np.unique(queries) if with_positives)
     return np.unique(np.concatenate([pool, queries, kept[kept != NONE], *of_queries]))
 
 
@@ -143,6 +146,7 @@ def mine(
     negative_radius: float,
     place_radius: float,
     best_positive: bool = True,
+    semi_hard: bool = False,
     seed: int,
     round_number: int,
     remembered: np.ndarray,
@@ -152,8 +156,9 @@ def mine(
 
     With a cache: the positive nearest to the query in descriptor space (the paper's best match), or one
     at random where `best_positive` is false, and the nearest negatives of `pool` and of
-    `remembered[query]`, farther than `negative_radius`, at most one per place of `place_radius`.
-    Without: both at random.
+    `remembered[query]`, farther than `negative_radius`, at most one per place of `place_radius`. With
+    `semi_hard` negatives that lie no farther from the query than its positive come last. Without a cache:
+    both at random.
 
     `similarities` maps descriptors `(q, d)`, `(n, d)` to their dot products `(q, n)`.
 
@@ -162,25 +167,45 @@ def mine(
     """
     rng = np.random.default_rng((seed, 2, round_number))
     table = np.empty((len(queries), 2 + negatives), np.int32)
-    if cache is None:
-        rankings = (pool[rng.permutation(len(pool))] for _ in queries)
-    else:
-        rankings = _nearest_first(queries, cache, pool, remembered, similarities)
+    candidates = iter(())
+    if cache is not None:
+        candidates = _candidates(queries, cache, pool, remembered, similarities)
     for row, query in enumerate(queries):
         near = positives.of[query]
         if cache is None or not best_positive:
             positive = near[rng.integers(len(near))]
         else:
             positive = near[np.argmax(cache.of(near) @ cache.of(query))]
+        if cache is None:
+            ranked = pool[rng.permutation(len(pool))]
+        else:
+            images, found = next(candidates)
+            bound = float(cache.of(positive) @ cache.of(query)) if semi_hard else None
+            ranked = images[hardest_first(found, bound)]
         table[row, 0], table[row, 1] = query, positive
         table[row, 2:] = spread_negatives(
-            next(rankings), positions, query, negative_radius, place_radius, negatives
+            ranked, positions, query, negative_radius, place_radius, negatives
         )
     return table
 
 
-def _nearest_first(queries, cache: Cache, pool, remembered, similarities) -> Iterator[np.ndarray]:
-    """For each query the images of the pool and the remembered ones, nearest first."""
+def hardest_first(similarities: np.ndarray, bound: float | None = None) -> np.ndarray:
+    """Order `(n,)` of negatives with cosines `similarities` `(n,)` to their query: nearest first.
+
+    Semi-hard (Schroff et al. 2015) with a `bound`, the positive's cosine: first those farther than the
+    positive, nearest first, then the others, farthest first.
+    """
+    order = np.argsort(-similarities, kind="stable")
+    if bound is None:
+        return order
+    no_farther = np.count_nonzero(similarities >= bound)
+    return np.concatenate([order[no_farther:], order[:no_farther][::-1]])
+
+
+def _candidates(
+    queries, cache: Cache, pool, remembered, similarities
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each query the images of the pool and the remembered ones, and their cosines to it."""
     descriptors, known = cache.of(pool), set(pool.tolist())
     block = max(1, SIMILARITY_BYTES // (4 * len(pool)))
     for first in range(0, len(queries), block):
@@ -191,7 +216,7 @@ def _nearest_first(queries, cache: Cache, pool, remembered, similarities) -> Ite
             if more:
                 images = np.concatenate([pool, more])
                 row = np.concatenate([row, cache.of(np.array(more)) @ cache.of(query)])
-            yield images[np.argsort(-row, kind="stable")]
+            yield images, row
 
 
 def pool_at(n: int, size: int, seed: int, round_number: int) -> np.ndarray:

@@ -65,18 +65,16 @@ class TupleSampler:
 
     def cached_images(self, step: int) -> int:
         """Images whose descriptors mining holds at once in the round of `step`."""
-        if self._config.tuples.mining != "hard":
+        if self._config.tuples.mining == "random":
             return 0
         _, queries, pool = self._drawn(step)
         return len(self._images_to_cache(queries, pool))
 
-    @property
-    def _best_positive(self) -> bool:
-        return self._config.tuples.positive == "best"
-
     def _images_to_cache(self, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+        tuples = self._config.tuples
+        with_positives = tuples.positive == "best" or tuples.mining == "semi_hard"
         return mining.images_to_cache(
-            queries, self.positives, pool, self.remembered, self._best_positive
+            queries, self.positives, pool, self.remembered, with_positives
         )
 
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -88,7 +86,7 @@ class TupleSampler:
         tuples = self._config.tuples
         number, queries, pool = self._drawn(step)
         cache = None
-        if tuples.mining == "hard":
+        if tuples.mining != "random":
             cached = self._images_to_cache(queries, pool)
             cache = mining.Cache(cached, describe(cached))
         self.table = mining.mine(
@@ -100,7 +98,8 @@ class TupleSampler:
             negatives=tuples.negatives,
             negative_radius=tuples.negative_radius,
             place_radius=tuples.positive_radius,
-            best_positive=self._best_positive,
+            best_positive=tuples.positive == "best",
+            semi_hard=tuples.mining == "semi_hard",
             seed=self._config.seed,
             round_number=number,
             remembered=self.remembered,
