@@ -56,8 +56,7 @@ def main_table(ours: Scores | None, study: Study | None) -> Table:
 
 def _seeds(ours: Scores, cell: Cell, test: str) -> str:
     """How many seeds a row is the mean of; empty where it is the paper's alone."""
-    found = ours.mean(Key(cell, test, ours.tolerances[0]))
-    return str(found.n) if found else ""
+    return str(len(ours.values.get(Key(cell, test, ours.tolerances[0]), ())) or "")
 
 
 def _column(tolerance: float, unit: str, name: str, names: list[str]) -> str:

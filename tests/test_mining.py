@@ -36,6 +36,17 @@ def tuples(queries, positives, positions, cache, pool, **changes):
     return mining.mine(queries, positives, positions, cache, pool, **(settings | changes))
 
 
+def first_distinct(order, positions, query, count):
+    """By brute force: the first `count` of `order` beyond 6 of the query and 2.5 from one another."""
+    far = np.linalg.norm(positions - positions[query], axis=1) > 6.0
+    chosen = []
+    for index in order:
+        apart = all(np.linalg.norm(positions[index] - positions[c]) > 2.5 for c in chosen)
+        if far[index] and apart and len(chosen) < count:
+            chosen.append(int(index))
+    return chosen
+
+
 def test_visits_split_at_pauses_and_sequences():
     times = np.array([0, 1, 2, 100, 101, 0, 1]) * 10**6
     splits = np.array([0, 0, 0, 0, 0, 1, 1])
@@ -73,13 +84,7 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
         squared = ((descriptors.astype(np.float64) - descriptors[q]) ** 2).sum(axis=1)
         candidates = positives.of[q]
         assert p == candidates[np.argmin(squared[candidates])]
-        far = np.linalg.norm(positions - positions[q], axis=1) > 6.0
-        chosen = []
-        for index in np.argsort(squared):
-            apart = all(np.linalg.norm(positions[index] - positions[c]) > 2.5 for c in chosen)
-            if far[index] and apart and len(chosen) < 5:
-                chosen.append(int(index))
-        assert negatives.tolist() == chosen
+        assert negatives.tolist() == first_distinct(np.argsort(squared), positions, q, 5)
 
 
 def test_a_positive_at_random_goes_with_the_same_hard_negatives():
@@ -130,13 +135,7 @@ def test_semi_hard_negatives_are_the_nearest_beyond_the_positive(best):
         # Where too few lie beyond the positive, those before it follow, the farthest first.
         no_farther = squared[nearest_first] <= squared[p]
         order = [*nearest_first[~no_farther], *nearest_first[no_farther][::-1]]
-        far = np.linalg.norm(positions - positions[q], axis=1) > 6.0
-        chosen = []
-        for index in order:
-            apart = all(np.linalg.norm(positions[index] - positions[c]) > 2.5 for c in chosen)
-            if far[index] and apart and len(chosen) < 4:
-                chosen.append(int(index))
-        assert negatives == chosen
+        assert negatives == first_distinct(order, positions, q, 4)
 
 
 def test_where_nothing_lies_beyond_the_positive_semi_hard_negatives_are_the_farthest():
