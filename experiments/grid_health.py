@@ -1,0 +1,85 @@
+"""Did every run of a grid stay sound? A row a cell, from what its runs logged while they trained.
+
+    python experiments/grid_health.py runs/grid/synthetic --out=FILE.md
+
+Sound: it is finished, all that it logged is finite, its loss moved, and its descriptors did not fall
+together: an effective rank near 1 says that they lie on one line, 0 in one point (`vprjax.health.spread`).
+The exit status is 1 where a run is not sound.
+"""
+
+import argparse
+import math
+import pathlib
+import sys
+
+import grid_cells
+from text_table import NAMES, Table
+
+from vprjax.errors import DataError, VprjaxError
+from vprjax.metric_writer import read_rows, write_atomically
+
+LEAST_RANK = 1.5
+LOGGED = ("loss", "grad_norm", "variance", "effective_rank")
+
+
+def sound(rows: list[dict]) -> bool:
+    """Whether a run that logged `rows` trained: finite, moving, not collapsed."""
+    finite = all(math.isfinite(row[name]) for row in rows for name in LOGGED)
+    moved = len({row["loss"] for row in rows}) > 1
+    return finite and moved and all(row["effective_rank"] > LEAST_RANK for row in rows)
+
+
+def summary(runs: list[list[dict]], finished: bool) -> list[str]:
+    """The figures of a cell's runs: mean loss at both ends, least variance and effective rank, sound."""
+    first, last = (sum(rows[i]["loss"] for rows in runs) / len(runs) for i in (0, -1))
+    least = [
+        min(row[name] for rows in runs for row in rows) for name in ("variance", "effective_rank")
+    ]
+    good = finished and all(map(sound, runs))
+    steps = min(rows[-1]["step"] for rows in runs)
+    figures = [f"{first:.3g}", f"{last:.3g}", f"{least[0]:.3f}", f"{least[1]:.1f}"]
+    return [str(len(runs)), f"{steps:,}", *figures, "yes" if good else "NO"]
+
+
+def table(grid: pathlib.Path) -> Table:
+    """A row a cell that has logged steps, in the paper's order.
+
+    Raises:
+      DataError: there is none.
+    """
+    rows = []
+    for cell in dict.fromkeys(grid_cells.cells("synthetic") + grid_cells.cells("nordland")):
+        folders = sorted(grid.glob(f"{grid_cells.name_of(cell)}/seed*"))
+        runs = [logged for at in folders if (logged := read_rows(at / "metrics.jsonl"))]
+        if runs:
+            done = all((at / "results.json").exists() for at in folders)
+            words = [NAMES[cell.loss], NAMES[cell.pooling], NAMES[cell.backbone]]
+            rows.append([*words, *summary(runs, done)])
+    if not rows:
+        raise DataError(f"{grid} has no run that logged a step (CELL/seedN/metrics.jsonl)")
+    head = ["loss", "pooling", "backbone", "seeds", "steps", "first loss", "last loss"]
+    head += ["least variance", "least effective rank", "sound"]
+    return Table(f"Health of {grid.name}", head, rows, 3, [])
+
+
+def main() -> int:
+    """Prints the table; 1 where a run is not sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("grid", type=pathlib.Path, help="a grid's folder, RUNS/DATASET")
+    parser.add_argument("--out", type=pathlib.Path, help="Markdown file for the table")
+    args = parser.parse_args()
+    try:
+        found = table(args.grid)
+    except VprjaxError as error:
+        print(f"grid_health: error: {error}", file=sys.stderr)
+        return 2
+    print(found.markdown())
+    if args.out:
+        write_atomically(args.out, found.markdown() + "\n")
+    return int(any(row[-1] == "NO" for row in found.rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
