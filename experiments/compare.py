@@ -14,7 +14,6 @@ from scores import UNTRAINED, Key, Scores
 from text_table import NAMES, Table, difference, shown
 
 from vprjax.errors import DataError, VprjaxError
-from vprjax.metric_writer import write_atomically
 
 
 def read(grid: pathlib.Path) -> Scores:
@@ -69,9 +68,7 @@ def main() -> int:
     except VprjaxError as error:
         print(f"compare: error: {error}", file=sys.stderr)
         return 2
-    print(table.markdown())
-    if args.out:
-        write_atomically(args.out, table.markdown() + "\n")
+    table.show(args.out)
     return 0
 
 

@@ -16,7 +16,7 @@ import grid_cells
 from text_table import NAMES, Table
 
 from vprjax.errors import DataError, VprjaxError
-from vprjax.metric_writer import read_rows, write_atomically
+from vprjax.metric_writer import read_rows
 
 LEAST_RANK = 1.5
 LOGGED = ("loss", "grad_norm", "variance", "effective_rank")
@@ -75,9 +75,7 @@ def main() -> int:
     except VprjaxError as error:
         print(f"grid_health: error: {error}", file=sys.stderr)
         return 2
-    print(found.markdown())
-    if args.out:
-        write_atomically(args.out, found.markdown() + "\n")
+    found.show(args.out)
     return int(any(row[-1] == "NO" for row in found.rows))
 
 

@@ -1,10 +1,12 @@
 """A table of texts as Markdown and LaTeX, and how the study's names and figures are written."""
 
 import dataclasses
+import pathlib
 
 from scores import OFF_THE_SHELF, PROJECTED, Mean
 
 from vprjax import published
+from vprjax.metric_writer import write_atomically
 
 NAMES = {
     **published.NAMES,
@@ -36,6 +38,12 @@ class Table:
         marks = ["---"] * self.words + ["---:"] * (len(self.head) - self.words)
         lines = ["| " + " | ".join(row) + " |" for row in (self.head, marks, *self.rows)]
         return "\n".join([f"## {self.title}", "", *lines, *(f"\n{note}" for note in self.notes)])
+
+    def show(self, out: pathlib.Path | None) -> None:
+        """Prints the Markdown; the file `out`, if any, also gets it."""
+        print(self.markdown())
+        if out:
+            write_atomically(out, self.markdown() + "\n")
 
     def latex(self) -> str:
         """A `table` with booktabs rules, as wide as the text at most (packages booktabs, graphicx)."""
