@@ -31,6 +31,8 @@ def sound(rows: list[dict]) -> bool:
 
 def summary(runs: list[list[dict]], finished: bool) -> list[str]:
     """The figures of a cell's runs: mean loss at both ends, least variance and effective rank, sound."""
+    if not all(runs):  # one ended before its first logged step
+        return [str(len(runs)), "0", "", "", "", "", "NO"]
     first, last = (sum(rows[i]["loss"] for rows in runs) / len(runs) for i in (0, -1))
     least = [
         min(row[name] for rows in runs for row in rows) for name in ("variance", "effective_rank")
@@ -42,20 +44,21 @@ def summary(runs: list[list[dict]], finished: bool) -> list[str]:
 
 
 def table(grid: pathlib.Path) -> Table:
-    """A row a cell that has logged steps, in the paper's order.
+    """A row a cell that has runs, in the paper's order.
 
     Raises:
-      DataError: there is none.
+      DataError: no run has logged a step.
     """
-    rows = []
+    rows, logged = [], False
     for cell in dict.fromkeys(grid_cells.cells("synthetic") + grid_cells.cells("nordland")):
         folders = sorted(grid.glob(f"{grid_cells.name_of(cell)}/seed*"))
-        runs = [logged for at in folders if (logged := read_rows(at / "metrics.jsonl"))]
+        runs = [read_rows(at / "metrics.jsonl") for at in folders]
+        logged |= any(runs)
         if runs:
             done = all((at / "results.json").exists() for at in folders)
             words = [NAMES[cell.loss], NAMES[cell.pooling], NAMES[cell.backbone]]
             rows.append([*words, *summary(runs, done)])
-    if not rows:
+    if not logged:
         raise DataError(f"{grid} has no run that logged a step (CELL/seedN/metrics.jsonl)")
     head = ["loss", "pooling", "backbone", "seeds", "steps", "first loss", "last loss"]
     head += ["least variance", "least effective rank", "sound"]

@@ -64,6 +64,17 @@ def test_a_row_a_cell_in_the_papers_order(tmp_path):
     ]
 
 
+def test_a_run_that_logged_nothing_is_not_sound(tmp_path):
+    write(tmp_path, "vgg16-gem-triplet", 0, [row(10), row(20)])
+    write(tmp_path, "vgg16-gem-arcface", 0, [], finished=False)
+    write(tmp_path, "vgg16-gem-triplet", 1, [])
+    found = grid_health.table(tmp_path).rows
+    assert [(r[0], r[3], r[4], r[-1]) for r in found] == [
+        ("triplet", "2", "0", "NO"),
+        ("ArcFace", "1", "0", "NO"),
+    ]
+
+
 def test_the_command(tmp_path, monkeypatch, capsys):
     write(tmp_path, "vgg16-gem-triplet", 0, [row(10), row(20)])
     out = tmp_path / "health.md"
