@@ -32,8 +32,14 @@ def get_config(names: str = ""):
     if config.loss.name == "contrastive":  # 28 images, as 4 tuples of 7: many queries teach more
         config.tuples.update(batch=7, negatives=2)
         config.loss.contrastive_margin = 0.3  # 0.7 first drives all images apart, positives too
-    # Few images a step, many steps: of the same number of images, this learnt most.
     config.places.update(cell=5.0, groups=1, images_per_place=1)
+    if config.loss.name == "arcface":
+        # Images of random weights all lie close, so that the classes alone soon fit the training
+        # images; augmentation, with a soft enough softmax, is what draws a place's images together.
+        # Triplet and contrastive lose by it.
+        config.places.batch_places = 28
+        config.loss.arcface_scale = 10.0
+        config.augment.update(crop=0.1, contrast=0.3, brightness=0.1)
     # At 1e-3 a random VGG16, which has no BatchNorm, lets all descriptors fall together.
     rate = 3e-5 if config.model.backbone == "vgg16" else 1e-3
     config.optim.update(learning_rate=rate, warmup_steps=10, head_rate=1.0, class_rate=1.0)
