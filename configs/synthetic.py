@@ -37,7 +37,7 @@ def get_config(names: str = ""):
         # Images of random weights all lie close, so that the classes alone soon fit the training
         # images; augmentation, with a soft enough softmax, is what draws a place's images together.
         # Triplet and contrastive lose by it.
-        config.places.batch_places = 28
+        config.places.batch_places = 24  # a multiple of 8 devices
         config.loss.arcface_scale = 10.0
         config.augment.update(crop=0.1, contrast=0.3, brightness=0.1)
     # At 1e-3 a random VGG16, which has no BatchNorm, lets all descriptors fall together.

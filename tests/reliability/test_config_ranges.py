@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, synthetic
 from vprjax import config_check
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
@@ -192,3 +192,7 @@ def test_shipped_configs_pass(name):
         config.dataset.name = config.dataset.name or "places_csv/mine"
         config.tuples.batch = config.places.batch_places = 8  # eight virtual devices in the tests
     config_check.check_values(config)
+
+
+def test_the_readmes_first_command_fits_eight_devices():
+    config_check.check_values(synthetic.get_config())  # a Colab TPU has eight, as these tests do
