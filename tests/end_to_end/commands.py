@@ -11,6 +11,7 @@ ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
 SMALL = (
     "--config.dataset.name=synthetic/tiny",
     "--config.model.stage=block_3_expand",
+    "--config.model.projection=0",  # a PCA start needs more training images
     "--config.tuples.mining_pool=0",
     "--config.tuples.batch=2",
     "--config.tuples.positive_radius=10.0",
