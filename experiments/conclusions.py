@@ -21,7 +21,7 @@ def trained_pairs(found: Scores, part: str, first: str, second: str) -> list[sco
 
 def comparison_table(found: Scores, whose: str) -> Table:
     """First minus second per tolerance with paired intervals: over all models, and by the other parts."""
-    head = ["difference", "models", "pairs"] + [f"{t:g} {found.unit}" for t in found.tolerances]
+    head = ["difference", "models", "n"] + [f"{t:g} {found.unit}" for t in found.tolerances]
     rows = []
     for part, first, second in COMPARISONS:
         every = trained_pairs(found, part, first, second)
@@ -30,12 +30,12 @@ def comparison_table(found: Scores, whose: str) -> Table:
                 scores.paired_mean([p for p in group if p.key.tolerance == t])
                 for t in found.tolerances
             ]
-            count = len(group) // len(found.tolerances)
+            count = len({pair.key.cell for pair in group})
             figures = [difference(value) for value in by_tolerance]
             rows.append([f"{NAMES[first]} − {NAMES[second]}", name, str(count), *figures])
     notes = [
-        "Points of FCM, models that differ in this part alone; in brackets the 95 % interval over pairs "
-        "(a model and a query split, its mean over seeds; of a single pair: over seeds)."
+        "Points of FCM, n pairs of models that differ in this part alone, each pair its mean over query "
+        "splits and seeds; in brackets the 95 % interval over pairs (of a single pair: over seeds)."
     ]
     return Table(f"Comparisons, {whose}", head, rows, 2, notes)
 
@@ -117,7 +117,7 @@ def sentences(found: Scores) -> list[str]:
             if ts
         ]
         out.append(
-            f"{NAMES[first]} against {NAMES[second]}, {means[found.tolerances[0]].n} pairs: "
+            f"{NAMES[first]} against {NAMES[second]}, {len({pair.key.cell for pair in every})} pairs: "
             f"{signed(min(values))} to {signed(max(values))} points on average over the tolerances; "
             + "; ".join(parts)
             + "."

@@ -207,11 +207,21 @@ def pairs(scores: Scores, part: str, first: str, second: str) -> list[Pair]:
 def paired_mean(found: Sequence[Pair]) -> Mean | None:
     """Mean difference of pairs at one tolerance, with its paired interval; None without a pair.
 
-    The units are models and query splits, each its mean over seeds; seeds of one model are not units of
-    their own beside other models. With a single pair they are all there is, and they are the units.
+    The units are models, each its mean over query splits and seeds: what the same weights give on two
+    splits, or one setting with two seeds, are not units of their own beside other models. With a single
+    model its seeds are all there is, and they are the units.
     """
-    if not found:
+    by_model: dict[Cell, list[Pair]] = collections.defaultdict(list)
+    for pair in found:
+        by_model[pair.key.cell].append(pair)
+    if not by_model:
         return None
-    if len(found) == 1:
-        return mean(list(found[0].by_seed.values()))
-    return mean([pair.difference for pair in found])
+    if len(by_model) == 1:
+        by_seed = collections.defaultdict(list)
+        for pair in found:
+            for seed, difference in pair.by_seed.items():
+                by_seed[seed].append(difference)
+        return mean([float(np.mean(values)) for values in by_seed.values()])
+    return mean(
+        [float(np.mean([pair.difference for pair in group])) for group in by_model.values()]
+    )

@@ -67,13 +67,19 @@ def test_pairs_are_of_the_same_seed_and_everything_else(tmp_path):
     assert [pair.by_seed for pair in pairs if pair.key == WIDE] == [{0: 10.0}]
 
 
-def test_units_are_models_where_there_are_several_else_seeds():
+def test_units_are_models_where_there_are_several_else_seeds_never_query_splits():
     def pair(*differences):
         return scores.Pair(WIDE, dict(enumerate(differences)))
 
     assert scores.paired_mean([]) is None
     assert scores.paired_mean([pair(1.0, 3.0)]) == scores.mean([1.0, 3.0])
-    assert scores.paired_mean([pair(1.0, 3.0), pair(4.0, 4.0)]) == scores.mean([2.0, 4.0])
+    other = WIDE._replace(cell=WIDE.cell._replace(backbone="resnet50"))
+    two = [pair(1.0, 3.0), scores.Pair(other, {0: 4.0, 1: 4.0})]
+    assert scores.paired_mean(two) == scores.mean([2.0, 4.0])
+    # The same weights on a second query split are no unit of their own.
+    night = scores.Pair(WIDE._replace(test="test02"), {0: 7.0, 1: 9.0})
+    assert scores.paired_mean([two[0], night]) == scores.mean([4.0, 6.0])
+    assert scores.paired_mean([*two, night]) == scores.mean([5.0, 4.0])
 
 
 def test_two_datasets_make_no_table(tmp_path):
