@@ -251,16 +251,27 @@ def test_mining_holds_few_similarities_at_once(monkeypatch):
         asked.append(len(queries))
         return queries @ others.T
 
-    for limit in (1 << 28, 4 * len(positions) * 7):
+    wide = np.pad(descriptors, ((0, 0), (0, 3 * len(positions) - descriptors.shape[1])))
+    for limit, cached in (
+        (1 << 28, descriptors),
+        (4 * len(positions) * 7, descriptors),
+        (4 * len(positions) * 21, wide),  # what bounds it then is the descriptors themselves
+    ):
         monkeypatch.setattr(mining, "SIMILARITY_BYTES", limit)
         tables.append(
             tuples(
                 positives.queries[:20],
                 positives,
                 positions,
-                mining.Cache(everything, descriptors),
+                mining.Cache(everything, cached),
                 everything,
                 similarities=similarities,
             )
         )
-    assert asked == [20, 7, 7, 6] and (tables[0] == tables[1]).all()
+    assert asked == [20, 7, 7, 6, 7, 7, 6] and all((t == tables[0]).all() for t in tables)
+
+
+def test_the_nearest_negatives_fill_up_where_places_run_out():
+    positions = np.array([[0.0, 0], [30, 0], [31, 0], [32, 0], [50, 0], [51, 0]])
+    found = mining.spread_negatives(np.array([2, 1, 5, 3, 4]), positions, 0, 20, 5, 4)
+    assert found.tolist() == [2, 5, 1, 3]

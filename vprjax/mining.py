@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 NONE = -1  # In a table of remembered negatives: no image.
-# Of the similarities of queries to a whole pool so many bytes exist at once.
+# Of queries' descriptors, and of their similarities to a whole pool, so many bytes are at work at once.
 SIMILARITY_BYTES = 1 << 28
 
 
@@ -131,8 +131,10 @@ def spread_negatives(
             break
         if all(np.hypot(*(positions[index] - positions[other])) > spacing for other in chosen):
             chosen.append(int(index))
-    rest = [int(i) for i in far if int(i) not in set(chosen)]
-    return np.array((chosen + rest)[:count], np.int64)
+    if len(chosen) < count:
+        rest = far[np.isin(far, chosen, invert=True)]
+        chosen += rest[: count - len(chosen)].tolist()
+    return np.array(chosen, np.int64)
 
 
 def mine(
@@ -207,7 +209,8 @@ def _candidates(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each query the images of the pool and the remembered ones, and their cosines to it."""
     descriptors, known = cache.of(pool), set(pool.tolist())
-    block = max(1, SIMILARITY_BYTES // (4 * len(pool)))
+    widest = max(descriptors.shape)  # of a query's row: its similarities, or its own descriptor
+    block = max(1, SIMILARITY_BYTES // (4 * widest))
     for first in range(0, len(queries), block):
         some = queries[first : first + block]
         for query, row in zip(some, similarities(cache.of(some), descriptors), strict=True):
