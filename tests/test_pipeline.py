@@ -96,6 +96,18 @@ def test_place_batches_hold_labels_within_the_group():
         assert np.isin(row, sampler.classes.members[group[label]]).all()
 
 
+def test_places_that_never_train_are_told():
+    c = config("arcface")
+    c.places.batch_places = 20
+    words = pipeline.make_sampler(c, drive(n=41)).summary()
+    assert words == "ArcFace: 41 places in 2 groups"
+    c.places.batch_places = 21
+    words = pipeline.make_sampler(c, drive(n=41)).summary()
+    assert words.endswith(
+        "; 20 of them never train, in groups of fewer than places.batch_places=21"
+    )
+
+
 def test_class_weights_start_at_the_mean_descriptor():
     sampler = pipeline.make_sampler(config("arcface"), drive())
     descriptors = np.random.default_rng(1).normal(size=(80, 6)).astype(np.float32)

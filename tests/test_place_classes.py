@@ -50,6 +50,11 @@ def test_members_are_one_cell_and_every_class_has_one_group():
     assert sorted(np.concatenate(classes.groups)) == list(range(len(classes)))
 
 
+def test_headings_around_north_share_a_bin():
+    headings = np.array([0.0, 0.1, -1e-17, 2 * np.pi])  # -1e-17 % 360 is 360
+    assert len(cut(np.ones((4, 2)), headings, min_images=4)) == 1
+
+
 def test_unknown_headings_share_a_bin():
     positions, _ = loop()
     with_nan = cut(positions, np.full(len(positions), np.nan))

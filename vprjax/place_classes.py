@@ -1,6 +1,7 @@
 """ArcFace's classes: the training route cut into places, and P x K batches of them. Pure."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -34,8 +35,8 @@ def cut(
     """Classes by cell `(floor(E/M), floor(N/M), floor(heading/a))` (CosPlace), in `groups^2` groups.
 
     The group of a cell is `(floor(E/M) mod groups, floor(N/M) mod groups, heading bin mod 2)`, so that
-    two classes of one group are at least `(groups - 1) M` apart or look in other directions. Unknown
-    headings share one bin. Places of fewer than `min_images` are left out.
+    two classes of one group are at least `(groups - 1) M` apart or look in other directions. That takes an
+    even number of bins. Unknown headings share one bin. Places of fewer than `min_images` are left out.
 
     Args:
       positions: `(n, 2)`, position units.
@@ -53,6 +54,7 @@ def cut(
     if heading_degrees:
         degrees = np.degrees(np.nan_to_num(headings)) % 360
         facing = np.floor(degrees / heading_degrees).astype(np.int64)
+        facing %= math.ceil(360 / heading_degrees)  # -1e-17 % 360 is 360
     keys = np.stack([east, north, facing], axis=1)
     cells, which = np.unique(keys, axis=0, return_inverse=True)
     group_of = (cells[:, 0] % groups) * groups + cells[:, 1] % groups

@@ -150,6 +150,19 @@ class PlaceSampler:
             for i, label in enumerate(members)
         }
 
+    def summary(self) -> str:
+        """How many places there are, and how many are in groups that fill no batch."""
+        groups, p = self.classes.groups, self._config.places.batch_places
+        small = sum(map(len, groups)) - sum(
+            len(groups[g]) for g in place_classes.usable_groups(self.classes, p)
+        )
+        words = f"ArcFace: {len(self.classes)} places in {len(groups)} groups"
+        if small:
+            words += (
+                f"; {small} of them never train, in groups of fewer than places.batch_places={p}"
+            )
+        return words
+
     @property
     def mined(self) -> dict[str, np.ndarray]:
         """Nothing is mined; checkpoints hold a table all the same."""
