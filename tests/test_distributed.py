@@ -11,13 +11,14 @@ import pytest
 from vprjax import distributed
 from vprjax.errors import ConfigError
 
+WORKERS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def joined(monkeypatch):
     """What `jax.distributed.initialize` is called with; nothing is started."""
-    for name in ("SLURM_NTASKS", "SLURM_PROCID", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES"):
+    for name in ("SLURM_NTASKS", "SLURM_PROCID", "OMPI_COMM_WORLD_SIZE", *WORKERS):
         monkeypatch.delenv(name, raising=False)
     calls = []
     monkeypatch.setattr(
@@ -44,6 +45,7 @@ def test_one_host_or_none_is_a_run_of_its_own(joined):
         {"SLURM_NTASKS": "4", "SLURM_PROCID": "2"},
         {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
         {"TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2"},
+        {"TPU_PROCESS_ADDRESSES": "10.0.0.1:8476,10.0.0.2:8476"},
     ],
 )
 def test_a_cluster_says_it_in_the_environment(joined, monkeypatch, environment):
@@ -51,6 +53,18 @@ def test_a_cluster_says_it_in_the_environment(joined, monkeypatch, environment):
         monkeypatch.setenv(name, value)
     distributed.start("", None)
     assert joined == [()]
+
+
+def test_a_cloud_pod_which_says_nothing_there_is_asked(joined):
+    distributed.start("auto", None)
+    assert joined == [()]
+
+
+def test_processes_that_see_others_and_have_not_joined_are_stopped(monkeypatch):
+    distributed.check_joined()
+    monkeypatch.setattr(distributed.jax, "process_count", lambda: 4)
+    with pytest.raises(ConfigError, match=r"one of 4 processes .* --hosts=auto"):
+        distributed.check_joined()
 
 
 @pytest.mark.parametrize(
@@ -76,4 +90,4 @@ def test_pod_commands_reach_every_worker_with_their_arguments_whole():
     assert words[1:7] == ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "pod"]
     assert "--worker=all" in words and "--zone=zone" in words
     remote = shlex.split(words[-1].removeprefix("--command="))
-    assert remote[-4:] == ["-m", "vprjax.main", *flags]
+    assert remote[-5:] == ["-m", "vprjax.main", "--hosts=auto", *flags]

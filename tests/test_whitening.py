@@ -34,6 +34,14 @@ def test_too_few_images_or_dimensions_are_refused(n, dimension):
         whitening.learn(np.random.default_rng(0).normal(size=(n, 6)), dimension, False)
 
 
+def test_of_many_large_descriptors_every_so_many_are_learnt_from(monkeypatch):
+    monkeypatch.setattr(whitening, "NUMBERS", 100)
+    for counts, dimension in (([7, 8], 6), ([7, 8], 7), ([37], 31)):
+        stride, rows = whitening.rows(counts, dimension)
+        assert rows == sum(len(range(0, n, stride)) for n in counts)
+        assert (stride == 1) == (sum(counts) * dimension <= 100)
+
+
 def test_equal_descriptors_are_refused():
     with pytest.raises(ValueError, match="are the same"):
         whitening.learn(np.ones((5, 3)), 2, False)

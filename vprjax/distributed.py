@@ -8,6 +8,7 @@ import jax
 from vprjax import metric_writer
 from vprjax.errors import ConfigError
 
+AUTO = "auto"
 PORT = 8476  # of the first host, where the others ask for it
 
 
@@ -15,12 +16,17 @@ def start(hosts: str, process_id: int | None) -> None:
     """Joins the other processes, if there are any, before any other use of JAX.
 
     With `hosts`, a comma list with one entry a process, the first one (`name` or `name:port`) is the
-    coordinator; a process finds itself by `process_id` or, with one process a host, by its name.
-    Without, a TPU pod, SLURM and Open MPI say all that is needed in the environment.
+    coordinator; a process finds itself by `process_id` or, with one process a host, by its name. With
+    "auto" JAX asks the cluster, a Cloud TPU pod its metadata server. Without `hosts` so do SLURM, Open MPI
+    and GKE, which say in the environment that there are several processes.
 
     Raises:
       ConfigError: this host is not in the list, or the number is outside it.
     """
+    if hosts.strip() == AUTO:
+        jax.distributed.initialize()
+        metric_writer.speak(jax.process_index() == 0)
+        return
     names = [name.strip() for name in hosts.split(",") if name.strip()]
     if len(names) > 1:
         number = _own_number(names) if process_id is None else process_id
@@ -34,6 +40,14 @@ def start(hosts: str, process_id: int | None) -> None:
         jax.distributed.initialize()
     if jax.distributed.is_initialized():
         metric_writer.speak(jax.process_index() == 0)
+
+
+def check_joined() -> None:
+    """Raises ConfigError where there are other processes that this one was never told to join."""
+    if jax.process_count() > 1 and not jax.distributed.is_initialized():
+        raise ConfigError(
+            f"this is one of {jax.process_count()} processes that have not joined: give each --hosts={AUTO}"
+        )
 
 
 def _own_number(names: list[str]) -> int:
@@ -53,5 +67,5 @@ def _announced() -> bool:
     sizes = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
     several = any(int(os.environ.get(name, "1")) > 1 for name in sizes)
     own = any(name in os.environ for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK"))
-    pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    return (several and own) or pod
+    workers = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")  # of GKE
+    return (several and own) or any("," in os.environ.get(name, "") for name in workers)

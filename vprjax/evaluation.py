@@ -15,7 +15,6 @@ from vprjax.extraction import Extractor, descriptor_size
 from vprjax.metric_writer import log
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart
-PCA_NUMBERS = 250_000_000  # descriptors times dimensions that PCA looks at: 2 GB in float64
 STRIP = (200, 400)  # at most so many queries and references of the distance picture
 
 
@@ -88,9 +87,8 @@ def _reduction(config, describe) -> whitening.Projection:
     if not config.dataset.train_splits:
         raise ConfigError("eval.pca needs dataset.train_splits, whose images it learns from")
     rows = [describe(split).rows for split in config.dataset.train_splits]
-    count, dimension = sum(map(len, rows)), rows[0].shape[1]
-    step = max(1, math.ceil(count * dimension / PCA_NUMBERS))
-    some = np.concatenate([np.asarray(r[::step], np.float32) for r in rows])
+    stride, _ = whitening.rows([len(r) for r in rows], rows[0].shape[1])
+    some = np.concatenate([np.asarray(r[::stride], np.float32) for r in rows])
     try:
         return whitening.learn(some, config.eval.pca, config.eval.pca_whiten)
     except ValueError as error:

@@ -32,7 +32,8 @@ flags.DEFINE_string(
     "hosts",
     os.environ.get("VPRJAX_HOSTS", ""),
     "Comma list of the hosts of a run of several processes, one entry a process, the first as "
-    "coordinator (name or name:port). Not needed on a TPU pod, under SLURM or Open MPI.",
+    'coordinator (name or name:port); "auto" asks the cluster (a Cloud TPU pod). Not needed under '
+    "SLURM, Open MPI and GKE.",
 )
 flags.DEFINE_integer(
     "process_id",

@@ -1,10 +1,13 @@
 """PCA and PCA-whitening of descriptors, learned on training images (Jegou & Chum 2012)."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
 ROWS = 1024  # projected at once
+NUMBERS = 250_000_000  # descriptors times dimensions that PCA looks at: 2 GB in float64
 LEAST = 1e-3  # of the largest deviation: directions below it are noise that whitening would blow up
 
 
@@ -29,6 +32,12 @@ class Projection:
             out[part] = (np.asarray(descriptors[part], np.float32) - mean) @ kernel
         out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return out
+
+
+def rows(counts: Sequence[int], dimension: int) -> tuple[int, int]:
+    """Stride over each of some sets of `counts` descriptors, and how many of all PCA then learns from."""
+    stride = max(1, math.ceil(sum(counts) * dimension / NUMBERS))
+    return stride, sum(-(-count // stride) for count in counts)
 
 
 def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
