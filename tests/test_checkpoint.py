@@ -43,6 +43,16 @@ def test_round_trip_is_exact(tmp_path):
             assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
+def test_arrays_of_other_shapes_are_of_another_run_not_damaged(tmp_path):
+    save(tmp_path, [0])
+    reader = checkpoint.open_for_reading(tmp_path)
+    for rows in (2, 4):
+        with pytest.raises(
+            ConfigError, match=rf"holds training of \(3, 4\) int32 .* \({rows}, 4\)"
+        ):
+            reader.restore_training(0, {**TRAINING, "tuples": np.zeros((rows, 4), np.int32)})
+
+
 def test_keeps_the_latest_and_the_untrained(tmp_path):
     save(tmp_path, [0, 5, 10, 15])
     assert checkpoint.open_for_reading(tmp_path).steps() == [0, 10, 15]

@@ -1,5 +1,9 @@
 """Values that do not go together are refused; the single ones are tried end to end."""
 
+import contextlib
+import json
+import re
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -45,3 +49,68 @@ def test_a_damaged_config_still_names_what_it_lacks(saved):
 def test_a_section_that_is_a_number_is_told_like_an_unknown_key():
     with pytest.raises(ConfigError, match="config key tuples is unknown"):
         config_check.check_values(ConfigDict(config_check.completed({"tuples": 3})))
+
+
+def begun(**provenance):
+    c = base.get_config()
+    c.dataset.name = "places_csv/mine"
+    made = {"trained_on": "places_csv/mine:1.0.0", "weights_sha256": "12"} | provenance
+    return c, made, {"config": json.loads(json.dumps(c.to_dict())), "provenance": dict(made)}
+
+
+def test_a_run_goes_on_with_another_rate_length_and_memory():
+    c, made, saved = begun()
+    c.optim.update(learning_rate=1e-3, clip_norm=0.0)
+    c.train.update(steps=5, accumulate=2)
+    c.model.update(remat=True, weights="elsewhere/weights.pth")
+    c.dataset.update(data_dir="/elsewhere", query_splits=("night",))
+    c.eval.pca = 8
+    config_check.check_resumed(c, made, saved, "runs/mine")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("loss", "name", "arcface"),
+        ("model", "pooling", "netvlad"),
+        ("tuples", "batch", 8),
+        ("optim", "name", "sgd"),
+        ("optim", "ema", 0.9),
+        ("validation", "every", 5),
+        ("dataset", "train_splits", ("train", "more")),
+    ],
+)
+def test_a_workdir_of_another_run_is_refused(section, key, value):
+    c, made, saved = begun()
+    was, c[section][key] = c[section][key], value
+    saved_as = saved["config"][section][key]  # JSON has no tuples
+    words = f"runs/mine holds a run with {section}.{key}={saved_as!r}, this one has {value!r}"
+    assert was != value
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        config_check.check_resumed(c, made, saved, "runs/mine")
+
+
+@pytest.mark.parametrize("fact", ["trained_on", "weights_sha256"])
+def test_a_workdir_of_other_data_or_weights_is_refused(fact):
+    c, made, saved = begun()
+    with pytest.raises(ConfigError, match=f"{fact}='.*', this one has 'other'"):
+        config_check.check_resumed(c, made | {fact: "other"}, saved, "runs/mine")
+
+
+@pytest.mark.parametrize(
+    ("degrees", "groups", "good"), [(72, 2, False), (72, 1, True), (45, 2, True)]
+)
+def test_heading_bins_of_neighbours_differ_all_the_way_round(degrees, groups, good):
+    c, *_ = begun()
+    c.loss.name, c.places.heading_degrees, c.places.groups = "arcface", float(degrees), groups
+    with contextlib.nullcontext() if good else pytest.raises(ConfigError, match="into 5 parts"):
+        config_check.check_values(c)
+
+
+def test_a_running_mean_needs_float32():
+    c, *_ = begun()
+    c.tuples.batch, c.model.param_dtype = 8, "bfloat16"
+    config_check.check_values(c)
+    c.optim.ema = 0.99
+    with pytest.raises(ConfigError, match=r"optim\.ema=0\.99 needs model\.param_dtype"):
+        config_check.check_values(c)

@@ -227,6 +227,66 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatc
     assert lines[0] == lines[1]
 
 
+def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
+    c = config()
+    c.train.update(checkpoint_every=7)
+    for run in ("whole", "cut"):
+        (tmp_path / run).mkdir()
+    train.train(c, tmp_path / "whole", None, {})
+    mine = train._mine
+
+    def terminate(job, step, current):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        mine(job, step, current)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_mine", terminate)
+        with pytest.raises(Preempted, match="saved at step 3"):
+            train.train(c, tmp_path / "cut", None, {})
+    assert state_of(tmp_path / "cut")[1] == [0, 3]
+    train.train(c, tmp_path / "cut", None, {})
+    (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        assert a.tobytes() == b.tobytes()
+    lines = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("whole", "cut")]
+    assert lines[0] == lines[1]
+
+
+def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
+    train.train(config("triplet"), tmp_path, None, {})
+    before = state_of(tmp_path)
+    with pytest.raises(ConfigError, match=r"holds a run with loss\.name='triplet'"):
+        train.train(config("arcface"), tmp_path, None, {})
+    after = state_of(tmp_path)
+    assert before[1] == after[1] and not list(tmp_path.rglob("*.damaged"))
+
+
+def test_an_update_that_breaks_a_parameter_is_not_saved(tmp_path):
+    c = config()
+    c.optim.update(name="sgd", clip_norm=0.0, learning_rate=3e38, gem_p_rate=1e3, warmup_steps=0)
+    c.train.update(checkpoint_every=1)
+    with pytest.raises(TrainingError, match="not finite at step 1, on images train/"):
+        train.train(c, tmp_path, None, {})
+    assert state_of(tmp_path)[1] == [0]
+
+
+def test_the_stretch_needs_another_visit_not_the_frame_next_door(tmp_path):
+    c = config()
+    c.tuples.other_visit_seconds = 0.0
+    c.validation.update(every=2, stretch=0.1)
+    with pytest.raises(ConfigError, match="leaves 0 queries from another visit"):
+        train.train(c, tmp_path, None, {})
+
+
+def test_pca_of_more_components_than_memory_holds_images_is_refused(tmp_path, monkeypatch):
+    c = config()
+    c.eval.pca = 9
+    monkeypatch.setattr(train.whitening, "NUMBERS", 8 * 16)  # the model has 16 dimensions
+    with pytest.raises(ConfigError, match=r"eval\.pca=9 must be below the \d training images"):
+        train.train(c, tmp_path, None, {})
+
+
 def test_a_damaged_checkpoint_is_set_aside(tmp_path, capsys):
     c = config()
     train.train(c, tmp_path, None, {})

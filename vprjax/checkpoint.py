@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from vprjax import checksum
-from vprjax.errors import TrainingError, WeightsError
+from vprjax.errors import ConfigError, TrainingError, WeightsError
 
 DIGESTS = "sha256"  # In the config item: of the arrays of the other items.
 
@@ -120,7 +120,8 @@ class Checkpoints:
         """What else the run had at `step`, in the structure, shapes and types of `template`.
 
         Raises:
-          WeightsError: the checkpoint is missing, damaged or of another shape; names it.
+          ConfigError: it has arrays of other shapes.
+          WeightsError: the checkpoint is missing or damaged; names it.
         """
         with self._naming(step):
             return self._restore(step, "training", template)
@@ -128,6 +129,12 @@ class Checkpoints:
     def _restore(self, step: int, item: str, template: Any) -> Any:
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(_on_host(template))})
         restored = self._manager.restore(step, args=args)[item]
+        for kept, wanted in zip(jax.tree.leaves(restored), jax.tree.leaves(template), strict=True):
+            if (kept.shape, kept.dtype) != (wanted.shape, wanted.dtype):  # orbax gives what it has
+                raise ConfigError(
+                    f"checkpoint {self.folder / str(step)} holds {item} of {kept.shape} {kept.dtype} where "
+                    f"this run has {wanted.shape} {wanted.dtype}: name another --workdir"
+                )
         saved = self._sealed(step).get(DIGESTS, {}).get(item)
         if saved is not None and saved != checksum.of_arrays(restored):
             raise ValueError(f"{item} is not as it was written")
@@ -158,6 +165,8 @@ class Checkpoints:
     def _naming(self, step: int):
         try:
             yield
+        except ConfigError:
+            raise  # sound, but of another run
         except Exception as error:
             first = (str(error).splitlines() or ["no message"])[0]
             raise WeightsError(

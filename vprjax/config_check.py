@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -13,6 +14,18 @@ from vprjax.errors import ConfigError, DataError
 
 # Keys that the runs of earlier versions lack, with what those did.
 LATER = {"tuples.positive": "best"}
+
+
+# A run may go on with other values of these: they end up in no array, or change only what comes later.
+FREE = (
+    *("dataset.name", "model.weights"),  # the run's provenance tells what matters of them
+    *("dataset.data_dir", "dataset.reference_split", "dataset.query_splits", "dataset.tolerances"),
+    *("dataset.position_unit", "model.partial_weights", "model.compute_dtype", "model.remat"),
+    *("optim.learning_rate", "optim.weight_decay", "optim.momentum", "optim.warmup_steps"),
+    *("optim.clip_norm", "optim.gem_p_rate", "optim.head_rate", "optim.class_rate"),
+    *("train.steps", "train.accumulate", "train.log_every", "train.checkpoint_every"),
+    *("train.keep_checkpoints", "validation.patience"),
+)
 
 
 def completed(saved: Mapping) -> dict:
@@ -32,6 +45,29 @@ def leaves(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
+    """Raises ConfigError where the run saved in `folder` was begun with what this one does not have."""
+    before = dict(leaves(completed(saved["config"])))
+    facts = "trained_on", "weights_sha256"
+    pairs = {key: (saved["provenance"].get(key), provenance.get(key)) for key in facts}
+    pairs |= {
+        key: (before.get(key), value)
+        for key, value in leaves(config.to_dict())
+        if key not in FREE and not key.startswith("eval.")
+    }
+    for key, (was, now) in pairs.items():
+        if _plain(was) != _plain(now):
+            raise ConfigError(
+                f"{folder} holds a run with {key}={was!r}, this one has {now!r}: name another --workdir "
+                "or set it back"
+            )
+
+
+def _plain(value):
+    """JSON has no tuples."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check_values(config) -> None:
@@ -80,6 +116,18 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
         f"tuples.negatives={tuples.negatives}",
     )
     yield e.pca_whiten and not e.pca, "eval.pca_whiten=True needs eval.pca above 0"
+    yield (
+        config.optim.ema > 0 and config.model.param_dtype != "float32",
+        f"optim.ema={config.optim.ema:g} needs model.param_dtype='float32': a running mean moves by less "
+        f"than {config.model.param_dtype} can hold",
+    )
+    places = config.places
+    bins = math.ceil(360 / places.heading_degrees) if places.heading_degrees else 1
+    yield (
+        pipeline.uses_places(config) and places.groups > 1 and bins > 1 and bins % 2 == 1,
+        f"places.heading_degrees={places.heading_degrees:g} cuts 360 degrees into {bins} parts; it must "
+        "be an even number, so that neighbours go to different groups: change it or set places.groups=1",
+    )
 
 
 def _batches(config) -> Iterator[tuple[bool, str]]:

@@ -94,6 +94,13 @@ def any_process(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
+def from_first(number: int) -> int:
+    """The first process's number, in every process; all must ask."""
+    if process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.array(number)))
+
+
 def process_rows(count: int) -> slice:
     """The rows, of `count` rows of a global batch, that this process feeds to its devices."""
     share = count // process_count()

@@ -31,18 +31,18 @@ class Preemption:
     def _note(self, *_) -> None:
         self._came = True
         if self._at_once:
-            raise Preempted(_UNCHANGED)
+            raise Preempted(_AT_ONCE)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """A context that SIGTERM ends with `Preempted`, where no step is taken and nothing is lost.
+        """A context that SIGTERM ends with `Preempted`, for work that changes nothing that is saved.
 
         With several processes none may leave alone, so there it waits for `agreed`.
         """
         self._at_once = parallel.process_count() == 1
         try:
             if self._at_once and self._came:
-                raise Preempted(_UNCHANGED)
+                raise Preempted(_AT_ONCE)
             yield
         finally:
             self._at_once = False
@@ -54,4 +54,4 @@ class Preemption:
         return step % AGREE_EVERY == 0 and parallel.any_process(self._came)
 
 
-_UNCHANGED = "SIGTERM while mining: the same command goes on from the last checkpoint"
+_AT_ONCE = "SIGTERM"

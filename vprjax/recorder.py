@@ -137,6 +137,13 @@ def check_trap(state: train_step.TrainState) -> None:
     raise NotFinite(step + 1, names[number])
 
 
+def check_parameters(state) -> None:
+    """Raises NotFinite if the last update left a NaN or infinite parameter, which none may resume from."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state.params)[0]:
+        if not np.isfinite(np.asarray(leaf)).all():
+            raise NotFinite(int(state.step), optim.path_name(path))
+
+
 def trapped(error: NotFinite, image_ids: list[str]) -> TrainingError:
     """The user's sentence for a sprung trap: step, first bad tensor and the images of the batch."""
     shown = ", ".join(image_ids[:64]) + (f" and {len(image_ids) - 64} more" * (len(image_ids) > 64))

@@ -15,7 +15,16 @@ import jax
 import ml_collections
 
 import vprjax
-from vprjax import compile_cache, config_check, evaluation, parallel, pretrained, report, train
+from vprjax import (
+    compile_cache,
+    config_check,
+    distributed,
+    evaluation,
+    parallel,
+    pretrained,
+    report,
+    train,
+)
 from vprjax.checkpoint import open_for_reading
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
@@ -31,6 +40,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     config_check.check_values(config)
+    distributed.check_joined()
     dataset = _dataset(config, training=True)
     model, weights, fingerprint = config.model, None, "random"
     if model.weights:
@@ -54,6 +64,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
     config_check.check_values(trained)
+    distributed.check_joined()
     dataset = _dataset(trained, training=False)
     _make_workdir(workdir)
     with _lock(workdir):
@@ -100,17 +111,21 @@ def _dataset(config, training: bool) -> source.Dataset:
     The two packages never import each other: the builder is run as a user would run it.
     """
     builder, name, _ = source.split_name(config.dataset.name)
-    if builder == SYNTHETIC and source.find(config) is None:
-        command = [sys.executable, "-m", "tfds_builders", "build", SYNTHETIC]
-        command += [f"--data_dir={source.data_dir(config)}"] + (
-            [f"--config={name}"] if name else []
-        )
-        log(f"dataset {config.dataset.name} is missing; build it: {' '.join(command)}")
-        if subprocess.run(command, check=False).returncode:
+    if builder == SYNTHETIC and parallel.any_process(source.find(config) is None):
+        status = _build_synthetic(config, name) if parallel.is_primary() else 0
+        if parallel.from_first(status):
             raise DataError(f"building dataset {config.dataset.name} failed; see the lines above")
     dataset = source.describe(config)
     config_check.check_splits(config, dataset, training)
     return dataset
+
+
+def _build_synthetic(config, name: str) -> int:
+    """The builder's exit status."""
+    command = [sys.executable, "-m", "tfds_builders", "build", SYNTHETIC]
+    command += [f"--data_dir={source.data_dir(config)}"] + ([f"--config={name}"] if name else [])
+    log(f"dataset {config.dataset.name} is missing; build it: {' '.join(command)}")
+    return subprocess.run(command, check=False).returncode
 
 
 def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
@@ -121,7 +136,9 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
     chosen = last if best is None else best
     results = {}
     for model, step in {"off_the_shelf": 0, "fine_tuned": chosen}.items():
-        if step in checkpoints.steps():
+        if step not in checkpoints.steps():
+            log(f"{checkpoints.folder / str(step)} is gone: the results are without {model}")
+        else:
             variables = checkpoints.restore_model(step)
             results[model] = evaluation.evaluate(
                 config, extract, variables, model, workdir, dataset

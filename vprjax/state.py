@@ -1,15 +1,21 @@
 """The train state's beginning, and its way into a checkpoint and back."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from vprjax import health, models, optim, train_step
+from vprjax import config_check, health, models, optim, parallel, train_step
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline
+from vprjax.errors import VprjaxError, WeightsError
 from vprjax.extraction import descriptor_size
+from vprjax.metric_writer import log
 from vprjax.recorder import Recorder
+
+_NONE, _REFUSED = -1, -2  # in place of the step of a checkpoint
 
 
 def create(config, variables: dict, classes) -> train_step.TrainState:
@@ -57,8 +63,50 @@ def save(
     checkpoints.save(int(state.step), model, training, saved, best)
 
 
-def resume(config, checkpoints: Checkpoints, step: int, module, places, sampler):
-    """The state and collected metrics as saved at `step`; the sampler gets its tuples back."""
+def resume(config, provenance: dict, checkpoints: Checkpoints, module, places, sampler):
+    """State, collected metrics and validations at the last sound checkpoint; None where there is none.
+
+    The sampler gets its tuples back. A damaged checkpoint is set aside: the run goes on from the one
+    before, to the same end. The first process chooses, the others follow it.
+
+    Raises:
+      ConfigError: the run was begun with another config.
+      WeightsError: no checkpoint is sound.
+    """
+    restore = functools.partial(_restore, config, provenance, checkpoints, module, places, sampler)
+    step, found, refused = _NONE, None, None
+    if parallel.is_primary():
+        try:
+            step, found = _last_sound(checkpoints, restore)
+        except VprjaxError as error:
+            step, refused = _REFUSED, error
+    step = parallel.from_first(step)
+    if refused is not None:
+        raise refused
+    if step == _REFUSED:
+        raise WeightsError("the first process cannot go on from its checkpoints; see what it says")
+    if step == _NONE:
+        return None
+    log(f"resume from {checkpoints.folder / str(step)}")
+    return restore(step) if found is None else found
+
+
+def _last_sound(checkpoints: Checkpoints, restore: Callable):
+    """Its step and what `restore` makes of it; those after it are set aside."""
+    while steps := checkpoints.steps():
+        try:
+            return steps[-1], restore(steps[-1])
+        except WeightsError as error:
+            if len(steps) == 1:
+                raise
+            log(f"{error}; it is set aside")
+            checkpoints.set_aside(steps[-1])
+    return _NONE, None
+
+
+def _restore(config, provenance, checkpoints: Checkpoints, module, places, sampler, step: int):
+    saved = checkpoints.config(step)
+    config_check.check_resumed(config, provenance, saved, checkpoints.folder.parent)
     variables = checkpoints.restore_model(step)
     classes: Any = ()
     if pipeline.uses_places(config):
@@ -81,4 +129,5 @@ def resume(config, checkpoints: Checkpoints, step: int, module, places, sampler)
         params={"model": params, "classes": training["classes"]},
         opt_state=training["opt_state"],
     )
-    return state, jax.tree.unflatten(jax.tree.structure(metrics), training["collected"])
+    collected = jax.tree.unflatten(jax.tree.structure(metrics), training["collected"])
+    return state, collected, saved["validations"]

@@ -23,15 +23,18 @@ from vprjax import (
     state,
     train_step,
     validation,
+    whitening,
 )
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline, source, transforms
-from vprjax.errors import ConfigError, Preempted, WeightsError
+from vprjax.errors import ConfigError, Preempted
 from vprjax.extraction import Extractor, descriptor_size
 from vprjax.metric_writer import Progress, log, progress, write_atomically
 from vprjax.preemption import Preemption
 from vprjax.prefetch import prefetch
-from vprjax.recorder import NotFinite, Recorder, check_trap, trapped
+from vprjax.recorder import NotFinite, Recorder, check_parameters, check_trap, trapped
+
+_SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
 
 
 def build_module(model_config):
@@ -90,24 +93,23 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
       TrainingError: a figure is not finite.
       Preempted: SIGTERM came; the state is saved.
     """
-    places, held_out = validation.split_off(
-        config, source.load(config, tuple(config.dataset.train_splits))
-    )
+    every = source.load(config, tuple(config.dataset.train_splits))
+    places, held_out = validation.split_off(config, every)
     try:
         sampler = pipeline.make_sampler(config, places)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     module = build_module(config.model)
     if config.eval.pca:
-        _check_pca(config, module, places)
+        _check_pca(config, module, every)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
-    found = _resume(job)
+    found = state.resume(config, provenance, job.checkpoints, module, places, sampler)
     if found is None:
         (current, step_fn), collected = _start_and_compile(job, weights), None
     else:
-        current, collected = found
+        current, collected, history.rows = found
         unfinished = int(current.step) < config.train.steps and not history.ended
         step_fn = _compile_step(job, current) if unfinished else None
     if step_fn is not None:
@@ -128,34 +130,18 @@ def _model_shapes(module, places: source.Places):
 def _check_pca(config, module, places: source.Places) -> None:
     """Raises ConfigError, before hours of training, where PCA would ask for more than there is."""
     described, _ = _model_shapes(module, places)
-    if config.eval.pca > described.shape[-1]:
+    dimensions = described.shape[-1]
+    if config.eval.pca > dimensions:
         raise ConfigError(
-            f"eval.pca={config.eval.pca} must be at most the {described.shape[-1]} dimensions of the "
-            "model's descriptors"
+            f"eval.pca={config.eval.pca} must be at most the {dimensions} dimensions of the model's "
+            "descriptors"
         )
-
-
-def _resume(job: Job):
-    """State and collected metrics of the last sound checkpoint; None where there is none.
-
-    A damaged one is set aside: the run goes on from the one before, to the same end.
-    """
-    while steps := job.checkpoints.steps():
-        step = steps[-1]
-        try:
-            found = state.resume(
-                job.config, job.checkpoints, step, job.module, job.places, job.sampler
-            )
-        except WeightsError as error:
-            if len(steps) == 1:
-                raise
-            log(f"{error}; it is set aside")
-            job.checkpoints.set_aside(step)
-            continue
-        job.history.rows = job.checkpoints.config(step)["validations"]
-        log(f"resume from {job.checkpoints.folder / str(step)}")
-        return found
-    return None
+    _, rows = whitening.rows(np.bincount(places.splits).tolist(), dimensions)
+    if config.eval.pca >= rows:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
+            f"with {dimensions} dimensions"
+        )
 
 
 def _start_and_compile(job: Job, weights: dict | None):
@@ -197,7 +183,7 @@ def _start(job: Job, weights: dict | None) -> train_step.TrainState:
         every = np.arange(len(places))
         described = job.extract(parallel.replicate(variables), places, every, "describe places")
         classes = job.sampler.class_starts(described)
-        log(f"ArcFace: {len(job.sampler.classes)} places in {len(classes)} groups")
+        log(job.sampler.summary())
     return state.create(config, variables, classes)
 
 
@@ -213,6 +199,14 @@ def _save(job: Job, current: train_step.TrainState, collected) -> None:
         best = job.history.best
         state.save(job.checkpoints, current, job.sampler, collected, saved, best)
     parallel.barrier("save")
+
+
+def _save_at(job: Job, step: int, current, recorder: Recorder) -> None:
+    """Saves what training has come to at `step`, where that is not saved yet."""
+    if step not in job.checkpoints.steps():
+        current, collected = parallel.unreplicate((current, recorder.collected))
+        check_parameters(current)
+        _save(job, current, collected)
 
 
 def make_step(config, module, params):
@@ -272,8 +266,12 @@ def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
     ):
         while step < steps and not job.history.ended:
             if job.sampler.starts_round(step):
-                with recorder.apart("mining"), preemption.at_once():
-                    _mine(job, step, current)
+                try:
+                    with recorder.apart("mining"), preemption.at_once():
+                        _mine(job, step, current)
+                except Preempted:
+                    _save_at(job, step, current, recorder)
+                    raise Preempted(_SAVED.format(step)) from None
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
             current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
@@ -304,11 +302,9 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
                     _validate(job, done, current, recorder)
             if done % every == 0 or done == steps or stop or _validates(job, done):
                 check_trap(current)
-                _save(job, *parallel.unreplicate((current, recorder.collected)))
+                _save_at(job, done, current, recorder)
             if stop and done < steps:
-                raise Preempted(
-                    f"SIGTERM: saved at step {done}; the same command goes on from there"
-                )
+                raise Preempted(_SAVED.format(done))
         check_trap(current)  # Before the next round's tuples replace those of the culprit.
     except NotFinite as error:
         images = job.sampler.indices(error.step - 1).ravel()

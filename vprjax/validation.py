@@ -35,7 +35,8 @@ def split_off(config, places: Places) -> tuple[Places, Validation | None]:
 
     `validation.query_split` names a split that is matched to `validation.reference_split`. Else
     `validation.stretch` takes that share of the route off the end of the first training split: its
-    images there are the references, images of other visits within `tuples.positive_radius` of them the
+    images there are the references, images of other visits (`mining.visits`; without
+    `tuples.other_visit_seconds` other splits) within `tuples.positive_radius` of them the
     queries; nothing within `tuples.negative_radius` of the stretch is trained on.
 
     Raises:
@@ -49,7 +50,9 @@ def split_off(config, places: Places) -> tuple[Places, Validation | None]:
             source.load(config, (name,)) for name in (v.query_split, v.reference_split)
         )
         return places, Validation(queries, references)
-    visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
+    visit = places.splits  # without a gap that ends a visit: the frame next door is no other visit
+    if tuples.other_visit_seconds:
+        visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
     references = _end_of_route(places, v.stretch, tuples.negative_radius)
     gap, _ = cKDTree(places.positions[references]).query(places.positions)
     others = np.isin(visit, visit[references], invert=True)
@@ -58,8 +61,9 @@ def split_off(config, places: Places) -> tuple[Places, Validation | None]:
     if not len(queries) or not len(rest):
         raise ConfigError(
             f"validation.stretch={v.stretch:g} of the training route leaves {len(queries)} queries from "
-            f"another visit (tuples.other_visit_seconds={tuples.other_visit_seconds:g}) and {len(rest)} "
-            "images to train on, both are needed: change it or name validation.query_split"
+            f"another visit (another split, or with tuples.other_visit_seconds="
+            f"{tuples.other_visit_seconds:g} above 0 so much later) and {len(rest)} images to train on, "
+            "both are needed: change it or name validation.query_split"
         )
     validation = Validation(places.subset(queries), places.subset(references))
     return places.subset(rest), validation

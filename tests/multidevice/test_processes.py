@@ -73,8 +73,8 @@ def assert_same(one, two):
 
 def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_another_number(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
+    done = main(two, tmp_path, 4, *LAUNCH)  # its first process builds the dataset
     main(one, tmp_path, 8)
-    done = main(two, tmp_path, 4, *LAUNCH)
     assert done.stdout.count("fine-tuned |") == 2  # the first process alone prints, a line a split
     assert_same(outcome(one), outcome(two))
     assert len({row["loss"] for row in outcome(one)[2]}) == 3
@@ -85,3 +85,10 @@ def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_another_number
         (two / "results.json").unlink()
         assert f"resume from {two}/checkpoints/{lost[0] - 2}" in main(two, tmp_path, devices).stderr
         assert_same(outcome(one), outcome(two))
+    # The first of two processes sets a damaged checkpoint aside, the other follows it.
+    for part in (two / "checkpoints/6").rglob("*"):
+        if part.is_file():
+            part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    said = main(two, tmp_path, 4, *LAUNCH).stderr
+    assert said.count("it is set aside") == 1 and f"resume from {two}/checkpoints/4" in said
+    assert_same(outcome(one), outcome(two))
