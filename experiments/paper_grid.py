@@ -1,7 +1,7 @@
 """The paper's study as one command: 12 cells x seeds on a dataset, then its tables and its page.
 
     python experiments/paper_grid.py --dataset=synthetic --smoke
-    python experiments/paper_grid.py --dataset=robotcar --weights=WEIGHTS --seeds=0,1,2
+    python experiments/paper_grid.py --dataset=robotcar --weights=FOLDER --seeds=0,1,2
     python experiments/paper_grid.py --dataset=corridor --images=REAL --weights=REAL/weights
 
 Every run has a folder of its own, `RUNS/DATASET/BACKBONE-POOLING-LOSS/seedN`. The same command runs what
