@@ -188,25 +188,24 @@ def _start(job: Job, weights: dict | None) -> train_step.TrainState:
 
 
 def _save(job: Job, current: train_step.TrainState, collected) -> None:
-    """Saves one copy of the state, through the first process alone."""
+    """Saves one copy of the state where its step is not saved yet, through the first process alone."""
     collected = Recorder.empty() if collected is None else collected
     saved = {
         "config": job.config.to_dict(),
         "provenance": job.provenance,
         "validations": job.history.rows,
     }
-    if parallel.is_primary():
+    if parallel.is_primary() and int(current.step) not in job.checkpoints.steps():
         best = job.history.best
         state.save(job.checkpoints, current, job.sampler, collected, saved, best)
     parallel.barrier("save")
 
 
-def _save_at(job: Job, step: int, current, recorder: Recorder) -> None:
-    """Saves what training has come to at `step`, where that is not saved yet."""
-    if step not in job.checkpoints.steps():
-        current, collected = parallel.unreplicate((current, recorder.collected))
-        check_parameters(current)
-        _save(job, current, collected)
+def _save_sound(job: Job, current, recorder: Recorder) -> None:
+    """Saves what training has come to, of which every parameter must be finite."""
+    current, collected = parallel.unreplicate((current, recorder.collected))
+    check_parameters(current)
+    _save(job, current, collected)
 
 
 def make_step(config, module, params):
@@ -270,7 +269,7 @@ def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
                     with recorder.apart("mining"), preemption.at_once():
                         _mine(job, step, current)
                 except Preempted:
-                    _save_at(job, step, current, recorder)
+                    _save_sound(job, current, recorder)
                     raise Preempted(_SAVED.format(step)) from None
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
             current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
@@ -302,7 +301,7 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
                     _validate(job, done, current, recorder)
             if done % every == 0 or done == steps or stop or _validates(job, done):
                 check_trap(current)
-                _save_at(job, done, current, recorder)
+                _save_sound(job, current, recorder)
             if stop and done < steps:
                 raise Preempted(_SAVED.format(done))
         check_trap(current)  # Before the next round's tuples replace those of the culprit.
