@@ -109,3 +109,18 @@ def test_the_report_says_what_was_measured(config, tmp_path):
     rows = list(csv.reader((tmp_path / "matches/fine_tuned_test01.csv").read_text().splitlines()))
     assert rows[3][:7] == ["image2", "26.0", "0.0", "image2", "20.0", "0.0", "6.0"]
     assert len(rows) == 5
+
+
+def test_a_split_built_anew_is_another_set_of_images(tmp_path):
+    info = tmp_path / "dataset_info.json"
+    info.write_text("{}")
+    dataset = SimpleNamespace(folder=tmp_path)
+    first = evaluation._image_set(dataset, standing([[0, 0], [1, 0]]))
+    assert first == evaluation._image_set(dataset, standing([[0, 0], [1, 0]]))
+    moved = evaluation._image_set(dataset, standing([[0, 0], [1, 0.5]]))
+    renamed = standing([[0, 0], [1, 0]])
+    renamed.image_ids[1] = "other"
+    info.write_text('{"num_bytes": 3}')
+    assert len({first, moved, evaluation._image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
+    info.write_text("{}")
+    assert evaluation._image_set(dataset, renamed) not in (first, moved)

@@ -88,6 +88,7 @@ def test_headings_wrap_around_and_choose_the_nearest_that_looks_the_same_way():
     headings = np.array([3.1, 0.0]), np.array([-3.1, 0.05])
     errors, numbers = fcm.nearest_true(queries, references, headings, 0.1)
     assert errors.tolist() == [1, 3] and numbers.tolist() == [0, 1]
-    assert fcm.nearest_true(queries, references, headings, 0.01)[0].tolist() == [np.inf, np.inf]
+    errors, numbers = fcm.nearest_true(queries, references, headings, 0.01)
+    assert errors.tolist() == [np.inf, np.inf] and numbers.tolist() == [-1, -1]
     found = fcm.match_errors(queries, references, headings, 0.1)
     assert found.tolist() == [1, 3]

@@ -1,5 +1,6 @@
 """Sequence matching against the plain nearest neighbour and a loop."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -54,3 +55,13 @@ def test_another_speed_is_followed():
 def test_no_frames_are_refused():
     with pytest.raises(ValueError, match="1 or more"):
         sequence.match(np.ones((2, 2)), np.ones((2, 2)), 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_small_floats_are_only_how_the_references_are_kept(monkeypatch, dtype):
+    monkeypatch.setattr(sequence, "COLUMNS", 7)
+    rng = np.random.default_rng(2)
+    queries, references = (rng.normal(size=(n, 6)).astype(dtype) for n in (30, 20))
+    found = sequence.match(queries, references, 3)
+    wanted = sequence.match(queries.astype(np.float64), references.astype(np.float64), 3)
+    assert (found[1] == wanted[1]).all() and np.allclose(found[0], wanted[0], atol=1e-5)

@@ -1,6 +1,7 @@
 """FCM and its companions of one model on the splits of a dataset."""
 
 import dataclasses
+import hashlib
 import itertools
 import math
 import pathlib
@@ -61,7 +62,7 @@ def evaluate(
         dimension = descriptor_size(extract.apply_fn, variables, places)
         store = descriptors.write(
             folder / "descriptors" / f"{name}_{split}",
-            key | {"split": split},
+            key | {"split": split, "image_set": _image_set(dataset, places)},
             places,
             dimension,
             config.eval.descriptor_dtype,
@@ -80,6 +81,14 @@ def evaluate(
             config, describe(split), reference, reduce, lambda text, w=words: log(f"{w}: {text}")
         )
     return out
+
+
+def _image_set(dataset: source.Dataset, places: source.Places) -> str:
+    """SHA-256 of what tells a split from one that was built anew under the same name and version."""
+    digest = hashlib.sha256((dataset.folder / "dataset_info.json").read_bytes())
+    digest.update("\n".join(map(str, places.image_ids)).encode())
+    digest.update(np.ascontiguousarray(places.positions).tobytes())
+    return digest.hexdigest()
 
 
 def _reduction(config, describe) -> whitening.Projection:

@@ -72,7 +72,7 @@ def nearest_true(
     """For every query the distance `(q,)` and number of the reference nearest in position.
 
     With headings, of queries `(q,)` and references `(r,)`, nearest among those that look the same way;
-    infinite (and number 0) where none does.
+    infinite and number -1 where none does.
     """
     queries, references = _positions(query_positions), _positions(reference_positions)
     if headings is None:
@@ -81,8 +81,9 @@ def nearest_true(
     for i, query in enumerate(queries):
         found = np.linalg.norm(references - query, axis=1)
         found[_turned(headings[0][i], headings[1]) > heading_tolerance] = np.inf
-        numbers[i] = np.argmin(found)
-        errors[i] = found[numbers[i]]
+        numbers[i], errors[i] = np.argmin(found), found.min()
+        if np.isinf(errors[i]):
+            numbers[i] = -1
     return errors, numbers
 
 

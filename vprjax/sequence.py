@@ -8,7 +8,7 @@ matrix is made a block of queries at a time.
 import numpy as np
 
 SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2)  # references a query frame, as the original searches
-ROWS = 256
+ROWS, COLUMNS = 256, 1024  # queries and references whose descriptors are at work at once
 
 
 def match(
@@ -20,7 +20,7 @@ def match(
     of the references the line is shorter: only what exists is compared.
 
     Args:
-      queries: `(q, d)` descriptors.
+      queries: `(q, d)` descriptors of any float type.
       references: `(r, d)`.
       length: frames of a sequence, at least 1; with 1 it is the nearest reference.
       speeds: ratios of the references' speed to the queries'.
@@ -31,20 +31,28 @@ def match(
     if length < 1:
         raise ValueError(f"sequence length {length} must be 1 or more")
     q = len(queries)
-    squared = np.einsum("rd,rd->r", references, references)
     best, chosen = np.empty(q), np.empty(q, np.int64)
     for first in range(0, q, ROWS):
         start = max(0, first - length + 1)
         block = np.asarray(queries[start : first + ROWS], np.float32)
-        products = block @ np.asarray(references, np.float32).T
-        own = np.einsum("nd,nd->n", block, block)[:, None]
-        distances = np.sqrt(np.maximum(own + squared - 2 * products, 0))
+        distances = _distances(block, references)
         means = np.stack([_along(distances, length, speed) for speed in speeds])
         lowest = means.min(axis=0)[first - start :]
         rows = slice(first, min(first + ROWS, q))
         chosen[rows] = np.argmin(lowest, axis=1)
         best[rows] = lowest.min(axis=1)
     return best, chosen
+
+
+def _distances(block: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """`(n, r)` float32 from `block` `(n, d)` float32, so many references at a time."""
+    out = np.empty((len(block), len(references)), np.float32)
+    own = np.einsum("nd,nd->n", block, block)[:, None]
+    for first in range(0, len(references), COLUMNS):
+        part = np.asarray(references[first : first + COLUMNS], np.float32)
+        squared = np.einsum("rd,rd->r", part, part)
+        out[:, first : first + COLUMNS] = own + squared - 2 * block @ part.T
+    return np.sqrt(np.maximum(out, 0))
 
 
 def _along(distances: np.ndarray, length: int, speed: float) -> np.ndarray:

@@ -106,6 +106,39 @@ def test_a_route_along_a_line_is_one_picture_of_rows():
     assert len(maps) == 3 and "at 5 m: 10 of 40" in maps[2].alt
 
 
+def test_shares_are_of_all_queries_though_fewer_are_drawn(monkeypatch):
+    config = made_up_page.config()
+    x = np.stack([np.arange(40.0), np.arange(40.0)], axis=1)
+    errors = np.where(np.arange(40) % 2, 99.0, 0.0)
+    monkeypatch.setattr(figures, "DOTS", 20)
+    with pictures.style():
+        every = figures.route_maps(config, "q", x, x, errors)
+        (line,) = figures.route_maps(config, "q", x * [1.0, 0.0], x * [1.0, 0.0], errors)
+    assert all("20 of 20 queries drawn" in p.alt and "50.0 % right" in p.alt for p in every)
+    assert "20 queries drawn" in line.alt and "5 m: 50.0 % right" in line.alt
+
+
+def test_precision_holds_up_to_its_recall(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "picture", lambda figure, alt: drawn.update(figure=figure))
+    one = {"precision": [0.0, 50.0], "pr_recall": [0.0, 100.0], "average_precision": 50.0}
+    with pictures.style():
+        figures.precision_recall("q", {"fine_tuned": one})
+    (line,) = drawn["figure"].axes[0].lines
+    assert line.get_drawstyle() == "steps-pre"
+    x, y = line.get_xdata(), line.get_ydata()
+    assert np.sum(np.diff(x) * y[1:]) == 50 * 100  # the area is the average precision
+
+
+def test_a_query_that_no_reference_looks_like_has_no_nearest_one(write):
+    errors = np.where(np.arange(40) == 5, 1.0, 99.0)
+    nearest = np.where(np.arange(40) == 5, 5, -1)
+    page = write(more={"error": errors, "nearest": nearest, "strip": np.zeros((40, 40))})
+    alts = [image["alt"] for image in page.images]
+    assert sum(alt.startswith("nearest reference") for alt in alts) == 1
+    assert any("nearest by position for 2 %" in alt for alt in alts)
+
+
 def test_labels_and_sequences_are_told(write):
     fcm = {"25": 50.0, "10": 40.0, "5": 31.5}
     more = {

@@ -63,7 +63,9 @@ def precision_recall(split: str, results: dict) -> Picture | None:
     told = []
     for model, figures in shown.items():
         precision, recall = np.asarray(figures["precision"]), np.asarray(figures["pr_recall"])
-        axis.step(recall, precision, where="post", color=COLOURS[model], label=NAMES[model])
+        # Average precision is the area below: P_i from the recall before up to R_i.
+        recall, precision = np.append(0.0, recall), np.append(precision[:1], precision)
+        axis.step(recall, precision, where="pre", color=COLOURS[model], label=NAMES[model])
         average = figures.get("average_precision")
         told.append(NAMES[model] + (f", average precision {average:.1f} %" if average else ""))
     axis.set(xlabel="recall (%)", ylabel="precision (%)", xlim=(0, 100), ylim=(0, 102))
@@ -86,12 +88,13 @@ def route_maps(
       references: `(r, 2)` positions.
       errors: `(q,)` distance from a query to its retrieved reference, position units.
     """
+    told = {t: _told(config, errors, t) for t in config.dataset.tolerances}  # of all queries
     every = max(1, -(-len(queries) // DOTS))
     queries, errors = queries[::every], errors[::every]
     spans = np.ptp(np.concatenate([queries, references]), axis=0)
     if spans.min() <= FLAT * spans.max():
-        return [_line(config, split, queries[:, np.argmax(spans)], errors)]
-    return [_map(config, split, queries, references, errors, t) for t in config.dataset.tolerances]
+        return [_line(config, split, queries[:, np.argmax(spans)], errors, told)]
+    return [_map(config, split, queries, references, errors, t, told[t]) for t in told]
 
 
 def _told(config, errors: np.ndarray, tolerance: float) -> str:
@@ -99,7 +102,7 @@ def _told(config, errors: np.ndarray, tolerance: float) -> str:
     return f"{tolerance:g} {config.dataset.position_unit}: {share:.1f} % right"
 
 
-def _map(config, split: str, queries, references, errors, tolerance: float) -> Picture:
+def _map(config, split: str, queries, references, errors, tolerance: float, told: str) -> Picture:
     unit, right = config.dataset.position_unit, errors <= tolerance
     figure = new_figure(3.4, 3.4)
     axis = figure.subplots()
@@ -115,18 +118,18 @@ def _map(config, split: str, queries, references, errors, tolerance: float) -> P
             *points, mark, color=colour, ms=3, mew=0.9, zorder=above, label=label, rasterized=True
         )
     axis.set_aspect("equal", adjustable="datalim")
-    axis.set(title=_told(config, errors, tolerance), xlabel=f"x ({unit})", ylabel=f"y ({unit})")
+    axis.set(title=told, xlabel=f"x ({unit})", ylabel=f"y ({unit})")
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_locator(MaxNLocator(4))
     figure.legend(loc="outside lower center", ncols=2, markerscale=1.6)
     alt = (
         f"Route of {split} at {tolerance:g} {unit}: {int(right.sum())} of {len(right)} queries drawn as "
-        "right, the others as wrong"
+        f"right, the others as wrong; of all: {told}"
     )
     return picture(figure, alt)
 
 
-def _line(config, split: str, along: np.ndarray, errors: np.ndarray) -> Picture:
+def _line(config, split: str, along: np.ndarray, errors: np.ndarray, told: dict) -> Picture:
     """One row a tolerance, one upright stroke a query: right in its upper half, wrong in its lower."""
     tolerances = config.dataset.tolerances
     figure = new_figure(7.5, 1.1 + 0.42 * len(tolerances))
@@ -140,7 +143,7 @@ def _line(config, split: str, along: np.ndarray, errors: np.ndarray) -> Picture:
             name = label if row == 0 else None
             span = row + low, row + low + 0.38
             axis.vlines(along[chosen], *span, color=colour, lw=0.6, label=name, rasterized=True)
-    axis.set_yticks(range(len(tolerances)), [_told(config, errors, t) for t in tolerances])
+    axis.set_yticks(range(len(tolerances)), [told[t] for t in tolerances])
     axis.set(
         xlabel=f"position ({config.dataset.position_unit})", ylim=(len(tolerances) - 0.4, -0.6)
     )
@@ -148,9 +151,10 @@ def _line(config, split: str, along: np.ndarray, errors: np.ndarray) -> Picture:
     legend = figure.legend(loc="outside lower center", ncols=2)
     for handle in legend.legend_handles:
         handle.set_linewidth(4)
-    told = "; ".join(_told(config, errors, t) for t in tolerances)
+    shares = "; ".join(told.values())
     return picture(
-        figure, f"Where along {split} the answers are right, of {len(errors)} queries: {told}"
+        figure,
+        f"Where along {split} the answers are right, {len(errors)} queries drawn; of all: {shares}",
     )
 
 
@@ -164,7 +168,7 @@ def distance_strip(
       strip: `(a, b)` thumbnail of the distance matrix; its rows and columns are spread evenly over all
         queries and references.
       matched: `(q,)` retrieved reference of every query.
-      nearest: `(q,)` the reference nearest in position.
+      nearest: `(q,)` the reference nearest in position, -1 where there is none.
       references: how many there are.
     """
     figure = new_figure(5.6, 3.8)
@@ -173,9 +177,10 @@ def distance_strip(
     shown = axis.imshow(
         strip, aspect="auto", cmap="cividis", extent=(0, r, q, 0), interpolation="nearest"
     )
-    rows = np.unique(np.linspace(0, q - 1, min(q, 600)).astype(int))
+    drawn = np.unique(np.linspace(0, q - 1, min(q, 600)).astype(int))
+    rows = drawn[nearest[drawn] >= 0]
     true = nearest[rows]
-    axis.plot(matched[rows] + 0.5, rows + 0.5, ".", color="white", ms=2.5, label="retrieved")
+    axis.plot(matched[drawn] + 0.5, drawn + 0.5, ".", color="white", ms=2.5, label="retrieved")
     axis.plot(true + 0.5, rows + 0.5, ".", color="#ff5d2e", ms=1.8, label="nearest by position")
     axis.set(xlabel="reference", ylabel="query", xlim=(0, r), ylim=(q, 0))
     axis.set_title(f"descriptor distances, {split}")
@@ -185,7 +190,7 @@ def distance_strip(
     legend = figure.legend(loc="outside lower center", ncols=2, markerscale=4)
     for handle in legend.legend_handles:
         handle.set_markeredgecolor(INK)
-    agree = 100 * np.mean(true == matched[rows])
+    agree = 100 * np.count_nonzero(true == matched[rows]) / len(drawn)
     alt = (
         f"Descriptor distance between every query of {split} (down) and every reference (across); the "
         f"retrieved reference is the nearest by position for {agree:.0f} % of the queries drawn"
