@@ -212,7 +212,8 @@ def _training_job(settings: Settings, cell: Cell, seed: int) -> Job:
 def corridor_jobs(settings: Settings, trained: list[Job]) -> list[Job]:
     """One evaluation of every model trained on Nordland."""
     data_dir = str(settings.runs / "datasets")
-    own = _config("corridor", "", {"dataset.data_dir": data_dir})
+    changes = {key: value for key, value in settings.changes if key.startswith("eval.")}
+    own = _config("corridor", "", {"dataset.data_dir": data_dir} | changes)
     file = os.path.relpath(ROOT / "configs/corridor.py")
     jobs = []
     for job in trained:
@@ -223,6 +224,7 @@ def corridor_jobs(settings: Settings, trained: list[Job]) -> list[Job]:
             f"--workdir={workdir}",
             f"--config={file}",
             f"--config.dataset.data_dir={data_dir}",
+            *(f"--config.{key}={value}" for key, value in changes.items()),
         ]
         jobs.append(Job(job.name, job.seed, workdir, config, tuple(words), 0))
     return jobs

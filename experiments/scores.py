@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from vprjax import checksum
+from vprjax.config_check import leaves
 from vprjax.errors import DataError
 from vprjax.published import Cell, Study
 
@@ -20,6 +21,7 @@ UNTRAINED = (OFF_THE_SHELF, PROJECTED)
 LOSSES = ("triplet", "contrastive", "arcface")  # the paper's order
 POOLINGS = ("gem", "netvlad")
 CONFIDENCE = 0.95
+CELL_KEYS = (("loss", "name"), ("model", "pooling"), ("model", "backbone"))  # of `Cell`'s parts
 
 
 class Key(NamedTuple):
@@ -79,10 +81,14 @@ class Scores:
         return {len(by_seed) for by_seed in self.values.values()}
 
     def mean(self, key: Key) -> Mean | None:
-        """Over seeds; with one seed the interval is that over its queries. None without a run."""
+        """Over seeds; None without a run.
+
+        With one seed, or where it changes nothing (untrained GeM on pretrained weights), the interval is
+        that over queries: several equal values would claim a certainty that there is not.
+        """
         found = list(self.values.get(key, {}).values())
-        if len(found) == 1:
-            return Mean(found[0].fcm, found[0].interval, 1)
+        if found and len({score.fcm for score in found}) == 1:
+            return Mean(found[0].fcm, found[0].interval, len(found))
         return mean([score.fcm for score in found]) if found else None
 
 
@@ -100,7 +106,8 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
     counts once.
 
     Raises:
-      DataError: there is no file, one cannot be read, or two are of different datasets.
+      DataError: there is no file, one cannot be read, or two do not belong in one table: they are of
+        different datasets, of the same model and seed, or of one model with different settings.
     """
     documents = [(path, _document(path)) for path in paths]
     if not documents:
@@ -108,6 +115,7 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
     first_path, first = documents[0]
     values: dict[Key, dict[int, Score]] = collections.defaultdict(dict)
     oracle: dict[tuple[str, float], float] = {}
+    _check_runs(documents)
     for path, document in documents:
         same = all(document[name] == first[name] for name in ("dataset", "tolerances_m"))
         if not same:
@@ -117,7 +125,7 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
             )
         _add(document, values, oracle)
     unit = first["provenance"]["config"]["dataset"]["position_unit"]
-    ordered = {key: values[key] for key in sorted(values, key=_place(first))}
+    ordered = {key: values[key] for key in sorted(values, key=_place(documents))}
     return Scores(first["dataset"], unit, tuple(first["tolerances_m"]), ordered, oracle)
 
 
@@ -134,8 +142,7 @@ def _document(path: pathlib.Path) -> dict:
 
 
 def _add(document: dict, values, oracle) -> None:
-    provenance = document["provenance"]
-    trained = provenance.get("trained_with") or provenance["config"]
+    trained = _trained(document)
     model, seed = trained["model"], trained["seed"]
     for name, by_split in document["results"].items():
         untrained = PROJECTED if model["projection"] else OFF_THE_SHELF
@@ -149,9 +156,51 @@ def _add(document: dict, values, oracle) -> None:
                 oracle[test, float(text)] = figures["oracle_fcm"][text]
 
 
-def _place(document: dict):
+def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
+    """Raises DataError where two runs of a model have the same seed, or settings that differ."""
+    seen: dict[Cell, dict[int, pathlib.Path]] = collections.defaultdict(dict)
+    settings: dict[Cell, tuple[pathlib.Path, dict]] = {}
+    for path, document in documents:
+        trained = _trained(document)
+        cell = Cell(*(trained[part][name] for part, name in CELL_KEYS))
+        first, before = settings.setdefault(cell, (path, _settings(trained)))
+        after = _settings(trained)
+        differ = [key for key in before.keys() & after.keys() if before[key] != after[key]]
+        if differ:
+            raise DataError(
+                f"{path} has {min(differ)}={after[min(differ)]!r}, {first} of the same model "
+                f"{before[min(differ)]!r}: one table holds one grid"
+            )
+        if trained["seed"] in seen[cell]:
+            raise DataError(
+                f"{path} and {seen[cell][trained['seed']]} are runs of the same model and seed: one table "
+                "holds one grid"
+            )
+        seen[cell][trained["seed"]] = path
+
+
+def _settings(trained: dict) -> dict[str, object]:
+    """What one model's runs must share, by key: what training and the model depend on."""
+    flat = dict(leaves(trained))
+    places = flat["loss.name"] == "arcface" and flat.get("loss.arcface_classes") == "places"
+    parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
+    return {
+        key: value
+        for key, value in flat.items()
+        if (key.partition(".")[0] in parts and key != "model.weights") or key == "train.steps"
+    }
+
+
+def _trained(document: dict) -> dict:
+    """The config that the model was trained with."""
+    provenance = document["provenance"]
+    return provenance.get("trained_with") or provenance["config"]
+
+
+def _place(documents: list[tuple[pathlib.Path, dict]]):
     """Sort key: the paper's order, tolerances widest first."""
-    tests = list(document["provenance"]["config"]["dataset"]["query_splits"])
+    splits = [d["provenance"]["config"]["dataset"]["query_splits"] for _, d in documents]
+    tests = list(dict.fromkeys(split for names in splits for split in names))
 
     def place(key: Key):
         loss = (*UNTRAINED, *LOSSES).index(key.cell.loss)

@@ -94,6 +94,10 @@ def _notes(ours: Scores | None, study: Study | None) -> list[str]:
             notes.append(f"Ours: mean over seeds {seeds} with the 95 % interval (Student's t).")
         if 1 in ours.seed_counts:
             notes.append("One seed: the interval, where given, is over its queries (bootstrap).")
+        elif any(len({s.fcm for s in v.values()}) == 1 for v in ours.values.values()):
+            notes.append(
+                "Where the seed changes nothing, the interval is over queries (bootstrap)."
+            )
         notes.append("Oracle: share of queries that have any reference within the tolerance.")
     for wide, narrow in study.misprints() if study else ():
         cell = wide.cell

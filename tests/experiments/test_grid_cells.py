@@ -90,6 +90,15 @@ def test_corridor_evaluates_nordlands_models(tmp_path):
     assert jobs[0].config["train"] == trained[0].config["train"]
 
 
+def test_corridor_is_evaluated_as_the_grid_sets(tmp_path):
+    for name in grid_cells.WEIGHTS["real"].values():
+        (tmp_path / name).touch()
+    asked = settings("corridor", weights=tmp_path, changes=(("eval.sequence_length", 5),))
+    (job,) = grid_cells.corridor_jobs(asked, grid_cells.training_jobs(asked)[:1])
+    assert job.config["eval"]["sequence_length"] == 5
+    assert "--config.eval.sequence_length=5" in job.words
+
+
 def test_missing_weights_are_told_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match=r"vgg16-397923af\.pth and resnet50-0676ba61\.pth"):
         grid_cells.training_jobs(settings("robotcar"))
@@ -135,5 +144,5 @@ def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):
     begun = json.loads(path.read_text())
     begun["optim"]["learning_rate"] = 0.5
     path.write_text(json.dumps(begun))
-    with pytest.raises(ConfigError, match=r"optim\.learning_rate=0\.5, this grid 3e-05"):
+    with pytest.raises(ConfigError, match=r"optim\.learning_rate=0\.5, this grid 0\.0001"):
         job.finished()

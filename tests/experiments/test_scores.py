@@ -1,5 +1,7 @@
 """Means, intervals and pairs against figures worked out by hand."""
 
+import json
+
 import conclusions
 import made_up_runs
 import pytest
@@ -95,3 +97,29 @@ def test_a_damaged_file_is_named(tmp_path):
         scores.read([tmp_path / "results.json"])
     with pytest.raises(DataError, match="no results"):
         scores.read([])
+
+
+def test_seeds_that_change_nothing_take_the_interval_over_queries(tmp_path):
+    runs = {(ARC, seed): 40.0 + seed for seed in (0, 1, 2)}
+    found = scores.read(made_up_runs.write(tmp_path, runs))
+    untrained = WIDE._replace(cell=WIDE.cell._replace(loss="off_the_shelf"))
+    assert found.mean(untrained) == (10.0, (9.0, 11.0), 3)
+    assert found.mean(WIDE) == scores.mean([40.0, 41.0, 42.0])
+
+
+def test_two_grids_make_no_table(tmp_path):
+    paths = made_up_runs.write(tmp_path / "a", {(ARC, 0): 40.0})
+    with pytest.raises(DataError, match=r"b/.* and .*a/.* are runs of the same model and seed"):
+        scores.read(paths + made_up_runs.write(tmp_path / "b", {(ARC, 0): 50.0}))
+    other = made_up_runs.write(tmp_path / "b", {(ARC, 1): 50.0}, projection=512)
+    with pytest.raises(DataError, match=r"has model\.projection=512, .*a/.* of the same model 0"):
+        scores.read(paths + other)
+
+
+def test_a_run_may_have_a_query_split_more(tmp_path):
+    paths = made_up_runs.write(tmp_path / "a", {(ARC, 0): 40.0})
+    document = made_up_runs.document(ARC, 1, 50.0)
+    document["results"]["fine_tuned"]["sunny"] = document["results"]["fine_tuned"]["test01"]
+    document["provenance"]["config"]["dataset"]["query_splits"].append("sunny")
+    (tmp_path / "more.json").write_text(json.dumps(document))
+    assert scores.read([*paths, tmp_path / "more.json"]).tests == ["test01", "test02", "sunny"]
