@@ -112,7 +112,9 @@ def _tuples() -> ConfigDict:
     c = ConfigDict()
     c.batch = 4  # tuples a step, over all devices
     c.negatives = 5  # mined negatives a tuple; 0 leaves them to in_batch
-    c.in_batch = "off"  # "hardest" or "semi_hard": further negatives from all images of the step
+    # "hardest" or "semi_hard": further negatives from all images of the step, the query's own mined ones
+    # not left out: where they are the hardest of all, they count twice.
+    c.in_batch = "off"
     c.in_batch_negatives = 5  # so many a query
     c.positive_radius = 10.0  # position units
     c.negative_radius = 25.0  # position units; nearer images are never negatives

@@ -76,6 +76,8 @@ def in_batch_negatives(
 ) -> tuple[jax.Array, jax.Array]:
     """The `count` nearest descriptors of the global batch that lie beyond `radius` of each query.
 
+    Those of the query's own tuple are among them.
+
     With `semi_hard` only those farther from the query than its positive (Schroff et al. 2015). All
     images of the batch on all devices are candidates, queries and positives too; gradients go back to
     where they came from.
