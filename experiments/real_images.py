@@ -27,6 +27,10 @@ SPANS = {  # protocol: last training frame, first and last frame of reference an
     "nordland": (18_000, 18_510, 10**9, "test02"),
     "nordland_tune": (15_000, 15_510, 18_000, "val"),
 }
+SEQUENCES = {  # that every protocol must have
+    name: {"train_summer", "train_winter", "reference", query}
+    for name, (*_, query) in SPANS.items()
+} | {"corridor": {"reference", "test01"}}
 STILL = 2.0  # grey levels: mean difference from the last kept frame below which a train stands
 BLACK = 4.0  # grey levels: standard deviation below which a frame shows a tunnel
 
@@ -89,11 +93,14 @@ def main() -> None:
         rows = corridor(images)
     else:
         rows = nordland(images, args.protocol, args.drop_still)
-    if not rows:
-        parser.error(f"--images={args.images} holds no frames of {args.protocol}")
+    lacking = SEQUENCES[args.protocol] - {row["sequence"] for row in rows}
+    if lacking:
+        parser.error(f"--images={args.images} holds no frames of {', '.join(sorted(lacking))}")
     args.raw.mkdir(parents=True, exist_ok=True)
     for folder in sorted({row["image"].split("/")[0] for row in rows}):
         link = args.raw / folder
+        if link.is_symlink() and link.resolve() != (images / folder).resolve():
+            link.unlink()  # of other images
         if not link.is_symlink():
             link.symlink_to(images / folder)
     with (args.raw / "places.csv").open("w", newline="") as file:

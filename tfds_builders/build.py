@@ -19,7 +19,8 @@ def run(args) -> int:
     builder = discover.make(args.name, args.config, discover.data_dir(args.data_dir))
     if builder.data_path.exists():
         _check_same(builder, args.manual_dir)
-        print(f"{builder.info.full_name} is already built in {builder.data_path}")
+        where = builder.data_path
+        print(f"{builder.info.full_name} is already built in {where}; delete that to build it anew")
         return 0
     manual_dir = check_manual_dir(builder, args.manual_dir)
     with _only_build(builder):
@@ -62,9 +63,9 @@ def check_manual_dir(builder, option: str | None) -> pathlib.Path | None:
 
 def _check_same(builder, manual_dir: str | None) -> None:
     """A dataset of the same name but other values or raw data is not the one that was asked for."""
-    if not isinstance(builder, PlacesBuilder):
-        return
     saved = json.loads((builder.data_path / "metadata.json").read_text())
+    if "config" not in saved:  # a rendered town of an earlier version
+        return
     remedy = f'delete {builder.data_path} or give the config another "name"'
     now = config_values(builder.builder_config)
     for key, value in now.items():
@@ -73,8 +74,11 @@ def _check_same(builder, manual_dir: str | None) -> None:
                 f"{builder.info.full_name} is already built with {key} {saved['config'].get(key)!r}, "
                 f"not {value!r}; {remedy}"
             )
-    if manual_dir is not None and pathlib.Path(manual_dir).is_dir():
-        for name, state in builder.raw_state(pathlib.Path(manual_dir)).items():
+    if manual_dir is None or not isinstance(builder, PlacesBuilder):
+        return
+    folder = pathlib.Path(manual_dir).expanduser()
+    if folder.is_dir():
+        for name, state in builder.raw_state(folder).items():
             if saved["raw"].get(name) != state:
                 raise RawDataError(
                     f"{builder.info.full_name} was built from another {name}; {remedy}"

@@ -53,11 +53,24 @@ def damage(raw: bytes) -> str | None:
         return "is empty"
     if raw.startswith(PNG):
         return _png_damage(raw)
-    if raw.startswith(JPEG) and b"\xff\xd9" not in raw[-4096:]:
+    if raw.startswith(JPEG) and raw.find(b"\xff\xd9", _jpeg_scan(raw)) < 0:
         return f"is a truncated JPEG ({len(raw)} bytes, no end marker)"
     if raw[:4] == b"RIFF" and len(raw) < 8 + struct.unpack("<I", raw[4:8].ljust(4, b"\0"))[0]:
         return f"is a truncated WebP ({len(raw)} bytes)"
     return None
+
+
+def _jpeg_scan(raw: bytes) -> int:
+    """Where a JPEG's first scan starts, its end without one: an end marker before is a thumbnail's.
+
+    After the last marker anything may follow, as telephones append films.
+    """
+    at = 2
+    while at + 4 <= len(raw) and raw[at] == 0xFF:
+        if raw[at + 1] == 0xDA:
+            return at
+        at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+    return len(raw)
 
 
 def _oversize(raw: bytes) -> str | None:

@@ -76,11 +76,9 @@ def in_batch_negatives(
 ) -> tuple[jax.Array, jax.Array]:
     """The `count` nearest descriptors of the global batch that lie beyond `radius` of each query.
 
-    Those of the query's own tuple are among them.
-
     With `semi_hard` only those farther from the query than its positive (Schroff et al. 2015). All
-    images of the batch on all devices are candidates, queries and positives too; gradients go back to
-    where they came from.
+    images of the batch on all devices are candidates, queries, positives and the query's own mined
+    negatives too; gradients go back to where they came from.
 
     Args:
       descriptors: `(b, m, d)` of this device's tuples, query first, positive second.

@@ -120,6 +120,16 @@ def test_every_sequence_of_a_map(tmp_path):
     assert command(*args, "--config=freiburg_a") == 2
 
 
+def test_a_map_takes_no_sequence_that_may_be_of_another(tmp_path, capsys):
+    raw.write_archive(tmp_path / "raw/cold-saarbruecken/part_a/seq1_cloudy1.tar", raw.run(4))
+    raw.write_archive(tmp_path / "raw/seq3_cloudy1.tar", raw.run(4, 1))
+    args = ("build", "cold", tmp_path / "raw", tmp_path / "out", "--config=saarbruecken_a")
+    assert command(*args) == 2 and not (tmp_path / "out").exists()
+    said = capsys.readouterr().err
+    assert "raw/seq3_cloudy1.tar may be of cold-saarbruecken/part_a or of another map" in said
+    assert "seq1_cloudy1" not in said
+
+
 def test_the_omni_camera_and_a_size(tmp_path):
     files = raw.run(4, cameras=("std_cam", "omni_cam"))
     raw.write_archive(tmp_path / f"raw/{ONE}.tar", files)

@@ -29,6 +29,15 @@ def test_cut_files_are_refused(suffix, left):
         images.decode(raw[: int(left * len(raw))], "a.x")
 
 
+def test_a_jpeg_may_have_a_film_after_its_end_and_an_end_in_its_thumbnail():
+    raw = cv2.imencode(".jpg", image(0, 200, 300))[1].tobytes()
+    assert images.damage(raw + bytes(10_000)) is None
+    thumbnail = b"\xff\xe1\x00\x06\xff\xd9\x00\x00"  # a segment that holds an end marker
+    assert images.damage(raw[:2] + thumbnail + raw[2:]) is None
+    assert "truncated" in images.damage(raw[:2] + thumbnail + raw[2 : len(raw) // 2])
+    assert "truncated" in images.damage(raw[:2] + thumbnail)
+
+
 def test_flipped_bits_of_a_png_are_refused():
     raw = bytearray(cv2.imencode(".png", image(0, 40, 50))[1].tobytes())
     raw[len(raw) // 2] ^= 4

@@ -69,6 +69,19 @@ def test_aligned_folders(tmp_path):
     assert metadata(tmp_path)["position_unit"] == "frames"
 
 
+@pytest.mark.parametrize(
+    ("layout", "files"),
+    [
+        ("aligned", ("a/b/1.png", "a_b/2.png")),
+        ("utm", ("images/a/b/@1@2@.png", "images/a_b/@3@4@.png")),
+    ],
+)
+def test_two_folders_never_become_one_split(tmp_path, capsys, layout, files):
+    write(tmp_path / "raw", *files)
+    assert build(tmp_path, layout) == 2
+    assert "folders a/b and a_b would both be split 'a_b'" in capsys.readouterr().err
+
+
 def test_aligned_needs_one_number_an_image(tmp_path, capsys):
     write(tmp_path / "raw/summer", "a1.png", "b01.png", "none.png")
     assert build(tmp_path, "aligned") == 2

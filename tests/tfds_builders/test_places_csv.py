@@ -273,15 +273,17 @@ def test_bad_names_and_folders(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_finished_build_is_kept(tmp_path, capsys):
+def test_a_finished_build_is_kept(tmp_path, capsys, monkeypatch):
     raw, out = write_raw(tmp_path / "raw"), tmp_path / "out"
     assert command("build", "places_csv", raw, out) == 0
     before = tree(out)
     assert command("build", "places_csv", raw, out) == 0
     assert "is already built" in capsys.readouterr().out
     _break(raw, 2, "train,train/000.png,7,7")
-    assert command("build", "places_csv", raw, out) == 2
-    assert "was built from another places.csv; delete" in capsys.readouterr().err
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in (raw, "~/raw"):
+        assert command("build", "places_csv", given, out) == 2
+        assert "was built from another places.csv; delete" in capsys.readouterr().err
     one, two = (f'--config={{"name": "a", "height": {h}, "width": 8}}' for h in (6, 4))
     assert command("build", "places_csv", raw, out, one) == 0
     assert command("build", "places_csv", raw, out, two) == 2

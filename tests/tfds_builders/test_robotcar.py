@@ -169,6 +169,43 @@ def test_other_pose_sources(tmp_path, pose):
     assert metadata(tmp_path)["pose_source"].lower().startswith(pose.replace("_", " "))
 
 
+def test_radar_odometry_of_several_traversals_needs_their_ins(tmp_path, capsys):
+    several = {"train": ONE, "test": TWO}
+    for name in several.values():
+        raw.write_folder(tmp_path / "raw", name, raw.traversal(20))
+    assert build(tmp_path, pose="radar_odometry", traversals=several) == 0
+    (tmp_path / "raw" / TWO / "gps/ins.csv").unlink()
+    shutil.rmtree(tmp_path / "out")
+    assert build(tmp_path, pose="radar_odometry", traversals=several) == 2
+    assert f"radar odometry of traversal {TWO} cannot be moved onto" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    # Alone it is sound: its positions are compared with nobody else's.
+    assert build(tmp_path, pose="radar_odometry", traversals={"test": TWO}) == 0
+
+
+def test_archives_may_lie_in_a_folder_named_as_their_traversal(tmp_path):
+    raw.write_archives(tmp_path / "raw" / ONE, ONE, raw.traversal(5))
+    assert build(tmp_path) == 0 and len(records(built(tmp_path), "train")) == 5
+    shutil.rmtree(tmp_path / "out")
+    assert command("build", "robotcar", tmp_path / "raw" / ONE, tmp_path / "out", option()) == 0
+
+
+def test_lost_images_are_warned_of(tmp_path, capsys):
+    files = raw.traversal(20)
+    times = raw.image_times(20)
+    for first in times[:3]:
+        del files[f"mono_left/{first}.png"]
+    log = raw.pose_times(times[-1])
+    bad = set(np.flatnonzero((log > times[10]) & (log < times[13])))
+    files["gps/ins.csv"] = raw.ins_rows(log, bad).encode()
+    raw.write_folder(tmp_path / "raw", ONE, files)
+    assert build(tmp_path) == 0
+    said = capsys.readouterr().err
+    assert f"warning: train ({ONE}): 3 of 20 listed images are not there" in said
+    left = len(records(built(tmp_path), "train"))
+    assert left < 15 and f"{17 - left} of 17 images have no usable pose" in said
+
+
 def test_thinning(tmp_path):
     raw.write_folder(tmp_path / "raw", ONE, raw.traversal(40))
     assert build(tmp_path, every_metres=5.0) == 0

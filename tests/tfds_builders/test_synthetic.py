@@ -142,6 +142,15 @@ def test_the_same_seed_gives_the_same_bytes(tiny, tmp_path):
         assert record.read_bytes() == (tiny.data_path / record.name).read_bytes(), record.name
 
 
+def test_another_town_of_the_same_name_is_not_taken_for_built(tmp_path, capsys):
+    size = '"height": 16, "width": 16, "train": 4, "reference": 1, "test01": 1, "test02": 1'
+    for seed, status in ((7, 0), (7, 0), (8, 2)):
+        config = f'--config={{"name": "mine", {size}, "seed": {seed}}}'
+        words = ["build", "synthetic", config, f"--data_dir={tmp_path}"]
+        assert main(words) == status
+    assert "is already built with seed 7, not 8" in capsys.readouterr().err
+
+
 def test_another_seed_is_another_town():
     a, b = make_world(3, 120.0), make_world(4, 120.0)
     assert a.centre.shape != b.centre.shape or np.abs(a.centre - b.centre).max() > 1
@@ -150,7 +159,15 @@ def test_another_seed_is_another_town():
 
 @pytest.mark.parametrize(
     ("changes", "word"),
-    [({"route_length": 5.0}, "route_length"), ({"train": 1}, "train"), ({"height": 4}, "height")],
+    [
+        ({"route_length": 5.0}, "route_length"),
+        ({"train": 1}, "train"),
+        ({"height": 4}, "height"),
+        (
+            {"height": 224, "width": 224, "train": 35_000},
+            r"more than 1,000 MiB.*give 20,897 images",
+        ),
+    ],
 )
 def test_a_size_that_cannot_be_is_refused(changes, word):
     with pytest.raises(RawDataError, match=word):

@@ -150,6 +150,14 @@ def _all_of(where: str, found: list[sequence.Place], manual_dir) -> dict[str, se
     """Every sequence of a map by the split's name, e.g. `seq4_cloudy1`."""
     lab, part, _ = sequence.name_of(where)
     whole = sequence.Name(lab, part, None)
+    vague = [
+        str(place.path) for place in found if None in place.name[:2] and whole.allows(place.name)
+    ]
+    if vague:  # sequences of other maps are called the same
+        raise RawDataError(
+            f"{', '.join(vague)} may be of {whole} or of another map, whose positions do not compare: put "
+            f"each into a folder named as in COLD ({whole}), or name config key 'sequences'"
+        )
     runs = sorted({place.name.run for place in found if whole.allows(place.name)})
     if not runs:
         raise RawDataError(

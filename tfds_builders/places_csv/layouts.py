@@ -6,6 +6,7 @@ import multiprocessing
 import pathlib
 import re
 import resource
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -28,10 +29,14 @@ def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
     """
     splits: dict[str, list[Frame]] = {}
     problems = []
-    for path in _image_files(folder):
-        split = _split_name(
-            [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
-        )
+
+    def parts(path: pathlib.Path) -> list[str]:
+        return [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
+
+    every = _image_files(folder)
+    _check_apart(map(parts, every))
+    for path in every:
+        split = _split_name(parts(path))
         fields = [field.strip() for field in path.name.split("@")]
         try:
             east, north = float(fields[1]), float(fields[2])
@@ -75,7 +80,9 @@ def read_aligned(folder: pathlib.Path) -> dict[str, list[Frame]]:
     splits: dict[str, list[Frame]] = {}
     problems = []
     numbered: dict[str, dict[int, pathlib.Path]] = {}
-    for path in _image_files(folder):
+    every = _image_files(folder)
+    _check_apart(path.relative_to(folder).parts[:-1] for path in every)
+    for path in every:
         split = _split_name(path.relative_to(folder).parts[:-1])
         digits = re.findall(r"\d+", path.stem)
         if not digits:
@@ -215,6 +222,18 @@ def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _split_name(parts) -> str:
     return re.sub(r"[^0-9A-Za-z_]", "_", "_".join(parts)) or "images"
+
+
+def _check_apart(folders: Iterable[Sequence[str]]) -> None:
+    """Raises RawDataError where two folders, as parts of their paths, would be one split: `a/b`, `a_b`."""
+    paths: dict[str, str] = {}
+    for path in sorted({"/".join(parts) for parts in folders}):
+        split = _split_name(path.split("/"))
+        other = paths.setdefault(split, path)
+        if other != path:
+            raise RawDataError(
+                f"folders {other} and {path} would both be split {split!r}; rename one"
+            )
 
 
 def _done(folder, splits, problems) -> dict[str, list[Frame]]:

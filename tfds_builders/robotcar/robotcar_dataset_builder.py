@@ -36,6 +36,10 @@ POSE_SOURCES = {
 }
 
 
+OWN_FRAME = "starts at (0, 0) looking north: not shared between traversals"
+POSELESS = 0.1  # share of images without a pose that goes without a warning
+
+
 @dataclasses.dataclass
 class RobotCarConfig(PlacesConfig):
     """Which traversals, camera and poses, and how images are stored.
@@ -117,6 +121,12 @@ class Builder(ArchiveBuilder):
         config: RobotCarConfig = self.builder_config
         listed = traversal.images(found, camera(config.camera))
         log, notes = _pose_log(found, config)
+        if notes.get("frame") == OWN_FRAME and len(config.traversals) > 1:
+            raise RawDataError(
+                f"radar odometry of traversal {found.name} cannot be moved onto its INS track "
+                f"({poses.POSES['ins']} is missing or too short), so that its positions and those of the "
+                "other traversals do not compare; download its gps archive, or choose pose ins or gps"
+            )
         posed = poses.interpolate(log, listed.times, config.max_gap)
         covered = 1 - np.mean(posed.reasons == poses.OUTSIDE)
         if covered < config.min_coverage:
@@ -133,6 +143,7 @@ class Builder(ArchiveBuilder):
         dropped = {str(reason): count for reason, count in sorted(dropped.items())}
         if listed.missing:
             dropped["listed but no file (chunk not downloaded)"] = listed.missing
+        _warn_of_loss(plan, f"{split} ({found.name})", listed, keep)
         if config.every_metres > 0:
             chosen = np.flatnonzero(keep)
             near = ~poses.thin(posed.positions[chosen], config.every_metres)
@@ -183,6 +194,20 @@ class Builder(ArchiveBuilder):
         return Stored(data, *size)
 
 
+def _warn_of_loss(plan: Plan, which: str, listed: traversal.Images, keep: np.ndarray) -> None:
+    """Warns where listed images are not there, or more than a few have no pose."""
+    if listed.missing:
+        plan.warnings.append(
+            f"{which}: {listed.missing} of {listed.found} listed images are not there; download the other "
+            "chunks of the archive"
+        )
+    if keep.mean() < 1 - POSELESS:
+        plan.warnings.append(
+            f"{which}: {int((~keep).sum())} of {len(keep)} images have no usable pose and are left out; "
+            "see counts in metadata.json for the reasons"
+        )
+
+
 @functools.lru_cache(maxsize=2)
 def _lut(path: str, height: int, width: int) -> np.ndarray:
     return read_lut(str(pathlib.Path(path).expanduser()), height, width)
@@ -193,7 +218,7 @@ def _pose_log(found: traversal.Traversal, config: RobotCarConfig) -> tuple[poses
     log = poses.READERS[config.pose](*found.read(poses.POSES[config.pose], f"{config.pose} poses"))
     notes = {"rows": len(log.times), "repeated_times": log.repeats}
     if config.pose == "radar_odometry":
-        notes["frame"] = "starts at (0, 0) looking north: not shared between traversals"
+        notes["frame"] = OWN_FRAME
         if poses.POSES["ins"] in found.files:
             ins = poses.read_ins(*found.read(poses.POSES["ins"], "INS poses"))
             try:

@@ -70,8 +70,6 @@ def _places(manual_dir: pathlib.Path, name: str, camera: Camera) -> Iterator[pat
     for folder in (manual_dir, *sorted(path for path in manual_dir.iterdir() if path.is_dir())):
         if (folder / name).is_dir():
             yield folder / name
-        if folder.name == name:
-            continue
         for path in sorted(folder.glob(f"*{name}*")):
             sensor = path.name.replace(name, "").lower()
             if path.name.endswith(archives.SUFFIXES + archives.PACKED) and _wanted(sensor, camera):

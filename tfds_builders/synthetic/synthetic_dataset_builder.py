@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_builders import images
+from tfds_builders.builder import config_values
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import Frame, PlacesConfig, features, record
 from tfds_builders.synthetic import drive, render
@@ -18,6 +19,7 @@ from tfds_builders.synthetic.conditions import CONDITIONS
 from tfds_builders.synthetic.world import make_world
 
 CHUNK = 32  # frames a task
+MOST_BYTES = 1000 << 20  # that TFDS's own in-order writer holds without TensorFlow
 TRAIN = ("cloudy", "low_sun", "blue_hour", "night")  # conditions that training laps take in turn
 
 
@@ -60,6 +62,14 @@ class SyntheticConfig(PlacesConfig):
             )
         if min(self.reference, self.test01, self.test02) < 1:
             raise RawDataError("every split of a synthetic config needs a frame")
+        size = self.height * self.width * (3 if self.image_format == "png" else 1)
+        most = max(self.train, self.reference, self.test01, self.test02)
+        if most * size > MOST_BYTES:
+            raise RawDataError(
+                f"a split of {most:,} images of {self.height}x{self.width} may take more than "
+                f"{MOST_BYTES >> 20:,} MiB, beyond which TFDS needs TensorFlow to write it; give "
+                f"{MOST_BYTES // size:,} images or fewer, or a smaller size"
+            )
         if not 60 <= self.route_length <= 20_000:
             raise RawDataError(f"route_length is {self.route_length}; give 60 to 20000 metres")
 
@@ -146,6 +156,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self.info.metadata.update(
             pose_source="analytic",
             position_unit="m",
+            config=config_values(self.builder_config),
             seed=self.builder_config.seed,
             conditions={split: [lap.condition for lap in of] for split, of in laps.items()},
         )
