@@ -87,7 +87,7 @@ def _model() -> ConfigDict:
     c.compute_dtype = (
         "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
     )
-    c.param_dtype = "float32"
+    c.param_dtype = "float32"  # what the optimiser's small steps need
     c.remat = False  # keep a stage's input alone and compute it again going back: memory for time
     return c
 

@@ -42,8 +42,8 @@ def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Calla
     images = torch.from_numpy(pair.images)
 
     def describe(model):
-        with torch.inference_mode():
-            return model(images)
+        with torch.inference_mode(), benchmark_models.precision(args):
+            return model(images).float()
 
     rivals = benchmark_models.variants(pair.torch, not args.no_compile)
     theirs = {kind: functools.partial(describe, model) for kind, model in rivals.items()}
@@ -56,4 +56,11 @@ def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Calla
     best = min(theirs, key=lambda kind: statistics.median(seconds[kind]))
     flops = benchmark_flops.of_extraction(pair)
     more = benchmark_flops.share(flops, seconds["vprjax"], peak)
-    return row(f"{name}-extract", best, seconds["vprjax"], seconds[best], flops, **more)
+    return row(
+        f"{name}-extract{benchmark_models.mark(args)}",
+        best,
+        seconds["vprjax"],
+        seconds[best],
+        flops,
+        **more,
+    )

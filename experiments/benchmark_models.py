@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from configs import base
@@ -46,6 +47,10 @@ def pair(name: str, args) -> Pair:
     import torch
     import torch_rival
 
+    if jax.default_backend() != "cpu":
+        raise SystemExit(
+            "the rival runs on the CPU: set JAX_PLATFORMS=cpu to compare on one machine"
+        )
     torch.manual_seed(0)
     backbone_name, pooling_name = name.split("-")
     config, images = _config(f"{backbone_name},{pooling_name}", args), _images(args)
@@ -98,6 +103,18 @@ def variants(model, compiled: bool) -> dict[str, Any]:
     if compiled:
         found["torch.compile"] = torch.compile(copy.deepcopy(last))
     return found
+
+
+def precision(args):
+    """A context in which the rival computes in the type that our side does."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "bfloat16")
+
+
+def mark(args) -> str:
+    """What a row's name ends in: nothing, or the type that is not float32."""
+    return "" if args.dtype == "float32" else f"-{args.dtype}"
 
 
 def apply_fn(pair: Pair) -> Callable:

@@ -74,10 +74,11 @@ def parallel_width(pair: benchmark_models.Pair) -> int:
 class Theirs:
     """The rival's step on the same batch."""
 
-    def __init__(self, pair: benchmark_models.Pair, model):
+    def __init__(self, pair: benchmark_models.Pair, model, args):
         """`model` is one of `benchmark_models.variants`."""
         import torch
 
+        self.args = args
         self.model, self.margin = model, pair.config.loss.triplet_margin
         self.images = torch.from_numpy(pair.images)
         self.optimiser = torch.optim.AdamW(model.parameters(), 1e-5, weight_decay=1e-4)
@@ -89,7 +90,8 @@ class Theirs:
         import torch_rival
 
         self.optimiser.zero_grad()
-        descriptors = self.model(self.images)
+        with benchmark_models.precision(self.args):
+            descriptors = self.model(self.images).float()
         tuples = descriptors.reshape(TUPLES, -1, descriptors.shape[-1])
         loss = torch_rival.triplet(tuples, self.margin)
         loss.backward()
@@ -116,7 +118,7 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
 def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Callable) -> list[dict]:
     pair = benchmark_models.pair(name, args)
     models = benchmark_models.variants(pair.torch, not args.no_compile)
-    variants = {kind: Theirs(pair, model) for kind, model in models.items()}
+    variants = {kind: Theirs(pair, model, args) for kind, model in models.items()}
     ours = {loss: Ours(pair, loss) for loss in ("triplet", "contrastive", "arcface")}
     found = {kind: side.first() for kind, side in variants.items()}
     own = {loss: side.first() for loss, side in ours.items()}["triplet"]
@@ -132,7 +134,16 @@ def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Calla
     rows = []
     for loss, (rival, theirs) in rivals.items():
         more = benchmark_flops.share(flops, seconds[loss], peak)
-        rows.append(row(f"{name}-{loss}", rival, seconds[loss], theirs, flops, **more))
+        rows.append(
+            row(
+                f"{name}-{loss}{benchmark_models.mark(args)}",
+                rival,
+                seconds[loss],
+                theirs,
+                flops,
+                **more,
+            )
+        )
         print(rows[-1], flush=True)
     print({kind: round(statistics.median(seconds[kind]), 3) for kind in variants}, flush=True)
     return rows

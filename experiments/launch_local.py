@@ -41,7 +41,7 @@ def wait(running: list[subprocess.Popen]) -> int:
                 process.kill()
             return failed[0]
         time.sleep(0.1)
-    return max(process.returncode for process in running)
+    return next((process.returncode for process in running if process.returncode), 0)
 
 
 def main() -> int:

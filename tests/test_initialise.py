@@ -108,3 +108,18 @@ def test_a_projection_starts_from_principal_components(images, how):
     c.projection = 97
     with pytest.raises(ValueError, match="97 components need more than 97 training images"):
         initialise.initialise(c, None, 0, lambda i: images[i], len(images))
+
+
+def test_a_wide_projection_starts_from_as_many_images_as_memory_allows(images, monkeypatch):
+    c = config("netvlad")
+    c.update(projection=3)
+    learnt_from = []
+    learn = initialise.whitening.learn
+    monkeypatch.setattr(initialise.whitening, "NUMBERS", 10 * 4 * 96)  # 4 clusters x 96 channels
+    monkeypatch.setattr(
+        initialise.whitening,
+        "learn",
+        lambda x, *rest: learnt_from.append(x.shape) or learn(x, *rest),
+    )
+    initialise.initialise(c, None, 0, lambda i: images[i], len(images))
+    assert learnt_from == [(10, 4 * 96)]

@@ -113,6 +113,10 @@ def test_control_groups_bound_what_is_free(tmp_path):
     inner.mkdir(parents=True)
     (inner / "memory.max").write_text("max\n")
     assert memory.available(meminfo, own, tmp_path / "groups") == 50 * 1024
-    for name, text in (("max", "40000"), ("current", "30000"), ("stat", "anon 1\ninactive_file 9")):
+    for name, text in (
+        ("max", "40000"),
+        ("current", "30000"),
+        ("stat", "inactive_file 9\nactive_file 20"),
+    ):
         (inner.parent / f"memory.{name}").write_text(text + "\n")
-    assert memory.available(meminfo, own, tmp_path / "groups") == 10009
+    assert memory.available(meminfo, own, tmp_path / "groups") == 10029

@@ -42,6 +42,17 @@ def test_of_many_large_descriptors_every_so_many_are_learnt_from(monkeypatch):
         assert (stride == 1) == (sum(counts) * dimension <= 100)
 
 
+@pytest.mark.parametrize("whiten", [False, True])
+def test_more_components_than_different_images_stay_finite(whiten):
+    rng = np.random.default_rng(2)
+    x = np.repeat(rng.normal(size=(5, 64)), 4, axis=0)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    found = whitening.learn(x.astype(np.float32), 15, whiten)(x)
+    assert np.isfinite(found).all() and np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    apart = np.linalg.norm(found[:, None] - found[None], axis=-1)
+    assert apart[::4, ::4][~np.eye(5, dtype=bool)].min() > 0.5
+
+
 def test_equal_descriptors_are_refused():
     with pytest.raises(ValueError, match="are the same"):
         whitening.learn(np.ones((5, 3)), 2, False)

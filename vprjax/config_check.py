@@ -117,9 +117,9 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
     )
     yield e.pca_whiten and not e.pca, "eval.pca_whiten=True needs eval.pca above 0"
     yield (
-        config.optim.ema > 0 and config.model.param_dtype != "float32",
-        f"optim.ema={config.optim.ema:g} needs model.param_dtype='float32': a running mean moves by less "
-        f"than {config.model.param_dtype} can hold",
+        config.model.param_dtype != "float32",
+        f"model.param_dtype={config.model.param_dtype!r} cannot train, most steps are too small for it to "
+        f"hold: set it to 'float32', and model.compute_dtype={config.model.param_dtype!r} to save time",
     )
     places = config.places
     bins = math.ceil(360 / places.heading_degrees) if places.heading_degrees else 1

@@ -186,7 +186,8 @@ def start_projection(
     apply = jax.jit(models.build(config).apply)
     rest = {k: v for k, v in variables["params"].items() if k != "projection"}
     without = {**variables, "params": rest}
-    used = order[:PROJECTION_IMAGES]
+    like = jax.eval_shape(apply, without, images_at(order[:1]))
+    used = order[: min(PROJECTION_IMAGES, whitening.NUMBERS // like.shape[-1])]
     found = [
         np.asarray(apply(without, jnp.asarray(images_at(used[first : first + 16]))))
         for first in range(0, len(used), 16)

@@ -117,6 +117,10 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+# In a control group's count and given back when it is asked for, as MemAvailable reckons, too.
+RECLAIMED = ("active_file", "inactive_file", "slab_reclaimable")
+
+
 def available(
     meminfo: pathlib.Path = pathlib.Path("/proc/meminfo"),
     membership: pathlib.Path = pathlib.Path("/proc/self/cgroup"),
@@ -131,6 +135,7 @@ def available(
         limit = group / "memory.max"
         if limit.is_file() and limit.read_text().strip() != "max":
             stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            used = int((group / "memory.current").read_text()) - int(stat.get("inactive_file", 0))
+            kept = sum(int(stat.get(name, 0)) for name in RECLAIMED)
+            used = max(0, int((group / "memory.current").read_text()) - kept)
             free.append(int(limit.read_text()) - used)
     return max(min(free), 0)

@@ -280,6 +280,7 @@ def _check_pickle(file: pathlib.Path) -> None:
     pickles = 5  # magic number, protocol, system, the state dict and its storages' keys
     if start.startswith(b"PK\3\4"):  # as PyTorch tells them apart
         with zipfile.ZipFile(file) as archive:
+            _check_size(info.file_size for info in archive.infolist())
             found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]
             if len(found) != 1:
                 raise ValueError(f"it holds {len(found)} state dicts instead of one")

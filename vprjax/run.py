@@ -195,7 +195,10 @@ def code_version() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        commit = git("rev-parse", "--short", "HEAD")
+        own = git(
+            "ls-files", "__init__.py"
+        )  # else a checkout around the environment it is installed in
+        commit = git("rev-parse", "--short", "HEAD") if own else ""
         dirty = "+dirty" if commit and git("status", "--porcelain", "--", ".") else ""
     except OSError:
         commit = dirty = ""  # git is not installed

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 ROWS = 1024  # projected at once
+NOISE = 1e-7  # of the largest deviation: what is left below is round-off of the products
 NUMBERS = 250_000_000  # descriptors times dimensions that PCA looks at: 2 GB in float64
 LEAST = 1e-3  # of the largest deviation: directions below it are noise that whitening would blow up
 
@@ -61,7 +62,7 @@ def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
         values, vectors = np.linalg.eigh(centred @ centred.T)
         deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))
         kernel = centred.T @ vectors[:, ::-1][:, :dimension]
-        kernel /= np.maximum(deviations, np.finfo(float).tiny)
+        kernel /= np.maximum(deviations, max(NOISE * deviations[0], np.finfo(float).tiny))
     else:
         values, vectors = np.linalg.eigh(centred.T @ centred)
         deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))

@@ -260,6 +260,22 @@ def test_a_small_file_cannot_claim_large_arrays(tmp_path):
                 pretrained.load(tmp_path / f"a{suffix}", "vgg16")
 
 
+def test_a_deflated_pth_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    torch.save({"features.0.weight": torch.zeros(1 << 22)}, tmp_path / "stored.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "stored.pth") as stored,
+        zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as deflated,
+    ):
+        for name in stored.namelist():
+            deflated.writestr(name, stored.read(name))
+    monkeypatch.setattr(pretrained, "LARGEST", 1 << 20)
+    monkeypatch.setattr(torch, "load", None)
+    assert (tmp_path / "a.pth").stat().st_size < 30_000
+    with pytest.raises(WeightsError, match="claim more than 1,048,576 bytes"):
+        pretrained.load(tmp_path / "a.pth", "vgg16")
+
+
 HOSTILE = """<script>alert(1)</script>'"><img src=x onerror=alert(2)>&lt;{{ 7*7 }}"""
 ATTRIBUTES = {"src", "alt", "width", "height"}
 
