@@ -62,6 +62,7 @@ def test_a_run_goes_on_with_another_rate_length_and_memory():
     c, made, saved = begun()
     c.optim.update(learning_rate=1e-3, clip_norm=0.0)
     c.train.update(steps=5, accumulate=2)
+    c.tuples.mining_pool = 500  # what mining asks for where negatives run out
     c.model.update(remat=True, weights="elsewhere/weights.pth")
     c.dataset.update(data_dir="/elsewhere", query_splits=("night",))
     c.eval.pca = 8

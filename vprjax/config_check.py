@@ -24,7 +24,7 @@ FREE = (
     *("optim.learning_rate", "optim.weight_decay", "optim.momentum", "optim.warmup_steps"),
     *("optim.clip_norm", "optim.gem_p_rate", "optim.head_rate", "optim.class_rate"),
     *("train.steps", "train.accumulate", "train.log_every", "train.checkpoint_every"),
-    *("train.keep_checkpoints", "validation.patience"),
+    *("train.keep_checkpoints", "validation.patience", "tuples.mining_pool"),
 )
 
 

@@ -195,9 +195,8 @@ def code_version() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        own = git(
-            "ls-files", "__init__.py"
-        )  # else a checkout around the environment it is installed in
+        # Else the checkout is another project's, around the environment that this one is installed in.
+        own = git("ls-files", "__init__.py")
         commit = git("rev-parse", "--short", "HEAD") if own else ""
         dirty = "+dirty" if commit and git("status", "--porcelain", "--", ".") else ""
     except OSError:
