@@ -55,4 +55,5 @@ def _arcface(config) -> None:
     if config.model.pooling == "gem":  # 0.2 apart at first, its descriptors fall together
         config.model.update(projection=128, projection_start="pca_whitened")
     if config.model.backbone == "vgg16":
+        config.optim.learning_rate = 3e-4  # the projection keeps GeM's descriptors apart
         config.optim.class_rate = 3.0 if config.model.pooling == "netvlad" else 10.0
