@@ -163,8 +163,8 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
     for path, document in documents:
         trained = _trained(document)
         cell = Cell(*(trained[part][name] for part, name in CELL_KEYS))
-        first, before = settings.setdefault(cell, (path, _settings(trained)))
         after = _settings(trained)
+        first, before = settings.setdefault(cell, (path, after))
         differ = [key for key in before.keys() & after.keys() if before[key] != after[key]]
         if differ:
             raise DataError(

@@ -23,10 +23,6 @@ def start(hosts: str, process_id: int | None) -> None:
     Raises:
       ConfigError: this host is not in the list, or the number is outside it.
     """
-    if hosts.strip() == AUTO:
-        jax.distributed.initialize()
-        metric_writer.speak(jax.process_index() == 0)
-        return
     names = [name.strip() for name in hosts.split(",") if name.strip()]
     if len(names) > 1:
         number = _own_number(names) if process_id is None else process_id
@@ -36,7 +32,7 @@ def start(hosts: str, process_id: int | None) -> None:
             )
         first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
         jax.distributed.initialize(first, num_processes=len(names), process_id=number)
-    elif not names and _announced():
+    elif names == [AUTO] or (not names and _announced()):
         jax.distributed.initialize()
     if jax.distributed.is_initialized():
         metric_writer.speak(jax.process_index() == 0)
