@@ -143,13 +143,13 @@ class Job:
         return self.results.exists()
 
     def _check_same(self, found: dict, path: pathlib.Path) -> None:
-        wanted, found = _comparable(self.config), _comparable(found)
-        keys = sorted(set(wanted) | set(found))
-        for key in keys:
-            if wanted.get(key) != found.get(key):
+        """Where data and weights lie may differ: they may be mounted elsewhere tomorrow."""
+        for key, (was, now) in config_check.differences(found, self.config).items():
+            moved = key == "model.weights" and _name(was) == _name(now)
+            if not (moved or key == "dataset.data_dir"):
                 raise ConfigError(
-                    f"{path} has {key}={found.get(key)!r}, this grid {wanted.get(key)!r}: remove "
-                    f"{self.workdir} to run it anew, or name another --runs"
+                    f"{path} has {key}={was!r}, this grid {now!r}: remove {self.workdir} to run it "
+                    "anew, or name another --runs"
                 )
 
     def note_config(self) -> None:
@@ -158,15 +158,8 @@ class Job:
         write_atomically(self.workdir / "config.json", json.dumps(self.config, indent=1) + "\n")
 
 
-def _comparable(config: dict) -> dict:
-    """Keys in dots. Where data and weights lie is left out: they may be mounted elsewhere tomorrow."""
-    flat = {}
-    for section, value in json.loads(json.dumps(config_check.completed(config))).items():
-        entries = value.items() if isinstance(value, dict) else [("", value)]
-        flat |= {f"{section}.{name}".rstrip("."): entry for name, entry in entries}
-    flat["dataset.data_dir"] = ""
-    flat["model.weights"] = pathlib.PurePath(flat.get("model.weights", "")).name
-    return flat
+def _name(path: str | None) -> str:
+    return pathlib.PurePath(path or "").name
 
 
 def cells(dataset: str) -> list[Cell]:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from vprjax import checksum
-from vprjax.config_check import leaves
+from vprjax.config_check import differences
 from vprjax.errors import DataError
 from vprjax.published import Cell, Study
 
@@ -163,14 +163,13 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
     for path, document in documents:
         trained = _trained(document)
         cell = Cell(*(trained[part][name] for part, name in CELL_KEYS))
-        after = _settings(trained)
-        first, before = settings.setdefault(cell, (path, after))
-        differ = [key for key in before.keys() & after.keys() if before[key] != after[key]]
-        if differ:
-            raise DataError(
-                f"{path} has {min(differ)}={after[min(differ)]!r}, {first} of the same model "
-                f"{before[min(differ)]!r}: one table holds one grid"
-            )
+        first, before = settings.setdefault(cell, (path, trained))
+        for key, (was, now) in differences(before, trained).items():
+            if None not in (was, now) and _shared(key, trained):
+                raise DataError(
+                    f"{path} has {key}={now!r}, {first} of the same model {was!r}: one table holds one "
+                    "grid"
+                )
         if trained["seed"] in seen[cell]:
             raise DataError(
                 f"{path} and {seen[cell][trained['seed']]} are runs of the same model and seed: one table "
@@ -179,16 +178,12 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
         seen[cell][trained["seed"]] = path
 
 
-def _settings(trained: dict) -> dict[str, object]:
-    """What one model's runs must share, by key: what training and the model depend on."""
-    flat = dict(leaves(trained))
-    places = flat["loss.name"] == "arcface" and flat.get("loss.arcface_classes") == "places"
+def _shared(key: str, trained: dict) -> bool:
+    """Whether one model's runs must share what `key` says: training and the model depend on it."""
+    loss = trained["loss"]
+    places = loss["name"] == "arcface" and loss.get("arcface_classes") == "places"
     parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
-    return {
-        key: value
-        for key, value in flat.items()
-        if (key.partition(".")[0] in parts and key != "model.weights") or key == "train.steps"
-    }
+    return (key.partition(".")[0] in parts and key != "model.weights") or key == "train.steps"
 
 
 def _trained(document: dict) -> dict:

@@ -83,10 +83,10 @@ def test_a_run_goes_on_with_another_rate_length_and_memory():
 )
 def test_a_workdir_of_another_run_is_refused(section, key, value):
     c, made, saved = begun()
-    was, c[section][key] = c[section][key], value
-    saved_as = saved["config"][section][key]  # JSON has no tuples
-    words = f"runs/mine holds a run with {section}.{key}={saved_as!r}, this one has {value!r}"
-    assert was != value
+    was, c[section][key] = saved["config"][section][key], value
+    now = json.loads(json.dumps(value))  # which has no tuples
+    words = f"runs/mine holds a run with {section}.{key}={was!r}, this one has {now!r}"
+    assert was != now
     with pytest.raises(ConfigError, match=re.escape(words)):
         config_check.check_resumed(c, made, saved, "runs/mine")
 

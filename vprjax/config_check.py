@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import json
 import math
 from collections.abc import Iterator, Mapping
 
@@ -47,27 +48,30 @@ def leaves(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield prefix + name, value
 
 
+def differences(before: Mapping, after: Mapping) -> dict[str, tuple]:
+    """Keys in dots whose values differ, with both: `{"optim.ema": (0.0, 0.9)}`, sorted.
+
+    Either may come from JSON, which has no tuples, or from an earlier version. A key that one lacks has
+    None there.
+    """
+    was, now = (
+        json.loads(json.dumps(dict(leaves(completed(config))))) for config in (before, after)
+    )
+    keys = sorted(was.keys() | now.keys())
+    return {key: (was.get(key), now.get(key)) for key in keys if was.get(key) != now.get(key)}
+
+
 def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
     """Raises ConfigError where the run saved in `folder` was begun with what this one does not have."""
-    before = dict(leaves(completed(saved["config"])))
     facts = "trained_on", "weights_sha256"
-    pairs = {key: (saved["provenance"].get(key), provenance.get(key)) for key in facts}
-    pairs |= {
-        key: (before.get(key), value)
-        for key, value in leaves(config.to_dict())
-        if key not in FREE and not key.startswith("eval.")
-    }
+    made, makes = ({key: of.get(key) for key in facts} for of in (saved["provenance"], provenance))
+    pairs = differences(made, makes) | differences(saved["config"], config.to_dict())
     for key, (was, now) in pairs.items():
-        if _plain(was) != _plain(now):
+        if key not in FREE and not key.startswith("eval."):
             raise ConfigError(
                 f"{folder} holds a run with {key}={was!r}, this one has {now!r}: name another --workdir "
                 "or set it back"
             )
-
-
-def _plain(value):
-    """JSON has no tuples."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def check_values(config) -> None:
