@@ -118,12 +118,14 @@ def test_missing_data_are_told(tmp_path, monkeypatch):
 def test_finished_means_results_of_this_config(tmp_path):
     changes = (("tuples.positive", "best"),)
     job = grid_cells.training_jobs(settings(runs=tmp_path, changes=changes))[0]
+    job.config["model"]["weights"] = "here/vgg16.pth"
     assert not job.finished()
     job.note_config()
     assert not job.finished()  # begun
 
     saved = json.loads(json.dumps(job.config))
-    saved["dataset"]["data_dir"] = "/elsewhere"  # the data may move
+    saved["dataset"]["data_dir"] = "/elsewhere"  # data and weights may move
+    saved["model"]["weights"] = "/elsewhere/vgg16.pth"
     job.results.write_text(json.dumps({"provenance": {"config": saved}}))
     assert job.finished()
 
@@ -131,6 +133,12 @@ def test_finished_means_results_of_this_config(tmp_path):
     job.results.write_text(json.dumps({"provenance": {"config": saved}}))
     assert job.finished()
 
+    saved["model"]["weights"] = "/elsewhere/other.pth"
+    job.results.write_text(json.dumps({"provenance": {"config": saved}}))
+    with pytest.raises(ConfigError, match=r"model\.weights='/elsewhere/other\.pth', this grid"):
+        job.finished()
+
+    saved["model"]["weights"] = "/elsewhere/vgg16.pth"
     saved["train"]["steps"] = 7
     job.results.write_text(json.dumps({"provenance": {"config": saved}}))
     with pytest.raises(ConfigError, match=r"train\.steps=7, this grid 1000"):

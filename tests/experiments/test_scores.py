@@ -116,6 +116,14 @@ def test_two_grids_make_no_table(tmp_path):
         scores.read(paths + other)
 
 
+def test_a_run_may_know_a_key_that_an_earlier_version_lacked(tmp_path):
+    paths = made_up_runs.write(tmp_path, {(ARC, 0): 40.0})
+    document = made_up_runs.document(ARC, 1, 50.0)
+    document["provenance"]["config"]["model"]["remat"] = False
+    (tmp_path / "later.json").write_text(json.dumps(document))
+    assert len(scores.read([*paths, tmp_path / "later.json"]).values[WIDE]) == 2
+
+
 def test_a_run_may_have_a_query_split_more(tmp_path):
     paths = made_up_runs.write(tmp_path / "a", {(ARC, 0): 40.0})
     document = made_up_runs.document(ARC, 1, 50.0)
