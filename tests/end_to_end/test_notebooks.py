@@ -3,8 +3,12 @@
 `paper_tables` is executed by test_paper_grid.py, whose runs it shows.
 """
 
+import os
+import pathlib
+
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from notebooks import FOLDER, execute, read
 
 NAMES = ("quickstart", "your_own_images", "paper_tables")
@@ -30,6 +34,43 @@ def test_saved_clean_with_badge_and_install_cell(name):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
+
+
+class Session:
+    """IPython, as far as the install cell uses it; notes what would go out to the network."""
+
+    def __init__(self):
+        self.noted = []
+
+    def run_line_magic(self, name, line):
+        if name == "cd":
+            os.chdir(line)
+        else:
+            self.noted.append(f"{name} {line}")
+
+    def system(self, line):
+        self.noted.append(line)
+        pathlib.Path(line.split()[-1], "configs").mkdir(parents=True)
+
+    def start(self, name, folder, monkeypatch):
+        """Runs the install cell in `folder`; what was noted and the folder it ends in."""
+        monkeypatch.chdir(folder)
+        self.noted = []
+        code = TransformerManager().transform_cell(read(name).cells[1].source)
+        exec(code, {"get_ipython": lambda: self})
+        return self.noted, pathlib.Path.cwd()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_install_cell_finds_its_checkout_also_after_a_restart(name, tmp_path, monkeypatch):
+    clone = "git clone -q https://github.com/vprjax/vprjax vprjax-checkout"
+    session, checkout = Session(), tmp_path / "vprjax-checkout"
+    assert session.start(name, tmp_path, monkeypatch) == ([clone, "pip install -q ."], checkout)
+    assert session.start(name, tmp_path, monkeypatch) == (["pip install -q ."], checkout)
+    assert session.start(name, checkout, monkeypatch) == ([], checkout)
+    inside = checkout / "experiments/notebooks"
+    inside.mkdir(parents=True)
+    assert session.start(name, inside, monkeypatch) == ([], checkout)
 
 
 def test_quickstart(tmp_path, monkeypatch):
