@@ -3,6 +3,7 @@
 python experiments/licences.py
 """
 
+import argparse
 import configparser
 import importlib.metadata
 import pathlib
@@ -54,6 +55,7 @@ def licence(name: str) -> str:
 
 def main() -> None:
     """Writes the table."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rows = [f"| {n} | {importlib.metadata.version(n)} | {licence(n)} |\n" for n in closure()]
     FILE.write_text(HEAD + "".join(rows))
 
