@@ -105,6 +105,11 @@ def test_the_report_says_what_was_measured(config, tmp_path):
     text = (tmp_path / "results.md").read_text()
     assert "| test01 | fine-tuned | 75.00 | 50.00 | 25.00 | 75.00 | 100.00 |" in text
     assert "| test01 | oracle (ceiling) | 100.00 | 75.00 | 50.00 |" in text
+    assert "any reference within tau.\n" in text
+    config.eval.heading_degrees = 30.0
+    assert "tau. A reference counts only where it looks the same way, to 30 degrees.\n" in (
+        report.markdown(config, dataset, results, provenance)
+    )
     assert (tmp_path / "fcm.png").stat().st_size > 5000
     rows = list(csv.reader((tmp_path / "matches/fine_tuned_test01.csv").read_text().splitlines()))
     assert rows[3][:7] == ["image2", "26.0", "0.0", "image2", "20.0", "0.0", "6.0"]

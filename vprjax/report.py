@@ -97,6 +97,14 @@ def table(config, results: dict) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def facing(config) -> str:
+    """What the protocol says of headings; empty where it ignores them."""
+    degrees = config.eval.heading_degrees
+    if not degrees:
+        return ""
+    return f" A reference counts only where it looks the same way, to {degrees:g} degrees."
+
+
 def markdown(config, dataset, results: dict, provenance: dict) -> str:
     """results.md: the table and what it rests on."""
     radius = config.eval.recall_radius or max(config.dataset.tolerances)
@@ -110,7 +118,7 @@ def markdown(config, dataset, results: dict, provenance: dict) -> str:
         "",
         f"FCM: percentage of all queries whose nearest reference lies within tau ({unit}). R@N: "
         f"percentage with a reference within {radius:g} {unit} among the N nearest. "
-        "Oracle: queries that have any reference within tau.",
+        f"Oracle: queries that have any reference within tau.{facing(config)}",
         "",
         "![FCM over tolerance](fcm.png)",
         "",

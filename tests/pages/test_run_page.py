@@ -24,8 +24,9 @@ def dataset(name="places_csv/x"):
 def write(tmp_path, monkeypatch):
     """Writes a page of 40 queries, four of them wrong, and reads it back."""
 
-    def write(name="places_csv/x", split="test01", more=None, cell=None):
+    def write(name="places_csv/x", split="test01", more=None, cell=None, heading_degrees=0.0):
         config = made_up_page.config(split)
+        config.eval.heading_degrees = heading_degrees
         if cell:
             config.loss.name, config.model.pooling, config.model.backbone = cell
         queries, references = made_up_page.places(split, shift=1.0), made_up_page.places("ref")
@@ -54,6 +55,7 @@ def test_page_is_self_contained_and_shows_the_figures(write):
     assert "loss.triplet_margin = 0.1" in page.text and "someword" in page.text
     # 3 maps, 1 curve; 3 images a case: 4 best, the 4 wrong ones, 4 random
     assert len(page.svgs()) == 4 and len(page.images) == 4 + 3 * 12
+    assert "same way" not in page.text and "another way" not in page.text
     assert "No record of the training" in page.text and "difference" not in page.text
 
 
@@ -85,7 +87,9 @@ def test_the_evaluations_own_errors_count(write):
     """With headings an answer at the right place may be wrong, and another reference be the nearest."""
     errors = np.full(40, np.inf)
     errors[5] = 7.0
-    page = write(more={"error": errors, "nearest": (np.arange(40) + 1) % 40})
+    more = {"error": errors, "nearest": (np.arange(40) + 1) % 40}
+    page = write(more=more, heading_degrees=60.0)
+    assert "only where it looks the same way, to 60 degrees." in page.text
     alts = [image["alt"] for image in page.images]
     assert any("at 5 m: 0 of 40" in alt for alt in alts)
     assert any("at 10 m: 1 of 40" in alt for alt in alts)
@@ -93,6 +97,8 @@ def test_the_evaluations_own_errors_count(write):
     query = next(i for i, alt in enumerate(alts) if alt.startswith("query test01/"))
     number = int(alts[query].split("/")[1])
     assert f"nearest reference ref/{(number + 1) % 40:03d}" in alts[query + 2]
+    assert alts[query + 1].endswith("away" if number == 5 else "away, looking another way")
+    assert sum(alt.endswith("looking another way") for alt in alts) > 4
 
 
 def test_a_route_along_a_line_is_one_picture_of_rows():

@@ -105,12 +105,13 @@ def _case(config, queries, references, figures, errors, nearest, i: int) -> Case
         gap = np.linalg.norm(queries.positions[i] - references.positions[reference])
         return f"{gap:.2f} {unit} away"
 
+    other_way = ", looking another way" if np.isinf(errors[i]) else ""
     images = [
         thumbnail(queries.images(i), f"query {queries.image_ids[i]}", "query"),
         thumbnail(
             references.images(found),
-            f"retrieved {references.image_ids[found]}, {away(found)}",
-            f"retrieved, {away(found)}, descriptor distance {figures['distance'][i]:.3f}",
+            f"retrieved {references.image_ids[found]}, {away(found)}{other_way}",
+            f"retrieved, {away(found)}{other_way}, descriptor distance {figures['distance'][i]:.3f}",
         ),
     ]
     if true >= 0:  # with headings, a reference may lie there and none look the same way

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from vprjax import memory, published
 from vprjax.data import source
 from vprjax.pages import figures, gallery, pictures, render, training
-from vprjax.report import NAMES
+from vprjax.report import NAMES, facing
 
 FILE = "report.html"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -60,6 +60,7 @@ def write(
         trained_on=provenance["trained_on"],
         dataset=f"{dataset.name}:{dataset.version}",
         unit=config.dataset.position_unit,
+        facing=facing(config),
         recall_radius=config.eval.recall_radius or max(config.dataset.tolerances),
         curves=curves,
         cost=[*training.times(trained_in), *peaks()],
