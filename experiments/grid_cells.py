@@ -299,7 +299,7 @@ def _build_real(settings: Settings, name: str, size: dict, words: list[str]) -> 
     raw = settings.runs / "raw" / name
     script = os.path.relpath(ROOT / "experiments/real_images.py")
     call(script, name, f"--images={settings.images / name}", f"--raw={raw}", *words)
-    option = json.dumps({"name": name, **size})
+    option = json.dumps({"name": name, "position_unit": "frames", **size})
     data = settings.runs / "datasets"
     _build("places_csv", name, data, [f"--manual_dir={raw}", f"--config={option}"])
 

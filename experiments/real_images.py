@@ -2,7 +2,7 @@
 
     python experiments/real_images.py nordland --images=SHARED/real/nordland --raw=runs/raw/nordland
     python -m tfds_builders build places_csv --manual_dir=runs/raw/nordland \
-        --config='{"name": "nordland", "height": 64, "width": 128}'
+        --config='{"name": "nordland", "height": 64, "width": 128, "position_unit": "frames"}'
 
 `nordland_tune` instead cuts the training part of Nordland in two, to choose settings on: training to
 15000, a gap, `reference` and `val` from 15510 to 18000. No test frame is in it.

@@ -3,7 +3,25 @@
 import subprocess
 import types
 
-from vprjax import run
+import pytest
+
+from configs import base
+from vprjax import config_check, run
+from vprjax.data import source
+
+
+@pytest.mark.parametrize(("unit", "warned"), [("frames", True), ("m", False), (None, False)])
+def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch):
+    config, said = base.get_config(), []
+    config.dataset.name = "places_csv/seasons"
+    dataset = types.SimpleNamespace(name=config.dataset.name, metadata={"position_unit": unit})
+    monkeypatch.setattr(source, "describe", lambda _: dataset)
+    monkeypatch.setattr(config_check, "check_splits", lambda *_: None)
+    monkeypatch.setattr(run, "log", said.append)
+    assert run._dataset(config, training=True) is dataset
+    assert [("are in frames, dataset.position_unit is 'm'" in line) for line in said] == (
+        [True] * warned
+    )
 
 
 def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path, monkeypatch):

@@ -117,6 +117,12 @@ def _dataset(config, training: bool) -> source.Dataset:
             raise DataError(f"building dataset {config.dataset.name} failed; see the lines above")
     dataset = source.describe(config)
     config_check.check_splits(config, dataset, training)
+    unit, said = dataset.metadata.get("position_unit"), config.dataset.position_unit
+    if unit and unit != said:
+        log(
+            f"warning: positions of {dataset.name} are in {unit}, dataset.position_unit is {said!r}: "
+            f"radii and tolerances count {unit}, and what is printed says {said}"
+        )
     return dataset
 
 
