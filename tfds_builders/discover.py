@@ -69,8 +69,9 @@ def _config(cls, option: str | None):
         known = [config.name for config in cls.BUILDER_CONFIGS]
         if option is not None and option not in known:
             raise RawDataError(
-                f"{cls.name} has no config {option!r}; it has {', '.join(known)}; a new one is JSON: "
-                f"""--config='{{"name": "{option}", "height": H, "width": W}}'"""
+                f"{cls.name} has no config {option!r}; it has {', '.join(known)}; one of your own is "
+                f"""JSON, --config='{{"name": "{option}", ...}}', of the keys in """
+                f"tfds_builders/{cls.name}/README.md"
             )
         return option
     config_cls = cls.builder_config_cls

@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import shlex
 from typing import NamedTuple
 
 import numpy as np
@@ -74,9 +75,11 @@ def find_built(name: str, option: str | None, data_dir: pathlib.Path) -> pathlib
     configs = sorted({path.parent.name for path in built})
     if not built:
         wanted = f"{name}/{config}" if config else name
+        words = "" if name == "synthetic" else " --manual_dir=RAW"
+        words += f" --config={shlex.quote(option)}" if option else ""
         raise RawDataError(
             f"{wanted} is not built under {data_dir}; build it with: "
-            f"python -m tfds_builders build {name} --data_dir={data_dir}"
+            f"python -m tfds_builders build {name}{words} --data_dir={data_dir}"
         )
     if len(configs) > 1:
         raise RawDataError(f"{name} is built with {', '.join(configs)}; choose one with --config")

@@ -64,6 +64,13 @@ def test_route():
 def test_show_of_nothing(tmp_path, capsys):
     assert main(["show", "places_csv", f"--data_dir={tmp_path}"]) == 2
     assert "places_csv is not built under" in capsys.readouterr().err
+    assert main(["show", "robotcar", f"--data_dir={tmp_path}", "--config=rear"]) == 2
+    told = f"build robotcar --manual_dir=RAW --config=rear --data_dir={tmp_path}"
+    assert told in capsys.readouterr().err
+    assert main(["build", *told.replace("RAW", str(tmp_path)).split()[1:]]) == 2
+    assert 'JSON, --config=\'{"name": "rear", ...}\', of the keys in ' in capsys.readouterr().err
+    assert main(["show", "synthetic", f"--data_dir={tmp_path}"]) == 2
+    assert "build synthetic --data_dir" in capsys.readouterr().err
 
 
 def test_find_built_wants_a_choice_and_the_newest(tmp_path):
