@@ -76,17 +76,28 @@ def test_a_host_that_is_not_there_is_told(joined, hosts, number, words):
         distributed.start(hosts, number)
 
 
-def test_pod_commands_reach_every_worker_with_their_arguments_whole():
-    flags = ["--config=configs/robotcar.py:resnet50,gem,arcface", "--workdir=/mnt/my runs"]
+def pod_command(*words, **variables):
+    """The words of what `tpu_pod.sh` would run."""
     done = subprocess.run(
-        ["experiments/tpu_pod.sh", "run", *flags],
+        ["experiments/tpu_pod.sh", *words],
         cwd=ROOT,
-        env={**os.environ, "DRY": "1", "POD": "pod", "ZONE": "zone"},
+        env={**os.environ, "DRY": "1", "POD": "pod", "ZONE": "zone", **variables},
         capture_output=True,
         text=True,
         check=True,
     )
-    words = shlex.split(done.stdout)
+    return shlex.split(done.stdout)
+
+
+def test_a_pod_is_set_up_with_the_python_one_names():
+    assert " && python3 -m venv venv && " in pod_command("setup", REPO="git")[-1]
+    told = pod_command("setup", REPO="git", PYTHON="python3.11")[-1]
+    assert "clone git vprjax" in told and " && python3.11 -m venv venv && " in told
+
+
+def test_pod_commands_reach_every_worker_with_their_arguments_whole():
+    flags = ["--config=configs/robotcar.py:resnet50,gem,arcface", "--workdir=/mnt/my runs"]
+    words = pod_command("run", *flags)
     assert words[1:7] == ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "pod"]
     assert "--worker=all" in words and "--zone=zone" in words
     remote = shlex.split(words[-1].removeprefix("--command="))
