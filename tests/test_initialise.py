@@ -43,6 +43,34 @@ def test_statistics_are_those_of_the_images(images):
         np.testing.assert_allclose(output.std(axis=(0, 1, 2)), 1, atol=0.1)
 
 
+def test_statistics_are_of_all_images_that_are_told(images):
+    """100 images make three batches of 32 (not one of 34 and two of 33, of which one size alone counts)."""
+    hundred = np.concatenate([images, images[:4]])
+    used = []
+
+    def images_at(indices):
+        used.append(hundred[indices])
+        return used[-1]
+
+    variables, notes = initialise.initialise(config("gem"), None, 0, images_at, 100)
+    assert "statistics from 96 training images" in notes[0] and len(used[-1]) == 96
+    for part in np.split(used[-1].copy(), 3):
+        used[-1][np.flatnonzero((used[-1] == part[0]).all(axis=(1, 2, 3)))] = 0
+        other = initialise.calibrate_batch_norm(config("gem"), variables, used[-1])
+        same = jax.tree.map(np.array_equal, other["batch_stats"], variables["batch_stats"])
+        assert not all(jax.tree.leaves(same))
+        variables = other
+
+
+def test_remat_starts_from_the_same_model(images):
+    def started(remat):
+        c = config("gem")
+        c.update(backbone="vgg16", stage="conv2", remat=remat)
+        return initialise.initialise(c, None, 0, lambda i: images[i], len(images))[0]
+
+    jax.tree.map(np.testing.assert_array_equal, started(True), started(False))
+
+
 def test_convolutions_without_batch_norm_fit_the_images(images):
     c = config("gem")
     c.update(backbone="vgg16", stage="conv3")

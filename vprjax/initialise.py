@@ -14,6 +14,7 @@ from vprjax.models import pooling
 
 LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
 CALIBRATION_IMAGES = 256
+CALIBRATION_BATCH = 32
 CONVOLUTION_IMAGES = 32
 PROJECTION_IMAGES = 4096  # PCA sees at most so many descriptors
 
@@ -55,12 +56,12 @@ def initialise(
         if random_layers:
             notes.append(f"still random: {', '.join(random_layers)}")
     elif "batch_stats" in variables:
-        images = images_at(order[:CALIBRATION_IMAGES])
+        images = images_at(order[: _whole_batches(min(count, CALIBRATION_IMAGES))])
         variables = calibrate_batch_norm(model_config, variables, images)
         notes.append(f"random weights, BatchNorm statistics from {len(images)} training images")
     else:
         images = images_at(order[:CONVOLUTION_IMAGES])
-        variables = calibrate_convolutions(module, variables, images)
+        variables = calibrate_convolutions(model_config, variables, images)
         notes.append(f"random weights, scaled on {len(images)} training images")
     if model_config.pooling == "netvlad":
         variables, used = start_netvlad(module, model_config, variables, images_at, order, seed)
@@ -69,6 +70,11 @@ def initialise(
         variables, used = start_projection(model_config, variables, images_at, order)
         notes.append(f"projection from PCA on {used} descriptors")
     return variables, notes
+
+
+def _whole_batches(count: int) -> int:
+    """Images of `count` that fill batches of `CALIBRATION_BATCH`, or all where they do not fill one."""
+    return count // CALIBRATION_BATCH * CALIBRATION_BATCH or count
 
 
 def calibrate_batch_norm(model_config, variables: dict, images: np.ndarray) -> dict:
@@ -93,14 +99,13 @@ def calibrate_batch_norm(model_config, variables: dict, images: np.ndarray) -> d
         from_zero, from_one = updated(zero), updated(one)
         return jax.tree.map(lambda a, b: a / (1 - (b - a)), from_zero, from_one)
 
-    batches = np.array_split(images, max(1, len(images) // 32))
-    batches = [batch for batch in batches if len(batch) == len(batches[-1])]
+    batches = np.array_split(images, max(1, len(images) // CALIBRATION_BATCH))
     found = [statistics(variables, jnp.asarray(batch)) for batch in batches]
     mean = jax.tree.map(lambda *leaves: np.mean(np.stack(leaves), axis=0), *found)
     return {**variables, "batch_stats": mean}
 
 
-def calibrate_convolutions(module, variables: dict, images: np.ndarray) -> dict:
+def calibrate_convolutions(model_config, variables: dict, images: np.ndarray) -> dict:
     """Kernels and biases that give every channel mean 0 and deviation 1 over `images`, before its ReLU.
 
     In a deep random network without BatchNorm all images come out nearly alike, and hard negatives
@@ -108,6 +113,10 @@ def calibrate_convolutions(module, variables: dict, images: np.ndarray) -> dict:
 
     Source: Kraehenbuehl et al. 2016, data-dependent initialisation.
     """
+    config = model_config.copy_and_resolve_references()
+    with config.unlocked():
+        config.remat = False  # what is noted inside a remat's trace cannot leave it
+    module = models.build(config)
 
     @jax.jit
     def statistics(variables, images):
