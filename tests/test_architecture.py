@@ -62,9 +62,9 @@ def test_models_import_only_models(path):
     assert all(name.startswith(("vprjax.models", "vprjax.errors")) for name in names), names
 
 
-def test_the_step_knows_health_alone():
+def test_the_step_knows_health_and_the_optimiser_alone():
     names = inside(imports("vprjax/train_step.py"), "vprjax") - {"vprjax"}
-    assert names == {"vprjax.health"}
+    assert names == {"vprjax.health", "vprjax.optim"}
 
 
 def test_configs_import_only_ml_collections():

@@ -70,6 +70,17 @@ def test_schedule_warms_up_then_falls_to_zero():
     assert 0 < values[0] < values[5] and values[100] == pytest.approx(0, abs=1e-9)
 
 
+def test_gems_p_stays_where_the_mean_is_defined():
+    params = {"model": {"pooling": {"p": jnp.float32(0.2)}, "projection": {"p": jnp.float32(0.2)}}}
+
+    def after(update):
+        moved = optim.apply_updates(params, jax.tree.map(lambda x: jnp.float32(update), params))
+        return float(moved["model"]["pooling"]["p"]), float(moved["model"]["projection"]["p"])
+
+    assert after(-0.5) == pytest.approx((0.1, -0.3)) and after(-np.inf) == (-np.inf, -np.inf)
+    assert after(0.25) == pytest.approx((0.45, 0.45)) and np.isnan(after(np.nan)[0])
+
+
 def test_unknown_optimiser():
     with pytest.raises(ValueError, match="known: adamw, sgd"):
         optim.make_optimiser(config(name="adam"), 10, PARAMS)

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 OPTIMISERS = ("adamw", "sgd")
+# Of GeM's p. At 0 the mean is not defined, and a step of Adam would jump over it; near 0 float32 loses it.
+LEAST_P = 0.1
+GEM_P = "model/pooling/p"
 
 
 def schedule(config, steps: int) -> optax.Schedule:
@@ -34,7 +38,7 @@ def rates(config, params: Any, frozen: Sequence[str]) -> Any:
     """
     rules = [(f"model/{re.escape(prefix)}", 0.0) for prefix in frozen]
     rules += [
-        (r"model/pooling/p$", config.gem_p_rate),
+        (rf"{GEM_P}$", config.gem_p_rate),
         (r"model/(pooling|projection)/", config.head_rate),
         (r"classes", config.class_rate),
         (r"", 1.0),
@@ -45,6 +49,17 @@ def rates(config, params: Any, frozen: Sequence[str]) -> Any:
         return next(value for pattern, value in rules if re.match(pattern, name))
 
     return jax.tree_util.tree_map_with_path(rate, params)
+
+
+def apply_updates(params: Any, updates: Any) -> Any:
+    """`params + updates`, where GeM's p stays at `LEAST_P` or above."""
+
+    def kept(path, p):
+        if path_name(path) != GEM_P:
+            return p
+        return jnp.where(jnp.isfinite(p), jnp.maximum(p, LEAST_P), p)  # the trap wants the others
+
+    return jax.tree_util.tree_map_with_path(kept, optax.apply_updates(params, updates))
 
 
 def decays(params: Any) -> Any:

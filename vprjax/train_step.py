@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from vprjax import health
+from vprjax import health, optim
 
 # Order of the trap's tensors: these, then every gradient by its path.
 TRAPPED = ("descriptors", "loss")
@@ -144,7 +144,7 @@ def _gradients(apply_fn, loss_fn, train_batch_norm: bool, accumulate: int) -> Ca
 def _updated(state, optimiser, grads, new, trap, ema_decay: float) -> TrainState:
     """The next state; only its step and trap move once the trap has sprung."""
     updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params = optim.apply_updates(state.params, updates)
     ema = state.ema
     if ema_decay:
         # Early on the decay is smaller, so that the mean soon forgets the untrained start.

@@ -43,9 +43,9 @@ def gem(x: jax.Array, p: jax.Array, eps: float = 1e-6) -> jax.Array:
     """Generalised mean of each channel, `(mean_hw max(x, eps)^p)^(1/p)`; not L2-normalised.
 
     `p = 1` is SPoC of the clipped map and a large `p` tends to MAC. The channel's maximum is taken
-    out of the power, so no `p > 0` overflows.
+    out of the power, so no `p > 0` overflows; below 0.1 float32 loses the mean's digits.
 
-    Shapes: `(b, h, w, c), () or (c,) -> (b, c)`; `p` must be positive.
+    Shapes: `(b, h, w, c), () or (c,) -> (b, c)`; `p` must be positive, which is not checked.
     Raises: ValueError on other shapes.
     Source: Eq. 1 and 2 of Alijani & Rahtu 2021; Radenovic et al. 2018.
     """
