@@ -79,7 +79,7 @@ def _model() -> ConfigDict:
         False  # accept weights that cover part of the backbone; the rest stays random
     )
     c.pooling = "gem"  # one of POOLINGS
-    c.gem_p = 3.0  # where the GeM exponent starts
+    c.gem_p = 3.0  # where the GeM exponent starts; training keeps it at 0.1 or above
     c.gem_per_channel = False  # one p per channel (the paper's index p_i) instead of one shared p
     c.netvlad_clusters = 64
     c.projection = 0  # output size of a linear layer after pooling; 0 is none
@@ -118,9 +118,8 @@ def _tuples() -> ConfigDict:
     c.in_batch_negatives = 5  # so many a query
     c.positive_radius = 10.0  # position units
     c.negative_radius = 25.0  # position units; nearer images are never negatives
-    c.other_visit_seconds = (
-        0.0  # > 0: a positive comes from another sequence or so much later or earlier
-    )
+    # > 0: a positive comes from another visit: another sequence, or before or after so long a pause.
+    c.other_visit_seconds = 0.0
     # By cached descriptors, "hard": the nearest negatives; "semi_hard": the nearest of those farther from
     # the query than its positive, which does not collapse where positives are harder than negatives.
     c.mining = "hard"  # or "semi_hard", "random"
@@ -151,7 +150,9 @@ def _augment() -> ConfigDict:
     """Light augmentation on the device, a function of (seed, step); 0 turns a part off."""
     c = ConfigDict()
     c.crop = 0.0  # up to this share is cropped from the sides, the rest scaled back
-    c.mirror = False  # mirror all images of a tuple or place together (never one alone)
+    c.mirror = (
+        False  # mirrors a tuple's images all together; not ArcFace's, whose place would be another
+    )
     c.brightness = 0.0  # +- share of the range
     c.contrast = 0.0  # +- share
     c.noise = 0.0  # standard deviation, in grey levels

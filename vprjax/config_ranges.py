@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from vprjax import models
 from vprjax.batch_losses import IN_BATCH
 from vprjax.descriptors import DTYPES
-from vprjax.optim import OPTIMISERS
+from vprjax.optim import LEAST_P, OPTIMISERS
 from vprjax.retrieval import SCANS
 
 INT32 = 2**31 - 1  # steps and image numbers are int32
@@ -157,7 +157,7 @@ RANGES = {
     "model.weights": Text(),
     "model.partial_weights": Flag(),
     "model.pooling": OneOf(models.POOLINGS),
-    "model.gem_p": ABOVE_0,
+    "model.gem_p": Number(low=LEAST_P),
     "model.gem_per_channel": Flag(),
     "model.netvlad_clusters": Whole(1),
     "model.projection": Whole(),
@@ -169,7 +169,7 @@ RANGES = {
     "loss.triplet_margin": Number(high=4),  # unit descriptors' squared distance ends there
     "loss.contrastive_margin": Number(high=2),  # and their distance here
     "loss.contrastive_squared": Flag(),
-    "loss.arcface_margin": Number(high=math.pi, below=True),
+    "loss.arcface_margin": Number(high=math.pi / 2),  # past 2.3 the loss rises
     "loss.arcface_margin_warmup": Whole(),
     "loss.arcface_scale": ABOVE_0,
     "loss.arcface_classes": OneOf(("places", "pair")),

@@ -132,7 +132,7 @@ def arcface_pair(
 
 
 def _add_margin(cosine: jax.Array, margin: float) -> jax.Array:
-    """`cos(t + margin)` from `cos t`, falling in `t` over the whole of [0, pi]; never an `acos`.
+    """`cos(t + margin)` from `cos t`, falling in `t` over [0, pi] for a margin up to 2.3; never an `acos`.
 
     Beyond `pi - margin`, where `cos(t + margin)` would rise again, it goes on as
     `cos t - margin sin(margin)`, as in the code released with Deng et al. 2019.
