@@ -50,7 +50,7 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
     c.tuples.batch, c.train.steps = 16, 1
     found = []
     with monkeypatch.context() as patch:
-        patch.setattr(memory, "check", lambda config, estimate, cached: found.append(estimate))
+        patch.setattr(memory, "check", lambda config, estimate, *held: found.append(estimate))
         patch.setattr(train, "_run", lambda *args: None)
         train.train(c, tmp_path, None, {})
     (tmp_path / "tight").mkdir()
@@ -68,11 +68,13 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
 
 def test_a_mining_round_that_cannot_fit_is_refused():
     estimate = memory.Estimate(1, 1, None, "memory")
-    memory.check(config(), estimate, memory.GIB)
+    memory.check(config(), estimate, memory.GIB, memory.GIB)
     with pytest.raises(
         ConfigError, match=r"1024.00 GiB of descriptors.*lower tuples.mining_interval=3"
     ):
-        memory.check(config(), estimate, 1024 * memory.GIB)
+        memory.check(config(), estimate, 1024 * memory.GIB, 0)
+    with pytest.raises(ConfigError, match=r"validation holds 1024.00 GiB .*name smaller splits"):
+        memory.check(config(), estimate, 0, 1024 * memory.GIB)
 
 
 def test_the_compilers_own_refusal_becomes_a_sentence():

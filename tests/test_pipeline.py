@@ -1,10 +1,13 @@
 """Samplers are pure in (seed, step)."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from memory_places import drive
 
 from configs import base
+from vprjax import mining
 from vprjax.data import pipeline
 
 
@@ -62,6 +65,20 @@ def test_remembered_negatives_go_along_with_the_mined_state():
     assert "remembered" not in pipeline.make_sampler(config(), drive()).mined
 
 
+@pytest.mark.parametrize("pool", [0, 30])
+def test_a_round_holds_no_more_descriptors_than_it_says(pool, monkeypatch):
+    monkeypatch.setattr(mining, "SIMILARITY_BYTES", 1 << 22)  # of queries' at a time, beside them
+    c, size = config(), 1 << 18
+    c.tuples.mining_pool = pool
+    sampler = pipeline.make_sampler(c, drive())
+    held = 4 * size * sampler.cached_images(0)
+    tracemalloc.start()
+    sampler.mine(0, lambda images: np.random.default_rng(0).random((len(images), size), np.float32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.9 * held < peak < 1.1 * held + 2 * mining.SIMILARITY_BYTES
+
+
 def test_a_random_positive_is_not_described_for_mining():
     c, other = config(), config()
     c.tuples.mining_pool = other.tuples.mining_pool = 20
@@ -111,11 +128,16 @@ def test_places_that_never_train_are_told():
 def test_class_weights_start_at_the_mean_descriptor():
     sampler = pipeline.make_sampler(config("arcface"), drive())
     descriptors = np.random.default_rng(1).normal(size=(80, 6)).astype(np.float32)
-    starts = sampler.class_starts(descriptors)
+    members = sampler.class_members()
+    assert len(members) > 50
+    starts = sampler.class_starts(
+        descriptors[members[i : i + 7]] for i in range(0, len(members), 7)
+    )
     for g, group in enumerate(sampler.classes.groups):
         for slot, label in enumerate(group):
             mean = descriptors[sampler.classes.members[label]].astype(np.float64).mean(axis=0)
             assert np.allclose(starts[g, slot], mean / np.linalg.norm(mean), atol=1e-6)
+        assert not starts[g, len(group) :].any()
 
 
 def test_no_revisit_is_refused_with_a_remedy():

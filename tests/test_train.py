@@ -262,10 +262,12 @@ def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
     assert before[1] == after[1] and not list(tmp_path.rglob("*.damaged"))
 
 
-def test_an_update_that_breaks_a_parameter_is_not_saved(tmp_path):
+@pytest.mark.parametrize(("saved", "mined"), [(1, 3), (100, 1)])
+def test_an_update_that_breaks_a_parameter_is_not_saved_nor_mined_with(tmp_path, saved, mined):
     c = config()
     c.optim.update(name="sgd", clip_norm=0.0, learning_rate=3e38, gem_p_rate=1e3, warmup_steps=0)
-    c.train.update(checkpoint_every=1)
+    c.train.update(checkpoint_every=saved)
+    c.tuples.mining_interval = mined
     with pytest.raises(TrainingError, match="not finite at step 1, on images train/"):
         train.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0]

@@ -1,5 +1,6 @@
 """Descriptors of many images: decode ahead, run on all devices, keep every last one."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import jax
@@ -36,7 +37,15 @@ class Extractor:
           indices: `(n,)` image numbers.
           what: words for the progress bar.
         """
-        return np.concatenate(list(self.stream(variables, places, indices, what)))
+        blocks = self.stream(variables, places, indices, what)
+        first = next(blocks)
+        # Filled, not put together of blocks: a mining round's descriptors may be half of the memory.
+        out = np.empty((len(indices), *first.shape[1:]), np.float32)
+        done = 0
+        for block in itertools.chain([first], blocks):
+            out[done : done + len(block)] = block
+            done += len(block)
+        return out
 
     def stream(
         self, variables, places: Places, indices: np.ndarray, what: str, first: int = 0

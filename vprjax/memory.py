@@ -55,7 +55,7 @@ def estimate(compiled, batch: Any, cached: int) -> Estimate:
     Args:
       compiled: what `compile_step` gave.
       batch: a split batch; two more wait on the devices, put there ahead of their steps.
-      cached: bytes of the descriptors that a mining round holds, twice while they are put together.
+      cached: bytes of the descriptors that a mining round or a validation holds.
     """
     plan = compiled.memory_analysis()
     a_device = (
@@ -71,19 +71,30 @@ def estimate(compiled, batch: Any, cached: int) -> Estimate:
         held, limit = stats.get("bytes_in_use", 0), stats.get("bytes_limit")
         free = None if limit is None else limit - held
         return Estimate(held + a_device, a_device, free, f"{device.device_kind}'s memory")
-    further = max(jax.local_device_count() * a_device, 2 * cached)
+    further = max(jax.local_device_count() * a_device, cached)
     return Estimate(resident() + further, further, available(), "this machine's memory")
 
 
-def check(config, found: Estimate, cached: int) -> None:
-    """Raises ConfigError where a step or a mining round cannot fit; says what to change."""
-    if 2 * cached > available():
-        raise ConfigError(
-            f"a mining round puts together {cached / GIB:.2f} GiB of descriptors, which takes twice as "
-            f"much, and {available() / GIB:.2f} GiB of this machine's memory are free: lower "
-            f"tuples.mining_interval={config.tuples.mining_interval}, set tuples.mining_pool="
-            f"{config.tuples.mining_pool} to fewer images or model.projection to fewer dimensions"
-        )
+def check(config, found: Estimate, mined: int, validated: int) -> None:
+    """Raises ConfigError where a step, a mining round or a validation cannot fit; says what to change.
+
+    `mined` and `validated` are bytes of descriptors that the host holds at once.
+    """
+    tuples = config.tuples
+    for what, size, change in (
+        (
+            "a mining round",
+            mined,
+            f"lower tuples.mining_interval={tuples.mining_interval}, set tuples.mining_pool="
+            f"{tuples.mining_pool} to fewer images",
+        ),
+        ("a validation", validated, "name smaller splits"),
+    ):
+        if size > available():
+            raise ConfigError(
+                f"{what} holds {size / GIB:.2f} GiB of descriptors, and {available() / GIB:.2f} GiB of "
+                f"this machine's memory are free: {change} or model.projection to fewer dimensions"
+            )
     if found.free is not None and found.further > found.free:
         raise ConfigError(f"{found}: {remedy(config)}")
 

@@ -101,6 +101,13 @@ def from_first(number: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.array(number)))
 
 
+def copied_from_first(tree: Any) -> Any:
+    """The first process's arrays, in every process; all must ask."""
+    if process_count() == 1:
+        return tree
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
 def process_rows(count: int) -> slice:
     """The rows, of `count` rows of a global batch, that this process feeds to its devices."""
     share = count // process_count()

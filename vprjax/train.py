@@ -173,6 +173,7 @@ def _start(job: Job, weights: dict | None) -> train_step.TrainState:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    variables = parallel.copied_from_first(variables)  # k-means may end elsewhere on another CPU
     parameters = parameter_overview.count_parameters(variables["params"])
     log(f"model: {int(parameters):,} parameters; " + "; ".join(notes))
     if parallel.is_primary():
@@ -180,9 +181,10 @@ def _start(job: Job, weights: dict | None) -> train_step.TrainState:
         write_atomically(job.workdir / "parameters.txt", overview + "\n")
     classes: Any = ()
     if pipeline.uses_places(config):
-        every = np.arange(len(places))
-        described = job.extract(parallel.replicate(variables), places, every, "describe places")
-        classes = job.sampler.class_starts(described)
+        members = job.sampler.class_members()
+        classes = job.sampler.class_starts(
+            job.extract.stream(parallel.replicate(variables), places, members, "describe places")
+        )
         log(job.sampler.summary())
     return state.create(config, variables, classes)
 
@@ -246,11 +248,12 @@ def _first_batch(job: Job) -> dict[str, np.ndarray]:
 
 def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
     """Tells what a step and a mining round take; raises ConfigError where they do not fit."""
-    cached = 4 * job.sampler.cached_images(int(current.step))
-    cached *= descriptor_size(job.module.apply, _variables(current), job.places)
-    found = memory.estimate(step_fn, _first_batch(job), cached)
+    size = 4 * descriptor_size(job.module.apply, _variables(current), job.places)
+    mined = size * job.sampler.cached_images(int(current.step))
+    validated = size * len(job.validation) if job.validation else 0
+    found = memory.estimate(step_fn, _first_batch(job), max(mined, validated))
     log(f"memory: {found}")
-    memory.check(job.config, found, cached)
+    memory.check(job.config, found, mined, validated)
 
 
 def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
@@ -304,7 +307,9 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
                 _save_sound(job, current, recorder)
             if stop and done < steps:
                 raise Preempted(_SAVED.format(done))
-        check_trap(current)  # Before the next round's tuples replace those of the culprit.
+        # Before the next round's tuples replace those of the culprit.
+        check_trap(current)
+        check_parameters(parallel.unreplicate(current))
     except NotFinite as error:
         images = job.sampler.indices(error.step - 1).ravel()
         raise trapped(error, list(job.places.image_ids[images])) from error

@@ -19,6 +19,10 @@ class Validation:
     queries: Places
     references: Places
 
+    def __len__(self) -> int:
+        """Images that a validation describes."""
+        return len(self.queries) + len(self.references)
+
     def measure(self, config, extract: Extractor, variables, step: int) -> dict[str, float]:
         """FCM by tolerance, and as `mean` the mean over the tolerances, which ranks checkpoints."""
         words = f"validate at step {step}"
@@ -62,8 +66,8 @@ def split_off(config, places: Places) -> tuple[Places, Validation | None]:
         raise ConfigError(
             f"validation.stretch={v.stretch:g} of the training route leaves {len(queries)} queries from "
             f"another visit (another split, or with tuples.other_visit_seconds="
-            f"{tuples.other_visit_seconds:g} above 0 so much later) and {len(rest)} images to train on, "
-            "both are needed: change it or name validation.query_split"
+            f"{tuples.other_visit_seconds:g} above 0 after so long a pause) and {len(rest)} images to "
+            "train on, both are needed: change it or name validation.query_split"
         )
     validation = Validation(places.subset(queries), places.subset(references))
     return places.subset(rest), validation

@@ -1,6 +1,6 @@
 """From `(seed, step, mined tuples)` to batches: no state to save but the mined table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,7 +27,8 @@ class TupleSampler:
             raise ValueError(
                 f"no training image has another within tuples.positive_radius="
                 f"{tuples.positive_radius:g} on another visit (tuples.other_visit_seconds="
-                f"{tuples.other_visit_seconds:g}): enlarge the one or set the other to 0"
+                f"{tuples.other_visit_seconds:g}, the pause between two visits): enlarge the radius, "
+                "lower the pause or set it to 0"
             )
         # The only state, saved in checkpoints: the mined tuples of one round, and what is kept of those
         # before.
@@ -64,11 +65,12 @@ class TupleSampler:
         return number, queries, mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
 
     def cached_images(self, step: int) -> int:
-        """Images whose descriptors mining holds at once in the round of `step`."""
+        """Descriptors that mining holds at once in the round of `step`."""
         if self._config.tuples.mining == "random":
             return 0
         _, queries, pool = self._drawn(step)
-        return len(self._images_to_cache(queries, pool))
+        cached = len(self._images_to_cache(queries, pool))
+        return cached + (len(pool) if len(pool) < cached else 0)  # the pool's are then copied out
 
     def _images_to_cache(self, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
         tuples = self._config.tuples
@@ -213,15 +215,27 @@ class PlaceSampler:
         groups = self.classes.groups
         return len(groups), max(len(group) for group in groups)
 
-    def class_starts(self, descriptors: np.ndarray) -> np.ndarray:
+    def class_members(self) -> np.ndarray:
+        """The images of all classes, class by class."""
+        return np.concatenate([self.classes.members[label] for label in self.slot])
+
+    def class_starts(self, descriptors: Iterable[np.ndarray]) -> np.ndarray:
         """Class weights `(groups, n, d)` that start at the mean descriptor of each place's images.
 
-        `descriptors` `(images, d)` are of all training images; rows past a group's classes are 0.
+        `descriptors` are blocks `(b, d)` of those of `class_members`, which need not fit the memory at
+        once; rows past a group's classes are 0.
         """
-        weights = np.zeros((*self.slots_shape, descriptors.shape[1]), np.float32)
-        for label, (group, slot) in self.slot.items():
-            mean = descriptors[self.classes.members[label]].mean(axis=0)
-            weights[group, slot] = mean / max(np.linalg.norm(mean), 1e-12)
+        counts = [len(self.classes.members[label]) for label in self.slot]
+        rows = np.repeat(list(self.slot.values()), counts, axis=0)  # (images, 2): group and slot
+        weights, done = None, 0
+        for block in descriptors:
+            if weights is None:
+                weights = np.zeros((*self.slots_shape, block.shape[1]), np.float32)
+            group, slot = rows[done : done + len(block)].T
+            np.add.at(weights, (group, slot), block)
+            done += len(block)
+        norms = np.sqrt(np.einsum("gnd,gnd->gn", weights, weights))
+        weights /= np.maximum(norms, 1e-12)[..., None]
         return weights
 
 
