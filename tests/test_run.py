@@ -24,6 +24,22 @@ def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch)
     )
 
 
+def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
+    """A checkout is often worked on while a long run goes on."""
+    now, told = ["began"], []
+    monkeypatch.setattr(run, "code_version", lambda: now[0])
+    dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
+    monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr(run.compile_cache, "use", lambda _: None)
+    monkeypatch.setattr(run.train, "train", lambda *_: now.append(now.pop() + " and changed"))
+    monkeypatch.setattr(run, "open_for_reading", lambda _: None)
+    monkeypatch.setattr(run, "_evaluate", lambda *words: told.append(words[-1]))
+    config = base.get_config()
+    config.dataset.name, config.tuples.batch = "places_csv/x", 8
+    run.train_and_evaluate(config, tmp_path)
+    assert now == ["began and changed"] and told == ["began"]
+
+
 def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path, monkeypatch):
     package = tmp_path / "venv" / "vprjax"
     package.mkdir(parents=True)

@@ -40,6 +40,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     config_check.check_values(config)
+    code = code_version()  # now: a checkout may change while the run goes on
     distributed.check_joined()
     dataset = _dataset(config, training=True)
     model, weights, fingerprint = config.model, None, "random"
@@ -51,7 +52,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
     with _lock(workdir):
         train.train(config, workdir, weights, provenance)
-        return _evaluate(config, dataset, open_for_reading(workdir), workdir)
+        return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
 
 
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
@@ -64,11 +65,12 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
     config_check.check_values(trained)
+    code = code_version()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)
     _make_workdir(workdir)
     with _lock(workdir):
-        return _evaluate(trained, dataset, checkpoints, workdir)
+        return _evaluate(trained, dataset, checkpoints, workdir, code)
 
 
 def _make_workdir(workdir: pathlib.Path) -> None:
@@ -134,7 +136,7 @@ def _build_synthetic(config, name: str) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
+def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
     extract = Extractor(train.build_module(config.model).apply, config.eval.batch)
     last = max(checkpoints.steps())
     saved = checkpoints.config(last)
@@ -152,6 +154,7 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path) -> dict:
     provenance = {
         **saved["provenance"],
         **_provenance(config, dataset),
+        "code_version": code,
         "steps": chosen,
         "trained_with": saved["config"],
     }
@@ -180,7 +183,6 @@ def _provenance(config, dataset: source.Dataset) -> dict:
         },
         "denominator": "all queries of the split",
         "config": config.to_dict(),
-        "code_version": code_version(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "packages": {"jax": jax.__version__},
