@@ -1,6 +1,7 @@
 """What a run says of itself."""
 
 import subprocess
+import sys
 import types
 
 import pytest
@@ -31,11 +32,17 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
     monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(run.compile_cache, "use", lambda _: None)
-    monkeypatch.setattr(run.train, "train", lambda *_: now.append(now.pop() + " and changed"))
+
+    def train(*_):
+        assert "vprjax.pages.run_page" in sys.modules  # which the end needs, as it is now
+        now[0] += " and changed"
+
+    monkeypatch.setattr(run.train, "train", train)
     monkeypatch.setattr(run, "open_for_reading", lambda _: None)
     monkeypatch.setattr(run, "_evaluate", lambda *words: told.append(words[-1]))
     config = base.get_config()
     config.dataset.name, config.tuples.batch = "places_csv/x", 8
+    monkeypatch.delitem(sys.modules, "vprjax.pages.run_page", raising=False)
     run.train_and_evaluate(config, tmp_path)
     assert now == ["began and changed"] and told == ["began"]
 

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import fcntl
+import importlib
 import pathlib
 import platform
 import shlex
@@ -40,7 +41,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     config_check.check_values(config)
-    code = code_version()  # now: a checkout may change while the run goes on
+    code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(config, training=True)
     model, weights, fingerprint = config.model, None, "random"
@@ -65,7 +66,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
     config_check.check_values(trained)
-    code = code_version()
+    code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)
     _make_workdir(workdir)
@@ -161,7 +162,7 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
     checkpoints.close()
     parallel.barrier("evaluated")
     if parallel.is_primary():
-        from vprjax.pages import run_page  # Here because matplotlib costs 0.3 s at start-up.
+        from vprjax.pages import run_page
 
         trained_in = checkpoints.folder.parent
         run_page.write(workdir, trained_in, config, dataset, results, provenance)
@@ -190,6 +191,15 @@ def _provenance(config, dataset: source.Dataset) -> dict:
         "command": shlex.join(["python", "-m", "vprjax.main", *sys.argv[1:]]),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _loaded_code() -> str:
+    """The version of the code that a whole run goes by: a checkout may change while it goes on.
+
+    What only its end needs is loaded now, too; not sooner, because matplotlib costs 0.3 s.
+    """
+    importlib.import_module("vprjax.pages.run_page")
+    return code_version()
 
 
 def code_version() -> str:
