@@ -68,7 +68,8 @@ def test_a_missing_key_is_named(key):
     [
         ("loss.triplet_margin", 4.0, 4.01),
         ("loss.contrastive_margin", 2.0, 2.01),
-        ("loss.arcface_margin", 3.14, math.pi),
+        ("loss.arcface_margin", math.pi / 2, 1.58),
+        ("model.gem_p", 0.1, 0.09),
         ("augment.crop", 0.99, 1.0),
         ("optim.ema", 0.999, 1.0),
         ("optim.momentum", 0.0, 1.0),
