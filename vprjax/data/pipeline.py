@@ -234,8 +234,9 @@ class PlaceSampler:
             group, slot = rows[done : done + len(block)].T
             np.add.at(weights, (group, slot), block)
             done += len(block)
-        norms = np.sqrt(np.einsum("gnd,gnd->gn", weights, weights))
-        weights /= np.maximum(norms, 1e-12)[..., None]
+        for place, count in zip(self.slot.values(), counts, strict=True):
+            mean = weights[place] / count
+            weights[place] = mean / max(np.linalg.norm(mean), 1e-12)
         return weights
 
 
