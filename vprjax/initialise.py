@@ -72,6 +72,13 @@ def initialise(
     return variables, notes
 
 
+def _built(model_config, **changes):
+    """The module of the config with these keys changed."""
+    config = model_config.copy_and_resolve_references()
+    config.update(changes)
+    return models.build(config)
+
+
 def _whole_batches(count: int) -> int:
     """Images of `count` that fill batches of `CALIBRATION_BATCH`, or all where they do not fill one."""
     return count // CALIBRATION_BATCH * CALIBRATION_BATCH or count
@@ -79,10 +86,7 @@ def _whole_batches(count: int) -> int:
 
 def calibrate_batch_norm(model_config, variables: dict, images: np.ndarray) -> dict:
     """`batch_stats` of the model replaced by the mean statistics over batches of `images`."""
-    config = model_config.copy_and_resolve_references()
-    with config.unlocked():
-        config.batch_norm, config.train_from = "train", ""
-    module = models.build(config)
+    module = _built(model_config, batch_norm="train", train_from="")
 
     @jax.jit
     def statistics(variables, images):
@@ -113,10 +117,7 @@ def calibrate_convolutions(model_config, variables: dict, images: np.ndarray) ->
 
     Source: Kraehenbuehl et al. 2016, data-dependent initialisation.
     """
-    config = model_config.copy_and_resolve_references()
-    with config.unlocked():
-        config.remat = False  # what is noted inside a remat's trace cannot leave it
-    module = models.build(config)
+    module = _built(model_config, remat=False)  # what a remat's trace notes cannot leave it
 
     @jax.jit
     def statistics(variables, images):
@@ -188,11 +189,8 @@ def start_projection(
     Raises:
       ValueError: fewer images or dimensions than components.
     """
-    config = model_config.copy_and_resolve_references()
-    wanted = config.projection
-    with config.unlocked():
-        config.projection = 0
-    apply = jax.jit(models.build(config).apply)
+    wanted = model_config.projection
+    apply = jax.jit(_built(model_config, projection=0).apply)
     rest = {k: v for k, v in variables["params"].items() if k != "projection"}
     without = {**variables, "params": rest}
     like = jax.eval_shape(apply, without, images_at(order[:1]))

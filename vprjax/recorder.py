@@ -139,9 +139,10 @@ def check_trap(state: train_step.TrainState) -> None:
 
 def check_parameters(state) -> None:
     """Raises NotFinite if the last update left a NaN or infinite parameter, which none may resume from."""
-    for path, leaf in jax.tree_util.tree_flatten_with_path(state.params)[0]:
+    step, params = parallel.unreplicate((state.step, state.params))
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         if not np.isfinite(np.asarray(leaf)).all():
-            raise NotFinite(int(state.step), optim.path_name(path))
+            raise NotFinite(int(step), optim.path_name(path))
 
 
 def trapped(error: NotFinite, image_ids: list[str]) -> TrainingError:

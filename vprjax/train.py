@@ -205,8 +205,8 @@ def _save(job: Job, current: train_step.TrainState, collected) -> None:
 
 def _save_sound(job: Job, current, recorder: Recorder) -> None:
     """Saves what training has come to, of which every parameter must be finite."""
-    current, collected = parallel.unreplicate((current, recorder.collected))
     check_parameters(current)
+    current, collected = parallel.unreplicate((current, recorder.collected))
     _save(job, current, collected)
 
 
@@ -309,7 +309,7 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
                 raise Preempted(_SAVED.format(done))
         # Before the next round's tuples replace those of the culprit.
         check_trap(current)
-        check_parameters(parallel.unreplicate(current))
+        check_parameters(current)
     except NotFinite as error:
         images = job.sampler.indices(error.step - 1).ravel()
         raise trapped(error, list(job.places.image_ids[images])) from error
