@@ -25,6 +25,7 @@ import benchmark_retrieval
 import benchmark_search_scale
 import benchmark_startup
 import benchmark_train_step
+import jax
 
 COMMANDS = {
     "train_step": benchmark_train_step,
@@ -96,7 +97,9 @@ def machine() -> str:
     model = told.get("model name") or platform.processor() or platform.machine()
     flags = told.get("flags", "").split()
     wide = [name for name in VECTORS if name in flags]  # one model name stands for many speeds
-    return f"{model}, {wide[0] + ', ' if wide else ''}{len(os.sched_getaffinity(0))} cores"
+    cpu = f"{model}, {wide[0] + ', ' if wide else ''}{len(os.sched_getaffinity(0))} cores"
+    own = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
+    return f"{len(own)} x {own[0]} beside {cpu}" if own else cpu
 
 
 def main() -> None:
@@ -108,6 +111,9 @@ def main() -> None:
     for name, module in COMMANDS.items():
         module.add_arguments(commands.add_parser(name, help=module.__doc__.splitlines()[0]))
     args = parser.parse_args()
+    os.environ.setdefault(
+        "XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5"
+    )  # the rival wants GPU memory, too
     rows = COMMANDS[args.command].measure(args, interleaved, row)
     print(markdown(rows))
     print(f"\n{machine()}")

@@ -15,13 +15,16 @@ from vprjax import initialise, parallel, pretrained, train
 
 MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
 SOFTER = 0.1  # clusters of random weights are close: sharply assigned, they show rounding only
-TOLERANCE = 1e-3  # relative, of losses and gradient norms: one rounding flips a ReLU here and there
+# Relative, of losses, gradient norms and descriptors; a GPU multiplies float32 in TF32, of 10 bits.
+TOLERANCES = {"cpu": 1e-3, "cuda": 2e-2}  # one rounding flips a ReLU here and there
+HALF = 0.1  # where the backbone computes in bfloat16
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # JAX's name -> PyTorch's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the sub-commands that have a rival in PyTorch."""
     add_batch_arguments(parser)
-    parser.add_argument("--only", default="", help="only models whose name holds this")
+    parser.add_argument("--only", default="", help="only rows whose name holds this")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
 
 
@@ -47,10 +50,7 @@ def pair(name: str, args) -> Pair:
     import torch
     import torch_rival
 
-    if jax.default_backend() != "cpu":
-        raise SystemExit(
-            "the rival runs on the CPU: set JAX_PLATFORMS=cpu to compare on one machine"
-        )
+    device = torch_device()
     torch.manual_seed(0)
     backbone_name, pooling_name = name.split("-")
     config, images = _config(f"{backbone_name},{pooling_name}", args), _images(args)
@@ -71,8 +71,32 @@ def pair(name: str, args) -> Pair:
         head = torch_rival.NetVLAD(
             *(torch.tensor(values[k]) for k in ("weights", "biases", "centers"))
         )
-    model = torch_rival.Descriptor(backbone, head).eval()
+    model = torch_rival.Descriptor(backbone, head).eval().to(device)
     return Pair(config, variables, model, images)
+
+
+def torch_device() -> str:
+    """PyTorch's name of the device that our side runs on, set to multiply as ours does there.
+
+    Raises SystemExit where PyTorch cannot run on it.
+    """
+    import torch
+
+    device = DEVICES.get(jax.default_backend())
+    if device is None or (device == "cuda" and not torch.cuda.is_available()):
+        raise SystemExit(
+            f"PyTorch cannot run on {jax.devices()[0].device_kind} here: install its build for that, "
+            "or set JAX_PLATFORMS=cpu to compare on the CPU"
+        )
+    if device == "cuda":  # JAX's own defaults: float32 products in TF32, the fastest algorithms
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    return device
+
+
+def tolerance(args) -> float:
+    """How far the two sides may be apart, relative."""
+    return HALF if args.dtype == "bfloat16" else TOLERANCES[torch_device()]
 
 
 def alone(cell: str, args) -> Pair:
@@ -109,7 +133,7 @@ def precision(args):
     """A context in which the rival computes in the type that our side does."""
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "bfloat16")
+    return torch.autocast(torch_device(), torch.bfloat16, enabled=args.dtype == "bfloat16")
 
 
 def mark(args) -> str:

@@ -63,3 +63,9 @@ def test_counts_that_differ_are_told(capsys):
 def test_the_share_is_of_the_median():
     found = benchmark_flops.share(1e9, [0.1, 0.5, 9.0], peak=10e9)
     assert found == {"share_of_peak": 0.2, "peak_gflops": 10.0}
+
+
+def test_where_xla_does_not_count_that_is_told(capsys):
+    """As on a GPU."""
+    benchmark_flops.agree("step", 1e9, None)
+    assert "1.00 GFLOP in the model, not checked" in capsys.readouterr().out
