@@ -84,9 +84,9 @@ def _model() -> ConfigDict:
     c.netvlad_clusters = 64
     c.projection = 0  # output size of a linear layer after pooling; 0 is none
     c.projection_start = "pca"  # of training descriptors; or "pca_whitened", "random"
-    c.compute_dtype = (
-        "float32"  # "bfloat16" computes the backbone in bfloat16; the head stays float32
-    )
+    # "bfloat16" computes the backbone in bfloat16; the head stays float32. A recent NVIDIA GPU multiplies
+    # a float32 backbone in TF32, unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
+    c.compute_dtype = "float32"
     c.param_dtype = "float32"  # what the optimiser's small steps need
     c.remat = False  # keep a stage's input alone and compute it again going back: memory for time
     return c
