@@ -66,6 +66,13 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
     assert (tmp_path / "tight" / "metrics.jsonl").exists()
 
 
+def test_on_a_gpu_the_share_that_jax_takes_is_named(monkeypatch):
+    monkeypatch.setattr(memory.jax, "default_backend", lambda: "gpu")
+    words = r"set model.compute_dtype=bfloat16 or set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 in the"
+    with pytest.raises(ConfigError, match=words):
+        memory.check(config(), memory.Estimate(2, 2, 1, "NVIDIA H200's memory"), 0, 0)
+
+
 def test_a_mining_round_that_cannot_fit_is_refused():
     estimate = memory.Estimate(1, 1, None, "memory")
     memory.check(config(), estimate, memory.GIB, memory.GIB)
