@@ -28,7 +28,8 @@ def get_config(names: str = ""):
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1
     base.select(config, names)
-    # Rates and margin were chosen on the stretch of `real_images.py nordland_tune`.
+    # Margins were chosen on the stretch of `real_images.py nordland_tune`; rates earlier, and
+    # contrastive's was compared there since (experiments/records/real_protocols.md).
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
