@@ -111,9 +111,8 @@ def main() -> None:
     for name, module in COMMANDS.items():
         module.add_arguments(commands.add_parser(name, help=module.__doc__.splitlines()[0]))
     args = parser.parse_args()
-    os.environ.setdefault(
-        "XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5"
-    )  # the rival wants GPU memory, too
+    # The rival wants GPU memory, too.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     rows = COMMANDS[args.command].measure(args, interleaved, row)
     print(markdown(rows))
     print(f"\n{machine()}")

@@ -51,6 +51,9 @@ def pair(name: str, args) -> Pair:
     import torch_rival
 
     device = torch_device()
+    if device == "cuda":  # JAX's own defaults: float32 products in TF32, the fastest algorithms
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
     backbone_name, pooling_name = name.split("-")
     config, images = _config(f"{backbone_name},{pooling_name}", args), _images(args)
@@ -76,7 +79,7 @@ def pair(name: str, args) -> Pair:
 
 
 def torch_device() -> str:
-    """PyTorch's name of the device that our side runs on, set to multiply as ours does there.
+    """PyTorch's name of the device that our side runs on.
 
     Raises SystemExit where PyTorch cannot run on it.
     """
@@ -88,9 +91,6 @@ def torch_device() -> str:
             f"PyTorch cannot run on {jax.devices()[0].device_kind} here: install its build for that, "
             "or set JAX_PLATFORMS=cpu to compare on the CPU"
         )
-    if device == "cuda":  # JAX's own defaults: float32 products in TF32, the fastest algorithms
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
     return device
 
 

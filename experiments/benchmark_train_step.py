@@ -19,11 +19,11 @@ import benchmark_models
 import jax
 import numpy as np
 
+from configs import base
 from vprjax import parallel, state, train
 
 TUPLES = 2
 CLASSES = 100
-LOSSES = ("triplet", "contrastive", "arcface")
 STEPS = {"cpu": 1, "cuda": 10}  # in a turn
 
 
@@ -130,7 +130,7 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
     """Rows of the table; stops where the sides do not agree."""
     rows, peak = [], benchmark_flops.peaks(args.dtype)
     for name in benchmark_models.MODELS:
-        losses = [loss for loss in LOSSES if args.only in f"{name}-{loss}"]
+        losses = [loss for loss in base.LOSSES if args.only in f"{name}-{loss}"]
         if losses:
             rows += _measure_one(name, losses, args, peak, interleaved, row)
             jax.clear_caches()
@@ -155,7 +155,7 @@ def _measure_one(
     seconds = {name: [turn / steps for turn in found] for name, found in turns.items()}
     best = min(variants, key=lambda kind: statistics.median(seconds[kind]))
     rivals = {"triplet": (best, seconds[best])}
-    rivals |= {loss: ("our triplet", seconds["triplet"]) for loss in LOSSES[1:]}
+    rivals |= {loss: ("our triplet", seconds["triplet"]) for loss in base.LOSSES[1:]}
     rows = []
     for loss in losses:
         rival, theirs = rivals[loss]
