@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from configs import base
 from vprjax import checksum
 from vprjax.config_check import differences
 from vprjax.errors import DataError
@@ -18,7 +19,6 @@ from vprjax.published import Cell, Study
 OFF_THE_SHELF = "off_the_shelf"  # stands where a loss would: the model before training
 PROJECTED = "off_the_shelf_projected"  # the same with a projection, which gives other descriptors
 UNTRAINED = (OFF_THE_SHELF, PROJECTED)
-LOSSES = ("triplet", "contrastive", "arcface")  # the paper's order
 POOLINGS = ("gem", "netvlad")
 CONFIDENCE = 0.95
 CELL_KEYS = (("loss", "name"), ("model", "pooling"), ("model", "backbone"))  # of `Cell`'s parts
@@ -180,10 +180,12 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
 
 def _shared(key: str, trained: dict) -> bool:
     """Whether one model's runs must share what `key` says: training and the model depend on it."""
-    loss = trained["loss"]
+    loss, (part, _, name) = trained["loss"], key.partition(".")
     places = loss["name"] == "arcface" and loss.get("arcface_classes") == "places"
     parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
-    return (key.partition(".")[0] in parts and key != "model.weights") or key == "train.steps"
+    if part == "loss":
+        return name.startswith(loss["name"])  # the other losses' margins change nothing
+    return (part in parts and key != "model.weights") or key == "train.steps"
 
 
 def _trained(document: dict) -> dict:
@@ -198,7 +200,7 @@ def _place(documents: list[tuple[pathlib.Path, dict]]):
     tests = list(dict.fromkeys(split for names in splits for split in names))
 
     def place(key: Key):
-        loss = (*UNTRAINED, *LOSSES).index(key.cell.loss)
+        loss = (*UNTRAINED, *base.LOSSES).index(key.cell.loss)
         test = tests.index(key.test)
         backbone = (key.cell.backbone != "vgg16", key.cell.backbone)  # the paper's: VGG16, ResNet50
         return loss, test, key.cell.pooling, backbone, -key.tolerance
