@@ -4,15 +4,19 @@
         python -m vprjax.main --config=configs/synthetic.py --workdir=runs/two
 
 `--devices` gives every process so many virtual CPU devices; leave it out to let the processes see the
-machine's own. Ends with the first process that fails, and kills the others.
+machine's own. Ends with the first process that fails, and kills the others. SIGTERM goes on to all, which
+save and end; its status is theirs.
 """
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+
+import child
 
 
 def free_port() -> int:
@@ -32,14 +36,18 @@ def environment(number: int, processes: int, port: int, devices: int) -> dict[st
     return out
 
 
-def wait(running: list[subprocess.Popen]) -> int:
-    """The exit status: the first that is not 0, else 0."""
+def wait(running: list[subprocess.Popen], came: list[int]) -> int:
+    """The exit status: the first that is not 0, else 0; a SIGTERM that came goes on to all."""
     while any(process.poll() is None for process in running):
         failed = [p.returncode for p in running if p.poll() not in (None, 0)]
         if failed:
             for process in running:
                 process.kill()
             return failed[0]
+        if came:
+            came.clear()
+            for process in running:
+                process.terminate()
         time.sleep(0.1)
     return next((process.returncode for process in running if process.returncode), 0)
 
@@ -51,16 +59,24 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=0, help="virtual CPU devices a process")
     parser.add_argument("command", nargs="+", help="after --")
     args = parser.parse_args()
-    port = free_port()
+    port, came = free_port(), []
+    # Only noted, as it may come while not all have started.
+    signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
     running = [
-        subprocess.Popen(args.command, env=environment(n, args.processes, port, args.devices))
+        subprocess.Popen(
+            args.command,
+            env=environment(n, args.processes, port, args.devices),
+            preexec_fn=child.die_with_parent,
+        )
         for n in range(args.processes)
     ]
     try:
-        return wait(running)
+        return wait(running, came)
     except KeyboardInterrupt:
         for process in running:
             process.terminate()
+        for process in running:
+            process.wait()
         return 130
 
 
