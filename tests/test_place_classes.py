@@ -80,6 +80,19 @@ def test_too_large_a_batch_is_refused():
         place_classes.batch_at(cut(*loop()), 1000, 3, seed=0, step=0)
 
 
+def test_a_place_alone_in_its_group_is_refused_and_never_drawn():
+    """It trains nothing: there is no other that it could be taken for."""
+    corners = np.repeat([[0.5, 0.5], [10.5, 0.5], [20.5, 0.5]], 3, axis=0)  # a cell each
+    one_each = cut(corners[:6], np.zeros(6), heading_degrees=0.0)
+    assert [len(group) for group in one_each.groups] == [1, 1]
+    with pytest.raises(ValueError, match=r"no group has two places.*set places\.groups=1"):
+        place_classes.batch_at(one_each, 1, 3, seed=0, step=0)
+    beside_two = cut(corners, np.zeros(9), heading_degrees=0.0)
+    assert [len(group) for group in beside_two.groups] == [2, 1]
+    drawn = {place_classes.batch_at(beside_two, 1, 3, seed=0, step=step)[2] for step in range(4)}
+    assert drawn == {0}
+
+
 def test_no_place_is_refused():
     with pytest.raises(ValueError, match=r"enlarge places\.cell"):
         cut(*loop(), min_images=1000)

@@ -76,8 +76,9 @@ def cut(
 
 
 def usable_groups(classes: PlaceClasses, batch_places: int) -> list[int]:
-    """Groups with at least `batch_places` classes, the only ones that fill a batch."""
-    return [g for g, members in enumerate(classes.groups) if len(members) >= batch_places]
+    """Groups that fill a batch of `batch_places` classes and have two, as one alone teaches nothing."""
+    fewest = max(2, batch_places)
+    return [g for g, members in enumerate(classes.groups) if len(members) >= fewest]
 
 
 def batch_at(
@@ -89,11 +90,16 @@ def batch_at(
     fewer than `images_per_place`. A pure function of `(seed, step)`.
 
     Raises:
-      ValueError: no group has `batch_places` classes.
+      ValueError: no group has `batch_places` classes, or two.
     """
     usable = usable_groups(classes, batch_places)
     if not usable:
         most = max(len(group) for group in classes.groups)
+        if most < 2:
+            raise ValueError(
+                "no group has two places, and one place alone trains nothing; lower places.cell or "
+                "places.min_images, set places.groups=1 or add training images"
+            )
         raise ValueError(
             f"no group has {batch_places} places (the largest has {most}); "
             "lower places.batch_places, places.cell or places.groups"
