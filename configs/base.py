@@ -72,7 +72,9 @@ def _model() -> ConfigDict:
     c = ConfigDict()
     c.backbone = "mobilenetv2"  # one of BACKBONES
     c.stage = ""  # the stage that feeds the head, e.g. "conv4"; "" is the backbone's last
-    c.train_from = ""  # first stage that trains; earlier ones stay frozen; "" trains all
+    c.train_from = (
+        ""  # first stage that trains; earlier ones stay frozen; "" trains all, "head" none
+    )
     c.batch_norm = "frozen"  # "frozen" keeps the weights' statistics, "train" uses the batch's
     c.weights = ""  # file or hub id of pretrained weights; "" starts from random values
     c.partial_weights = (
@@ -127,7 +129,9 @@ def _tuples() -> ConfigDict:
     # together, that is one in the nearest light. "random", and random mining: any of them.
     c.positive = "best"
     c.mining_interval = 100  # steps between two rounds of extraction and mining
-    c.mining_pool = 0  # training images that mining looks at each round; 0 is all
+    # Training images that mining looks at each round; 0 is all. With queries' own and up to 3 positives
+    # of each: of more only those in the pool are looked at.
+    c.mining_pool = 0
     c.remembered = (
         0  # hardest negatives of a query's last tuple that its next one may use beside the pool
     )

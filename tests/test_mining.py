@@ -22,6 +22,12 @@ def nothing(positions):
     return mining.nothing_remembered(len(positions), 0)
 
 
+def to_cache(queries, positives, pool, remembered, best=True, round_number=0):
+    return mining.images_to_cache(
+        queries, positives, pool, remembered, with_positives=best, seed=0, round_number=round_number
+    )
+
+
 def tuples(queries, positives, positions, cache, pool, **changes):
     """Tuples of a round with the settings of these tests, but for `changes`."""
     settings = {
@@ -76,7 +82,7 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
     positives = mining.Positives(positions, visit, 2.5)
     pool = np.arange(len(positions))
     queries = positives.queries[::7]
-    cached = mining.images_to_cache(queries, positives, pool, nothing(positions))
+    cached = to_cache(queries, positives, pool, nothing(positions))
     cache = mining.Cache(cached, descriptors[cached])
     table = tuples(queries, positives, positions, cache, pool, negatives=5)
     for row in table:
@@ -94,7 +100,7 @@ def test_a_positive_at_random_goes_with_the_same_hard_negatives():
     queries, pool = positives.queries[::7], np.arange(0, len(positions), 3)
     tables = {}
     for best in (True, False):
-        cached = mining.images_to_cache(queries, positives, pool, nothing(positions), best)
+        cached = to_cache(queries, positives, pool, nothing(positions), best)
         tables[best] = tuples(
             queries,
             positives,
@@ -160,7 +166,7 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     pool = mining.pool_at(len(positions), 40, seed=3, round_number=2)
     assert len(pool) == 40 and (np.diff(pool) > 0).all()
     queries = mining.queries_at(positives.queries, seed=3, first=0, count=10)
-    cached = mining.images_to_cache(queries, positives, pool, nothing(positions))
+    cached = to_cache(queries, positives, pool, nothing(positions))
     table = tuples(
         queries,
         positives,
@@ -172,6 +178,48 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     )
     assert np.isin(table[:, 2:], pool).all()
     assert np.isin(table[:, 0], queries).all()
+
+
+@pytest.mark.parametrize("semi_hard", [False, True])
+def test_with_a_pool_few_of_many_positives_are_looked_at(semi_hard):
+    positions, _, descriptors = route(n=600)
+    positives = mining.Positives(positions, np.arange(len(positions)), 12.0)  # about 40 each
+    pool, queries = np.arange(0, len(positions), 12), positives.queries[::9]
+    cached = to_cache(queries, positives, pool, nothing(positions))
+    assert len(cached) <= len(pool) + len(queries) + mining.POSITIVES * len(queries)
+    assert (cached == to_cache(queries, positives, pool, nothing(positions))).all()
+    other = to_cache(queries[:30], positives, pool[:1], nothing(positions), round_number=1)
+    assert not np.isin(to_cache(queries[:30], positives, pool[:1], nothing(positions)), other).all()
+    for query in queries:
+        seen = np.intersect1d(positives.of[query], cached)
+        assert len(seen) >= mining.POSITIVES
+        assert np.isin(np.intersect1d(positives.of[query], pool), seen).all()
+    cache = mining.Cache(cached, descriptors[cached])
+    for best in (True, False):
+        table = tuples(
+            queries,
+            positives,
+            positions,
+            cache,
+            pool,
+            negative_radius=30.0,
+            best_positive=best or not semi_hard,
+            semi_hard=semi_hard,
+        )
+        for query, positive in table[:, :2]:
+            seen = np.intersect1d(positives.of[query], cached)
+            assert positive in seen
+            if best:
+                assert positive == seen[np.argmax(descriptors[seen] @ descriptors[query])]
+
+
+def test_with_a_pool_all_of_few_positives_are_looked_at():
+    positions, _, _ = route()
+    positives = mining.Positives(positions, np.arange(len(positions)), 0.9)  # at most 3 each
+    assert max(map(len, positives.of)) <= mining.POSITIVES
+    cached = to_cache(positives.queries, positives, np.arange(3), nothing(positions))
+    every = np.concatenate([positives.of[q] for q in positives.queries])
+    assert (cached == np.unique(np.concatenate([every, positives.queries, np.arange(3)]))).all()
 
 
 def test_random_mining_keeps_the_radii_and_differs_by_round():
@@ -216,7 +264,7 @@ def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest()
     queries, everything = positives.queries[:9], np.arange(len(positions))
 
     def mined(pool, remembered, count=4):
-        cached = mining.images_to_cache(queries, positives, pool, remembered)
+        cached = to_cache(queries, positives, pool, remembered)
         return tuples(
             queries,
             positives,

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 NONE = -1  # In a table of remembered negatives: no image.
+# With a pool, of a query's positives so many at least are looked at, all where it has no more.
+POSITIVES = 3
 # Of queries' descriptors, and of their similarities to a whole pool, so many bytes are at work at once.
 SIMILARITY_BYTES = 1 << 28
 
@@ -71,10 +73,17 @@ class Cache:
         """
         if np.array_equal(images, self.indices):
             return self.descriptors
-        rows = np.searchsorted(self.indices, images).clip(max=len(self.indices) - 1)
+        rows = self._rows(images)
         if not np.array_equal(self.indices[rows], images):
             raise KeyError(f"no descriptor is cached of one of the images {images}")
         return self.descriptors[rows]
+
+    def among(self, images: np.ndarray) -> np.ndarray:
+        """Those of `images` that are cached."""
+        return images[self.indices[self._rows(images)] == images]
+
+    def _rows(self, images: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.indices, images).clip(max=len(self.indices) - 1)
 
 
 def images_to_cache(
@@ -82,15 +91,27 @@ def images_to_cache(
     positives: Positives,
     pool: np.ndarray,
     remembered: np.ndarray,
-    with_positives: bool = True,
+    *,
+    with_positives: bool,
+    seed: int,
+    round_number: int,
 ) -> np.ndarray:
     """Ascending indices of all images whose descriptors a mining round reads.
 
-    Those of positives are read to find the best one, and to tell which negatives are farther (semi-hard).
+    Those of positives are read to find the best one, and to tell which negatives are farther (semi-hard):
+    those that are of the pool or queries themselves and, where they are fewer than `POSITIVES`, as many
+    more, drawn at random.
     """
     kept = remembered[queries].ravel()
-    of_queries = (positives.of[q] for q in np.unique(queries) if with_positives)
-    return np.unique(np.concatenate([pool, queries, kept[kept != NONE], *of_queries]))
+    known = np.zeros(len(remembered), bool)
+    known[pool] = known[queries] = known[kept[kept != NONE]] = True
+    cached, rng = known.copy(), np.random.default_rng((seed, 4, round_number))
+    for query in np.unique(queries) if with_positives else ():
+        near = positives.of[query]
+        others = near[~known[near]]
+        wanted = max(0, POSITIVES - (len(near) - len(others)))
+        cached[others if len(others) <= wanted else rng.choice(others, wanted, False)] = True
+    return np.flatnonzero(cached)
 
 
 def nothing_remembered(images: int, count: int) -> np.ndarray:
@@ -156,11 +177,11 @@ def mine(
 ) -> np.ndarray:
     """Tuples `(len(queries), 2 + negatives)` int32 for one mining round.
 
-    With a cache: the positive nearest to the query in descriptor space (the paper's best match), or one
-    at random where `best_positive` is false, and the nearest negatives of `pool` and of
-    `remembered[query]`, farther than `negative_radius`, at most one per place of `place_radius`. With
-    `semi_hard` negatives that lie no farther from the query than its positive come last. Without a cache:
-    both at random.
+    With a cache: of the positives in it the one nearest to the query in descriptor space (the paper's
+    best match), or one at random where `best_positive` is false, and the nearest negatives of `pool`
+    and of `remembered[query]`, farther than `negative_radius`, at most one per place of
+    `place_radius`. With `semi_hard` negatives that lie no farther from the query than its positive
+    come last. Without a cache: both at random.
 
     `similarities` maps descriptors `(q, d)`, `(n, d)` to their dot products `(q, n)`.
 
@@ -174,6 +195,8 @@ def mine(
         candidates = _candidates(queries, cache, pool, remembered, similarities)
     for row, query in enumerate(queries):
         near = positives.of[query]
+        if cache is not None and (best_positive or semi_hard):
+            near = cache.among(near)
         if cache is None or not best_positive:
             positive = near[rng.integers(len(near))]
         else:

@@ -68,15 +68,21 @@ class TupleSampler:
         """Descriptors that mining holds at once in the round of `step`."""
         if self._config.tuples.mining == "random":
             return 0
-        _, queries, pool = self._drawn(step)
-        cached = len(self._images_to_cache(queries, pool))
+        number, queries, pool = self._drawn(step)
+        cached = len(self._images_to_cache(number, queries, pool))
         return cached + (len(pool) if len(pool) < cached else 0)  # the pool's are then copied out
 
-    def _images_to_cache(self, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
-        tuples = self._config.tuples
+    def _images_to_cache(self, number: int, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+        tuples, seed = self._config.tuples, self._config.seed
         with_positives = tuples.positive == "best" or tuples.mining == "semi_hard"
         return mining.images_to_cache(
-            queries, self.positives, pool, self.remembered, with_positives
+            queries,
+            self.positives,
+            pool,
+            self.remembered,
+            with_positives=with_positives,
+            seed=seed,
+            round_number=number,
         )
 
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -89,7 +95,7 @@ class TupleSampler:
         number, queries, pool = self._drawn(step)
         cache = None
         if tuples.mining != "random":
-            cached = self._images_to_cache(queries, pool)
+            cached = self._images_to_cache(number, queries, pool)
             cache = mining.Cache(cached, describe(cached))
         self.table = mining.mine(
             queries,
@@ -160,9 +166,7 @@ class PlaceSampler:
         )
         words = f"ArcFace: {len(self.classes)} places in {len(groups)} groups"
         if small:
-            words += (
-                f"; {small} of them never train, in groups of fewer than places.batch_places={p}"
-            )
+            words += f"; {small} of them never train, in groups of fewer than {max(2, p)}"
         return words
 
     @property

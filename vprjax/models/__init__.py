@@ -18,6 +18,7 @@ BACKBONES = {
     "resnet50_v1": (partial(resnet.ResNet50, v1=True), resnet.STAGES),
     "mobilenetv2": (mobilenet.MobileNetV2, mobilenet.STAGES),
 }
+HEAD = "head"  # as `train_from`: pooling and projection alone train
 POOLINGS = ("mac", "spoc", "gem", "netvlad")
 BATCH_NORMS = ("frozen", "train")
 PROJECTION_STARTS = ("pca", "pca_whitened", "random")
@@ -67,6 +68,7 @@ def build(
         backbone=backbone(c.backbone, c.stage, c.train_from, layers),
         pooling=pools[c.pooling](),
         projection=projection,
+        frozen_backbone=c.train_from == HEAD,
     )
 
 
@@ -80,7 +82,7 @@ def backbone(name: str, stage: str = "", train_from: str = "", layers: Layers | 
 
 
 def frozen_prefixes(model_config) -> tuple[str, ...]:
-    """Prefixes `"backbone/<group>/"` of the parameter paths in front of `train_from`.
+    """Prefixes `"backbone/<group>/"` of the parameter paths in front of `train_from`; HEAD: of all.
 
     Their gradients are zero; an optimiser must also keep weight decay away from them.
     """
@@ -88,9 +90,11 @@ def frozen_prefixes(model_config) -> tuple[str, ...]:
     _, stages = BACKBONES[model_config.backbone]
     if not model_config.train_from:
         return ()
-    names = list(stages)
+    names = [*stages, HEAD]
     before = names[: names.index(model_config.train_from)]
     groups = dict.fromkeys(group for stage in before for group in stages[stage])
+    if model_config.train_from == HEAD:
+        return tuple(f"backbone/{g}/" for g in groups)
     # A MobileNetV2 block trains as a whole, whether named by its output or by its expansion.
     return tuple(f"backbone/{g}/" for g in groups if g not in stages[model_config.train_from])
 
@@ -101,11 +105,17 @@ def check(model_config) -> None:
     _one_of("backbone", c.backbone, BACKBONES)
     stages = BACKBONES[c.backbone][1]
     _one_of("stage", c.stage, ("", *stages), f" of {c.backbone}")
-    _one_of("train_from", c.train_from, ("", *stages), f" of {c.backbone}")
+    _one_of("train_from", c.train_from, ("", *stages, HEAD), f" of {c.backbone}")
     names = list(stages)
     last = names.index(c.stage) if c.stage else len(names) - 1
     groups = {group for stage in names[: last + 1] for group in stages[stage]}
-    if c.train_from and stages[c.train_from][0] not in groups:
+    if c.train_from == HEAD:
+        if c.pooling not in ("gem", "netvlad") and not c.projection:
+            raise ValueError(
+                f"model.train_from={HEAD!r} leaves nothing to train: model.pooling={c.pooling!r} has no "
+                "parameters and model.projection=0; set one of the three"
+            )
+    elif c.train_from and stages[c.train_from][0] not in groups:
         raise ValueError(
             f"model.train_from={c.train_from!r} lies behind model.stage={names[last]!r}, where the "
             "backbone is cut: nothing of it would train; name an earlier stage"

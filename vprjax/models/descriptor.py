@@ -59,6 +59,7 @@ class Descriptor(nn.Module):
     backbone: nn.Module
     pooling: Callable[[jax.Array], jax.Array]  # GeM, NetVLAD or a plain function
     projection: nn.Module | None = None
+    frozen_backbone: bool = False  # no gradient goes back into it
 
     def setup(self) -> None:
         """Declares the statistics; loaded weights replace their defaults."""
@@ -78,6 +79,7 @@ class Descriptor(nn.Module):
             raise ValueError(f"images must be (b, h, w, 3), RGB, not {images.shape}")
         mean, std = (s.value.reshape(1, 1, 1, 3) for s in (self.mean, self.std))
         x = self.backbone((images.astype(jnp.float32) - mean) / std, train)
+        x = jax.lax.stop_gradient(x) if self.frozen_backbone else x
         if 0 in x.shape[1:3]:
             raise ValueError(
                 f"images of {images.shape[1]} x {images.shape[2]} pixels are too small for this "
