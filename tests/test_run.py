@@ -1,14 +1,18 @@
 """What a run says of itself."""
 
+import shutil
 import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 
 from configs import base
-from vprjax import config_check, run
+from vprjax import checkpoint, config_check, run
 from vprjax.data import source
+from vprjax.errors import WeightsError
+from vprjax.validation import History
 
 
 @pytest.mark.parametrize(("unit", "warned"), [("frames", True), ("m", False), (None, False)])
@@ -67,3 +71,50 @@ def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path,
     git("add", "-f", "venv")
     git("commit", "-m", "a checkout of the package")
     assert run.code_version().startswith("9 (") and "dirty" not in run.code_version()
+
+
+@pytest.fixture
+def evaluate(monkeypatch, tmp_path):
+    """Evaluates the checkpoints in `tmp_path`: which step's model each result is of, and what is logged."""
+    from vprjax.pages import run_page  # here, as another test loads it anew
+
+    config, said = base.get_config(), []
+    dataset = types.SimpleNamespace(name="x", version="1", counts={}, metadata={})
+    monkeypatch.setattr(run.evaluation, "evaluate", lambda *words: int(words[2]["step"][0]))
+    for module in (run_page, run.report):
+        monkeypatch.setattr(module, "write", lambda *_: None)
+    monkeypatch.setattr(run, "log", said.append)
+    (tmp_path / "results.md").touch()
+
+    def evaluated():
+        said.clear()
+        reader = checkpoint.open_for_reading(tmp_path)
+        return run._evaluate(config, dataset, reader, tmp_path, "code"), said[:-1]
+
+    return evaluated
+
+
+def test_where_the_best_checkpoint_is_gone_the_best_of_the_others_is_evaluated(evaluate, tmp_path):
+    """As the message about a damaged one says."""
+    folder, history = tmp_path / "checkpoints", History(0, [])
+    checkpoints = checkpoint.Checkpoints(folder, keep=3)
+    scores = {0: None, 2: 9.0, 4: 8.0, 6: 5.0, 8: 7.0, 9: None, 10: 6.0}
+    for step, score in scores.items():
+        if score is not None:
+            history.add(step, score)
+        saved = {"config": {}, "provenance": {}, "validations": history.rows}
+        model = {"step": np.full(3, step)}
+        checkpoints.save(step, model, model, saved, history.best)
+    checkpoints.close()
+    assert evaluate() == ({"off_the_shelf": 0, "fine_tuned": 2}, [])
+    data = next(path for path in (folder / "2/model").rglob("d/*") if path.stat().st_size)
+    data.write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"2 cannot be read .*; remove that folder to go on"):
+        evaluate()
+    for gone, left in ((2, 8), (8, 10)):  # of step 4, the second best, nothing was kept
+        shutil.rmtree(folder / str(gone))
+        results, said = evaluate()
+        assert results == {"off_the_shelf": 0, "fine_tuned": left}
+        assert said == [f"{folder}/2, which validated best, is gone: step {left} is evaluated"]
+    shutil.rmtree(folder / "10")
+    assert evaluate()[0]["fine_tuned"] == 9  # was not validated, but is the last

@@ -171,7 +171,7 @@ class Checkpoints:
             first = (str(error).splitlines() or ["no message"])[0]
             raise WeightsError(
                 f"checkpoint {self.folder / str(step)} cannot be read ({type(error).__name__}: "
-                f"{first}); remove that folder to fall back to the one before"
+                f"{first}); remove that folder to go on without it"
             ) from error
 
     def close(self) -> None:

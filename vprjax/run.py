@@ -139,10 +139,8 @@ def _build_synthetic(config, name: str) -> int:
 
 def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
     extract = Extractor(train.build_module(config.model).apply, config.eval.batch)
-    last = max(checkpoints.steps())
-    saved = checkpoints.config(last)
-    best = History(0, saved.get("validations", [])).best
-    chosen = last if best is None else best
+    saved = checkpoints.config(max(checkpoints.steps()))
+    chosen = _chosen(checkpoints, History(0, saved.get("validations", [])))
     results = {}
     for model, step in {"off_the_shelf": 0, "fine_tuned": chosen}.items():
         if step not in checkpoints.steps():
@@ -172,6 +170,18 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
         print((workdir / "results.md").read_text())
     log(f"results in {workdir}")
     return results
+
+
+def _chosen(checkpoints, history: History) -> int:
+    """The step that validated best of those whose checkpoint is there; the last where none did."""
+    steps, best = checkpoints.steps(), history.best
+    found = history.best_of(steps)
+    chosen = max(steps) if found is None else found
+    if best not in (None, chosen):
+        log(
+            f"{checkpoints.folder / str(best)}, which validated best, is gone: step {chosen} is evaluated"
+        )
+    return chosen
 
 
 def _provenance(config, dataset: source.Dataset) -> dict:

@@ -1,6 +1,7 @@
 """Validation while training: a held-out stretch of the training route, or named splits."""
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -103,9 +104,12 @@ class History:
     @property
     def best(self) -> int | None:
         """The step of the highest score, the earliest of equals; None before the first validation."""
-        if not self.rows:
-            return None
-        return int(max(self.rows, key=lambda row: (row[1], -row[0]))[0])
+        return self.best_of([row[0] for row in self.rows])
+
+    def best_of(self, steps: Collection[float]) -> int | None:
+        """The best of `steps`; None where none of them was validated."""
+        rows = [row for row in self.rows if row[0] in steps]
+        return int(max(rows, key=lambda row: (row[1], -row[0]))[0]) if rows else None
 
     @property
     def ended(self) -> bool:
