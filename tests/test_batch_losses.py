@@ -103,6 +103,40 @@ def test_losses_count_mined_and_in_batch_negatives_and_no_others(name):
         np.testing.assert_allclose(values[row], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["triplet", "contrastive", "arcface"])
+def test_active_is_the_share_of_negatives_that_violate_the_margin(name):
+    _, run = loss_of(name, triplet_margin=0.5, contrastive_margin=1.2, arcface_margin=0.4)
+    descriptors, positions = tuples()
+    positions[3:] = 50.0
+    positions[:3] = np.array([60.0, 50.0])
+    positions[1, 2] = 0.0
+    found = run(jnp.asarray(descriptors), jnp.asarray(positions))
+    every, seen = descriptors.reshape(-1, 5), set()
+    for row, picked in enumerate(brute_force(descriptors, positions, 3, False)):
+        q, p = descriptors[row, :2].astype(np.float64)
+        negatives = np.concatenate([descriptors[row, 2:], every[picked]]).astype(np.float64)
+        near = np.linalg.norm(negatives - q, axis=1)
+        if name == "triplet":
+            active = np.sum((q - p) ** 2) + 0.5 > near**2
+        elif name == "contrastive":
+            active = near < 1.2
+        else:
+            active = negatives @ q > np.cos(min(np.arccos(q @ p) + 0.4, np.pi))
+        np.testing.assert_allclose(found["active"][row], active.mean(), rtol=1e-6)
+        listed = found["negative_distances"][row]
+        np.testing.assert_allclose(listed[np.isfinite(listed)], near, rtol=1e-5)
+        seen.add(active.mean())
+    assert len(seen) > 2  # neither none nor all alone
+
+
+def test_no_negative_at_all_is_none_active():
+    _, run = loss_of("triplet")
+    descriptors, _ = tuples()
+    everywhere = jnp.zeros((6, 4, 2))  # no image lies beyond the radius
+    found = run(jnp.asarray(descriptors[:, :2]), everywhere[:, :2])
+    assert (found["active"] == 0).all() and (found["negative_distance"] == 2).all()
+
+
 def test_arcface_margin_grows_over_its_warm_up():
     _, warm = loss_of("arcface", arcface_margin=0.4, arcface_margin_warmup=10)
     _, half = loss_of("arcface", arcface_margin=0.2)

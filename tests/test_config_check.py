@@ -91,6 +91,19 @@ def test_a_workdir_of_another_run_is_refused(section, key, value):
         config_check.check_resumed(c, made, saved, "runs/mine")
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("dataset", "tolerances", (5.0,)), ("eval", "heading_degrees", 30.0)],
+)
+def test_what_a_validation_measures_with_stays(section, key, value):
+    c, made, saved = begun()
+    c[section][key] = value
+    config_check.check_resumed(c, made, saved, "runs/mine")  # without validation it is free
+    c.validation.every = saved["config"]["validation"]["every"] = 5
+    with pytest.raises(ConfigError, match=rf"runs/mine holds a run with {section}\.{key}="):
+        config_check.check_resumed(c, made, saved, "runs/mine")
+
+
 @pytest.mark.parametrize("fact", ["trained_on", "weights_sha256"])
 def test_a_workdir_of_other_data_or_weights_is_refused(fact):
     c, made, saved = begun()

@@ -7,11 +7,12 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from memory_places import drive
 from test_train import config
 
-from vprjax import memory, parallel, train
+from vprjax import extraction, memory, parallel, train
 from vprjax.errors import ConfigError
 
 # VGG16's first two stages at 160x160: a step of some 2 GB, beside which the libraries are small.
@@ -94,6 +95,25 @@ def test_the_compilers_own_refusal_becomes_a_sentence():
     with pytest.raises(ConfigError, match=r"out of memory in hbm.*places.batch_places=8") as caught:
         memory.compile_step(c, Step(), {}, {})
     assert "remat" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_images_that_do_not_fit_a_device_at_once_are_told_with_what_to_lower(monkeypatch):
+    words = ["RESOURCE_EXHAUSTED: Out of memory.\nmore", "INTERNAL: a broken card"]
+
+    def apply_fn(variables, images):
+        return images.mean(axis=(1, 2, 3))
+
+    def broken(variables, images):
+        raise jax.errors.JaxRuntimeError(words[0])
+
+    extract = extraction.Extractor(apply_fn, 16)
+    monkeypatch.setattr(extract, "_apply", broken)
+    told = r"^describing 16 images at once does not fit .*EXHAUSTED.*memory\.\): lower eval\.batch$"
+    with pytest.raises(ConfigError, match=told):
+        extract({}, drive(), np.arange(20), "describe")
+    del words[0]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a broken card"):
+        extract({}, drive(), np.arange(20), "describe")
 
 
 def test_a_device_that_tells_its_memory_is_asked(monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import batch_losses, parallel, train, train_step
+from vprjax import batch_losses, optim, parallel, train, train_step
 from vprjax.checkpoint import open_for_reading
 from vprjax.errors import ConfigError, Preempted, TrainingError
 from vprjax.metric_writer import progress
@@ -81,6 +81,7 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
         (tmp_path / run).mkdir()
     c = config(loss)
     c.optim.ema = 0.9
+    c.model.batch_norm = "train" if cut == 5 else "frozen"
     c.tuples.update(mining_pool=40, remembered=1)
     c.validation.update(every=2, stretch=0.1)
     train.train(c, tmp_path / "whole", None, {})
@@ -123,6 +124,24 @@ def test_training_moves_what_it_should(tmp_path):
         old, new = (jax.tree.leaves(v["params"]["backbone"][name]) for v in (before, after))
         assert any((a != b).any() for a, b in zip(old, new, strict=True)) is moved
     assert before["params"]["pooling"]["p"] != after["params"]["pooling"]["p"]
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+def test_the_head_may_train_alone(tmp_path, batch_norm):
+    c = config()
+    c.model.update(train_from="head", pooling="netvlad", projection=8, batch_norm=batch_norm)
+    c.model.netvlad_clusters = 4
+    c.optim.weight_decay = 0.1
+    train.train(c, tmp_path, None, {})
+    reader = open_for_reading(tmp_path)
+    before, after = reader.restore_model(0), reader.restore_model(7)
+    moved = jax.tree_util.tree_map_with_path(
+        lambda path, a, b: (optim.path_name(path), bool((a != b).any())), before, after
+    )
+    moved = dict(jax.tree.leaves(moved, is_leaf=lambda x: isinstance(x, tuple)))
+    for name, it_moved in moved.items():
+        assert it_moved is name.startswith(("params/pooling", "params/projection")), name
+    assert sum(moved.values()) == 5  # weights, biases, centers, kernel and bias
     statistics = [jax.tree.leaves(v["batch_stats"]) for v in (before, after)]
     assert all((a == b).all() for a, b in zip(*statistics, strict=True))
 
@@ -186,7 +205,23 @@ def test_the_running_mean_is_what_is_saved_and_lags_behind(tmp_path):
     assert start == start_mean and 0 < abs(mean - start) < abs(last - start)
 
 
-def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatch):
+def test_the_running_mean_is_one_of_trained_batch_norms_statistics_too(tmp_path):
+    c = config()
+    c.model.batch_norm = "train"
+    runs = {}
+    for ema in (0.0, 0.9):
+        folder = tmp_path / str(ema)
+        folder.mkdir()
+        c.optim.ema = ema
+        train.train(c, folder, None, {})
+        reader = open_for_reading(folder)
+        runs[ema] = [jax.tree.leaves(reader.restore_model(s)["batch_stats"]) for s in (0, 3, 6)]
+    (start, raw, _), (_, mean, later) = runs[0.0], runs[0.9]
+    for a, b, m, now in zip(start, raw, mean, later, strict=True):
+        assert 0 < np.linalg.norm(m - a) < np.linalg.norm(b - a) and (m != now).any()
+
+
+def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatch, capsys):
     scores = iter([1.0, 9.0, 5.0, 4.0])
 
     def measure(self, config, extract, variables, step):
@@ -200,6 +235,10 @@ def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatc
     reader = open_for_reading(tmp_path)
     assert reader.steps() == [0, 4, 8]  # untrained, best, last: steps 10 to 20 were not taken
     assert reader.config(8)["validations"] == [[2, 1.0], [4, 9.0], [6, 5.0], [8, 4.0]]
+    c.train.steps = 30  # more steps change nothing: it says so
+    capsys.readouterr()
+    train.train(c, tmp_path, None, {})
+    assert "stopped early: of 4 validations step 4's was best" in capsys.readouterr().err
 
 
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
@@ -225,6 +264,26 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatc
         assert a.tobytes() == b.tobytes()
     lines = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("whole", "cut")]
     assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("when", ["step", "validation"])
+def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
+    c = config()
+    c.validation.update(every=7, stretch=0.1)
+    patched = train.Recorder if when == "step" else train.validation.Validation
+    name = "add" if when == "step" else "measure"
+    original = getattr(patched, name)
+
+    def terminate(self, *rest):
+        if when == "validation" or rest[0] == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *rest)
+
+    monkeypatch.setattr(patched, name, terminate)
+    with pytest.raises(Preempted, match="saved at step 7"):
+        train.train(c, tmp_path, None, {})
+    assert state_of(tmp_path)[1][-1] == 7
+    train.train(c, tmp_path, None, {})  # nothing is left to do
 
 
 def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
@@ -262,9 +321,12 @@ def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
     assert before[1] == after[1] and not list(tmp_path.rglob("*.damaged"))
 
 
-@pytest.mark.parametrize(("saved", "mined"), [(1, 3), (100, 1)])
-def test_an_update_that_breaks_a_parameter_is_not_saved_nor_mined_with(tmp_path, saved, mined):
+@pytest.mark.parametrize(("saved", "mined", "validated"), [(1, 3, 0), (100, 1, 0), (100, 100, 1)])
+def test_an_update_that_breaks_a_parameter_is_not_saved_nor_mined_with(
+    tmp_path, saved, mined, validated
+):
     c = config()
+    c.validation.update(every=validated, stretch=0.1)
     c.optim.update(name="sgd", clip_norm=0.0, learning_rate=3e38, gem_p_rate=1e3, warmup_steps=0)
     c.train.update(checkpoint_every=saved)
     c.tuples.mining_interval = mined

@@ -25,6 +25,7 @@ def make(config, tuples, use_places: bool, axis: str) -> Callable:
 def tuple_loss(config, tuples, axis: str) -> Callable:
     """Loss `(descriptors (b, 2 + n, d), batch, classes, step) -> dict of (b,)` of a tuple loss.
 
+    "active" is the share of a tuple's negatives that violate the margin, "negative_distances" `(b, n)`.
     Contrastive takes the pairs `(q, p)` and every `(q, n_j)` and averages over them; triplet sums over
     negatives (Eq. 6); ArcFace `pair` reads the query as the class weight (Eq. 7). With
     `tuples.in_batch`, further negatives of every query come from all images of the step.
@@ -53,16 +54,31 @@ def tuple_loss(config, tuples, axis: str) -> Callable:
             value = losses.arcface_pair(
                 query, positive, negatives, config.arcface_scale, _margin(config, step), valid
             )
-        positive_distance = _distance(query, positive)
-        to_negatives = jnp.where(valid, _distance(query[:, None, :], negatives), 2.0)
+        to_positive, to_negatives = (
+            _distance(query, positive),
+            _distance(query[:, None, :], negatives),
+        )
+        within = to_negatives < _reach(config, to_positive, step)[:, None]
         return {
             "loss": value,
-            "active": (value > 0).astype(jnp.float32),
-            "positive_distance": positive_distance,
-            "negative_distance": to_negatives.min(axis=1),
+            "active": jnp.sum(within & valid, axis=1) / jnp.maximum(jnp.sum(valid, axis=1), 1),
+            "positive_distance": to_positive,
+            "negative_distance": jnp.min(to_negatives, axis=1, initial=2.0, where=valid),
+            "negative_distances": jnp.where(valid, to_negatives, jnp.inf),
         }
 
     return loss
+
+
+def _reach(config, to_positive: jax.Array, step) -> jax.Array:
+    """The distance `(b,)` within which a negative violates the margin, by that to the positive `(b,)`."""
+    if config.name == "triplet":
+        return jnp.sqrt(to_positive**2 + config.triplet_margin)
+    if config.name == "contrastive":
+        return jnp.full_like(to_positive, config.contrastive_margin)
+    # ArcFace's angle, the margin added, as a chord of the unit sphere.
+    angle = 2 * jnp.arcsin(jnp.minimum(to_positive / 2, 1)) + _margin(config, step)
+    return 2 * jnp.sin(jnp.minimum(angle, jnp.pi) / 2)
 
 
 def in_batch_negatives(
@@ -97,7 +113,7 @@ def in_batch_negatives(
     query, positive = descriptors[:, 0], descriptors[:, 1]
     gaps = positions[:, 0][:, None, :] - places[None, :, :]
     far = jnp.sum(gaps**2, axis=-1) > radius**2
-    similar = jax.lax.stop_gradient(query @ every.T)
+    similar = jax.lax.stop_gradient(jnp.matmul(query, every.T, precision=jax.lax.Precision.HIGHEST))
     if semi_hard:
         far &= similar < jnp.sum(query * positive, axis=-1)[:, None]
     scores, chosen = jax.lax.top_k(jnp.where(far, similar, -jnp.inf), min(count, len(every)))
@@ -134,7 +150,8 @@ def place_loss(config) -> Callable:
         value = losses.arcface(
             flat, classes[group], labels, config.arcface_scale, _margin(config, step), mask
         )
-        distance = jnp.sqrt(jnp.maximum(2 - 2 * flat @ _unit(classes[group]).T, 0))
+        cosine = jnp.matmul(flat, _unit(classes[group]).T, precision=jax.lax.Precision.HIGHEST)
+        distance = jnp.sqrt(jnp.maximum(2 - 2 * cosine, 0))
         own = jnp.arange(classes.shape[1])[None, :] == labels[:, None]
         nearest_other = jnp.where(own | ~mask[None, :], jnp.inf, distance).min(axis=1)
         own_distance = jnp.where(own, distance, 0).sum(axis=1)
@@ -143,6 +160,7 @@ def place_loss(config) -> Callable:
             "active": (own_distance > nearest_other).astype(jnp.float32).reshape(p, k).mean(axis=1),
             "positive_distance": own_distance.reshape(p, k).mean(axis=1),
             "negative_distance": nearest_other.reshape(p, k).mean(axis=1),
+            "negative_distances": nearest_other,
         }
 
     return loss

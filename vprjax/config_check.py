@@ -4,7 +4,7 @@ import copy
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -27,6 +27,10 @@ FREE = (
     *("train.steps", "train.accumulate", "train.log_every", "train.checkpoint_every"),
     *("train.keep_checkpoints", "validation.patience", "tuples.mining_pool"),
 )
+
+
+# But not where checkpoints are chosen by validation: earlier figures were measured with the old ones.
+VALIDATED = ("dataset.tolerances", "eval.heading_degrees")
 
 
 def completed(saved: Mapping) -> dict:
@@ -67,7 +71,8 @@ def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
     made, makes = ({key: of.get(key) for key in facts} for of in (saved["provenance"], provenance))
     pairs = differences(made, makes) | differences(saved["config"], config.to_dict())
     for key, (was, now) in pairs.items():
-        if key not in FREE and not key.startswith("eval."):
+        free = key in FREE or key.startswith("eval.")
+        if not free or (config.validation.every and key in VALIDATED):
             raise ConfigError(
                 f"{folder} holds a run with {key}={was!r}, this one has {now!r}: name another --workdir "
                 "or set it back"
@@ -180,8 +185,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
     """Raises an error where a named split is missing, empty or too small for what is asked of it."""
     names = [config.dataset.reference_split, *config.dataset.query_splits]
     names += config.dataset.train_splits if training else ()
-    v = config.validation
-    names += [v.query_split, v.reference_split] if training and v.every and v.query_split else []
+    names += _validated_splits(config) if training else ()
     for name in names:
         if not dataset.counts.get(name):
             have = ", ".join(f"{k} ({v})" for k, v in dataset.counts.items())
@@ -203,11 +207,23 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
             "which it learns from"
         )
     if config.eval.heading_degrees:
-        _check_headings(config)
+        validated = _validated_splits(config) if training else ()
+        tests = (config.dataset.reference_split, *config.dataset.query_splits)
+        _check_headings(config, dict.fromkeys((*tests, *validated)))
 
 
-def _check_headings(config) -> None:
-    for split in (config.dataset.reference_split, *config.dataset.query_splits):
+def _validated_splits(config) -> tuple[str, ...]:
+    """The splits that a validation in training looks at."""
+    v = config.validation
+    if not v.every:
+        return ()
+    return (
+        (v.query_split, v.reference_split) if v.query_split else tuple(config.dataset.train_splits)
+    )
+
+
+def _check_headings(config, splits: Iterable[str]) -> None:
+    for split in splits:
         if not np.isfinite(source.load(config, (split,)).headings).all():
             raise ConfigError(
                 f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which not all "

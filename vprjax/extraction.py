@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from vprjax import parallel
+from vprjax import memory, parallel
 from vprjax.data.source import Places
 from vprjax.metric_writer import progress
 from vprjax.prefetch import prefetch
@@ -59,8 +59,8 @@ class Extractor:
             padded = np.resize(chosen, size)  # The last batch repeats itself; cut off below.
             return parallel.place(places.images(padded[parallel.process_rows(size)]))
 
-        pending = None
-        with progress(what, len(indices), "images", first) as bar:
+        pending, fitting = None, memory.fits(f"describing {size} images at once", _fewer_images)
+        with fitting, progress(what, len(indices), "images", first) as bar:
             for number, batch in prefetch(images, 0, -(-(len(indices) - first) // size)):
                 # The device computes this batch while the host reads the one before.
                 current = self._apply(variables, batch)
@@ -68,15 +68,19 @@ class Extractor:
                     yield _on_host(pending)
                 pending = current
                 bar.advance(min(size, len(indices) - first - number * size))
-        if pending is not None:
-            last = (len(indices) - first - 1) % size + 1
-            yield _on_host(pending)[:last]
+            if pending is not None:
+                last = (len(indices) - first - 1) % size + 1
+                yield _on_host(pending)[:last]
 
 
 def descriptor_size(apply_fn: Callable, variables, places: Places) -> int:
     """Dimensions of the model's descriptors, found without running it; `variables` not replicated."""
     image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
     return jax.eval_shape(apply_fn, variables, image).shape[-1]
+
+
+def _fewer_images() -> str:
+    return "lower eval.batch"
 
 
 def _on_host(output: jax.Array) -> np.ndarray:

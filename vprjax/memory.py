@@ -1,8 +1,10 @@
 """Peak memory of training, told before the first step, from XLA's own plan of the compiled step."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -40,13 +42,20 @@ def compile_step(config, step, state: Any, batch: Any):
     Raises:
       ConfigError: the compiler itself finds that it cannot fit the device.
     """
-    try:
+    with fits("a step", lambda: remedy(config)):
         return parallel.compile_mapped(step, state, batch, config.model.remat)
+
+
+@contextlib.contextmanager
+def fits(what: str, change: Callable[[], str]) -> Iterator[None]:
+    """Raises ConfigError, with what `change` says to do, where the device runs out of memory inside."""
+    try:
+        yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         first = str(error).splitlines()[0]
-        raise ConfigError(f"a step does not fit the device ({first}): {remedy(config)}") from error
+        raise ConfigError(f"{what} does not fit the device ({first}): {change()}") from error
 
 
 def estimate(compiled, batch: Any, cached: int) -> Estimate:

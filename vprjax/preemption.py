@@ -47,11 +47,11 @@ class Preemption:
         finally:
             self._at_once = False
 
-    def agreed(self, step: int) -> bool:
-        """Whether to stop at this step; the same answer in every process."""
+    def agreed(self, step: int, end: bool = False) -> bool:
+        """Whether to stop at this step, or at the end of training; the same answer in every process."""
         if parallel.process_count() == 1:
             return self._came
-        return step % AGREE_EVERY == 0 and parallel.any_process(self._came)
+        return (end or step % AGREE_EVERY == 0) and parallel.any_process(self._came)
 
 
 _AT_ONCE = "SIGTERM"

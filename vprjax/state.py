@@ -21,12 +21,14 @@ _NONE, _REFUSED = -1, -2  # in place of the step of a checkpoint
 def create(config, variables: dict, classes) -> train_step.TrainState:
     """A fresh optimiser around the model's `variables` and ArcFace's `classes` (or ())."""
     params = {"model": variables["params"], "classes": classes}
+    averaged = ["params", "batch_stats"] if config.model.batch_norm == "train" else ["params"]
+    ema = {name: variables[name] for name in averaged if name in variables}
     return train_step.TrainState(
         step=np.zeros((), np.int32),
         params=params,
         constants={name: tree for name, tree in variables.items() if name != "params"},
         opt_state=optimiser(config, params).init(params),
-        ema=variables["params"] if config.optim.ema else (),
+        ema=ema if config.optim.ema else (),
         trap=np.array(health.NO_TRAP, np.int32),
     )
 
@@ -51,16 +53,22 @@ def save(
       best: a step whose checkpoint is kept, too.
     """
     state = jax.tree.map(np.asarray, state)
-    averaged = jax.tree.leaves(state.ema)
-    model = {"params": state.ema if averaged else state.params["model"], **state.constants}
     training = {
         "opt_state": state.opt_state,
         "classes": state.params["classes"],
-        "raw": state.params["model"] if averaged else (),
+        "raw": state.params["model"] if state.ema else (),
+        **_raw_statistics(state),
         **sampler.mined,
         "collected": [np.asarray(leaf) for leaf in jax.tree.leaves(collected)],
     }
+    model = {"params": state.params["model"], **state.constants, **(state.ema or {})}
     checkpoints.save(int(state.step), model, training, saved, best)
+
+
+def _raw_statistics(state) -> dict:
+    """The BatchNorm statistics that go with the raw parameters, where means of them are kept as well."""
+    found = {name: state.constants[name] for name in (state.ema or {}) if name != "params"}
+    return {"raw_statistics": found} if found else {}
 
 
 def resume(config, provenance: dict, checkpoints: Checkpoints, module, places, sampler):
@@ -117,7 +125,8 @@ def _restore(config, provenance, checkpoints: Checkpoints, module, places, sampl
     template = {
         "opt_state": state.opt_state,
         "classes": classes,
-        "raw": state.ema,
+        "raw": state.ema["params"] if state.ema else (),
+        **_raw_statistics(state),
         **sampler.mined,
         "collected": jax.tree.leaves(metrics),
     }
@@ -127,6 +136,7 @@ def _restore(config, provenance, checkpoints: Checkpoints, module, places, sampl
     state = state.replace(
         step=np.asarray(step, np.int32),
         params={"model": params, "classes": training["classes"]},
+        constants={**state.constants, **training.get("raw_statistics", {})},
         opt_state=training["opt_state"],
     )
     collected = jax.tree.unflatten(jax.tree.structure(metrics), training["collected"])

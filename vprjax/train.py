@@ -51,9 +51,8 @@ class Job:
 
     Attributes:
       config: the whole config.
-      workdir: gets `checkpoints/` (step 0 is the untrained model), `metrics.jsonl` and
-        `validation.jsonl` (the same whatever interruptions there were), `timing.jsonl` (wall time) and
-        `parameters.txt`.
+      workdir: gets `checkpoints/` (step 0 is the untrained model), `metrics.jsonl`, `validation.jsonl`
+        (the same whatever interruptions there were), `timing.jsonl` (wall time) and `parameters.txt`.
       provenance: saved with every checkpoint.
       places: the training images.
       validation: what they are validated on, or None.
@@ -118,6 +117,8 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
         _save(job, current, collected)
     if step_fn is not None:
         _run(job, step_fn, current, collected)
+    if history.ended:
+        log(f"stopped early: of {len(history.rows)} validations step {history.best}'s was best")
     job.checkpoints.close()
 
 
@@ -198,7 +199,7 @@ def _save(job: Job, current: train_step.TrainState, collected) -> None:
         "validations": job.history.rows,
     }
     if parallel.is_primary() and int(current.step) not in job.checkpoints.steps():
-        best = job.history.best
+        best = job.history.best_of({*job.checkpoints.steps(), int(current.step)})
         state.save(job.checkpoints, current, job.sampler, collected, saved, best)
     parallel.barrier("save")
 
@@ -275,12 +276,13 @@ def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
                     _save_sound(job, current, recorder)
                     raise Preempted(_SAVED.format(step)) from None
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
-            current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
+            with memory.fits("a step", lambda: memory.remedy(job.config)):
+                current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
         log(recorder.shares())
         log(f"memory: {memory.measured_peak() / memory.GIB:.2f} GiB at the measured peak")
-        if job.history.ended:
-            log(f"stopped early at step {step}: step {job.history.best} validated best")
+        if preemption.agreed(step, end=True):
+            raise Preempted(_SAVED.format(step))
 
 
 def _next_validation(job: Job, step: int) -> int:
@@ -337,9 +339,10 @@ def _validates(job: Job, step: int) -> bool:
 def _validate(job: Job, step: int, current, recorder: Recorder) -> None:
     """Measures the model that would be evaluated: the running mean where there is one."""
     check_trap(current)
+    check_parameters(current)
     variables = _variables(current)
     if job.config.optim.ema:
-        variables["params"] = current.ema
+        variables |= current.ema
     found = job.validation.measure(job.config, job.extract, variables, step)
     job.history.add(step, found["mean"])
     recorder.validated(step, found)

@@ -23,7 +23,7 @@ class TrainState(flax.struct.PyTreeNode):
       params: `{"model": the descriptor's parameters, "classes": (groups, n, d) ArcFace weights or ()}`.
       constants: the model's other collections (BatchNorm statistics, preprocessing).
       opt_state: optax state.
-      ema: running mean of `params["model"]`, or () without one.
+      ema: running means of the model's "params" and, where they train, "batch_stats"; or ().
       trap: `(2,)` int32, the first step with a tensor that is not finite and the tensor's number, or -1;
         from that step on nothing else changes.
     """
@@ -45,7 +45,7 @@ class TrainMetrics(metrics.Collection):
     positive_distance: metrics.Average.from_output("positive_distance")
     negative_distance: metrics.Average.from_output("negative_distance")
     positive_histogram: health.Histogram.from_output("positive_distance")
-    negative_histogram: health.Histogram.from_output("negative_distance")
+    negative_histogram: health.Histogram.from_output("negative_distances")
     variance: metrics.Average.from_output("variance")
     effective_rank: metrics.Average.from_output("effective_rank")
     grad_norm: metrics.Average.from_output("grad_norm")
@@ -93,7 +93,8 @@ def make_train_step(
         )
         batch = {**batch, "images": jax.vmap(augment)(batch["images"], keys)}
         grads, (parts, descriptors, new) = find(state, batch)
-        grads, new = jax.lax.pmean((grads, new), axis)
+        # Not `new`: trained BatchNorm has averaged over `axis`, and a mean of equals may round.
+        grads = jax.lax.pmean(grads, axis)
         figures = health.spread(descriptors, axis) | health.gradient_norms(grads)
         measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
         looked_at = jax.lax.pmean((descriptors.sum(), parts["loss"].sum()), axis)
@@ -149,7 +150,8 @@ def _updated(state, optimiser, grads, new, trap, ema_decay: float) -> TrainState
     if ema_decay:
         # Early on the decay is smaller, so that the mean soon forgets the untrained start.
         decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
-        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, ema, params["model"])
+        now = {"params": params["model"], **new}
+        ema = jax.tree.map(lambda e, x: decay * e + (1 - decay) * x, ema, {k: now[k] for k in ema})
     moved = state.replace(
         params=params, constants={**state.constants, **new}, opt_state=opt_state, ema=ema
     )

@@ -181,6 +181,12 @@ def test_headings_are_looked_for_before_training(monkeypatch):
     check_splits(**{"eval.heading_degrees": 90.0, "dataset.query_splits": ("test01",)})
     with pytest.raises(ConfigError, match=r"eval\.heading_degrees=90 needs .* split 'test02'"):
         check_splits(**{"eval.heading_degrees": 90.0})
+    # Those of the training route are needed where its end is validated on.
+    headings |= {"train": [math.nan], "test02": [0.0]}
+    check_splits(**{"eval.heading_degrees": 90.0})
+    with pytest.raises(ConfigError, match=r"eval\.heading_degrees=90 needs .* split 'train'"):
+        check_splits(**{"eval.heading_degrees": 90.0, "validation.every": 5})
+    check_splits(training=False, **{"eval.heading_degrees": 90.0, "validation.every": 5})
 
 
 CONFIGS = sorted(path.stem for path in pathlib.Path(base.__file__).parent.glob("[a-z]*.py"))
