@@ -48,7 +48,7 @@ def test_device_count_changes_nothing(loss, batch_norm, in_batch):
         assert np.allclose(one["descriptors"], other["descriptors"], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["triplet", "arcface-places"])
+@pytest.mark.parametrize("loss", ["triplet", "contrastive", "arcface-places"])
 def test_accumulation_changes_nothing(loss):
     whole, parts = (run(2, loss, "frozen", "off", n) for n in ("1", "4"))
     assert np.allclose(whole["losses"], parts["losses"], rtol=1e-5, atol=1e-5)

@@ -14,7 +14,6 @@ from test_device_count import ROOT
 from vprjax.checkpoint import open_for_reading
 
 FLAGS = (
-    "--config=configs/synthetic.py:mobilenetv2,gem,triplet",
     "--config.dataset.name=synthetic/tiny",
     "--config.model.stage=block_3_expand",
     "--config.train.steps=6",
@@ -32,12 +31,17 @@ FLAGS = (
     # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
     "--config.optim.name=sgd",
     "--config.optim.learning_rate=0.003",  # at 0.01 round-off alone reaches 1.2e-5 in six steps
+    "--config.places.batch_places=8",
+    "--config.places.cell=10.0",
+    "--config.places.min_images=2",
+    "--config.model.projection=0",
 )
 LAUNCH = ("experiments/launch_local.py", "--processes=2", "--devices=4", "--", sys.executable)
 
 
-def main(workdir, data_dir, devices, *launch):
-    words = ["-m", "vprjax.main", *FLAGS, f"--workdir={workdir}"]
+def main(loss, workdir, data_dir, devices, *launch):
+    words = ["-m", "vprjax.main", f"--config=configs/synthetic.py:mobilenetv2,gem,{loss}", *FLAGS]
+    words.append(f"--workdir={workdir}")
     words.append(f"--config.dataset.data_dir={data_dir}")
     environment = {
         **os.environ,
@@ -72,9 +76,10 @@ def assert_same(one, two):
 
 
 def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_another_number(tmp_path):
+    loss = "triplet"  # three of them take CI's time; the next test has the others
     one, two = tmp_path / "one", tmp_path / "two"
-    done = main(two, tmp_path, 4, *LAUNCH)  # its first process builds the dataset
-    main(one, tmp_path, 8)
+    done = main(loss, two, tmp_path, 4, *LAUNCH)  # its first process builds the dataset
+    main(loss, one, tmp_path, 8)
     assert done.stdout.count("fine-tuned |") == 2  # the first process alone prints, a line a split
     assert_same(outcome(one), outcome(two))
     assert len({row["loss"] for row in outcome(one)[2]}) == 3
@@ -83,12 +88,27 @@ def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_another_number
         for step in lost:
             shutil.rmtree(two / f"checkpoints/{step}")
         (two / "results.json").unlink()
-        assert f"resume from {two}/checkpoints/{lost[0] - 2}" in main(two, tmp_path, devices).stderr
+        said = main(loss, two, tmp_path, devices).stderr
+        assert f"resume from {two}/checkpoints/{lost[0] - 2}" in said
         assert_same(outcome(one), outcome(two))
     # The first of two processes sets a damaged checkpoint aside, the other follows it.
     for part in (two / "checkpoints/6").rglob("*"):
         if part.is_file():
             part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
-    said = main(two, tmp_path, 4, *LAUNCH).stderr
+    said = main(loss, two, tmp_path, 4, *LAUNCH).stderr
     assert said.count("it is set aside") == 1 and f"resume from {two}/checkpoints/4" in said
     assert_same(outcome(one), outcome(two))
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "arcface"])
+def test_what_one_device_saved_goes_on_with_four(loss, tmp_path):
+    one, four = tmp_path / "one", tmp_path / "four"
+    main(loss, one, tmp_path, 1)
+    shutil.copytree(one, four)
+    for step in (4, 6):
+        shutil.rmtree(four / f"checkpoints/{step}")
+    (four / "results.json").unlink()
+    assert f"resume from {four}/checkpoints/2" in main(loss, four, tmp_path, 4).stderr
+    assert_same(outcome(one), outcome(four))
+    pairs = zip(*(jax.tree.leaves(outcome(run)[1]) for run in (one, four)), strict=True)
+    assert any((a != b).any() for a, b in pairs)  # another number of devices rounds otherwise
