@@ -38,7 +38,11 @@ class TrainState(flax.struct.PyTreeNode):
 
 @flax.struct.dataclass
 class TrainMetrics(metrics.Collection):
-    """Means over the steps of a log interval and over all devices; histograms are sums."""
+    """Means over the steps of a log interval and over all devices; histograms are sums.
+
+    `active` is the share of negatives that violate the margin; of ArcFace on places, of images nearer to
+    another place's weight than to their own.
+    """
 
     loss: metrics.Average.from_output("loss")
     active: metrics.Average.from_output("active")
