@@ -28,7 +28,7 @@ def get_config(names: str = ""):
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1
     base.select(config, names)
-    # Margins, and MobileNetV2 + GeM's rates, are the best of a sweep on the stretch of `real_images.py
+    # Margins and MobileNetV2's rates are the best of sweeps on the stretch of `real_images.py
     # nordland_tune` (experiments/records/real_protocols.md); VGG16's rate is not from there.
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
@@ -58,6 +58,5 @@ def _tune(config) -> None:
         # seasons of a place are near each other.
         config.loss.update(arcface_scale=8.0, arcface_margin=0.1)
         config.model.update(projection=512, projection_start="pca_whitened")
-        if config.model.pooling == "gem":
-            config.optim.learning_rate = 1e-3  # at 3e-3 it falls apart
+        config.optim.learning_rate = 1e-3  # at 3e-3 GeM's descriptors fall together
         config.train.steps = 1122
