@@ -191,34 +191,31 @@ def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_p
     assert first >= 1 and state_of(tmp_path)[1] == [0]
 
 
-def test_the_running_mean_is_what_is_saved_and_lags_behind(tmp_path):
-    c = config()
-    runs = {}
+def models_without_and_with_mean(c, tmp_path, steps):
+    found = []
     for ema in (0.0, 0.9):
         folder = tmp_path / str(ema)
         folder.mkdir()
         c.optim.ema = ema
         train.train(c, folder, None, {})
         reader = open_for_reading(folder)
-        runs[ema] = [reader.restore_model(s)["params"]["pooling"]["p"] for s in (0, 7)]
-    (start, last), (start_mean, mean) = runs[0.0], runs[0.9]
+        found.append([reader.restore_model(step) for step in steps])
+    return found
+
+
+def test_the_running_mean_is_what_is_saved_and_lags_behind(tmp_path):
+    found = models_without_and_with_mean(config(), tmp_path, (0, 7))
+    (start, last), (start_mean, mean) = ([m["params"]["pooling"]["p"] for m in f] for f in found)
     assert start == start_mean and 0 < abs(mean - start) < abs(last - start)
 
 
 def test_the_running_mean_is_one_of_trained_batch_norms_statistics_too(tmp_path):
     c = config()
     c.model.batch_norm = "train"
-    runs = {}
-    for ema in (0.0, 0.9):
-        folder = tmp_path / str(ema)
-        folder.mkdir()
-        c.optim.ema = ema
-        train.train(c, folder, None, {})
-        reader = open_for_reading(folder)
-        runs[ema] = [jax.tree.leaves(reader.restore_model(s)["batch_stats"]) for s in (0, 3, 6)]
-    (start, raw, _), (_, mean, later) = runs[0.0], runs[0.9]
-    for a, b, m, now in zip(start, raw, mean, later, strict=True):
-        assert 0 < np.linalg.norm(m - a) < np.linalg.norm(b - a) and (m != now).any()
+    found = models_without_and_with_mean(c, tmp_path, (0, 3, 6))
+    raw, averaged = ([jax.tree.leaves(m["batch_stats"]) for m in f] for f in found)
+    for a, b, m, later in zip(*raw[:2], *averaged[1:], strict=True):
+        assert 0 < np.linalg.norm(m - a) < np.linalg.norm(b - a) and (m != later).any()
 
 
 def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatch, capsys):
