@@ -238,6 +238,16 @@ def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatc
     assert "stopped early: of 4 validations step 4's was best" in capsys.readouterr().err
 
 
+def test_what_a_killed_save_had_yet_to_remove_is_removed(tmp_path):
+    c = config()
+    train.train(c, tmp_path, None, {})
+    assert state_of(tmp_path)[1] == [0, 3, 6, 7]
+    c.train.keep_checkpoints = 1  # as if the save of step 7 had been killed ahead of its removals
+    (tmp_path / "checkpoints/3/model/_METADATA").unlink()  # or amid them
+    train.train(c, tmp_path, None, {})
+    assert state_of(tmp_path)[1] == [0, 7]
+
+
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     for run in ("whole", "cut"):
         (tmp_path / run).mkdir()

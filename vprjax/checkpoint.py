@@ -51,6 +51,7 @@ class Checkpoints:
                     "*"
                 )  # of a save that was killed, which would take space for ever
         own = jax.process_index()  # The first process alone writes; every process reads for itself.
+        self._keep = keep
         policies = [checkpoint_managers.LatestN(keep), self._named]
         self._manager = ocp.CheckpointManager(
             self.folder,
@@ -102,6 +103,13 @@ class Checkpoints:
                 f"checkpoint {whole} cannot be written ({type(error).__name__}: {first}); mend that (free "
                 "disk space?) and run the same command again: it goes on from the checkpoint before"
             ) from error
+
+    def prune(self, best: int | None) -> None:
+        """Removes what a save removes, had it not been killed ahead of that; of the first process alone."""
+        steps = self.steps()
+        for step in steps[: -self._keep] if jax.process_index() == 0 else ():
+            if step not in (0, best):
+                self._manager.delete(step)
 
     def _remove_parts(self, step: int | str) -> None:
         for part in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):

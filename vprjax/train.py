@@ -74,7 +74,7 @@ class Job:
 
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:
-        """The run's checkpoints; the folder is made on first use."""
+        """The run's; the folder is made on first use."""
         return Checkpoints(self.workdir / "checkpoints", self.config.train.keep_checkpoints)
 
 
@@ -119,6 +119,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
         _run(job, step_fn, current, collected)
     if history.ended:
         log(f"stopped early: of {len(history.rows)} validations step {history.best}'s was best")
+    job.checkpoints.prune(history.best_of(job.checkpoints.steps()))
     job.checkpoints.close()
 
 
@@ -130,8 +131,7 @@ def _model_shapes(module, places: source.Places):
 
 def _check_pca(config, module, places: source.Places) -> None:
     """Raises ConfigError, before hours of training, where PCA would ask for more than there is."""
-    described, _ = _model_shapes(module, places)
-    dimensions = described.shape[-1]
+    dimensions = _model_shapes(module, places)[0].shape[-1]
     if config.eval.pca > dimensions:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be at most the {dimensions} dimensions of the model's "
