@@ -1,7 +1,6 @@
 """Checkpoints on disk, through orbax: the only file that imports it."""
 
 import contextlib
-import dataclasses
 import functools
 import json
 import pathlib
@@ -12,23 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
 from vprjax import checksum
 from vprjax.errors import ConfigError, TrainingError, WeightsError
 
 DIGESTS = "sha256"  # In the config item: of the arrays of the other items.
-
-
-@dataclasses.dataclass
-class _Named(checkpoint_managers.PreservationPolicy):
-    """Keeps the checkpoints of `steps`, which may change from save to save."""
-
-    steps: set[int]
-
-    def should_preserve(self, checkpoints, *, context) -> list[bool]:
-        """One answer a checkpoint."""
-        return [found.step in self.steps for found in checkpoints]
 
 
 class Checkpoints:
@@ -42,7 +29,7 @@ class Checkpoints:
     def __init__(self, folder: str | pathlib.Path, keep: int = 3, read_only: bool = False):
         """Opens (and unless `read_only` makes) `folder`."""
         self.folder = pathlib.Path(folder).absolute()
-        self._named = _Named({0})
+        self._keep = keep
         _leave_out_closed_loops()
         if not read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +38,6 @@ class Checkpoints:
                     "*"
                 )  # of a save that was killed, which would take space for ever
         own = jax.process_index()  # The first process alone writes; every process reads for itself.
-        self._keep = keep
-        policies = [checkpoint_managers.LatestN(keep), self._named]
         self._manager = ocp.CheckpointManager(
             self.folder,
             item_handlers={
@@ -61,7 +46,6 @@ class Checkpoints:
                 "config": ocp.JsonCheckpointHandler(),
             },
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 enable_async_checkpointing=False,
                 save_interval_steps=0 if read_only else 1,
                 create=False,  # orbax makes no folder for one process of several
@@ -79,12 +63,11 @@ class Checkpoints:
     def save(
         self, step: int, model: Any, training: Any, config: dict, best: int | None = None
     ) -> None:
-        """Writes one checkpoint; `model` and `training` are trees of arrays; that of `best` stays.
+        """Writes one checkpoint, then prunes; `model` and `training` are trees of arrays.
 
         Raises:
           TrainingError: it cannot be written; it then does not count as a checkpoint.
         """
-        self._named.steps = {0, 0 if best is None else best}
         digests = {"model": checksum.of_arrays(model), "training": checksum.of_arrays(training)}
         args = ocp.args.Composite(
             model=ocp.args.StandardSave(model),
@@ -95,6 +78,7 @@ class Checkpoints:
         try:
             self._manager.save(step, args=args)
             self._manager.wait_until_finished()
+            self.prune(best)
         except Exception as error:
             shutil.rmtree(whole, ignore_errors=True)
             self._remove_parts(step)
@@ -105,7 +89,10 @@ class Checkpoints:
             ) from error
 
     def prune(self, best: int | None) -> None:
-        """Removes what a save removes, had it not been killed ahead of that; of the first process alone."""
+        """Removes all but steps 0, `best` and the latest few; the first process alone does.
+
+        A save does it, and may be killed ahead of that.
+        """
         steps = self.steps()
         for step in steps[: -self._keep] if jax.process_index() == 0 else ():
             if step not in (0, best):
