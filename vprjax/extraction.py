@@ -59,7 +59,10 @@ class Extractor:
             padded = np.resize(chosen, size)  # The last batch repeats itself; cut off below.
             return parallel.place(places.images(padded[parallel.process_rows(size)]))
 
-        pending, fitting = None, memory.fits(f"describing {size} images at once", _fewer_images)
+        pending, fitting = (
+            None,
+            memory.fits(f"describing {size} images at once", "lower eval.batch"),
+        )
         with fitting, progress(what, len(indices), "images", first) as bar:
             for number, batch in prefetch(images, 0, -(-(len(indices) - first) // size)):
                 # The device computes this batch while the host reads the one before.
@@ -77,10 +80,6 @@ def descriptor_size(apply_fn: Callable, variables, places: Places) -> int:
     """Dimensions of the model's descriptors, found without running it; `variables` not replicated."""
     image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
     return jax.eval_shape(apply_fn, variables, image).shape[-1]
-
-
-def _fewer_images() -> str:
-    return "lower eval.batch"
 
 
 def _on_host(output: jax.Array) -> np.ndarray:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -42,20 +42,20 @@ def compile_step(config, step, state: Any, batch: Any):
     Raises:
       ConfigError: the compiler itself finds that it cannot fit the device.
     """
-    with fits("a step", lambda: remedy(config)):
+    with fits("a step", remedy(config)):
         return parallel.compile_mapped(step, state, batch, config.model.remat)
 
 
 @contextlib.contextmanager
-def fits(what: str, change: Callable[[], str]) -> Iterator[None]:
-    """Raises ConfigError, with what `change` says to do, where the device runs out of memory inside."""
+def fits(what: str, change: str) -> Iterator[None]:
+    """Raises ConfigError, which says what to `change`, where the device runs out of memory inside."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         first = str(error).splitlines()[0]
-        raise ConfigError(f"{what} does not fit the device ({first}): {change()}") from error
+        raise ConfigError(f"{what} does not fit the device ({first}): {change}") from error
 
 
 def estimate(compiled, batch: Any, cached: int) -> Estimate:

@@ -204,9 +204,8 @@ def _save(job: Job, current: train_step.TrainState, collected) -> None:
     parallel.barrier("save")
 
 
-def _save_sound(job: Job, current, recorder: Recorder) -> None:
-    """Saves what training has come to, of which every parameter must be finite."""
-    check_parameters(current)
+def _save_one(job: Job, current, recorder: Recorder) -> None:
+    """Saves one device's copy of what training has come to, which has been checked."""
     current, collected = parallel.unreplicate((current, recorder.collected))
     _save(job, current, collected)
 
@@ -273,10 +272,10 @@ def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
                     with recorder.apart("mining"), preemption.at_once():
                         _mine(job, step, current)
                 except Preempted:
-                    _save_sound(job, current, recorder)
+                    _save_one(job, current, recorder)
                     raise Preempted(_SAVED.format(step)) from None
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
-            with memory.fits("a step", lambda: memory.remedy(job.config)):
+            with memory.fits("a step", memory.remedy(job.config)):
                 current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
         log(recorder.shares())
@@ -301,12 +300,14 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
             done = number + 1
             bar.advance(1, **recorder.add(done, measured, current))
             stop = preemption.agreed(done)
-            if _validates(job, done):
-                with recorder.apart("validation"):
-                    _validate(job, done, current, recorder)
-            if done % every == 0 or done == steps or stop or _validates(job, done):
+            validates = _validates(job, done)
+            if done % every == 0 or done == steps or stop or validates:
                 check_trap(current)
-                _save_sound(job, current, recorder)
+                check_parameters(current)
+                if validates:
+                    with recorder.apart("validation"):
+                        _validate(job, done, current, recorder)
+                _save_one(job, current, recorder)
             if stop and done < steps:
                 raise Preempted(_SAVED.format(done))
         # Before the next round's tuples replace those of the culprit.
@@ -338,8 +339,6 @@ def _validates(job: Job, step: int) -> bool:
 
 def _validate(job: Job, step: int, current, recorder: Recorder) -> None:
     """Measures the model that would be evaluated: the running mean where there is one."""
-    check_trap(current)
-    check_parameters(current)
     variables = _variables(current)
     if job.config.optim.ema:
         variables |= current.ema
