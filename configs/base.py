@@ -72,9 +72,8 @@ def _model() -> ConfigDict:
     c = ConfigDict()
     c.backbone = "mobilenetv2"  # one of BACKBONES
     c.stage = ""  # the stage that feeds the head, e.g. "conv4"; "" is the backbone's last
-    c.train_from = (
-        ""  # first stage that trains; earlier ones stay frozen; "" trains all, "head" none
-    )
+    # The first stage that trains, earlier ones stay frozen; "" trains all, "head" none of the backbone.
+    c.train_from = ""
     c.batch_norm = "frozen"  # "frozen" keeps the weights' statistics, "train" uses the batch's
     c.weights = ""  # file or hub id of pretrained weights; "" starts from random values
     c.partial_weights = (

@@ -27,9 +27,7 @@ FREE = (
     *("train.steps", "train.accumulate", "train.log_every", "train.checkpoint_every"),
     *("train.keep_checkpoints", "validation.patience", "tuples.mining_pool"),
 )
-
-
-# But not where checkpoints are chosen by validation: earlier figures were measured with the old ones.
+# But not these where checkpoints are chosen by validation: earlier figures were measured with the old ones.
 VALIDATED = ("dataset.tolerances", "eval.heading_degrees")
 
 

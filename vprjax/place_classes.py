@@ -75,10 +75,15 @@ def cut(
     return PlaceClasses(tuple(members), ordered)
 
 
+def fewest(batch_places: int) -> int:
+    """Classes that a group needs to train: a batch's, and two, as one alone teaches nothing."""
+    return max(2, batch_places)
+
+
 def usable_groups(classes: PlaceClasses, batch_places: int) -> list[int]:
-    """Groups that fill a batch of `batch_places` classes and have two, as one alone teaches nothing."""
-    fewest = max(2, batch_places)
-    return [g for g, members in enumerate(classes.groups) if len(members) >= fewest]
+    """Groups with the `fewest` classes that train."""
+    least = fewest(batch_places)
+    return [g for g, members in enumerate(classes.groups) if len(members) >= least]
 
 
 def batch_at(

@@ -166,7 +166,8 @@ class PlaceSampler:
         )
         words = f"ArcFace: {len(self.classes)} places in {len(groups)} groups"
         if small:
-            words += f"; {small} of them never train, in groups of fewer than {max(2, p)}"
+            least = place_classes.fewest(p)
+            words += f"; {small} of them never train, in groups of fewer than {least}"
         return words
 
     @property

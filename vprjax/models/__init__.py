@@ -93,10 +93,9 @@ def frozen_prefixes(model_config) -> tuple[str, ...]:
     names = [*stages, HEAD]
     before = names[: names.index(model_config.train_from)]
     groups = dict.fromkeys(group for stage in before for group in stages[stage])
-    if model_config.train_from == HEAD:
-        return tuple(f"backbone/{g}/" for g in groups)
     # A MobileNetV2 block trains as a whole, whether named by its output or by its expansion.
-    return tuple(f"backbone/{g}/" for g in groups if g not in stages[model_config.train_from])
+    first = stages.get(model_config.train_from, ())
+    return tuple(f"backbone/{g}/" for g in groups if g not in first)
 
 
 def check(model_config) -> None:
