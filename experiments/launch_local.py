@@ -26,14 +26,21 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+def virtual(devices: int) -> dict[str, str]:
+    """The environment in which the CPU is `devices` devices.
+
+    XLA aborts where one of them is a minute behind the others, which happens on a busy machine: ten here.
+    """
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    patience = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
+    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{flags} {patience}"}
+
+
 def environment(number: int, processes: int, port: int, devices: int) -> dict[str, str]:
     """What process `number` needs to find the others (`vprjax/distributed.py`)."""
     hosts = ",".join([f"localhost:{port}"] + ["localhost"] * (processes - 1))
     out = {**os.environ, "VPRJAX_HOSTS": hosts, "VPRJAX_PROCESS_ID": str(number)}
-    if devices:
-        flag = f"--xla_force_host_platform_device_count={devices}"
-        out |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag}
-    return out
+    return out | (virtual(devices) if devices else {})
 
 
 def wait(running: list[subprocess.Popen], came: list[int]) -> int:

@@ -2,9 +2,11 @@
 
 import os
 
+import launch_local
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), launch_local.virtual(8)["XLA_FLAGS"]]
 ).strip()
 
 import pathlib

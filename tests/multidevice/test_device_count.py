@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import launch_local
 import numpy as np
 import pytest
 
@@ -16,8 +17,7 @@ ROOT = PROGRAM.parents[2]
 def run(devices, loss, batch_norm, *more):
     environment = {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
+        **launch_local.virtual(devices),
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(

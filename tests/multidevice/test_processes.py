@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import jax
+import launch_local
 import numpy as np
 import pytest
 from test_device_count import ROOT
@@ -45,8 +46,7 @@ def main(loss, workdir, data_dir, devices, *launch):
     words.append(f"--config.dataset.data_dir={data_dir}")
     environment = {
         **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        **launch_local.virtual(devices),
     }
     done = subprocess.run(
         [sys.executable, *launch, *words],

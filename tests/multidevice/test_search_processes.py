@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import launch_local
 import numpy as np
 from test_device_count import ROOT
 
@@ -37,8 +38,7 @@ def run(program, tmp_path, name, devices, *launch):
     out = tmp_path / f"{name}.npz"
     environment = {
         **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        **launch_local.virtual(devices),
         "PYTHONPATH": str(ROOT),
     }
     subprocess.run(
