@@ -3,7 +3,8 @@
     python experiments/grid_health.py runs/grid/synthetic --out=FILE.md
 
 Sound: it is finished, all that it logged is finite, its loss moved, and its descriptors did not fall
-together: an effective rank near 1 says that they lie on one line, 0 in one point (`vprjax.health.spread`).
+together: an effective rank near 1 says that they lie on one line, a variance near 0 in one point
+(`vprjax.health.spread`).
 The exit status is 1 where a run is not sound.
 """
 
@@ -19,6 +20,7 @@ from vprjax.errors import DataError, VprjaxError
 from vprjax.metric_writer import read_rows
 
 LEAST_RANK = 1.5
+LEAST_VARIANCE = 1e-3  # a cloud as small as rounding may have any rank
 LOGGED = ("loss", "grad_norm", "variance", "effective_rank")
 
 
@@ -26,7 +28,10 @@ def sound(rows: list[dict]) -> bool:
     """Whether a run that logged `rows` trained: finite, moving, not collapsed."""
     finite = all(math.isfinite(row[name]) for row in rows for name in LOGGED)
     moved = len({row["loss"] for row in rows}) > 1
-    return finite and moved and all(row["effective_rank"] > LEAST_RANK for row in rows)
+    apart = all(
+        row["effective_rank"] > LEAST_RANK and row["variance"] > LEAST_VARIANCE for row in rows
+    )
+    return finite and moved and apart
 
 
 def summary(runs: list[list[dict]], finished: bool) -> list[str]:
