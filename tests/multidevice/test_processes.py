@@ -44,10 +44,7 @@ def main(loss, workdir, data_dir, devices, *launch):
     words = ["-m", "vprjax.main", f"--config=configs/synthetic.py:mobilenetv2,gem,{loss}", *FLAGS]
     words.append(f"--workdir={workdir}")
     words.append(f"--config.dataset.data_dir={data_dir}")
-    environment = {
-        **os.environ,
-        **launch_local.virtual(devices),
-    }
+    environment = {**os.environ, **launch_local.virtual(devices)}
     done = subprocess.run(
         [sys.executable, *launch, *words],
         cwd=ROOT,
