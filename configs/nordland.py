@@ -50,6 +50,11 @@ def _tune(config) -> None:
     config.optim.ema = 0.99
     if config.loss.name == "triplet":  # 48 images a step
         config.tuples.update(batch=8, negatives=4, in_batch="hardest")
+        if config.model.backbone.startswith("resnet50"):
+            # From random values (no weights are at hand) a winter's image is nearer to its negatives than
+            # to its summer's; with statistics that stay, all descriptors then fall into one point.
+            # With weights, keep theirs: --config.model.batch_norm=frozen.
+            config.model.batch_norm = "train"
     if config.loss.name == "contrastive":  # 28: many queries teach more than many negatives
         config.tuples.update(batch=7, negatives=2)
     if config.loss.name == "arcface":  # 32; a class is one frame in both seasons
