@@ -27,6 +27,8 @@ import benchmark_startup
 import benchmark_train_step
 import jax
 
+from vprjax.metric_writer import write_atomically
+
 COMMANDS = {
     "train_step": benchmark_train_step,
     "extract": benchmark_extract,
@@ -114,13 +116,15 @@ def main() -> None:
     # The rival wants GPU memory, too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     rows = COMMANDS[args.command].measure(args, interleaved, row)
+    if not rows:
+        parser.error("nothing was measured: --only is in no row's name (nordland's need --real)")
     print(markdown(rows))
     print(f"\n{machine()}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         command = shlex.join(["python", *sys.argv])
         document = {"command": command, "machine": machine(), "rows": rows}
-        args.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_atomically(args.json, json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 import child
 from ml_collections import ConfigDict
 
-from vprjax import config_check
+from vprjax import checksum, config_check
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.metric_writer import log, write_atomically
@@ -68,6 +68,13 @@ SMOKE_SYNTHETIC = {  # the tiny drive's images are 12 m apart
     "eval.batch": 24,
 }
 DATASETS = ("robotcar", "cold", "synthetic", "nordland", "corridor")
+# Keys that tell the runs of a grid apart, and the flag that chooses among them.
+OWN = {
+    "seed": "--seeds",
+    "loss.name": "--cells",
+    "model.pooling": "--cells",
+    "model.backbone": "--cells",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +135,7 @@ class Job:
         """Whether the results are there.
 
         Raises:
-          ConfigError: the folder holds a run of another config, finished or not.
+          ConfigError: the folder holds a run of another config, finished or not, or a damaged file.
         """
         for path, keys in (
             (self.results, ("provenance", "config")),
@@ -136,9 +143,15 @@ class Job:
         ):
             if not path.exists():
                 continue
-            found = json.loads(path.read_text())
-            for key in keys:
-                found = found[key]
+            try:
+                found = checksum.unseal(path.read_text())
+                for key in keys:
+                    found = found[key]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ConfigError(
+                    f"{path} cannot be read ({type(error).__name__}: {error}): remove {self.workdir} to "
+                    "run it anew"
+                ) from error
             self._check_same(found, path)
         return self.results.exists()
 

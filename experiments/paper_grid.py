@@ -105,11 +105,13 @@ def change(text: str) -> tuple[str, object]:
     """`"optim.ema=0.99"` as key and value; what is no Python value is a text.
 
     Raises:
-      ConfigError: there is no `=`.
+      ConfigError: there is no `=`, or the key is one that the grid's runs differ in.
     """
     key, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"--set {text}: must be KEY=VALUE, e.g. --set tuples.mining=random")
+    if key in grid_cells.OWN:
+        raise ConfigError(f"--set {text}: a grid has several; choose with {grid_cells.OWN[key]}")
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -164,7 +166,7 @@ def main() -> int:
     except Stopped as stopped:
         print(f"paper_grid: {stopped}; the same command goes on from here", file=sys.stderr)
         return 130
-    except VprjaxError as error:
+    except (VprjaxError, OSError) as error:
         print(f"paper_grid: error: {error}", file=sys.stderr)
         return 2
 

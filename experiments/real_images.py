@@ -1,6 +1,6 @@
 """Writes the raw folders of the Nordland and Corridor protocols for `tfds_builders/places_csv`.
 
-    python experiments/real_images.py nordland --images=SHARED/real/nordland --raw=runs/raw/nordland
+    python experiments/real_images.py nordland --images=REAL/nordland --raw=runs/raw/nordland --drop_still
     python -m tfds_builders build places_csv --manual_dir=runs/raw/nordland \
         --config='{"name": "nordland", "height": 64, "width": 128, "position_unit": "frames"}'
 

@@ -22,6 +22,8 @@ UNTRAINED = (OFF_THE_SHELF, PROJECTED)
 POOLINGS = ("gem", "netvlad")
 CONFIDENCE = 0.95
 CELL_KEYS = (("loss", "name"), ("model", "pooling"), ("model", "backbone"))  # of `Cell`'s parts
+FACTS = ("weights_sha256", "trained_on")  # of a run's provenance, which one model's runs share
+EVAL_KEYS = ("pca", "pca_whiten", "heading_degrees", "descriptor_dtype")  # that change an FCM
 
 
 class Key(NamedTuple):
@@ -157,14 +159,24 @@ def _add(document: dict, values, oracle) -> None:
 
 
 def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
-    """Raises DataError where two runs of a model have the same seed, or settings that differ."""
+    """Raises DataError where two runs of a model have the same seed, or settings that differ.
+
+    All runs must be of the same images; one may have a query split more.
+    """
     seen: dict[Cell, dict[int, pathlib.Path]] = collections.defaultdict(dict)
     settings: dict[Cell, tuple[pathlib.Path, dict]] = {}
+    first, images = documents[0][0], _images(documents[0][1])
     for path, document in documents:
-        trained = _trained(document)
+        for split, (was, now) in differences(images, _images(document)).items():
+            if None not in (was, now):
+                raise DataError(
+                    f"{path} is of {now} {split} images, {first} of {was}: one table holds one dataset"
+                )
+    for path, document in documents:
+        trained, own = _trained(document), _settings(document)
         cell = Cell(*(trained[part][name] for part, name in CELL_KEYS))
-        first, before = settings.setdefault(cell, (path, trained))
-        for key, (was, now) in differences(before, trained).items():
+        first, before = settings.setdefault(cell, (path, own))
+        for key, (was, now) in differences(before, own).items():
             if None not in (was, now) and _shared(key, trained):
                 raise DataError(
                     f"{path} has {key}={now!r}, {first} of the same model {was!r}: one table holds one "
@@ -185,7 +197,25 @@ def _shared(key: str, trained: dict) -> bool:
     parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
     if part == "loss":
         return name.startswith(loss["name"])  # the other losses' margins change nothing
-    return (part in parts and key != "model.weights") or key == "train.steps"
+    if part == "eval":
+        return name in EVAL_KEYS
+    return (part in [*parts, "facts"] and key != "model.weights") or key == "train.steps"
+
+
+def _settings(document: dict) -> dict:
+    """What a model was trained and evaluated with."""
+    provenance = document["provenance"]
+    facts = {key: provenance.get(key) for key in FACTS}
+    return {
+        **_trained(document),
+        "eval": provenance["config"].get("eval", {}),
+        "facts": facts,
+    }
+
+
+def _images(document: dict) -> dict:
+    """Images by split."""
+    return document["provenance"].get("dataset", {}).get("counts", {})
 
 
 def _trained(document: dict) -> dict:

@@ -1,5 +1,7 @@
 """Turns of the contestants of a benchmark."""
 
+import sys
+
 import benchmark
 import pytest
 
@@ -22,3 +24,13 @@ def test_interleaved(monkeypatch, settle):
     found = benchmark.interleaved(contestants, 1, settle)
     assert found == {"ours": [1.0], "theirs": [2.0]}
     assert events == [name for name in contestants for _ in range(1 + settle)]
+
+
+def test_a_name_that_no_row_has_leaves_the_record_alone(monkeypatch, tmp_path, capsys):
+    record = tmp_path / "record.json"
+    record.write_text("{}")
+    words = ["benchmark.py", f"--json={record}", "retrieval", "--only=nosie"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main()
+    assert record.read_text() == "{}" and "nothing was measured" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import grid_cells
+import paper_grid
 import pytest
 from grid_cells import Settings
 
@@ -143,6 +144,23 @@ def test_finished_means_results_of_this_config(tmp_path):
     job.results.write_text(json.dumps({"provenance": {"config": saved}}))
     with pytest.raises(ConfigError, match=r"train\.steps=7, this grid 1000"):
         job.finished()
+
+
+def test_a_damaged_file_of_a_run_is_named(tmp_path):
+    job = grid_cells.training_jobs(settings(runs=tmp_path))[0]
+    job.note_config()
+    for text in ('{"provenance": {', '{"provenance": []}', '{"provenance": {}, "crc32": "0"}'):
+        job.results.write_text(text)
+        with pytest.raises(ConfigError, match=r"results\.json cannot be read .*remove .*seed0"):
+            job.finished()
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"), [("seed=7", "--seeds"), ("model.backbone=vgg16", "--cells")]
+)
+def test_what_a_grid_has_several_of_is_not_set(text, flag):
+    with pytest.raises(ConfigError, match=f"choose with {flag}"):
+        paper_grid.change(text)
 
 
 def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):

@@ -141,10 +141,39 @@ def test_runs_share_the_margin_of_their_own_loss_alone(tmp_path):
         scores.read(paths)
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "message"),
+    [
+        (("weights_sha256",), "facts.weights_sha256", "of the same model"),
+        (("trained_on",), "facts.trained_on", "of the same model"),
+        (("config", "eval", "pca"), "eval.pca", "of the same model"),
+        (("config", "eval", "batch"), None, None),
+        (("dataset", "counts", "test01"), "is of 2 test01 images", "of 1"),
+    ],
+)
+def test_runs_share_weights_images_and_evaluation(tmp_path, part, key, message):
+    paths = []
+    for value in (1, 2):
+        document = made_up_runs.document(ARC, value, 50.0)
+        *outer, last = part
+        place = document["provenance"]
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = value
+        paths.append(tmp_path / f"{value}.json")
+        paths[-1].write_text(json.dumps(document))
+    if key is None:
+        assert len(scores.read(paths).values[WIDE]) == 2
+        return
+    with pytest.raises(DataError, match=rf"{key}.*{message}"):
+        scores.read(paths)
+
+
 def test_a_run_may_have_a_query_split_more(tmp_path):
     paths = made_up_runs.write(tmp_path / "a", {(ARC, 0): 40.0})
     document = made_up_runs.document(ARC, 1, 50.0)
     document["results"]["fine_tuned"]["sunny"] = document["results"]["fine_tuned"]["test01"]
+    document["provenance"]["dataset"] = {"counts": {"sunny": 3}}
     document["provenance"]["config"]["dataset"]["query_splits"].append("sunny")
     (tmp_path / "more.json").write_text(json.dumps(document))
     assert scores.read([*paths, tmp_path / "more.json"]).tests == ["test01", "test02", "sunny"]
