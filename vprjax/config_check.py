@@ -77,8 +77,12 @@ def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
             )
 
 
-def check_values(config) -> None:
-    """Raises ConfigError on the first key whose value cannot be used; names key, value and range."""
+def check_values(config, trained_on: str | None = None) -> None:
+    """Raises ConfigError on the first key whose value cannot be used; names key, value and range.
+
+    A model that was trained on dataset `trained_on` is only evaluated: how is no matter any more, but
+    that no checkpoint was chosen on its test.
+    """
     values = dict(leaves(config.to_dict()))
     for key in sorted(values.keys() - RANGES.keys()):
         near = difflib.get_close_matches(key, RANGES, 1)
@@ -95,14 +99,24 @@ def check_values(config) -> None:
         models.check(config.model)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    for wrong, sentence in (*_pairs(config), *_batches(config), *_validation(config)):
+    checks = [*_pairs(config)]
+    if trained_on is None:
+        checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
+    if trained_on in (None, config.dataset.name):
+        checks += _validated_on_test(config)
+    for wrong, sentence in checks:
         if wrong:
             raise ConfigError(sentence)
 
 
 def _pairs(config) -> Iterator[tuple[bool, str]]:
     """Values that do not go together: whether it is so, and the sentence."""
-    tuples, e = config.tuples, config.eval
+    tuples, e, d = config.tuples, config.eval, config.dataset
+    yield (
+        d.reference_split in d.query_splits,
+        f"dataset.query_splits holds dataset.reference_split={d.reference_split!r}: every image would "
+        "find itself; leave it out",
+    )
     yield (
         tuples.positive_radius >= tuples.negative_radius,
         f"tuples.positive_radius={tuples.positive_radius:g} must be below "
@@ -170,6 +184,21 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
         v.patience > 0 and not v.every,
         f"validation.patience={v.patience} needs validation.every above 0",
     )
+    trained = v.every and v.query_split in config.dataset.train_splits
+    yield (
+        bool(trained),
+        f"validation.query_split={v.query_split!r} is trained on (dataset.train_splits): it would choose "
+        "the checkpoint that knows it by heart; name another or use validation.stretch",
+    )
+    yield (
+        bool(v.every and v.query_split) and v.query_split == v.reference_split,
+        f"validation.query_split and validation.reference_split are both {v.query_split!r}: every image "
+        "would find itself; name two",
+    )
+
+
+def _validated_on_test(config) -> Iterator[tuple[bool, str]]:
+    v = config.validation
     tests = {config.dataset.reference_split, *config.dataset.query_splits}
     shared = sorted(tests & {v.query_split, v.reference_split}) if v.every else []
     yield (
@@ -177,6 +206,20 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
         f"validation uses the test split {shared[:1]}: choosing a checkpoint on it would make its "
         "figures worthless; name another or use validation.stretch",
     )
+
+
+def _splits_apart(config) -> Iterator[tuple[bool, str]]:
+    """Splits that must not be the same; the reference split may be trained on."""
+    d = config.dataset
+    both = sorted({*d.train_splits} & {*d.query_splits})
+    yield (
+        bool(both),
+        f"dataset.train_splits and dataset.query_splits share {both[:1]}: a query that was trained on "
+        "measures nothing; leave it out of one of them",
+    )
+    for key, names in (("train", d.train_splits), ("query", d.query_splits)):
+        twice = [name for name in names if list(names).count(name) > 1]
+        yield bool(twice), f"dataset.{key}_splits names {twice[:1]} twice; name it once"
 
 
 def check_splits(config, dataset: source.Dataset, training: bool) -> None:

@@ -159,7 +159,7 @@ RANGES = {
     "model.pooling": OneOf(models.POOLINGS),
     "model.gem_p": Number(low=LEAST_P),
     "model.gem_per_channel": Flag(),
-    "model.netvlad_clusters": Whole(1),
+    "model.netvlad_clusters": Whole(2),
     "model.projection": Whole(),
     "model.projection_start": OneOf(models.PROJECTION_STARTS),
     "model.compute_dtype": OneOf(models.DTYPES),

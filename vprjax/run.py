@@ -63,9 +63,10 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
     saved = checkpoints.config(max(checkpoints.steps()))["config"]
     trained = ml_collections.ConfigDict(config_check.completed(saved))
+    trained_on = trained.dataset.name
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
-    config_check.check_values(trained)
+    config_check.check_values(trained, trained_on)
     code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)

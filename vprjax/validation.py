@@ -15,7 +15,7 @@ from vprjax.extraction import Extractor
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """Queries and references that training never sees."""
+    """Queries that training never sees, and their references, which of a named split it may."""
 
     queries: Places
     references: Places

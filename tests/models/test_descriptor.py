@@ -119,7 +119,7 @@ def test_netvlad_starts_as_the_pooling_function():
         ({"compute_dtype": "float16"}, "model.compute_dtype='float16'.*'float32', 'bfloat16'"),
         ({"param_dtype": "int8"}, "model.param_dtype='int8'"),
         ({"gem_p": 0.0}, "model.gem_p must be above 0"),
-        ({"netvlad_clusters": 0}, "model.netvlad_clusters at least 1"),
+        ({"netvlad_clusters": 1}, "model.netvlad_clusters at least 2"),
         ({"projection": -1}, "model.projection at least 0"),
     ],
 )

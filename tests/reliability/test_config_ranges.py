@@ -78,7 +78,7 @@ def test_a_missing_key_is_named(key):
         ("eval.heading_degrees", 180.0, 181.0),
         ("validation.stretch", 0.5, 0.0),
         ("tuples.batch", 8, 0),
-        ("model.netvlad_clusters", 1, 0),
+        ("model.netvlad_clusters", 2, 1),
         ("eval.recalls", (1,), ()),
         ("eval.recalls", (1,), (0,)),
         ("dataset.tolerances", (0.0,), ()),
@@ -141,6 +141,22 @@ PAIRS = [
         },
         "uses the test split",
     ),
+    (
+        {
+            "validation.every": 5,
+            "validation.query_split": "train",
+            "validation.reference_split": "b",
+        },
+        r"validation\.query_split='train' is trained on",
+    ),
+    (
+        {"validation.every": 5, "validation.query_split": "a", "validation.reference_split": "a"},
+        "are both 'a'",
+    ),
+    ({"dataset.train_splits": ("train", "test01")}, r"query_splits share \['test01'\]"),
+    ({"dataset.train_splits": ("train", "train")}, r"train_splits names \['train'\] twice"),
+    ({"dataset.query_splits": ("a", "a")}, r"query_splits names \['a'\] twice"),
+    ({"dataset.query_splits": ("reference",)}, r"query_splits holds dataset\.reference_split"),
     ({"model.stage": "conv3"}, "model.stage='conv3'"),
     ({"model.stage": "block_1_expand", "model.train_from": "block_6_expand"}, "lies behind"),
 ]
@@ -150,6 +166,21 @@ PAIRS = [
 def test_values_that_do_not_go_together(changes, says):
     with pytest.raises(ConfigError, match=says):
         config_check.check_values(usable(**changes))
+
+
+def test_a_trained_model_is_evaluated_whatever_it_was_trained_with():
+    """On another number of devices, or on a dataset whose test has the name of its validation."""
+    validated = {
+        "validation.every": 5,
+        "validation.query_split": "test01",
+        "validation.reference_split": "b",
+    }
+    config_check.check_values(usable(**{"tuples.batch": 7}), "synthetic/default")
+    config_check.check_values(usable(**validated), "places_csv/other")
+    with pytest.raises(ConfigError, match="uses the test split"):
+        config_check.check_values(usable(**validated), usable().dataset.name)
+    with pytest.raises(ConfigError, match=r"query_splits holds dataset\.reference_split"):
+        config_check.check_values(usable(**{"dataset.query_splits": ("reference",)}), "other")
 
 
 def check_splits(training=True, counts=None, **changes):

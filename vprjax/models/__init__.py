@@ -124,9 +124,9 @@ def check(model_config) -> None:
     _one_of("projection_start", c.projection_start, PROJECTION_STARTS)
     _one_of("compute_dtype", c.compute_dtype, DTYPES)
     _one_of("param_dtype", c.param_dtype, DTYPES)
-    if c.gem_p <= 0 or c.netvlad_clusters < 1 or c.projection < 0:
+    if c.gem_p <= 0 or c.netvlad_clusters < 2 or c.projection < 0:
         raise ValueError(
-            "model.gem_p must be above 0, model.netvlad_clusters at least 1 and model.projection "
+            "model.gem_p must be above 0, model.netvlad_clusters at least 2 and model.projection "
             f"at least 0, not {c.gem_p}, {c.netvlad_clusters} and {c.projection}"
         )
 
