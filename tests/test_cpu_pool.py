@@ -37,6 +37,13 @@ def test_equals_the_stock_pool(window, strides, padding, kind):
     np.testing.assert_allclose(got[1], wanted[1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("h", [0, 1, 2])
+def test_an_input_smaller_than_the_window_leaves_nothing(h):
+    x = jnp.zeros((2, h, 5, 4))
+    wanted = jax.eval_shape(lambda x: nn.max_pool(x, (3, 3), (2, 2)), x)
+    assert cpu_pool.max_pool(x, (3, 3), (2, 2)).shape == wanted.shape == (2, 0, 2, 4)
+
+
 def test_bfloat16_stays():
     x = jax.random.normal(jax.random.key(0), (1, 4, 4, 2), jnp.bfloat16)
     y, to_x = _with_gradient(cpu_pool.max_pool, x, (2, 2), (2, 2), ((0, 0), (0, 0)))

@@ -79,7 +79,14 @@ def test_sequences_mend_single_errors(config):
     sides = [evaluation.Described(standing(positions), rows) for rows in (queries, references)]
     found = evaluation.measure(config, *sides)
     assert found["fcm"]["1"] == 80.0
+    assert evaluation.fcm_of(config, *sides) == found["fcm"]
     assert found["sequence"]["length"] == 6 and found["sequence"]["fcm"]["1"] > 95
+
+
+def test_a_search_memory_for_no_block_is_a_config_error(config):
+    config.eval.search_memory = 1e-6
+    with pytest.raises(ConfigError, match=r"eval\.search_memory=1e-06 GiB: .* need at least"):
+        measured(config)
 
 
 def test_recall_radius_is_the_configs(config):

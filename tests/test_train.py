@@ -14,8 +14,9 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import batch_losses, optim, parallel, train, train_step
+from vprjax import batch_losses, extraction, optim, parallel, train, train_step
 from vprjax.checkpoint import open_for_reading
+from vprjax.data import pipeline
 from vprjax.errors import ConfigError, Preempted, TrainingError
 from vprjax.metric_writer import progress
 from vprjax.preemption import Preemption
@@ -169,6 +170,33 @@ def test_too_few_negatives_is_a_config_error(tmp_path):
     c.tuples.negative_radius = 1e6
     with pytest.raises(ConfigError, match="lie beyond the negative radius"):
         train.train(c, tmp_path, None, {})
+
+
+def test_a_mining_round_that_fails_later_loses_no_step(tmp_path, monkeypatch):
+    c = config()
+    c.train.checkpoint_every = 100
+    mine = pipeline.TupleSampler.mine
+
+    def dry(self, step, describe):
+        if step:
+            raise ValueError("only 1 of the 2 mined images")
+        mine(self, step, describe)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.TupleSampler, "mine", dry)
+        with pytest.raises(ConfigError, match="only 1 of the 2"):
+            train.train(c, tmp_path, None, {})
+    assert state_of(tmp_path)[1] == [0, 3]  # the first round's end, which no checkpoint was due at
+    train.train(c, tmp_path, None, {})
+    assert state_of(tmp_path)[1] == [0, 3, 7]
+
+
+def test_images_too_small_for_the_backbone_are_refused():
+    c = config()
+    c.model.update(backbone="vgg16", stage="")
+    tiny = types.SimpleNamespace(images=lambda _: np.zeros((1, 12, 40, 3), np.uint8))
+    with pytest.raises(ConfigError, match="images of 12 x 40 pixels are too small"):
+        extraction.model_shapes(train.build_module(c.model), tiny)
 
 
 def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_path, monkeypatch):

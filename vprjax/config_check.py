@@ -184,6 +184,11 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
         v.patience > 0 and not v.every,
         f"validation.patience={v.patience} needs validation.every above 0",
     )
+    yield (
+        0 < config.train.steps < v.every,
+        f"validation.every={v.every} is above train.steps={config.train.steps}: nothing would be "
+        "validated; lower it or set it to 0",
+    )
     trained = v.every and v.query_split in config.dataset.train_splits
     yield (
         bool(trained),

@@ -22,8 +22,12 @@ def max_pool(
 ) -> jax.Array:
     """The largest value of each window; its gradient goes to the window's first largest value.
 
-    Shapes: `(b, h, w, c) -> (b, h', w', c)`. Reverse mode only.
+    Shapes: `(b, h, w, c) -> (b, h', w', c)`; an axis shorter than the window leaves 0. Reverse mode only.
     """
+    sizes = zip(x.shape[1:3], padding, window, strides, strict=True)
+    h, w = (max(0, (n + sum(pad) - size) // stride + 1) for n, pad, size, stride in sizes)
+    if not h * w:
+        return jnp.zeros((x.shape[0], h, w, x.shape[3]), x.dtype)
     return _max_pool(x, tuple(window), tuple(strides), tuple(padding))
 
 

@@ -132,8 +132,7 @@ def measure(
     e = config.eval
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
     headings, turn = _headings(config, query.places, reference.places)
-    k, budget = min(max(e.recalls), len(others)), int(e.search_memory * 2**30)
-    found = retrieval.search(ours, others, k, budget, scan=e.search_scan, tell=tell)
+    found = _search(config, ours, others, min(max(e.recalls), len(others)), tell)
     q, r = query.places.positions, reference.places.positions
     error = _errors(q, r, found.indices[:, 0], headings, turn)
     true_error, nearest = fcm.nearest_true(q, r, headings, turn)
@@ -152,6 +151,24 @@ def measure(
             "fcm": _by(config.dataset.tolerances, shares),
         }
     return figures
+
+
+def fcm_of(config, query: Described, reference: Described) -> dict[str, float]:
+    """FCM by tolerance as `measure` gives it, and nothing else: percent of all queries."""
+    headings, turn = _headings(config, query.places, reference.places)
+    matched = _search(config, query.rows, reference.rows, 1).indices[:, 0]
+    error = _errors(query.places.positions, reference.places.positions, matched, headings, turn)
+    return _by(config.dataset.tolerances, fcm.share_within(error, config.dataset.tolerances))
+
+
+def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
+    e = config.eval
+    try:
+        return retrieval.search(
+            queries, references, k, int(e.search_memory * 2**30), scan=e.search_scan, tell=tell
+        )
+    except retrieval.TooLittleMemory as error:
+        raise ConfigError(f"eval.search_memory={e.search_memory:g} GiB: {error}") from error
 
 
 def _shares(config, error: np.ndarray, true_error: np.ndarray, labels: np.ndarray) -> dict:

@@ -8,6 +8,7 @@ import numpy as np
 
 from vprjax import memory, parallel
 from vprjax.data.source import Places
+from vprjax.errors import ConfigError
 from vprjax.metric_writer import progress
 from vprjax.prefetch import prefetch
 
@@ -77,9 +78,29 @@ class Extractor:
 
 
 def descriptor_size(apply_fn: Callable, variables, places: Places) -> int:
-    """Dimensions of the model's descriptors, found without running it; `variables` not replicated."""
+    """Dimensions of the model's descriptors, found without running it; `variables` not replicated.
+
+    Raises:
+      ConfigError: the images are too small for the model.
+    """
+    return _shapes(apply_fn, variables, places).shape[-1]
+
+
+def model_shapes(module, places: Places):
+    """Shapes and types of one image's descriptors and of the variables of a model still to be made.
+
+    Raises:
+      ConfigError: the images are too small for the model.
+    """
+    return _shapes(module.init_with_output, jax.random.key(0), places)
+
+
+def _shapes(function: Callable, first, places: Places):
     image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
-    return jax.eval_shape(apply_fn, variables, image).shape[-1]
+    try:
+        return jax.eval_shape(function, first, image)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _on_host(output: jax.Array) -> np.ndarray:

@@ -28,7 +28,7 @@ from vprjax import (
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline, source, transforms
 from vprjax.errors import ConfigError, Preempted
-from vprjax.extraction import Extractor, descriptor_size
+from vprjax.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.metric_writer import Progress, log, progress, write_atomically
 from vprjax.preemption import Preemption
 from vprjax.prefetch import prefetch
@@ -123,15 +123,9 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     job.checkpoints.close()
 
 
-def _model_shapes(module, places: source.Places):
-    """Shapes and types of one image's descriptors and of the model's variables."""
-    image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
-    return jax.eval_shape(module.init_with_output, jax.random.key(0), image)
-
-
 def _check_pca(config, module, places: source.Places) -> None:
     """Raises ConfigError, before hours of training, where PCA would ask for more than there is."""
-    dimensions = _model_shapes(module, places)[0].shape[-1]
+    dimensions = model_shapes(module, places)[0].shape[-1]
     if config.eval.pca > dimensions:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be at most the {dimensions} dimensions of the model's "
@@ -157,7 +151,7 @@ def _start_and_compile(job: Job, weights: dict | None):
 
 def _start_shapes(job: Job) -> train_step.TrainState:
     """Shapes and types of what `_start` gives."""
-    descriptors, variables = _model_shapes(job.module, job.places)
+    descriptors, variables = model_shapes(job.module, job.places)
     classes: Any = ()
     if pipeline.uses_places(job.config):
         shape = *job.sampler.slots_shape, descriptors.shape[-1]
@@ -274,6 +268,9 @@ def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
                 except Preempted:
                     _save_one(job, current, recorder)
                     raise Preempted(_SAVED.format(step)) from None
+                except ConfigError:  # negatives ran out: with a larger pool it goes on from here
+                    _save_one(job, current, recorder)
+                    raise
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
             with memory.fits("a step", memory.remedy(job.config)):
                 current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)

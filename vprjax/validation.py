@@ -31,7 +31,7 @@ class Validation:
             evaluation.Described(x, extract(variables, x, np.arange(len(x)), words))
             for x in (self.queries, self.references)
         ]
-        found = evaluation.measure(config, *sides)["fcm"]
+        found = evaluation.fcm_of(config, *sides)
         return {**found, "mean": round(float(np.mean(list(found.values()))), 4)}
 
 

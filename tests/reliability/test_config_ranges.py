@@ -133,6 +133,7 @@ PAIRS = [
     ({"eval.pca_whiten": True}, "needs eval.pca above 0"),
     ({"validation.patience": 2}, "needs validation.every"),
     ({"validation.query_split": "a"}, "go together"),
+    ({"validation.every": 6, "train.steps": 5}, "nothing would be validated"),
     (
         {
             "validation.every": 5,

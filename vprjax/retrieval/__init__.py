@@ -17,6 +17,7 @@ from vprjax.retrieval.scan import scan_columns
 
 SCANS = ("auto", "float32", "bfloat16", "pruned")
 METRICS = ("l2", "cosine")
+TooLittleMemory = plan.TooLittleMemory
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,10 @@ CACHED_QUERIES = 512  # whose distances to a block of references still fit a pro
 CACHED_COLUMNS = 4096  # dimensions past which cutting the queries costs more than the cache saves
 
 
+class TooLittleMemory(ValueError):
+    """The budget is too small for any block."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """Sizes of the blocks of one search.
@@ -48,7 +52,7 @@ def make(
     Where even small blocks of whole rows do not fit, the descriptor axis is cut too.
 
     Raises:
-      ValueError: the budget is too small for any block; names the smallest that is not.
+      TooLittleMemory: the budget is too small for any block; names the smallest that is not.
     """
     unit = devices * GROUP
     most = math.ceil(min(references, MOST_REFERENCES * devices) / unit) * unit
@@ -61,7 +65,7 @@ def make(
     while columns > 256 and size(min(queries, 64), unit, columns) > memory_bytes:
         columns = math.ceil(columns / 2)
     if (smallest := size(1, unit, columns)) > memory_bytes:
-        raise ValueError(
+        raise TooLittleMemory(
             f"a search in {memory_bytes:,} bytes is not possible: descriptors of {dimension:,} "
             f"dimensions on {devices} devices need at least {smallest:,}"
         )
