@@ -53,6 +53,13 @@ def test_arrays_of_other_shapes_are_of_another_run_not_damaged(tmp_path):
             reader.restore_training(0, {**TRAINING, "tuples": np.zeros((rows, 4), np.int32)})
 
 
+def test_arrays_that_another_version_lacks_are_no_damage(tmp_path):
+    save(tmp_path, [0])
+    reader = checkpoint.open_for_reading(tmp_path)
+    with pytest.raises(ConfigError, match=r"saved by another version .* one has \"\['more'\]\""):
+        reader.restore_training(0, {**TRAINING, "more": np.zeros(3)})
+
+
 def test_keeps_the_latest_and_the_untrained(tmp_path):
     save(tmp_path, [0, 5, 10, 15])
     assert checkpoint.open_for_reading(tmp_path).steps() == [0, 10, 15]

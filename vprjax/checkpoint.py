@@ -15,7 +15,9 @@ import orbax.checkpoint as ocp
 from vprjax import checksum
 from vprjax.errors import ConfigError, TrainingError, WeightsError
 
-DIGESTS = "sha256"  # In the config item: of the arrays of the other items.
+# In the config item:
+DIGESTS = "sha256"  # of the arrays of the other items
+NAMES = "names"  # of the arrays of the training item
 
 
 class Checkpoints:
@@ -69,10 +71,11 @@ class Checkpoints:
           TrainingError: it cannot be written; it then does not count as a checkpoint.
         """
         digests = {"model": checksum.of_arrays(model), "training": checksum.of_arrays(training)}
+        sealed = {**config, DIGESTS: digests, NAMES: _names(training)}
         args = ocp.args.Composite(
             model=ocp.args.StandardSave(model),
             training=ocp.args.StandardSave(training),
-            config=ocp.args.JsonSave(checksum.seal({**config, DIGESTS: digests})),
+            config=ocp.args.JsonSave(checksum.seal(sealed)),
         )
         whole = self.folder / str(step)
         try:
@@ -115,11 +118,22 @@ class Checkpoints:
         """What else the run had at `step`, in the structure, shapes and types of `template`.
 
         Raises:
-          ConfigError: it has arrays of other shapes.
+          ConfigError: it has other arrays, or of other shapes.
           WeightsError: the checkpoint is missing or damaged; names it.
         """
         with self._naming(step):
+            self._check_names(step, template)
             return self._restore(step, "training", template)
+
+    def _check_names(self, step: int, template: Any) -> None:
+        """Tells a sound checkpoint of another version, which has other arrays, from a damaged one."""
+        saved = self._sealed(step).get(NAMES)
+        if saved is not None and (other := set(saved) ^ set(_names(template))):
+            raise ConfigError(
+                f"checkpoint {self.folder / str(step)} was saved by another version of vprjax or of a "
+                f"library: one has {min(other)!r}, the other does not; go on with the versions of then or "
+                "name another --workdir"
+            )
 
     def _restore(self, step: int, item: str, template: Any) -> Any:
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(_on_host(template))})
@@ -149,7 +163,7 @@ class Checkpoints:
     def config(self, step: int) -> dict:
         """The config saved at `step`."""
         with self._naming(step):
-            return {k: v for k, v in self._sealed(step).items() if k != DIGESTS}
+            return {k: v for k, v in self._sealed(step).items() if k not in (DIGESTS, NAMES)}
 
     def digests(self, step: int) -> dict[str, str]:
         """SHA-256 of what `model` and `training` held when they were saved at `step`."""
@@ -160,8 +174,8 @@ class Checkpoints:
     def _naming(self, step: int):
         try:
             yield
-        except ConfigError:
-            raise  # sound, but of another run
+        except (ConfigError, MemoryError):
+            raise  # sound, but of another run, or more than fits
         except Exception as error:
             first = (str(error).splitlines() or ["no message"])[0]
             raise WeightsError(
@@ -197,6 +211,11 @@ def _leave_out_closed_loops() -> None:
 def _hook(before, unraisable) -> None:
     if str(unraisable.exc_value) != "Event loop is closed":
         before(unraisable)
+
+
+def _names(tree: Any) -> list[str]:
+    """Where every array of a tree is in it, as `".opt_state[0].mu['a']"`."""
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def _on_host(tree: Any) -> Any:
