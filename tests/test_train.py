@@ -356,6 +356,17 @@ def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
     assert before[1] == after[1] and not list(tmp_path.rglob("*.damaged"))
 
 
+def test_images_that_were_built_anew_are_other_images(tmp_path, monkeypatch):
+    c = config()
+    c.train.steps = 0
+    train.train(c, tmp_path, None, {})
+    train.train(c, tmp_path, None, {})
+    anew = drive(size=(9, 10))  # the same places, at another size
+    monkeypatch.setattr(train.source, "load", lambda config, splits: anew)
+    with pytest.raises(ConfigError, match="holds a run with images_sha256="):
+        train.train(c, tmp_path, None, {})
+
+
 @pytest.mark.parametrize(("saved", "mined", "validated"), [(1, 3, 0), (100, 1, 0), (100, 100, 1)])
 def test_an_update_that_breaks_a_parameter_is_not_saved_nor_mined_with(
     tmp_path, saved, mined, validated

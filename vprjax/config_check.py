@@ -64,8 +64,12 @@ def differences(before: Mapping, after: Mapping) -> dict[str, tuple]:
 
 
 def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
-    """Raises ConfigError where the run saved in `folder` was begun with what this one does not have."""
-    facts = "trained_on", "weights_sha256"
+    """Raises ConfigError where the run saved in `folder` was begun with what this one does not have.
+
+    Training images that are others (`images_sha256`) come from a dataset that was built anew since.
+    """
+    facts = ["trained_on", "weights_sha256"]
+    facts += ["images_sha256"] if "images_sha256" in saved["provenance"] else []  # later
     made, makes = ({key: of.get(key) for key in facts} for of in (saved["provenance"], provenance))
     pairs = differences(made, makes) | differences(saved["config"], config.to_dict())
     for key, (was, now) in pairs.items():

@@ -85,7 +85,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
       config: the whole config, checked.
       workdir: an existing folder.
       weights: what `pretrained.load` gave; None starts from random values.
-      provenance: saved with every checkpoint.
+      provenance: saved with every checkpoint, beside the SHA-256 of the training images.
 
     Raises:
       ConfigError: the data do not allow what the config asks.
@@ -93,6 +93,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
       Preempted: SIGTERM came; the state is saved.
     """
     every = source.load(config, tuple(config.dataset.train_splits))
+    provenance = {**provenance, "images_sha256": every.fingerprint()}
     places, held_out = validation.split_off(config, every)
     try:
         sampler = pipeline.make_sampler(config, places)

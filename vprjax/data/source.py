@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import functools
+import hashlib
 import io
 import os
 import pathlib
@@ -61,6 +62,14 @@ class Places:
         )
         kept = {name: getattr(self, name)[indices] for name in columns}
         return dataclasses.replace(self, **kept)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all ids and poses and the first image: others when the dataset is built anew."""
+        digest = hashlib.sha256("\n".join(map(str, self.image_ids)).encode())
+        for column in (self.positions, self.headings, self.timestamps):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        digest.update(self.encoded([0])[0])
+        return digest.hexdigest()
 
     def encoded(self, indices) -> list[bytes]:
         """The encoded bytes of the images at `indices`, any order, repeats allowed."""
