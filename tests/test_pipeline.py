@@ -98,6 +98,31 @@ def test_a_random_positive_is_not_described_for_mining():
     assert (semi_hard.table[:, 2:] != drawn.table[:, 2:]).any()
 
 
+@pytest.mark.parametrize("mining_pool", [0, 20])
+def test_without_mined_negatives_queries_and_positives_alone_are_described(mining_pool):
+    c, described = config(), []
+    c.tuples.update(negatives=0, in_batch="hardest", mining_pool=mining_pool, positive_radius=15.0)
+
+    def note(images):
+        described.append(images)
+        return describe(images)
+
+    sampler = pipeline.make_sampler(c, drive())
+    sampler.mine(0, note)
+    queries, positive = sampler.table.T
+    near = np.concatenate([sampler.positives.of[q] for q in queries])
+    assert described[0].tolist() == np.union1d(queries, near).tolist()
+    assert sampler.cached_images(0) == len(described[0]) < 80
+    everything = describe(np.arange(80))
+    for q, p in zip(queries, positive, strict=True):
+        of = sampler.positives.of[q]
+        assert p == of[np.argmax(everything[of] @ everything[q])]
+    c.tuples.positive = "random"
+    sampler = pipeline.make_sampler(c, drive())
+    sampler.mine(0, note)
+    assert len(described) == 1 and sampler.cached_images(0) == 0
+
+
 def sampler_rounds(sampler):
     return [(s, sampler.round_end(s)) for s in range(10) if sampler.starts_round(s)]
 

@@ -100,7 +100,7 @@ def images_to_cache(
 
     Those of positives are read to find the best one, and to tell which negatives are farther (semi-hard):
     those that are of the pool or queries themselves and, where they are fewer than `POSITIVES`, as many
-    more, drawn at random.
+    more, drawn at random. Without a pool, where no negative is mined, all are.
     """
     kept = remembered[queries].ravel()
     known = np.zeros(len(remembered), bool)
@@ -109,7 +109,7 @@ def images_to_cache(
     for query in np.unique(queries) if with_positives else ():
         near = positives.of[query]
         others = near[~known[near]]
-        wanted = max(0, POSITIVES - (len(near) - len(others)))
+        wanted = max(0, POSITIVES - (len(near) - len(others))) if len(pool) else len(others)
         cached[others if len(others) <= wanted else rng.choice(others, wanted, False)] = True
     return np.flatnonzero(cached)
 
@@ -191,7 +191,7 @@ def mine(
     rng = np.random.default_rng((seed, 2, round_number))
     table = np.empty((len(queries), 2 + negatives), np.int32)
     candidates = iter(())
-    if cache is not None:
+    if cache is not None and negatives:
         candidates = _candidates(queries, cache, pool, remembered, similarities)
     for row, query in enumerate(queries):
         near = positives.of[query]
@@ -201,13 +201,15 @@ def mine(
             positive = near[rng.integers(len(near))]
         else:
             positive = near[np.argmax(cache.of(near) @ cache.of(query))]
+        table[row, 0], table[row, 1] = query, positive
+        if not negatives:
+            continue
         if cache is None:
             ranked = pool[rng.permutation(len(pool))]
         else:
             images, found = next(candidates)
             bound = float(cache.of(positive) @ cache.of(query)) if semi_hard else None
             ranked = images[hardest_first(found, bound)]
-        table[row, 0], table[row, 1] = query, positive
         table[row, 2:] = spread_negatives(
             ranked, positions, query, negative_radius, place_radius, negatives
         )

@@ -62,15 +62,22 @@ class TupleSampler:
         number = step // tuples.mining_interval
         rows = len(self.table)
         queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
-        return number, queries, mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
+        pool = mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
+        return number, queries, pool if tuples.negatives else pool[:0]  # in_batch needs none
 
     def cached_images(self, step: int) -> int:
         """Descriptors that mining holds at once in the round of `step`."""
-        if self._config.tuples.mining == "random":
+        if not self._describes:
             return 0
         number, queries, pool = self._drawn(step)
         cached = len(self._images_to_cache(number, queries, pool))
         return cached + (len(pool) if len(pool) < cached else 0)  # the pool's are then copied out
+
+    @property
+    def _describes(self) -> bool:
+        """Whether mining looks at descriptors: for negatives, or for the best positive."""
+        tuples = self._config.tuples
+        return tuples.mining != "random" and bool(tuples.negatives or tuples.positive == "best")
 
     def _images_to_cache(self, number: int, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
         tuples, seed = self._config.tuples, self._config.seed
@@ -89,12 +96,12 @@ class TupleSampler:
         """Fills the table of the round that starts at `step`.
 
         `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model; it is not
-        called for random mining.
+        called for random mining, nor where a random positive is all that is asked for.
         """
         tuples = self._config.tuples
         number, queries, pool = self._drawn(step)
         cache = None
-        if tuples.mining != "random":
+        if self._describes:
             cached = self._images_to_cache(number, queries, pool)
             cache = mining.Cache(cached, describe(cached))
         self.table = mining.mine(
