@@ -144,7 +144,7 @@ class Job:
             if not path.exists():
                 continue
             try:
-                found = checksum.unseal(path.read_text())
+                found = checksum.unseal(path.read_text(encoding="utf-8"))
                 for key in keys:
                     found = found[key]
             except (OSError, ValueError, KeyError, TypeError) as error:

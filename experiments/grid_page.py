@@ -121,7 +121,7 @@ def forest(found: Scores, whose: str) -> Picture | None:
 
 def _run(folder: pathlib.Path, path: pathlib.Path) -> dict:
     """One line of the list of runs."""
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     provenance = document["provenance"]
     trained = provenance.get("trained_with") or provenance["config"]
     narrow = f"{min(document['tolerances_m']):g}"

@@ -96,7 +96,7 @@ def write(settings: Settings, began: float) -> None:
         facts["smoke"] = "tiny runs: they show that everything works and measure nothing"
     made = tables.write(folder, found, study)
     grid_page.write(folder, found, study, made, paths, list(facts.items()))
-    record = {**facts, "runs": [json.loads(path.read_text()) for path in paths]}
+    record = {**facts, "runs": [json.loads(path.read_text(encoding="utf-8")) for path in paths]}
     write_atomically(folder / "grid.json", json.dumps(record, indent=1) + "\n")
     log(f"page: {folder / grid_page.FILE}, tables: {folder / 'tables.md'}")
 

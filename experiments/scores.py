@@ -133,7 +133,7 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
 
 def _document(path: pathlib.Path) -> dict:
     try:
-        document = checksum.unseal(path.read_text())
+        document = checksum.unseal(path.read_text(encoding="utf-8"))
         _ = [document[name] for name in ("dataset", "tolerances_m", "results", "provenance")]
         return document
     except (OSError, ValueError, KeyError) as error:

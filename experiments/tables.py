@@ -182,4 +182,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # what the terminal's encoding lacks
     sys.exit(main())

@@ -1,6 +1,9 @@
 """Metrics on disk after kills and resumes, and what is shown without a terminal."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -26,11 +29,22 @@ def test_resume_drops_rows_past_the_checkpoint_and_a_cut_line(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_files_are_utf_8_in_any_locale(tmp_path):
+    path = tmp_path / "results.md"
+    code = (
+        "import pathlib; from vprjax.metric_writer import write_atomically; "
+        f"write_atomically(pathlib.Path({str(path)!r}), 'caf\\xe9 \\u2212 1')"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **ascii_only})
+    assert path.read_bytes().decode("utf-8") == "caf\xe9 \u2212 1"
+
+
 def test_write_atomically_keeps_the_old_text_on_failure(tmp_path, monkeypatch):
     path = tmp_path / "results.md"
     metric_writer.write_atomically(path, "old")
 
-    def fail(self, text):
+    def fail(self, text, encoding):
         with self.open("w") as file:
             file.write(text[:2])
         raise OSError("no space left on device")

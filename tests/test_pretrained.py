@@ -192,6 +192,10 @@ def test_hub_ids(monkeypatch, tmp_path):
     with pytest.raises(WeightsError, match=r"timm/vgg16\.tv_in1k@<commit hash>"):
         pretrained.load("timm/vgg16.tv_in1k", "vgg16")
 
+    for moving in ("main", "v1.0", "0123ABC"):
+        with pytest.raises(WeightsError, match=r"not a branch's .* timm/vgg16\.tv_in1k@<commit"):
+            pretrained.load(f"timm/vgg16.tv_in1k@{moving}", "vgg16")
+
     def offline(repo, file, revision):
         raise OSError("no route to host\nmore")
 

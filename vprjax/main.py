@@ -108,4 +108,5 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # what the terminal's encoding lacks
     app.run(main, flags_parser=parse_flags)

@@ -117,10 +117,10 @@ def read_rows(path: pathlib.Path) -> list[dict]:
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that a reader sees the old or the new text, never a part."""
+    """Writes a UTF-8 file so that a reader sees the old or the new text, never a part."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")  # whatever the locale: pages say so
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

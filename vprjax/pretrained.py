@@ -32,7 +32,8 @@ from vprjax.models.names import Path, convert, names_and_shapes
 
 TORCH_SUFFIXES = (".safetensors", ".pth", ".pt")
 KERAS_SUFFIXES = (".h5", ".npz")
-HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[0-9a-f]{7,40}))?")
+HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>.*))?")
+COMMIT = re.compile("[0-9a-f]{7,40}")
 HUB_FILE = "model.safetensors"
 
 # RGB order, 0..255 scale; the Caffe means are those of Keras' `preprocess_input(mode="caffe")`.
@@ -150,10 +151,10 @@ def resolve(path: str) -> pathlib.Path:
     match = HUB_ID.fullmatch(str(path))
     if not match or file.suffix in TORCH_SUFFIXES + KERAS_SUFFIXES:
         raise WeightsError(f"weights file {path} does not exist")
-    if not match["revision"]:
+    if not COMMIT.fullmatch(match["revision"] or ""):
         raise WeightsError(
-            f"weights {path} are no file here, and a hub id needs its revision, so that a run can "
-            f"be repeated: {path}@<commit hash>"
+            f"weights {path} are no file here, and a hub id needs its revision, so that a run can be "
+            f"repeated, as a hash, not a branch's or tag's name: {match['repo']}@<commit hash>"
         )
     return _download(match["repo"], match["revision"])
 
@@ -194,7 +195,7 @@ def _source(file: pathlib.Path) -> str:
 
 
 def _read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
-    readers = {".safetensors": safetensors.numpy.load_file, ".h5": _read_h5, ".npz": _read_npz}
+    readers = {".safetensors": _read_safetensors, ".h5": _read_h5, ".npz": _read_npz}
     try:
         return readers.get(file.suffix, _read_torch)(file)
     except WeightsError:
@@ -214,6 +215,11 @@ def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
             raise ValueError("one bare array instead of an archive")
         _check_size(member.file_size for member in arrays.zip.infolist())
         return {name: arrays[name] for name in arrays.files}
+
+
+def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
+    _check_size([file.stat().st_size])  # the format claims no more than the file has
+    return safetensors.numpy.load_file(file)
 
 
 def _check_size(sizes: Iterable[int]) -> None:

@@ -168,7 +168,7 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
         report.write(workdir, config, dataset, results, provenance)  # last: results.json ends a run
         if not config.eval.keep_descriptors:
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
-        print((workdir / "results.md").read_text())
+        print((workdir / "results.md").read_text(encoding="utf-8"))
     log(f"results in {workdir}")
     return results
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import raw_cold
 import raw_places
+import safetensors.numpy
 import scipy.io
 
 from tfds_builders import archives
@@ -258,6 +259,13 @@ def test_a_small_file_cannot_claim_large_arrays(tmp_path):
             assert (tmp_path / f"a{suffix}").stat().st_size < 20_000
             with pytest.raises(WeightsError, match="claim more than 1,048,576 bytes"):
                 pretrained.load(tmp_path / f"a{suffix}", "vgg16")
+
+
+def test_a_safetensors_larger_than_weights_are_is_not_read(tmp_path, monkeypatch):
+    safetensors.numpy.save_file({"a": np.zeros(1 << 19, np.float32)}, tmp_path / "a.safetensors")
+    monkeypatch.setattr(pretrained, "LARGEST", 1 << 20)
+    with pytest.raises(WeightsError, match="claim more than 1,048,576 bytes"):
+        pretrained.load(tmp_path / "a.safetensors", "vgg16")
 
 
 def test_a_deflated_pth_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
