@@ -64,11 +64,15 @@ def count_traces(monkeypatch, name):
 
 @pytest.mark.parametrize(("loss", "maker"), [("triplet", "tuple_loss"), ("arcface", "place_loss")])
 def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, capsys, loss, maker):
-    traces = count_traces(monkeypatch, maker)
+    traces, stale = count_traces(monkeypatch, maker), tmp_path / "descriptors" / "fine_tuned_test"
+    stale.mkdir(parents=True)
     train.train(config(loss), tmp_path, None, {})
+    assert not stale.exists()  # of an evaluation before these steps
     share = float(re.search(r"of it ([\d.]+)% for mining", capsys.readouterr().err)[1])
     assert (0 < share < 100) is (loss == "triplet")
+    stale.mkdir(parents=True)
     train.train(config(loss), tmp_path, None, {})  # Finished: nothing is left to compile for.
+    assert stale.exists()  # an evaluation that was cut goes on
     assert len(traces) == 1
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 4  # steps 2, 4, 6 and the last, 7

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -117,6 +118,8 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     if found is None:
         _save(job, current, collected)
     if step_fn is not None:
+        if parallel.is_primary():  # of an evaluation of the model as it was
+            shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         _run(job, step_fn, current, collected)
     if history.ended:
         log(f"stopped early: of {len(history.rows)} validations step {history.best}'s was best")
