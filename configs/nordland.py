@@ -28,8 +28,8 @@ def get_config(names: str = ""):
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1
     base.select(config, names)
-    # Margins and MobileNetV2's rates are the best of sweeps on the stretch of `real_images.py
-    # nordland_tune` (experiments/records/real_protocols.md); VGG16's rate is not from there.
+    # The contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best on the stretch
+    # of `real_images.py nordland_tune` (experiments/records/real_protocols.md); other rates are not swept.
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
