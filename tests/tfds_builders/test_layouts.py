@@ -117,6 +117,31 @@ def test_dbstruct(tmp_path):
     assert database[0]["image"] == (tmp_path / "raw/000/a.jpg").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("kind", "here", "which"),
+    [("database", "queries_real/000/a.jpg", "without"), ("queries", "000/a.jpg", "with")],
+)
+def test_dbstruct_never_takes_an_image_of_the_other_kind(tmp_path, capsys, kind, here, which):
+    write(tmp_path / "raw", here, "queries_real/000/q.jpg", "000/d.jpg")
+    lists = {"database": ["000/d.jpg"], "queries": ["000/q.jpg"]} | {kind: ["000/a.jpg"]}
+    table = tmp_path / "raw/pitts.mat"
+    write_dbstruct(table, lists["database"], [[1, 2]], lists["queries"], [[5, 6]])
+    assert build(tmp_path, "dbstruct") == 2
+    raw = tmp_path / "raw"
+    said = f"image '000/a.jpg' ({kind}) is in no folder of {raw} {which} 'quer' in its name; put it"
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_dbstruct_names_may_hold_their_folder(tmp_path):
+    write(tmp_path / "raw", "database/a.jpg", "queries/a.jpg")
+    table = tmp_path / "raw/t.mat"
+    write_dbstruct(table, ["database/a.jpg"], [[1, 2]], ["queries/a.jpg"], [[5, 6]])
+    assert build(tmp_path, "dbstruct") == 0
+    for kind in ("database", "queries"):
+        (record,) = built(tmp_path, f"t_{kind}")
+        assert record["image"] == (tmp_path / f"raw/{kind}/a.jpg").read_bytes()
+
+
 def test_dbstruct_faults(tmp_path, capsys):
     write(tmp_path / "raw", "a.jpg")
     assert build(tmp_path, "dbstruct") == 2

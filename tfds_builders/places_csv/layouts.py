@@ -7,6 +7,7 @@ import pathlib
 import re
 import resource
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -107,8 +108,9 @@ def read_aligned(folder: pathlib.Path) -> dict[str, list[Frame]]:
 def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
     """`.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7): splits `<file>_database` and `_queries`.
 
-    Images lie below `folder` or one folder deeper; queries are looked for in folders with "quer" in
-    their names first (Pittsburgh's names repeat there), with any image suffix.
+    Images lie below `folder` or one folder deeper, with any image suffix. Pittsburgh's names repeat among
+    its queries: where folders have "quer" in their names, queries are looked for there alone, and the
+    database in the others alone.
 
     Raises:
       RawDataError: no or unreadable `.mat`; names every image that is missing.
@@ -116,22 +118,23 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
     tables = sorted(folder.glob("*.mat"))
     if not tables:
         raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the data set's there")
-    deeper = sorted(path for path in folder.iterdir() if path.is_dir())
-    query_roots = [path for path in deeper if "quer" in path.name.lower()]
-    other_roots = [folder, *(path for path in deeper if path not in query_roots)]
+    roots = _image_roots(folder)
     splits: dict[str, list[Frame]] = {}
     problems: list[str] = []
     for table in tables:
         database, utm_database, queries, utm_queries = _dbstruct(table)
-        for kind, names, utm, roots in (
-            ("database", database, utm_database, other_roots + query_roots),
-            ("queries", queries, utm_queries, query_roots + other_roots),
+        for kind, names, utm in (
+            ("database", database, utm_database),
+            ("queries", queries, utm_queries),
         ):
             frames = splits.setdefault(_split_name([table.stem, kind]), [])
             for name, position in zip(names, utm, strict=True):
-                source = _locate(name, roots)
+                source = _locate(name, folder, roots[kind].folders)
                 if source is None:
-                    problems.append(f"{table}: image {name!r} ({kind}) is in no folder of {folder}")
+                    problems.append(
+                        f"{table}: image {name!r} ({kind}) is in no folder of {folder}"
+                        f"{roots[kind].which}; put it there"
+                    )
                     continue
                 frames.append(
                     Frame(
@@ -142,6 +145,25 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
                     )
                 )
     return _done(folder, splits, problems)
+
+
+class _Roots(NamedTuple):
+    """Where images of one kind are looked for, and how a message says which folders those are."""
+
+    folders: list[pathlib.Path]
+    which: str
+
+
+def _image_roots(folder: pathlib.Path) -> dict[str, _Roots]:
+    deeper = sorted(path for path in folder.iterdir() if path.is_dir())
+    query = [path for path in deeper if "quer" in path.name.lower()]
+    other = [folder, *(path for path in deeper if path not in query)]
+    if not query:
+        return {"database": _Roots(other, ""), "queries": _Roots(other, "")}
+    return {
+        "database": _Roots(other, " without 'quer' in its name"),
+        "queries": _Roots(query, " with 'quer' in its name"),
+    }
 
 
 def _dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
@@ -198,8 +220,11 @@ def _load_dbstruct(table: pathlib.Path) -> tuple[list[list[str]], list[np.ndarra
     return lists, [np.asarray(fields[i], np.float64) for i in (1, 3)]
 
 
-def _locate(name: str, roots: list[pathlib.Path]) -> pathlib.Path | None:
-    """The image of a name that stays below its root; None where there is none."""
+def _locate(name: str, folder: pathlib.Path, roots: list[pathlib.Path]) -> pathlib.Path | None:
+    """The image of a name that stays below its root; None where there is none.
+
+    A name may begin with its root's: `queries/a.jpg` then lies below `folder`.
+    """
     inside = pathlib.PurePosixPath(name)
     if (
         not inside.name
@@ -208,6 +233,8 @@ def _locate(name: str, roots: list[pathlib.Path]) -> pathlib.Path | None:
         or len(inside.name) > LONGEST
     ):
         return None
+    if any(inside.parts[0] == root.name for root in roots):
+        roots = [*roots, folder]
     for root in roots:
         path = root / name
         for candidate in (path, *(path.with_suffix(suffix) for suffix in IMAGES)):
