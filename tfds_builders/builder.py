@@ -19,7 +19,14 @@ import tensorflow_datasets as tfds
 from tfds_builders import encoding, images, writer
 from tfds_builders.errors import RawDataError
 from tfds_builders.images import Stored
-from tfds_builders.schema import Frame, PlacesConfig, check_frames, features, record
+from tfds_builders.schema import (
+    Frame,
+    PlacesConfig,
+    check_frames,
+    check_split_names,
+    features,
+    record,
+)
 
 
 @dataclasses.dataclass
@@ -90,8 +97,9 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError
 
     def checked_plan(self, manual_dir: pathlib.Path) -> Plan:
-        """`plan`, whose frames have values that records can hold."""
+        """`plan`, whose splits TFDS can open and whose frames have values that records can hold."""
         plan = self.plan(manual_dir)
+        check_split_names(str(manual_dir), plan.splits)
         check_frames(frame for frames in plan.splits.values() for frame in frames)
         return plan
 

@@ -60,12 +60,12 @@ class PlacesConfig(tfds.core.BuilderConfig):
             raise RawDataError(*problems)
 
 
-def check_split_names(key: str, splits: dict[str, str]) -> None:
-    """Raises RawDataError where a key of the config's `key` cannot name a TFDS split."""
+def check_split_names(where: str, splits: Iterable[str]) -> None:
+    """Raises RawDataError, told as of `where`, at a name that no TFDS split can have ("all" is its own)."""
     for split in splits:
         if not split.replace("_", "").isalnum() or split == "all":
             raise RawDataError(
-                f"config key {key!r}: {split!r} cannot name a split; use letters, digits and _"
+                f"{where}: {split!r} cannot name a split; rename it: letters, digits and _, not 'all'"
             )
 
 

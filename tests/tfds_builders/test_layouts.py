@@ -82,6 +82,20 @@ def test_two_folders_never_become_one_split(tmp_path, capsys, layout, files):
     assert "folders a/b and a_b would both be split 'a_b'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("layout", "file"),
+    [("aligned", "all/1.png"), ("utm", "images/all/@1@2@.png"), ("aligned", "\u590f/1.png")],
+)
+@pytest.mark.parametrize("verb", ["build", "validate"])
+def test_a_folder_that_cannot_name_a_split(tmp_path, capsys, verb, layout, file):
+    write(tmp_path / "raw", file)
+    option = f'--config={{"name": "mine", "layout": "{layout}"}}'
+    assert command(verb, "places_csv", tmp_path / "raw", tmp_path / "out", option) == 2
+    split = "all" if "all" in file else "_"
+    said = f"{tmp_path}/raw: {split!r} cannot name a split; rename it: letters, digits and _, not"
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_aligned_needs_one_number_an_image(tmp_path, capsys):
     write(tmp_path / "raw/summer", "a1.png", "b01.png", "none.png")
     assert build(tmp_path, "aligned") == 2

@@ -59,7 +59,7 @@ class ColdConfig(PlacesConfig):
             raise RawDataError(
                 f"config key 'map' is {self.map!r}; give <lab>/<part>, e.g. {MAPS['freiburg_a']}"
             )
-        check_split_names("sequences", self.sequences)
+        check_split_names("config key 'sequences'", self.sequences)
         maps = {}
         for split, text in self.sequences.items():
             maps.setdefault(sequence.parse_id(str(text))[:2], split)

@@ -78,7 +78,7 @@ class RobotCarConfig(PlacesConfig):
                 "config key 'traversals' must map split names to traversal ids, "
                 'e.g. {"train": "2019-01-10-11-46-21-radar-oxford-10k"}'
             )
-        check_split_names("traversals", self.traversals)
+        check_split_names("config key 'traversals'", self.traversals)
         for key in ("every_metres", "max_gap", "min_coverage"):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
