@@ -47,6 +47,51 @@ def test_utm_names(tmp_path):
     assert metadata(tmp_path)["pose_source"] == "UTM in the file names"
 
 
+UNTIMED = (
+    "images are in the order of {}, not of time, so sequence matching, intervals and stretches"
+)
+
+
+def utm_name(east: float, time: str) -> str:
+    return f"@{east}@5@30@U@@@@@@@@@{time}@@.png"
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("20190110_114631", "20190110_114621", "20190110_114626"),
+        ("1547120791", "1547120781", "1547120786"),
+        ("1547120791000", "1547120781000", "1547120786000"),
+        ("1547120791000000", "1547120781000000", "1547120786000000"),
+    ],
+)
+def test_utm_times_order_a_split(tmp_path, capsys, times):
+    write(tmp_path / "raw/train", *(utm_name(i, time) for i, time in enumerate(times)))
+    write(tmp_path / "raw/test", utm_name(10, times[0]), utm_name(9, ""), utm_name(8, times[2]))
+    assert build(tmp_path, "utm") == 0
+    found = built(tmp_path, "train")
+    assert [r["position"][0] for r in found] == [1, 2, 0]
+    assert np.diff([r["timestamp"] for r in found]).tolist() == [5_000_000, 5_000_000]
+    assert found[0]["timestamp"] == 1_547_120_781_000_000
+    # One image without a time: the order of the file names, and a warning for this split alone.
+    found = built(tmp_path, "test")
+    assert [r["position"][0] for r in found] == [10, 8, 9]
+    assert [r["timestamp"] for r in found] == [0, 1, 2]
+    (warning,) = metadata(tmp_path)["warnings"]
+    assert warning.startswith("test: " + UNTIMED.format("their file names"))
+    assert f"warning: {warning}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "time", ["2019", "20190110", "20191310_114631", "99990110_114631", "154712079"]
+)
+def test_utm_days_and_other_numbers_are_no_times(tmp_path, time):
+    write(tmp_path / "raw/train", utm_name(7, time), utm_name(80, time))
+    assert build(tmp_path, "utm") == 0
+    assert [r["timestamp"] for r in built(tmp_path, "train")] == [0, 1]
+    assert UNTIMED.format("their file names") in metadata(tmp_path)["warnings"][0]
+
+
 def test_every_bad_utm_name_is_named(tmp_path, capsys):
     write(tmp_path / "raw", "plain.png", "@a@2@.png", "@1@nan@.png", "@1@2@.png")
     assert build(tmp_path, "utm") == 2
@@ -67,6 +112,7 @@ def test_aligned_folders(tmp_path):
     assert [r["position"][0] for r in winter] == [2, 10]
     np.testing.assert_array_equal(decoded(summer[0]), image(1))
     assert metadata(tmp_path)["position_unit"] == "frames"
+    assert metadata(tmp_path)["warnings"] == []
 
 
 @pytest.mark.parametrize(
@@ -125,6 +171,9 @@ def test_dbstruct(tmp_path):
     assert build(tmp_path, "dbstruct") == 0
     database = built(tmp_path, "pitts30k_val_database")
     assert [r["position"].tolist() for r in database] == [[1, 2], [3, 4.5]]
+    (warning,) = metadata(tmp_path)["warnings"]
+    told = "pitts30k_val_database, pitts30k_val_queries: " + UNTIMED.format("the table's list")
+    assert warning.startswith(told)
     (query,) = built(tmp_path, "pitts30k_val_queries")
     assert query["position"].tolist() == [5, 6]
     assert query["image"] == (tmp_path / "raw/queries_real/000/a.jpg").read_bytes()

@@ -1,18 +1,20 @@
 """Other people's conventions as frames: `@utm@` file names, aligned frame folders, `.mat` dbStruct."""
 
+import calendar
 import concurrent.futures
 import math
 import multiprocessing
 import pathlib
 import re
 import resource
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import Frame
+from tfds_builders.schema import LATEST, Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LONGEST = 240  # letters of a file's name: file systems end at 255 bytes
@@ -23,7 +25,8 @@ def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
     """`@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
 
     One split a folder: its path below `images`, joined by `_` (`test_database`). Field 9, where it is a
-    number, is the heading in degrees, clockwise from north. Order: by file name.
+    number, is the heading in degrees, clockwise from north. Order: by time (field 13) where every image of
+    the split has one, else by file name.
 
     Raises:
       RawDataError: names every image whose name does not hold the two coordinates.
@@ -48,17 +51,16 @@ def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
                 f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename or remove it"
             )
             continue
-        frames = splits.setdefault(split, [])
-        frames.append(
-            Frame(
-                image_id=path.relative_to(folder).as_posix(),
-                position=(east, north),
-                heading=_heading(fields),
-                timestamp=len(frames),
-                source=path,
-            )
+        frame = Frame(
+            image_id=path.relative_to(folder).as_posix(),
+            position=(east, north),
+            heading=_heading(fields),
+            timestamp=_time(fields),
+            source=path,
         )
-    return _done(folder, splits, problems)
+        splits.setdefault(split, []).append(frame)
+    ordered = {split: _in_time(frames) for split, frames in splits.items()}
+    return _done(folder, ordered, problems)
 
 
 def _heading(fields: list[str]) -> float:
@@ -68,6 +70,30 @@ def _heading(fields: list[str]) -> float:
     except (IndexError, ValueError):
         return math.nan
     return math.radians(180 - (180 - degrees) % 360)
+
+
+def _time(fields: list[str]) -> int | None:
+    """Microseconds of field 13: UNIX time (s, ms or us, by its length) or YYYYMMDD_hhmmss, taken as UTC.
+
+    None for a day alone: it orders no images.
+    """
+    text = fields[13] if len(fields) > 13 else ""
+    if re.fullmatch("[0-9]{10}|[0-9]{13}|[0-9]{16}", text):
+        return int(text) * 10 ** (16 - len(text))
+    if not re.fullmatch("[0-9]{8}_[0-9]{6}", text):
+        return None
+    try:
+        micros = calendar.timegm(time.strptime(text, "%Y%m%d_%H%M%S")) * 10**6
+    except ValueError:  # a thirteenth month
+        return None
+    return micros if abs(micros) <= LATEST else None
+
+
+def _in_time(frames: list[Frame]) -> list[Frame]:
+    """By time where all have one, else numbered as they come."""
+    if all(frame.timestamp is not None for frame in frames):
+        return sorted(frames, key=lambda frame: frame.timestamp)
+    return [frame._replace(timestamp=number) for number, frame in enumerate(frames)]
 
 
 def read_aligned(folder: pathlib.Path) -> dict[str, list[Frame]]:

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from tfds_builders.builder import PlacesBuilder, Plan
 from tfds_builders.errors import RawDataError
-from tfds_builders.places_csv import layouts
+from tfds_builders.places_csv import doubts, layouts
 from tfds_builders.places_csv.table import read_table
 from tfds_builders.schema import PlacesConfig
 
@@ -63,11 +63,13 @@ class Builder(PlacesBuilder):
         """One split a sequence; raises RawDataError that names every bad row."""
         config: PlacesCsvConfig = self.builder_config
         reader, unit, source = LAYOUTS[config.layout]
-        return Plan(
+        plan = Plan(
             splits=reader(manual_dir),
             pose_source=config.pose_source or source,
             position_unit=config.position_unit or unit,
         )
+        plan.warnings += doubts.warnings(config.layout, plan.position_unit, plan.splits)
+        return plan
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
         """The table's checksum."""

@@ -1,0 +1,38 @@
+"""What makes one doubt a dataset that can be built: sentences for its warnings."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfds_builders.schema import Frame
+
+# What orders a split's images where a layout has no times. The rows of a places.csv and the numbers of
+# aligned frames are taken at their word.
+UNTIMED = {"utm": "their file names", "dbstruct": "the table's list"}
+SMALLEST = 1.0  # metres: no dataset of places spans less
+
+
+def warnings(layout: str, unit: str, splits: dict[str, list[Frame]]) -> Iterator[str]:
+    """A sentence for each doubt about frames of a layout, with positions in `unit`."""
+    untimed = [name for name, split in splits.items() if layout in UNTIMED and _counted(split)]
+    if untimed:
+        yield (
+            f"{', '.join(untimed)}: images are in the order of {UNTIMED[layout]}, not of time, so sequence "
+            "matching, intervals and stretches do not mean time"
+        )
+    frames = [frame for split in splits.values() for frame in split]
+    turns = [abs(frame.heading) for frame in frames if abs(frame.heading) > 2 * math.pi]
+    if turns:
+        yield (
+            f"headings are radians; {len(turns)} of {len(frames)} are beyond 2 pi, up to {max(turns):g}: "
+            "these look like degrees"
+        )
+    span = float(np.ptp([frame.position for frame in frames], axis=0).max())
+    if unit == "m" and len(frames) > 1 and span < SMALLEST:
+        yield f"positions span only {span:g} m: degrees of longitude and latitude?"
+
+
+def _counted(frames: list[Frame]) -> bool:
+    """Whether timestamps only number the frames."""
+    return [frame.timestamp for frame in frames] == list(range(len(frames)))
