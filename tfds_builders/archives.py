@@ -84,11 +84,17 @@ def files(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
     """
     if path.is_dir():
         return _folder(path)
-    if path.name.endswith(PACKED):
+    if is_packed(path):
         raise RawDataError(
-            f"{path} is compressed as a whole, so its files cannot be read one by one; unpack it"
+            f"{path} is compressed as a whole, so its files cannot be read one by one; unpack it and "
+            "remove the archive"
         )
     return _zip(path) if path.suffix == ".zip" else _tar(path)
+
+
+def is_packed(path: pathlib.Path) -> bool:
+    """Whether an archive is compressed as a whole, so that it must be unpacked first."""
+    return path.name.endswith(PACKED) and not path.is_dir()
 
 
 def _stamp(stat) -> str:

@@ -228,6 +228,20 @@ def test_truncated_tar(tmp_path, capsys):
     assert "seq4_cloudy1.tar is truncated" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("beside", ["folder", "tar"])
+def test_a_packed_tar_comes_last(tmp_path, capsys, beside):
+    packed = tmp_path / f"raw/{ONE}.tar.gz"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(b"packed")
+    assert build(tmp_path) == 2
+    assert "seq4_cloudy1.tar.gz is compressed as a whole" in capsys.readouterr().err
+    if beside == "folder":
+        raw.write_folder(tmp_path / f"raw/{ONE}", raw.run(3))
+    else:
+        raw.write_archive(tmp_path / f"raw/{ONE}.tar", raw.run(3))
+    assert build(tmp_path) == 0 and len(records(built(tmp_path), "train")) == 3
+
+
 def test_two_places_that_cannot_be_told_apart(tmp_path, capsys):
     raw.write_folder(tmp_path / "raw/a/seq4_cloudy1", raw.run(3))
     raw.write_folder(tmp_path / "raw/b/seq4_cloudy1", raw.run(3, 1))

@@ -112,8 +112,9 @@ def choose(found: list[Place], name: Name, manual_dir: pathlib.Path) -> Place:
             f"or cold-{name.lab}_part_{name.part}_{name.run}.tar) or its unpacked folder"
         )
 
-    def rank(place: Place) -> tuple[int, bool]:
-        return place.name.count(None), not place.path.is_dir()
+    # A packed archive comes last among those that say as much; before a folder that may be another map's.
+    def rank(place: Place) -> tuple[int, bool, bool]:
+        return place.name.count(None), not place.path.is_dir(), archives.is_packed(place.path)
 
     fitting.sort(key=rank)
     if len(fitting) > 1 and rank(fitting[0]) == rank(fitting[1]):

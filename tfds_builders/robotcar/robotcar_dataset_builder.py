@@ -198,8 +198,8 @@ def _warn_of_loss(plan: Plan, which: str, listed: traversal.Images, keep: np.nda
     """Warns where listed images are not there, or more than a few have no pose."""
     if listed.missing:
         plan.warnings.append(
-            f"{which}: {listed.missing} of {listed.found} listed images are not there; download the other "
-            "chunks of the archive"
+            f"{which}: {listed.missing} of {listed.found} listed images are not there; download (and "
+            "unpack) the other chunks of the archive"
         )
     if keep.mean() < 1 - POSELESS:
         plan.warnings.append(

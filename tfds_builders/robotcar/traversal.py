@@ -15,6 +15,8 @@ from tfds_builders.robotcar.camera import Camera
 TIME = re.compile(r"[0-9]{1,17}")  # microseconds, up to the year 5138
 # Sensors in archives' names that hold no camera images and no poses.
 OTHER_SENSORS = ("velodyne", "lms", "ldmrs", "lidar", "navtech", "radar")
+# Words in names of archives that hold poses, and their folder; archives of other names hold images.
+POSE_FOLDERS = {"gps": "gps/", "ins": "gps/", "odometry": "gt/", "gt": "gt/"}
 
 
 class Traversal(NamedTuple):
@@ -48,20 +50,48 @@ class Traversal(NamedTuple):
 def find(manual_dir: pathlib.Path, name: str, camera: Camera) -> Traversal:
     """Indexes all folders, tars and zips of traversal `name`; a file in a folder wins over archives.
 
+    Archives compressed as a whole that were unpacked beside themselves are passed over.
+
     Raises:
       RawDataError: nothing is there, or an archive is truncated.
     """
-    places = sorted(_places(manual_dir, name, camera), key=lambda path: not path.is_dir())
+    places = sorted(
+        _places(manual_dir, name, camera),
+        key=lambda path: (not path.is_dir(), archives.is_packed(path)),
+    )
     if not places:
         raise RawDataError(
             f"{manual_dir} holds nothing of traversal {name}; put its archives "
             f"({name}_*.tar or .zip: camera and gps) or its unpacked folder {name}/ there"
         )
     found: dict[str, Source] = {}
+    read = []
     for place in places:
+        if archives.is_packed(place) and _unpacked(place, name, camera, found, read):
+            continue
+        read.append(place)
         for path, source in archives.files(place):
             found.setdefault(_below(path, name), source)
-    return Traversal(name, found, places)
+    return Traversal(name, found, read)
+
+
+def _unpacked(
+    place: pathlib.Path,
+    name: str,
+    camera: Camera,
+    found: dict[str, Source],
+    read: list[pathlib.Path],
+) -> bool:
+    """Whether a folder has the files of an archive compressed as a whole, or a plain tar is beside it."""
+    suffix = next(suffix for suffix in archives.PACKED if place.name.endswith(suffix))
+    if place.with_name(place.name.removesuffix(suffix) + ".tar") in read:
+        return True
+    sensor = place.name.replace(name, "").lower()
+    folders = {folder for word, folder in POSE_FOLDERS.items() if word in sensor}
+    return all(
+        any(source.kind == "file" and path.startswith(folder) for path, source in found.items())
+        for folder in folders or {f"{camera.folder}/"}
+    )
 
 
 def _places(manual_dir: pathlib.Path, name: str, camera: Camera) -> Iterator[pathlib.Path]:
