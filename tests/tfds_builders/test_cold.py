@@ -105,6 +105,17 @@ def test_the_papers_splits_and_counts(tmp_path, capsys):
     assert "warning: sunny1" not in warnings
 
 
+def test_the_papers_splits_at_another_size(tmp_path):
+    for seed, name in enumerate(PAPER.values()):
+        raw.write_archive(tmp_path / f"raw/{name}.tar", raw.run(2, seed))
+    option = '--config={"name": "small", "height": 6, "width": 8}'
+    assert command("build", "cold", tmp_path / "raw", tmp_path / "out", option) == 0
+    notes = metadata(tmp_path, "small")
+    assert (
+        notes["sequences"] == notes["config"]["sequences"] == PAPER and notes["config"]["map"] == ""
+    )
+
+
 def test_every_sequence_of_a_map(tmp_path):
     for seed, run in enumerate(("seq4_cloudy1", "seq3_night2", "seq4_sunny3")):
         raw.write_archive(
@@ -112,8 +123,10 @@ def test_every_sequence_of_a_map(tmp_path):
         )
     raw.write_archive(tmp_path / "raw/cold-saarbruecken/part_a/seq1_cloudy1.tar", raw.run(9, 9))
     args = ("build", "cold", tmp_path / "raw", tmp_path / "out")
-    assert command(*args, "--config=saarbruecken_b") == 0
+    for option in ("saarbruecken_b", '{"name": "mine", "map": "cold-saarbruecken/part_b"}'):
+        assert command(*args, f"--config={option}") == 0
     counts = metadata(tmp_path, "saarbruecken_b")["counts"]
+    assert counts == metadata(tmp_path)["counts"] and not metadata(tmp_path)["config"]["sequences"]
     assert {split: c["kept"] for split, c in counts.items()} == {
         "seq3_night2": 4, "seq4_cloudy1": 3, "seq4_sunny3": 5,
     }  # fmt: skip

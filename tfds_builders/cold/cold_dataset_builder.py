@@ -33,14 +33,20 @@ class ColdConfig(PlacesConfig):
     """Which sequences and camera, and how images are stored.
 
     Attributes:
-      sequences: split name to sequence id, `<lab>/<part>/<sequence>`, all of one lab and part.
+      sequences: split name to sequence id, `<lab>/<part>/<sequence>`, all of one lab and part; the study's
+        where there is no `map`.
       map: instead, `<lab>/<part>`: every sequence that is found becomes the split of its name.
       camera: std_cam (perspective) or omni_cam (omnidirectional).
     """
 
-    sequences: dict[str, str] = dataclasses.field(default_factory=dict)
+    sequences: dict[str, str] = dataclasses.field(default_factory=lambda: dict(PAPER))
     map: str = ""
     camera: str = "std_cam"
+
+    def __post_init__(self):
+        """A map alone leaves no room for the default sequences."""
+        if self.map and self.sequences == PAPER:
+            self.sequences = {}
 
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
@@ -80,7 +86,6 @@ class Builder(ArchiveBuilder):
         ColdConfig(
             name="paper",
             description="The study's sequences and sunny1, standard camera, raw size.",
-            sequences=dict(PAPER),
         ),
         *(
             ColdConfig(
