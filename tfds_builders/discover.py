@@ -64,6 +64,26 @@ def quiet():
         absl.logging.set_verbosity(level)
 
 
+def config_name(option: str) -> str:
+    """The name of the config that `--config` names or gives as JSON; raises RawDataError if it is none."""
+    return _checked_name(_parse(option).get("name") if option.lstrip().startswith("{") else option)
+
+
+def _parse(option: str) -> dict:
+    try:
+        return json.loads(option)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise RawDataError(f"--config={option} is not JSON ({error}); quote its keys") from error
+
+
+def _checked_name(label) -> str:
+    if not isinstance(label, str) or not label.replace("_", "").replace("-", "").isalnum():
+        raise RawDataError(
+            f'--config needs a "name" of letters, digits, _ and - (it names the folder); it is {label!r}'
+        )
+    return label
+
+
 def _config(cls, option: str | None):
     if option is None or not option.lstrip().startswith("{"):
         known = [config.name for config in cls.BUILDER_CONFIGS]
@@ -75,10 +95,7 @@ def _config(cls, option: str | None):
             )
         return option
     config_cls = cls.builder_config_cls
-    try:
-        values = json.loads(option)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise RawDataError(f"--config={option} is not JSON ({error}); quote its keys") from error
+    values = _parse(option)
     keys = _defaults(config_cls)
     unknown = sorted(values.keys() - keys.keys())
     if unknown:
@@ -87,11 +104,7 @@ def _config(cls, option: str | None):
         )
     for key, value in values.items():
         _check_type(key, value, keys[key])
-    label = values.get("name")
-    if not isinstance(label, str) or not label.replace("_", "").replace("-", "").isalnum():
-        raise RawDataError(
-            f'--config needs a "name" of letters, digits, _ and - (it names the folder); it is {label!r}'
-        )
+    label = _checked_name(values.get("name"))
     if label in (config.name for config in cls.BUILDER_CONFIGS):
         raise RawDataError(
             f'--config has the name of the predefined config {label!r}; choose another "name"'

@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import shlex
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -65,13 +66,11 @@ def find_built(name: str, option: str | None, data_dir: pathlib.Path) -> pathlib
       RawDataError: nothing is built, or several configs are and none was chosen.
     """
     discover.builder_class(name)
-    config = option
-    if option is not None and option.lstrip().startswith("{"):
-        config = json.loads(option).get("name", "")
+    config = None if option is None else discover.config_name(option)
     root = data_dir / name
-    built = [path.parent for path in root.glob(f"{config or '*'}/*/dataset_info.json")]
+    built = _versions(root.glob(f"{config or '*'}/*/dataset_info.json"))
     if not built and config is None:
-        built = [path.parent for path in root.glob("*/dataset_info.json")]
+        built = _versions(root.glob("*/dataset_info.json"))
     configs = sorted({path.parent.name for path in built})
     if not built:
         wanted = f"{name}/{config}" if config else name
@@ -84,6 +83,12 @@ def find_built(name: str, option: str | None, data_dir: pathlib.Path) -> pathlib
     if len(configs) > 1:
         raise RawDataError(f"{name} is built with {', '.join(configs)}; choose one with --config")
     return max(built, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def _versions(infos: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """Folders of built versions; others, as a copy `1.0.0_old` set aside, are none."""
+    folders = [path.parent for path in infos]
+    return [f for f in folders if all(part.isdecimal() for part in f.name.split("."))]
 
 
 def _read(builder, name: str) -> Split:

@@ -74,10 +74,31 @@ def test_show_of_nothing(tmp_path, capsys):
 
 
 def test_find_built_wants_a_choice_and_the_newest(tmp_path):
-    for name in ("a/1.0.0", "a/1.10.0", "a/1.9.0", "b/1.0.0"):
+    for name in (
+        "a/1.0.0",
+        "a/1.10.0",
+        "a/1.9.0",
+        "b/1.0.0",
+        "a/1.10.0_old",
+        "a/x",
+        "c/1.0.0.work",
+    ):
         (tmp_path / "places_csv" / name).mkdir(parents=True)
         (tmp_path / "places_csv" / name / "dataset_info.json").write_text("{}")
     with pytest.raises(discover.RawDataError, match="is built with a, b; choose one"):
         find_built("places_csv", None, tmp_path)
     assert find_built("places_csv", "a", tmp_path).name == "1.10.0"
     assert find_built("places_csv", '{"name": "b"}', tmp_path).parent.name == "b"
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("{name: mine}", "error: --config={name: mine} is not JSON (Expecting property name"),
+        ('{"height": 3}', '--config needs a "name" of letters, digits, _ and -'),
+        ("/mine", "(it names the folder); it is '/mine'"),
+    ],
+)
+def test_a_config_that_names_none(tmp_path, capsys, config, says):
+    assert main(["show", "places_csv", f"--data_dir={tmp_path}", f"--config={config}"]) == 2
+    assert says in capsys.readouterr().err
