@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tfds_builders.errors import RawDataError
 
 SUFFIXES = (".tar", ".zip")
-LARGEST = 1 << 30  # bytes of one file in an archive; images and logs stay far below
+LARGEST = 1 << 30  # bytes of one file, in an archive or not; images and logs stay far below
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
@@ -46,7 +46,12 @@ class Source(NamedTuple):
         return f"{self.path}:{self.name}" if self.name else str(self.path)
 
     def read(self) -> bytes:
-        """The file's bytes; raises RawDataError where they are cut or damaged."""
+        """The file's bytes; raises RawDataError where they are cut, damaged or beyond LARGEST."""
+        if self.size > LARGEST:
+            raise RawDataError(
+                f"{self} has {self.size:,} bytes, where an image or a log has {LARGEST:,} at most; "
+                f"remove it, or download or copy {self.path} again"
+            )
         try:
             with self.path.open("rb") as file:
                 if self.kind in ("stored", "deflated"):
