@@ -74,7 +74,7 @@ class SyntheticConfig(PlacesConfig):
             raise RawDataError(f"route_length is {self.route_length}; give 60 to 20000 metres")
 
     def laps(self) -> dict[str, list[drive.Lap]]:
-        """The laps of every split, a quarter of an hour or more apart."""
+        """The laps of every split, PAUSE and more between them: 660 s from start to start on 300 m."""
         later = self.route_length / drive.SPEED + drive.PAUSE
         counts = [len(part) for part in np.array_split(np.arange(self.train), self.train_laps)]
         return {
