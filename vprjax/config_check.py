@@ -207,6 +207,7 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
 
 
 def _validated_on_test(config) -> Iterator[tuple[bool, str]]:
+    """Whether the checkpoint is, or was, chosen on what is evaluated."""
     v = config.validation
     tests = {config.dataset.reference_split, *config.dataset.query_splits}
     shared = sorted(tests & {v.query_split, v.reference_split}) if v.every else []
