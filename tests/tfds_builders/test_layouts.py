@@ -186,13 +186,33 @@ def test_dbstruct(tmp_path):
 )
 def test_dbstruct_never_takes_an_image_of_the_other_kind(tmp_path, capsys, kind, here, which):
     write(tmp_path / "raw", here, "queries_real/000/q.jpg", "000/d.jpg")
-    lists = {"database": ["000/d.jpg"], "queries": ["000/q.jpg"]} | {kind: ["000/a.jpg"]}
+    lists = {"database": ["000/d.jpg"], "queries": ["000/q.jpg"]}
+    lists[kind].append("000/a.jpg")
+    utm = {name: [[1, 2]] * len(names) for name, names in lists.items()}
     table = tmp_path / "raw/pitts.mat"
-    write_dbstruct(table, lists["database"], [[1, 2]], lists["queries"], [[5, 6]])
+    write_dbstruct(table, lists["database"], utm["database"], lists["queries"], utm["queries"])
     assert build(tmp_path, "dbstruct") == 2
     raw = tmp_path / "raw"
     said = f"image '000/a.jpg' ({kind}) is in no folder of {raw} {which} 'quer' in its name; put it"
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_dbstruct_tables_of_two_data_sets_lie_in_one_folder(tmp_path):
+    """Tokyo 24/7 has its queries apart, its training set has all images in one folder."""
+    write(tmp_path / "raw", "247/a.jpg", "query/b.jpg", "tm/c.jpg", "tm/d.jpg")
+    for table, database, queries in (("tokyo247", "a", "b"), ("tokyotm", "c", "d")):
+        path = tmp_path / "raw" / f"{table}.mat"
+        write_dbstruct(path, [f"{database}.jpg"], [[1, 2]], [f"{queries}.jpg"], [[5, 6]])
+    assert build(tmp_path, "dbstruct") == 0
+
+
+def test_dbstruct_takes_no_image_twice(tmp_path, capsys):
+    """The queries, whose names repeat the database's, were not downloaded."""
+    write(tmp_path / "raw", "000/a.jpg")
+    write_dbstruct(tmp_path / "raw/p.mat", ["000/a.jpg"], [[1, 2]], ["000/a.jpg"], [[5, 6]])
+    assert build(tmp_path, "dbstruct") == 2
+    said = "image '000/a.jpg' (queries) is in no folder of"
+    assert said in (err := capsys.readouterr().err) and "but as a database image" in err
 
 
 def test_dbstruct_names_may_hold_their_folder(tmp_path):

@@ -135,20 +135,20 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
     """`.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7): splits `<file>_database` and `_queries`.
 
     Images lie below `folder` or one folder deeper, with any image suffix. Pittsburgh's names repeat among
-    its queries: where folders have "quer" in their names, queries are looked for there alone, and the
-    database in the others alone.
+    its queries: the database is never looked for in folders with "quer" in their names, and queries in
+    those alone where one of the table's is there.
 
     Raises:
-      RawDataError: no or unreadable `.mat`; names every image that is missing.
+      RawDataError: no or unreadable `.mat`; names every image that is missing, or is of both kinds.
     """
     tables = sorted(folder.glob("*.mat"))
     if not tables:
         raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the data set's there")
-    roots = _image_roots(folder)
     splits: dict[str, list[Frame]] = {}
     problems: list[str] = []
     for table in tables:
         database, utm_database, queries, utm_queries = _dbstruct(table)
+        roots, taken = _image_roots(folder, queries), set()
         for kind, names, utm in (
             ("database", database, utm_database),
             ("queries", queries, utm_queries),
@@ -156,10 +156,10 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
             frames = splits.setdefault(_split_name([table.stem, kind]), [])
             for name, position in zip(names, utm, strict=True):
                 source = _locate(name, folder, roots[kind].folders)
-                if source is None:
+                if source is None or source in taken:
                     problems.append(
                         f"{table}: image {name!r} ({kind}) is in no folder of {folder}"
-                        f"{roots[kind].which}; put it there"
+                        f"{roots[kind].which}{' but as a database image' * (source in taken)}; put it there"
                     )
                     continue
                 frames.append(
@@ -170,6 +170,7 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
                         source=source,
                     )
                 )
+            taken = {frame.source for frame in frames} if kind == "database" else taken
     return _done(folder, splits, problems)
 
 
@@ -180,15 +181,16 @@ class _Roots(NamedTuple):
     which: str
 
 
-def _image_roots(folder: pathlib.Path) -> dict[str, _Roots]:
+def _image_roots(folder: pathlib.Path, queries: list[str]) -> dict[str, _Roots]:
+    """Where a table's images are, of which `queries` are some."""
     deeper = sorted(path for path in folder.iterdir() if path.is_dir())
     query = [path for path in deeper if "quer" in path.name.lower()]
     other = [folder, *(path for path in deeper if path not in query)]
-    if not query:
-        return {"database": _Roots(other, ""), "queries": _Roots(other, "")}
+    without = _Roots(other, " without 'quer' in its name" if query else "")
+    apart = any(_locate(name, folder, query) for name in queries)
     return {
-        "database": _Roots(other, " without 'quer' in its name"),
-        "queries": _Roots(query, " with 'quer' in its name"),
+        "database": without,
+        "queries": _Roots(query, " with 'quer' in its name") if apart else without,
     }
 
 
