@@ -106,12 +106,12 @@ def test_what_a_validation_measures_with_stays(section, key, value):
 
 def test_a_run_of_an_earlier_version_did_not_say_its_images():
     c, made, saved = begun()
-    config_check.check_resumed(c, made | {"images_sha256": "12"}, saved, "runs/mine")
+    config_check.check_resumed(c, made | {"image_set": "12"}, saved, "runs/mine")
 
 
-@pytest.mark.parametrize("fact", ["trained_on", "weights_sha256", "images_sha256"])
+@pytest.mark.parametrize("fact", ["trained_on", "weights_sha256", "image_set"])
 def test_a_workdir_of_other_data_or_weights_is_refused(fact):
-    c, made, saved = begun(images_sha256="12")
+    c, made, saved = begun(image_set="12")
     with pytest.raises(ConfigError, match=f"{fact}='.*', this one has 'other'"):
         config_check.check_resumed(c, made | {fact: "other"}, saved, "runs/mine")
 

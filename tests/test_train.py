@@ -367,7 +367,7 @@ def test_images_that_were_built_anew_are_other_images(tmp_path, monkeypatch):
     train.train(c, tmp_path, None, {})
     anew = drive(size=(9, 10))  # the same places, at another size
     monkeypatch.setattr(train.source, "load", lambda config, splits: anew)
-    with pytest.raises(ConfigError, match="holds a run with images_sha256="):
+    with pytest.raises(ConfigError, match="holds a run with image_set="):
         train.train(c, tmp_path, None, {})
 
 

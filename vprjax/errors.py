@@ -9,6 +9,10 @@ class ConfigError(VprjaxError):
     """A config key or value that cannot be used."""
 
 
+class NoNegatives(ConfigError):
+    """Too few images are far enough to be negatives: what every process of several finds alike."""
+
+
 class DataError(VprjaxError):
     """A dataset or record that is missing or cannot be read."""
 

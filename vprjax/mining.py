@@ -93,14 +93,15 @@ def images_to_cache(
     remembered: np.ndarray,
     *,
     with_positives: bool,
+    fewest: int = POSITIVES,
     seed: int,
     round_number: int,
 ) -> np.ndarray:
     """Ascending indices of all images whose descriptors a mining round reads.
 
     Those of positives are read to find the best one, and to tell which negatives are farther (semi-hard):
-    those that are of the pool or queries themselves and, where they are fewer than `POSITIVES`, as many
-    more, drawn at random. Without a pool, where no negative is mined, all are.
+    those that are of the pool or queries themselves and, where they are fewer than `fewest`, as many more,
+    drawn at random.
     """
     kept = remembered[queries].ravel()
     known = np.zeros(len(remembered), bool)
@@ -109,7 +110,7 @@ def images_to_cache(
     for query in np.unique(queries) if with_positives else ():
         near = positives.of[query]
         others = near[~known[near]]
-        wanted = max(0, POSITIVES - (len(near) - len(others))) if len(pool) else len(others)
+        wanted = max(0, fewest - (len(near) - len(others)))
         cached[others if len(others) <= wanted else rng.choice(others, wanted, False)] = True
     return np.flatnonzero(cached)
 

@@ -44,6 +44,8 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(config, training=True)
+    if config.validation.every > config.train.steps:
+        log("warning: validation.every is above train.steps: nothing will be validated")
     model, weights, fingerprint = config.model, None, "random"
     if model.weights:
         weights = pretrained.load(model.weights, model.backbone, partial=model.partial_weights)
@@ -63,10 +65,10 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
     saved = checkpoints.config(max(checkpoints.steps()))["config"]
     trained = ml_collections.ConfigDict(config_check.completed(saved))
-    trained_on = trained.dataset.name
+    trained_dataset = trained.dataset.name
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
-    config_check.check_values(trained, trained_on)
+    config_check.check_values(trained, trained_dataset)
     code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)

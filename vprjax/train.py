@@ -28,7 +28,7 @@ from vprjax import (
 )
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline, source, transforms
-from vprjax.errors import ConfigError, Preempted
+from vprjax.errors import ConfigError, NoNegatives, Preempted
 from vprjax.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.metric_writer import Progress, log, progress, write_atomically
 from vprjax.preemption import Preemption
@@ -86,7 +86,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
       config: the whole config, checked.
       workdir: an existing folder.
       weights: what `pretrained.load` gave; None starts from random values.
-      provenance: saved with every checkpoint, beside the SHA-256 of the training images.
+      provenance: saved with every checkpoint, beside what tells the training images.
 
     Raises:
       ConfigError: the data do not allow what the config asks.
@@ -94,7 +94,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
       Preempted: SIGTERM came; the state is saved.
     """
     every = source.load(config, tuple(config.dataset.train_splits))
-    provenance = {**provenance, "images_sha256": every.fingerprint()}
+    provenance = {**provenance, "image_set": every.image_set()}
     places, held_out = validation.split_off(config, every)
     try:
         sampler = pipeline.make_sampler(config, places)
@@ -272,7 +272,7 @@ def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
                 except Preempted:
                     _save_one(job, current, recorder)
                     raise Preempted(_SAVED.format(step)) from None
-                except ConfigError:  # negatives ran out: with a larger pool it goes on from here
+                except NoNegatives:  # with a larger pool it goes on from here
                     _save_one(job, current, recorder)
                     raise
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
@@ -331,7 +331,7 @@ def _mine(job: Job, step: int, current) -> None:
     try:
         job.sampler.mine(step, describe)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise NoNegatives(str(error)) from error
 
 
 def _validates(job: Job, step: int) -> bool:

@@ -133,7 +133,6 @@ PAIRS = [
     ({"eval.pca_whiten": True}, "needs eval.pca above 0"),
     ({"validation.patience": 2}, "needs validation.every"),
     ({"validation.query_split": "a"}, "go together"),
-    ({"validation.every": 6, "train.steps": 5}, "nothing would be validated"),
     (
         {
             "validation.every": 5,
@@ -178,8 +177,11 @@ def test_a_trained_model_is_evaluated_whatever_it_was_trained_with():
     }
     config_check.check_values(usable(**{"tuples.batch": 7}), "synthetic/default")
     config_check.check_values(usable(**validated), "places_csv/other")
-    with pytest.raises(ConfigError, match="uses the test split"):
-        config_check.check_values(usable(**validated), usable().dataset.name)
+    for same in ("synthetic/default", "synthetic/default:1.0.0"):
+        with pytest.raises(ConfigError, match="uses the test split"):
+            config_check.check_values(
+                usable(**validated, **{"dataset.name": "synthetic/default:1.1.0"}), same
+            )
     with pytest.raises(ConfigError, match=r"query_splits holds dataset\.reference_split"):
         config_check.check_values(usable(**{"dataset.query_splits": ("reference",)}), "other")
 

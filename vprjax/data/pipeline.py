@@ -88,6 +88,7 @@ class TupleSampler:
             pool,
             self.remembered,
             with_positives=with_positives,
+            fewest=mining.POSITIVES if tuples.mining_pool else len(self._places),
             seed=seed,
             round_number=number,
         )

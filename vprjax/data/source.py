@@ -63,8 +63,8 @@ class Places:
         kept = {name: getattr(self, name)[indices] for name in columns}
         return dataclasses.replace(self, **kept)
 
-    def fingerprint(self) -> str:
-        """SHA-256 of all ids and poses and the first image: others when the dataset is built anew."""
+    def image_set(self) -> str:
+        """SHA-256 of all ids and poses and the first image: another if the dataset was built otherwise."""
         digest = hashlib.sha256("\n".join(map(str, self.image_ids)).encode())
         for column in (self.positions, self.headings, self.timestamps):
             digest.update(np.ascontiguousarray(column).tobytes())
