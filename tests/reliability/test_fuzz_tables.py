@@ -217,9 +217,10 @@ def dbstruct(names, compress):
 
 def test_dbstructs(outcomes, tmp_path):
     names = [f"000/{i:03d}.jpg" for i in range(3)]
-    (tmp_path / "000").mkdir()
-    for name in names:
-        (tmp_path / name).touch()
+    for folder in (tmp_path, tmp_path / "queries"):
+        (folder / "000").mkdir(parents=True)
+        for name in names:
+            (folder / name).touch()
 
     @fuzzing.fuzz(raw=fuzzing.files([dbstruct(names, False), dbstruct(names, True)]))
     def check(raw):
