@@ -148,30 +148,35 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
     problems: list[str] = []
     for table in tables:
         database, utm_database, queries, utm_queries = _dbstruct(table)
-        roots, taken = _image_roots(folder, queries), set()
-        for kind, names, utm in (
-            ("database", database, utm_database),
-            ("queries", queries, utm_queries),
-        ):
-            frames = splits.setdefault(_split_name([table.stem, kind]), [])
-            for name, position in zip(names, utm, strict=True):
-                source = _locate(name, folder, roots[kind].folders)
-                if source is None or source in taken:
-                    problems.append(
-                        f"{table}: image {name!r} ({kind}) is in no folder of {folder}"
-                        f"{roots[kind].which}{' but as a database image' * (source in taken)}; put it there"
-                    )
-                    continue
-                frames.append(
-                    Frame(
-                        image_id=f"{table.stem}_{kind}/{name}",
-                        position=(float(position[0]), float(position[1])),
-                        timestamp=len(frames),
-                        source=source,
-                    )
-                )
-            taken = {frame.source for frame in frames} if kind == "database" else taken
+        roots = _image_roots(folder, queries)
+        own, asked = (splits.setdefault(_split_name([table.stem, kind]), []) for kind in roots)
+        problems += _add_frames(own, table, "database", database, utm_database, roots, set())
+        taken = {frame.source for frame in own}
+        problems += _add_frames(asked, table, "queries", queries, utm_queries, roots, taken)
     return _done(folder, splits, problems)
+
+
+def _add_frames(frames, table: pathlib.Path, kind: str, names, utm, roots, taken) -> list[str]:
+    """Adds a table's images of one kind to `frames`; sentences on those in no folder, or `taken`."""
+    problems = []
+    for name, position in zip(names, utm, strict=True):
+        source = _locate(name, table.parent, roots[kind].folders)
+        if source is None or source in taken:
+            but = " but as a database image" if source else ""
+            problems.append(
+                f"{table}: image {name!r} ({kind}) is in no folder of {table.parent}{roots[kind].which}"
+                f"{but}; put it there"
+            )
+            continue
+        frames.append(
+            Frame(
+                image_id=f"{table.stem}_{kind}/{name}",
+                position=(float(position[0]), float(position[1])),
+                timestamp=len(frames),
+                source=source,
+            )
+        )
+    return problems
 
 
 class _Roots(NamedTuple):
