@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import initialise, parallel, pretrained, train
+from vprjax import build, initialise, parallel, pretrained
 
 MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
 SOFTER = 0.1  # clusters of random weights are close: sharply assigned, they show rounding only
@@ -37,7 +37,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclasses.dataclass
 class Pair:
-    """One model on both sides: `variables` for `train.build_module`, `torch` with the same or None."""
+    """One model on both sides: `variables` for `build.model`, `torch` with the same or None."""
 
     config: Any
     variables: dict
@@ -143,7 +143,7 @@ def mark(args) -> str:
 
 def apply_fn(pair: Pair) -> Callable:
     """Our descriptors `(images) -> (b, d)`, through the extraction the product uses."""
-    module = train.build_module(pair.config.model)
+    module = build.model(pair.config.model)
     mapped = parallel.map_over_devices(module.apply)
     variables = parallel.replicate(pair.variables)
     return lambda images: np.asarray(mapped(variables, parallel.place(images)))[0]

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import parallel, state, train
+from vprjax import build, parallel, state
 
 TUPLES = 2
 CLASSES = 100
@@ -52,7 +52,7 @@ class Ours:
             batch["group_size"] = none + CLASSES
         else:
             batch["positions"] = np.zeros((b, m, 2), np.float32)
-        step = train.make_step(self.config, train.build_module(self.config.model), start.params)
+        step = build.train_step(self.config, build.model(self.config.model), start.params)
         self.batch = parallel.place(batch)  # as the product's loop does, ahead of the step
         self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
         self.state = parallel.replicate(start)
@@ -76,7 +76,7 @@ class Ours:
 
 def parallel_width(pair: benchmark_models.Pair) -> int:
     """Dimensions of a descriptor."""
-    module = train.build_module(pair.config.model)
+    module = build.model(pair.config.model)
     return jax.eval_shape(module.apply, pair.variables, pair.images[:1]).shape[-1]
 
 

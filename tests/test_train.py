@@ -14,7 +14,7 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import batch_losses, extraction, optim, parallel, train, train_step
+from vprjax import batch_losses, build, extraction, optim, parallel, train, train_step
 from vprjax.checkpoint import open_for_reading
 from vprjax.data import pipeline
 from vprjax.errors import ConfigError, Preempted, TrainingError
@@ -200,11 +200,11 @@ def test_images_too_small_for_the_backbone_are_refused():
     c.model.update(backbone="vgg16", stage="")
     tiny = types.SimpleNamespace(images=lambda _: np.zeros((1, 12, 40, 3), np.uint8))
     with pytest.raises(ConfigError, match="images of 12 x 40 pixels are too small"):
-        extraction.model_shapes(train.build_module(c.model), tiny)
+        extraction.model_shapes(build.model(c.model), tiny)
 
 
 def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_path, monkeypatch):
-    augment = train.transforms.augment
+    augment = build.transforms.augment
 
     def poisoned(images, key, **settings):
         # Image 79 turns to NaN, as a fault in the data path would make them.
@@ -214,7 +214,7 @@ def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_p
     c = config("contrastive")
     c.augment.update(contrast=0.0, noise=0.0)
     c.train.update(steps=40, log_every=20, checkpoint_every=20)
-    monkeypatch.setattr(train.transforms, "augment", poisoned)
+    monkeypatch.setattr(build.transforms, "augment", poisoned)
     with pytest.raises(TrainingError) as caught:
         train.train(c, tmp_path, None, {})
     words = str(caught.value)

@@ -17,6 +17,7 @@ import ml_collections
 
 import vprjax
 from vprjax import (
+    build,
     compile_cache,
     config_check,
     distributed,
@@ -141,7 +142,7 @@ def _build_synthetic(config, name: str) -> int:
 
 
 def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
-    extract = Extractor(train.build_module(config.model).apply, config.eval.batch)
+    extract = Extractor(build.model(config.model).apply, config.eval.batch)
     saved = checkpoints.config(max(checkpoints.steps()))
     chosen = _chosen(checkpoints, History(0, saved.get("validations", [])))
     results = {}

@@ -11,15 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 from clu import parameter_overview
-from flax import linen as nn
 
 from vprjax import (
-    batch_losses,
-    cpu_conv,
-    cpu_pool,
+    build,
     initialise,
     memory,
-    models,
     parallel,
     state,
     train_step,
@@ -27,7 +23,7 @@ from vprjax import (
     whitening,
 )
 from vprjax.checkpoint import Checkpoints
-from vprjax.data import pipeline, source, transforms
+from vprjax.data import pipeline, source
 from vprjax.errors import ConfigError, NoNegatives, Preempted
 from vprjax.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.metric_writer import Progress, log, progress, write_atomically
@@ -36,14 +32,6 @@ from vprjax.prefetch import prefetch
 from vprjax.recorder import NotFinite, Recorder, check_parameters, check_trap, trapped
 
 _SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
-
-
-def build_module(model_config):
-    """The config's model with the convolution and the max pooling that are fast on this platform."""
-    fast = (cpu_conv.conv_general_dilated, cpu_pool.max_pool)
-    stock = (None, nn.max_pool)
-    operations = fast if jax.default_backend() == "cpu" else stock
-    return models.build(model_config, *operations, parallel.AXIS)
 
 
 @dataclasses.dataclass
@@ -100,7 +88,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
         sampler = pipeline.make_sampler(config, places)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    module = build_module(config.model)
+    module = build.model(config.model)
     if config.eval.pca:
         _check_pca(config, module, every)
     extract = Extractor(module.apply, config.eval.batch)
@@ -208,35 +196,9 @@ def _save_one(job: Job, current, recorder: Recorder) -> None:
     _save(job, current, collected)
 
 
-def make_step(config, module, params):
-    """The mapped train step `(state, batch) -> (state, metrics)`; the state's buffers are reused."""
-    a = config.augment
-    use_places = pipeline.uses_places(config)
-    augment = functools.partial(
-        transforms.augment,
-        crop=a.crop,
-        mirror=a.mirror and not use_places,  # A mirrored place is another place.
-        brightness=a.brightness,
-        contrast=a.contrast,
-        noise=a.noise,
-    )
-    step = train_step.make_train_step(
-        module.apply,
-        batch_losses.make(config.loss, config.tuples, use_places, parallel.AXIS),
-        state.optimiser(config, params),
-        augment,
-        jax.random.key(config.seed),
-        train_batch_norm=config.model.batch_norm == "train",
-        axis=parallel.AXIS,
-        accumulate=config.train.accumulate,
-        ema_decay=config.optim.ema,
-    )
-    return parallel.map_over_devices(step, donate=(0,))
-
-
 def _compile_step(job: Job, current: train_step.TrainState):
     """The compiled train step for such a state, of which shapes are enough with one process."""
-    step = make_step(job.config, job.module, current.params)
+    step = build.train_step(job.config, job.module, current.params)
     return memory.compile_step(job.config, step, current, _first_batch(job))
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import models, parallel, train
+from vprjax import build, models, parallel
 from vprjax.data import pipeline
 from vprjax.extraction import Extractor
 from vprjax.state import create
@@ -51,7 +51,7 @@ def main(loss, batch_norm, in_batch="off", accumulate="1"):
     # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
     config.optim.update(name="sgd", learning_rate=0.01, warmup_steps=0)
     config.lock()
-    module = train.build_module(config.model)
+    module = build.model(config.model)
     variables = jax.tree.map(
         np.asarray,
         jax.jit(models.build(config.model).init)(jax.random.key(0), NoiseImages().images([0])),
@@ -60,7 +60,7 @@ def main(loss, batch_norm, in_batch="off", accumulate="1"):
     if pipeline.uses_places(config):
         classes = np.random.default_rng(0).normal(size=(2, 9, 24)).astype(np.float32)
     state = create(config, variables, classes)
-    step = train.make_step(config, module, state.params)
+    step = build.train_step(config, module, state.params)
     state = parallel.replicate(state)
     losses = []
     for _ in range(3):
