@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import types
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -193,6 +194,31 @@ def test_a_mining_round_that_fails_later_loses_no_step(tmp_path, monkeypatch):
     assert state_of(tmp_path)[1] == [0, 3]  # the first round's end, which no checkpoint was due at
     train.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0, 3, 7]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_training_holds_no_copy_of_the_state_but_the_devices(tmp_path, monkeypatch, resumed):
+    c = config("arcface")
+    if resumed:
+        c.train.steps = 3
+        train.train(c, tmp_path, None, {})
+        c.train.steps = 7
+    one_copy, alive = [], []
+    replicate = parallel.replicate
+
+    def watched(tree):
+        if isinstance(tree, train_step.TrainState):
+            one_copy.extend(weakref.ref(x) for x in jax.tree.leaves(tree) if x.ndim)
+        return replicate(tree)
+
+    def look(job, step_fn, current, step, collected):
+        jax.block_until_ready(step_fn(current, train._first_batch(job)))
+        alive.extend(x.shape for ref in one_copy if (x := ref()) is not None)
+
+    monkeypatch.setattr(parallel, "replicate", watched)
+    monkeypatch.setattr(train, "_run", look)
+    train.train(c, tmp_path, None, {})
+    assert one_copy and not alive
 
 
 def test_images_too_small_for_the_backbone_are_refused():

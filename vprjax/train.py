@@ -94,25 +94,38 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
-    found = state.resume(config, provenance, job.checkpoints, module, places, sampler)
+    begun = _begin(job, weights)
+    if begun is not None:
+        if parallel.is_primary():  # of an evaluation of the model as it was
+            shutil.rmtree(workdir / "descriptors", ignore_errors=True)
+        _run(job, *begun)
+    if history.ended:
+        log(f"stopped early: of {len(history.rows)} validations step {history.best}'s was best")
+    job.checkpoints.prune(history.best_of(job.checkpoints.steps()))
+    job.checkpoints.close()
+
+
+def _begin(job: Job, weights: dict | None):
+    """What `_run` takes besides the job; None where nothing is left to train.
+
+    The one copy of the state that the devices' are made of ends here: with many classes it is gigabytes.
+    """
+    found = state.resume(
+        job.config, job.provenance, job.checkpoints, job.module, job.places, job.sampler
+    )
     if found is None:
         (current, step_fn), collected = _start_and_compile(job, weights), None
     else:
-        current, collected, history.rows = found
-        unfinished = int(current.step) < config.train.steps and not history.ended
+        current, collected, job.history.rows = found
+        unfinished = int(current.step) < job.config.train.steps and not job.history.ended
         step_fn = _compile_step(job, current) if unfinished else None
     if step_fn is not None:
         _check_memory(job, step_fn, current)
     if found is None:
         _save(job, current, collected)
-    if step_fn is not None:
-        if parallel.is_primary():  # of an evaluation of the model as it was
-            shutil.rmtree(workdir / "descriptors", ignore_errors=True)
-        _run(job, step_fn, current, collected)
-    if history.ended:
-        log(f"stopped early: of {len(history.rows)} validations step {history.best}'s was best")
-    job.checkpoints.prune(history.best_of(job.checkpoints.steps()))
-    job.checkpoints.close()
+    if step_fn is None:
+        return None
+    return step_fn, parallel.replicate(current), int(current.step), collected
 
 
 def _check_pca(config, module, places: source.Places) -> None:
@@ -211,15 +224,14 @@ def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
     size = 4 * descriptor_size(job.module.apply, _variables(current), job.places)
     mined = size * job.sampler.cached_images(int(current.step))
     validated = size * len(job.validation) if job.validation else 0
-    found = memory.estimate(step_fn, _first_batch(job), max(mined, validated))
+    found = memory.estimate(step_fn, current, _first_batch(job), max(mined, validated))
     log(f"memory: {found}")
     memory.check(job.config, found, mined, validated)
 
 
-def _run(job: Job, step_fn, current: train_step.TrainState, collected) -> None:
-    """All rounds from the state's step to the last: mine, step, validate, save."""
-    steps, step = job.config.train.steps, int(current.step)
-    current = parallel.replicate(current)
+def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected) -> None:
+    """All rounds from `step`, the replicated state's, to the last: mine, step, validate, save."""
+    steps = job.config.train.steps
     recorder = Recorder(job.config, job.workdir, step, collected)
     with (
         contextlib.closing(recorder),
