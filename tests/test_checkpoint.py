@@ -147,6 +147,17 @@ def test_a_full_disk_ends_in_a_sentence_and_leaves_the_checkpoint_before(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "10", "5"]
 
 
+def test_an_old_checkpoint_that_cannot_be_removed_leaves_the_new_one(tmp_path, monkeypatch, capsys):
+    def busy(self, step):
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "delete", busy)
+    save(tmp_path, [0, 5, 10], keep=1)
+    assert re.search(r"old checkpoint \S*/5 cannot be removed .*busy", capsys.readouterr().err)
+    reader = checkpoint.open_for_reading(tmp_path)
+    assert reader.steps() == [0, 5, 10] and reader.restore_model(10)
+
+
 def test_a_workdir_is_held_by_one_run(tmp_path):
     with run._lock(tmp_path), pytest.raises(ConfigError, match="in use by another run"):
         with run._lock(tmp_path):

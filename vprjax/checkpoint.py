@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 
 from vprjax import checksum
 from vprjax.errors import ConfigError, TrainingError, WeightsError
+from vprjax.metric_writer import log
 
 # In the config item:
 DIGESTS = "sha256"  # of the arrays of the other items
@@ -81,7 +82,6 @@ class Checkpoints:
         try:
             self._manager.save(step, args=args)
             self._manager.wait_until_finished()
-            self.prune(best)
         except Exception as error:
             shutil.rmtree(whole, ignore_errors=True)
             self._remove_parts(step)
@@ -90,16 +90,22 @@ class Checkpoints:
                 f"checkpoint {whole} cannot be written ({type(error).__name__}: {first}); mend that (free "
                 "disk space?) and run the same command again: it goes on from the checkpoint before"
             ) from error
+        self.prune(best)
 
     def prune(self, best: int | None) -> None:
         """Removes all but steps 0, `best` and the latest few; the first process alone does.
 
-        A save does it, and may be killed ahead of that.
+        A save does it, and may be killed ahead of that. What cannot be removed is left for the next one.
         """
         steps = self.steps()
         for step in steps[: -self._keep] if jax.process_index() == 0 else ():
             if step not in (0, best):
-                self._manager.delete(step)
+                try:
+                    self._manager.delete(step)
+                except OSError as error:
+                    log(
+                        f"warning: old checkpoint {self.folder / str(step)} cannot be removed ({error})"
+                    )
 
     def _remove_parts(self, step: int | str) -> None:
         for part in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
