@@ -3,8 +3,10 @@
 import os
 import pathlib
 import shlex
+import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -74,6 +76,28 @@ def test_processes_that_see_others_and_have_not_joined_are_stopped(monkeypatch):
 def test_a_host_that_is_not_there_is_told(joined, hosts, number, words):
     with pytest.raises(ConfigError, match=words):
         distributed.start(hosts, number)
+
+
+TERMINATED = """
+import os, signal, sys
+import jax
+from vprjax import distributed
+initialize = jax.distributed.initialize
+jax.distributed.initialize = lambda first, **_: initialize(first, num_processes=1, process_id=0)
+distributed.start(sys.argv[1] + ",another", 0)
+os.kill(os.getpid(), signal.SIGTERM)
+print("goes on")
+"""
+
+
+def test_sigterm_before_training_ends_a_process_that_has_joined():
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        address = f"localhost:{one.getsockname()[1]}"
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED, address], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, ""), done.stderr
 
 
 def pod_command(*words, **variables):

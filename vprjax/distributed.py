@@ -1,6 +1,7 @@
 """Start of a run of several processes: TPU pod, SLURM, Open MPI, or a plain list of hosts."""
 
 import os
+import signal
 import socket
 
 import jax
@@ -35,6 +36,8 @@ def start(hosts: str, process_id: int | None) -> None:
     elif names == [AUTO] or (not names and _announced()):
         jax.distributed.initialize()
     if jax.distributed.is_initialized():
+        # JAX has taken it for itself, and would swallow it until training begins (`preemption`).
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         metric_writer.speak(jax.process_index() == 0)
 
 
