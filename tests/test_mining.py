@@ -61,7 +61,9 @@ def test_visits_split_at_pauses_and_sequences():
 
 
 @pytest.mark.parametrize("gap", [0.0, 60.0])
-def test_positives_are_all_near_images_of_other_visits(gap):
+@pytest.mark.parametrize("block", [7, 1000])
+def test_positives_are_all_near_images_of_other_visits(gap, block, monkeypatch):
+    monkeypatch.setattr(mining, "BLOCK", block)
     positions, times, _ = route()
     visit = mining.visits(times, np.zeros(len(times), int), gap)
     found = mining.Positives(positions, visit, 2.5)

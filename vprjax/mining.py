@@ -15,6 +15,7 @@ NONE = -1  # In a table of remembered negatives: no image.
 POSITIVES = 3
 # Of queries' descriptors, and of their similarities to a whole pool, so many bytes are at work at once.
 SIMILARITY_BYTES = 1 << 28
+BLOCK = 1000  # images whose neighbours are found at once, as lists that take 40 bytes a neighbour
 
 
 def visits(timestamps: np.ndarray, splits: np.ndarray, gap_seconds: float) -> np.ndarray:
@@ -34,12 +35,12 @@ class Positives:
 
     def __init__(self, positions: np.ndarray, visit: np.ndarray, radius: float):
         """Finds them with a k-d tree: `positions (n, 2)` float64, `visit (n,)`, radius in their unit."""
-        tree = cKDTree(positions)
-        near = tree.query_ball_point(positions, radius, return_sorted=True)
-        self.of = [
-            np.array([j for j in row if j != i and visit[j] != visit[i]], np.int64)
-            for i, row in enumerate(near)
-        ]
+        tree, every = cKDTree(positions), np.arange(len(positions))
+        self.of = []
+        for rows in np.split(every, every[BLOCK::BLOCK]):
+            near = tree.query_ball_point(positions[rows], radius, return_sorted=True)
+            for i, found in zip(rows, (np.array(row, np.int64) for row in near), strict=True):
+                self.of.append(found[(found != i) & (visit[found] != visit[i])])
         self.queries = np.array([i for i, row in enumerate(self.of) if len(row)], np.int64)
 
 
