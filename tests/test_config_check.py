@@ -133,3 +133,13 @@ def test_parameters_too_coarse_to_train_are_refused():
     c.model.param_dtype = "bfloat16"
     with pytest.raises(ConfigError, match=r"model\.param_dtype='bfloat16' cannot train"):
         config_check.check_values(c)
+
+
+def test_accumulation_changes_the_statistics_of_a_backbone_that_has_some():
+    c, *_ = begun()
+    c.tuples.batch, c.train.accumulate, c.model.batch_norm = 16, 2, "train"
+    c.model.backbone = "vgg16"
+    config_check.check_values(c)
+    c.model.backbone = "resnet50"
+    with pytest.raises(ConfigError, match="accumulate above 1 would change the statistics"):
+        config_check.check_values(c)

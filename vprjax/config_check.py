@@ -173,7 +173,7 @@ def _batches(config) -> Iterator[tuple[bool, str]]:
         "train.accumulate above 1 would hide part of the batch from tuples.in_batch; set one of them back",
     )
     yield (
-        accumulate > 1 and config.model.batch_norm == "train",
+        accumulate > 1 and config.model.batch_norm == "train" and config.model.backbone != "vgg16",
         "train.accumulate above 1 would change the statistics of model.batch_norm='train'; set one of "
         "them back",
     )
