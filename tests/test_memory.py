@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,26 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
     assert (tmp_path / "tight" / "metrics.jsonl").exists()
 
 
+def test_a_state_that_cannot_fit_is_refused_before_the_model_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(train.source, "load", lambda config, splits: drive())
+    monkeypatch.setattr(train.initialise, "initialise", None)
+    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    words = (
+        r"optimiser's moments take 0.00 GiB, and 0.00 GiB are free: set model.projection .* places"
+    )
+    with pytest.raises(ConfigError, match=words):
+        train.train(config("arcface"), tmp_path, None, {})
+    held = {"bytes_limit": 100, "bytes_in_use": 61}
+    card = types.SimpleNamespace(platform="gpu", memory_stats=lambda: held)
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [card])
+    state = jax.ShapeDtypeStruct((5, 2), np.float32)
+    with pytest.raises(ConfigError, match="moments take"):
+        memory.check_state(state)
+    held["bytes_in_use"] = 60
+    memory.check_state(state)
+
+
 def test_on_a_gpu_the_share_that_jax_takes_is_named(monkeypatch):
     monkeypatch.setattr(memory.jax, "default_backend", lambda: "gpu")
     words = r"set model.compute_dtype=bfloat16 or set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 in the"
@@ -92,7 +113,8 @@ def test_the_compilers_own_refusal_becomes_a_sentence():
 
     c = config("arcface")
     c.model.remat = True
-    with pytest.raises(ConfigError, match=r"out of memory in hbm.*places.batch_places=8") as caught:
+    told = r"out of memory in hbm.*places.batch_places=8.*set model.projection to fewer"
+    with pytest.raises(ConfigError, match=told) as caught:
         memory.compile_step(c, Step(), {}, {})
     assert "remat" not in str(caught.value) and "\n" not in str(caught.value)
 

@@ -29,6 +29,32 @@ def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch)
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({"train.steps": 1000}, False),
+        ({"tuples.mining": "random"}, False),
+        ({"loss.name": "arcface"}, False),
+    ],
+)
+def test_mining_for_steps_that_never_come_is_warned_of(changes, warned, tmp_path, monkeypatch):
+    config, said = base.get_config(), []
+    config.tuples.mining_interval, config.train.steps = 1000, 100
+    config.update_from_flattened_dict(changes)
+    dataset = types.SimpleNamespace(name="synthetic", version="1.0.0")
+    monkeypatch.setattr(config_check, "check_values", lambda *_: None)
+    monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr(run.train, "train", lambda *_: None)
+    monkeypatch.setattr(run, "open_for_reading", lambda _: None)
+    monkeypatch.setattr(run, "_evaluate", lambda *_: {})
+    monkeypatch.setattr(run, "log", said.append)
+    run.train_and_evaluate(config, tmp_path)
+    assert ["mining_interval=1000 steps, and train.steps is 100" in line for line in said] == (
+        [True] * warned
+    )
+
+
 def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     """A checkout is often worked on while a long run goes on."""
     now, told = ["began"], []

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 from collections.abc import Iterator
@@ -56,6 +57,24 @@ def fits(what: str, change: str) -> Iterator[None]:
             raise
         first = str(error).splitlines()[0]
         raise ConfigError(f"{what} does not fit the device ({first}): {change}") from error
+
+
+def check_state(state: Any) -> None:
+    """Raises ConfigError where not even one copy of a state of such shapes fits; says what to change.
+
+    Classes times dimensions of ArcFace's weights, thrice with Adam's moments, are what may be large.
+    """
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+    free, device = available(), jax.local_devices()[0]
+    stats = (device.memory_stats() or {}) if device.platform != "cpu" else {}
+    if "bytes_limit" in stats:
+        free = min(free, stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    if size > free:
+        raise ConfigError(
+            f"parameters, class weights and the optimiser's moments take {size / GIB:.2f} GiB, and "
+            f"{free / GIB:.2f} GiB are free: set model.projection to fewer dimensions or, with ArcFace, "
+            "make fewer classes (enlarge places.cell, raise places.min_images)"
+        )
 
 
 def estimate(compiled, state: Any, batch: Any, cached: int) -> Estimate:
@@ -124,6 +143,8 @@ def remedy(config) -> str:
         words.append("set model.remat=True")
     if config.model.compute_dtype == "float32":
         words.append("set model.compute_dtype=bfloat16")
+    if places and not config.model.projection:  # of which the class weights have many
+        words.append("set model.projection to fewer dimensions")
     if jax.default_backend() == "gpu":  # of which JAX takes three quarters by itself
         words.append("set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 in the environment")
     return f"it does not fit; {', '.join(words[:-1])} or {words[-1]}"
