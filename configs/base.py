@@ -190,7 +190,9 @@ def _train() -> ConfigDict:
 def _validation() -> ConfigDict:
     """Validation while training; the checkpoint of the highest mean FCM is the one evaluated."""
     c = ConfigDict()
-    c.every = 0  # steps between two validations; 0 is none: the last checkpoint is evaluated
+    # Steps between two validations, of which the last step has one too; 0 is none: the last checkpoint is
+    # evaluated.
+    c.every = 0
     c.query_split = ""  # a split that is matched to reference_split; "" takes the stretch
     c.reference_split = ""
     c.stretch = 0.1  # share of the route, off the end of the first training split, held out

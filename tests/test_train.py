@@ -19,7 +19,7 @@ from vprjax import batch_losses, build, extraction, optim, parallel, train, trai
 from vprjax.checkpoint import open_for_reading
 from vprjax.data import pipeline
 from vprjax.errors import ConfigError, Preempted, TrainingError
-from vprjax.metric_writer import progress
+from vprjax.metric_writer import progress, read_rows
 from vprjax.preemption import Preemption
 
 
@@ -285,11 +285,13 @@ def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatc
     monkeypatch.setattr(train.validation.Validation, "measure", measure)
     c = config()
     c.validation.update(every=2, stretch=0.2, patience=2)
-    c.train.update(steps=20, keep_checkpoints=1, checkpoint_every=20)
+    c.train.update(steps=20, keep_checkpoints=1, checkpoint_every=20, log_every=5)
     train.train(c, tmp_path, None, {})
     reader = open_for_reading(tmp_path)
     assert reader.steps() == [0, 4, 8]  # untrained, best, last: steps 10 to 20 were not taken
     assert reader.config(8)["validations"] == [[2, 1.0], [4, 9.0], [6, 5.0], [8, 4.0]]
+    for name in ("metrics", "timing"):  # the last steps have a row, too
+        assert [row["step"] for row in read_rows(tmp_path / f"{name}.jsonl")] == [5, 8]
     c.train.steps = 30  # more steps change nothing: it says so
     capsys.readouterr()
     train.train(c, tmp_path, None, {})
@@ -329,6 +331,36 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatc
         assert a.tobytes() == b.tobytes()
     lines = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("whole", "cut")]
     assert lines[0] == lines[1]
+
+
+def test_sigterm_while_validating_saves_and_the_validation_is_made_up_for(tmp_path, monkeypatch):
+    c = config()
+    c.validation.update(every=3, stretch=0.2)
+    measure = train.validation.Validation.measure
+
+    def terminate(self, config, extract, variables, step):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return measure(self, config, extract, variables, step)
+
+    def killed(self, done, *rest):
+        raise KeyboardInterrupt
+
+    train.train(c, tmp_path / "whole", None, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(train.validation.Validation, "measure", terminate)
+        for _ in range(2):  # at step 3, and while it makes up for that
+            with pytest.raises(Preempted, match="saved at step 3"):
+                train.train(c, tmp_path / "cut", None, {})
+    with monkeypatch.context() as patch:  # after it, with nothing saved of it
+        patch.setattr(train.Recorder, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(c, tmp_path / "cut", None, {})
+    train.train(c, tmp_path / "cut", None, {})
+    for name in ("metrics", "validation"):
+        lines = [(tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "cut")]
+        assert lines[0] == lines[1]
+    rows = [open_for_reading(tmp_path / run).config(7)["validations"] for run in ("whole", "cut")]
+    assert rows[0] == rows[1] and [row[0] for row in rows[0]] == [3, 6, 7]  # the last step, too
 
 
 @pytest.mark.parametrize("when", ["step", "validation"])

@@ -47,11 +47,14 @@ class Preemption:
         finally:
             self._at_once = False
 
-    def agreed(self, step: int, end: bool = False) -> bool:
-        """Whether to stop at this step, or at the end of training; the same answer in every process."""
+    def agreed(self, step: int, ask: bool = False) -> bool:
+        """Whether to stop at this step; the same answer in every process.
+
+        Of several, the others are asked every few steps alone, or where to `ask` is said.
+        """
         if parallel.process_count() == 1:
             return self._came
-        return (end or step % AGREE_EVERY == 0) and parallel.any_process(self._came)
+        return (ask or step % AGREE_EVERY == 0) and parallel.any_process(self._came)
 
 
 _AT_ONCE = "SIGTERM"

@@ -30,13 +30,16 @@ class Recorder:
         two rows writes the same rows.
     """
 
-    def __init__(self, config, workdir: pathlib.Path, start: int, collected=None):
-        """Opens `metrics.jsonl` and its like; rows past step `start` are dropped."""
+    def __init__(self, config, workdir: pathlib.Path, start: int, collected=None, validated=0):
+        """Opens `metrics.jsonl` and its like; rows past step `start` are dropped.
+
+        So are validations past step `validated`, the last one that the checkpoint tells of.
+        """
         self._every, self._steps = config.train.log_every, config.train.steps
         self._schedule = optim.schedule(config.optim, self._steps)
         self._metrics = JsonLines(workdir / "metrics.jsonl", start)
         self._timing = JsonLines(workdir / "timing.jsonl", start)
-        self._validation = JsonLines(workdir / "validation.jsonl", start)
+        self._validation = JsonLines(workdir / "validation.jsonl", validated)
         self._summaries = Summaries(workdir / "tensorboard", parallel.is_primary())
         self.collected = parallel.replicate(self.empty() if collected is None else collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(APART, 0.0)
@@ -70,8 +73,18 @@ class Recorder:
     def add(self, done: int, measured, state) -> dict[str, float]:
         """Takes the metrics of step number `done`; returns figures for the progress bar."""
         self.collected = self.collected.merge(measured)
-        if done % self._every and done != self._steps:
-            return {}
+        return self._write(done, state) if self._due(done) else {}
+
+    def stopped(self, done: int, state) -> None:
+        """Writes what no row holds yet of a run that stops early."""
+        if not self._due(done):
+            self._write(done, state)
+
+    def _due(self, done: int) -> bool:
+        return done % self._every == 0 or done == self._steps
+
+    def _write(self, done: int, state) -> dict[str, float]:
+        """Writes a row of all that is collected; returns figures for the progress bar."""
         check_trap(state)
         figures = {
             name: np.asarray(value).tolist()

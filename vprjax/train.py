@@ -146,11 +146,13 @@ def _check_pca(config, module, places: source.Places) -> None:
 
 def _start_and_compile(job: Job, weights: dict | None):
     """The state before the first step, and the compiled step, which is made meanwhile."""
+    shapes = _start_shapes(job)
+    memory.check_state(shapes)
     if parallel.process_count() > 1:  # all processes compile with copies of the state itself
         current = _start(job, weights)
         return current, _compile_step(job, current)
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile") as pool:
-        compiling = pool.submit(_compile_step, job, _start_shapes(job))
+        compiling = pool.submit(_compile_step, job, shapes)
         return _start(job, weights), compiling.result()
 
 
@@ -232,12 +234,15 @@ def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
 def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected) -> None:
     """All rounds from `step`, the replicated state's, to the last: mine, step, validate, save."""
     steps = job.config.train.steps
-    recorder = Recorder(job.config, job.workdir, step, collected)
+    recorder = Recorder(job.config, job.workdir, step, collected, job.history.last)
     with (
         contextlib.closing(recorder),
         Preemption() as preemption,
         progress("train", steps, "steps", step) as bar,
     ):
+        if _validates(job, step) and job.history.last < step:  # SIGTERM came amid that
+            if not _validate(job, step, current, recorder, preemption):
+                raise Preempted(_SAVED.format(step))
         while step < steps and not job.history.ended:
             if job.sampler.starts_round(step):
                 try:
@@ -255,7 +260,7 @@ def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected
             step = last
         log(recorder.shares())
         log(f"memory: {memory.measured_peak() / memory.GIB:.2f} GiB at the measured peak")
-        if preemption.agreed(step, end=True):
+        if preemption.agreed(step, ask=True):
             raise Preempted(_SAVED.format(step))
 
 
@@ -280,8 +285,10 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
                 check_trap(current)
                 check_parameters(current)
                 if validates:
-                    with recorder.apart("validation"):
-                        _validate(job, done, current, recorder)
+                    whole = _validate(job, done, current, recorder, preemption)
+                    stop = not whole or preemption.agreed(done, ask=True)
+                if job.history.ended:
+                    recorder.stopped(done, current)
                 _save_one(job, current, recorder)
             if stop and done < steps:
                 raise Preempted(_SAVED.format(done))
@@ -309,16 +316,28 @@ def _mine(job: Job, step: int, current) -> None:
 
 
 def _validates(job: Job, step: int) -> bool:
-    return job.validation is not None and step % job.config.validation.every == 0
+    """After every so many steps, and after the last one, whose model is to be compared too."""
+    if job.validation is None or not step:
+        return False
+    return step % job.config.validation.every == 0 or step == job.config.train.steps
 
 
-def _validate(job: Job, step: int, current, recorder: Recorder) -> None:
-    """Measures the model that would be evaluated: the running mean where there is one."""
+def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Preemption) -> bool:
+    """Measures the model that would be evaluated: the running mean where there is one.
+
+    False where SIGTERM cut it short: the run that goes on makes up for it. After the last step none will.
+    """
+    leave = preemption.at_once() if step < job.config.train.steps else contextlib.nullcontext()
     variables = _variables(current)
     if job.config.optim.ema:
         variables |= current.ema
-    found = job.validation.measure(job.config, job.extract, variables, step)
+    try:
+        with recorder.apart("validation"), leave:
+            found = job.validation.measure(job.config, job.extract, variables, step)
+    except Preempted:
+        return False
     job.history.add(step, found["mean"])
     recorder.validated(step, found)
     shown = " ".join(f"{name}={value:.1f}" for name, value in found.items())
     log(f"validation at step {step}: FCM {shown}")
+    return True

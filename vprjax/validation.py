@@ -102,6 +102,11 @@ class History:
         self.rows.append([step, score])
 
     @property
+    def last(self) -> int:
+        """The step of the last validation; 0 before the first."""
+        return int(self.rows[-1][0]) if self.rows else 0
+
+    @property
     def best(self) -> int | None:
         """The step of the highest score, the earliest of equals; None before the first validation."""
         return self.best_of([row[0] for row in self.rows])
