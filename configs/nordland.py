@@ -28,8 +28,9 @@ def get_config(names: str = ""):
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1
     base.select(config, names)
-    # The contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best on the stretch
-    # of `real_images.py nordland_tune` (experiments/records/real_protocols.md); other rates are not swept.
+    # NetVLAD's contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best on the
+    # stretch of `real_images.py nordland_tune`, or one query from it (experiments/records/real_protocols.md);
+    # other rates and GeM's margin are not swept.
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
@@ -44,7 +45,7 @@ def get_config(names: str = ""):
 
 
 def _tune(config) -> None:
-    """What was chosen on `nordland_tune` with MobileNetV2; a step of VGG16 costs too much for it."""
+    """What single runs of MobileNetV2 on `nordland_tune` chose; a step of VGG16 costs too much for it."""
     config.train.steps = 1000
     config.augment.mirror = True
     config.optim.ema = 0.99
@@ -55,7 +56,7 @@ def _tune(config) -> None:
             # to its summer's; with statistics that stay, all descriptors then fall into one point.
             # With weights, keep theirs: --config.model.batch_norm=frozen.
             config.model.batch_norm = "train"
-    if config.loss.name == "contrastive":  # 28: many queries teach more than many negatives
+    if config.loss.name == "contrastive":  # 28: single runs do not tell it from 4 tuples of 5 negatives
         config.tuples.update(batch=7, negatives=2)
     if config.loss.name == "arcface":  # 32; a class is one frame in both seasons
         config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)
