@@ -29,8 +29,8 @@ def get_config(names: str = ""):
     config.augment.brightness = 0.1
     base.select(config, names)
     # NetVLAD's contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best on the
-    # stretch of `real_images.py nordland_tune`, or one query from it (experiments/records/real_protocols.md);
-    # other rates and GeM's margin are not swept.
+    # stretch of `real_images.py nordland_tune`, or one query from it; other rates and GeM's margin are not
+    # swept (experiments/records/real_protocols.md).
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
@@ -56,7 +56,7 @@ def _tune(config) -> None:
             # to its summer's; with statistics that stay, all descriptors then fall into one point.
             # With weights, keep theirs: --config.model.batch_norm=frozen.
             config.model.batch_norm = "train"
-    if config.loss.name == "contrastive":  # 28: single runs do not tell it from 4 tuples of 5 negatives
+    if config.loss.name == "contrastive":  # 28; 4 tuples of 5 negatives did as well
         config.tuples.update(batch=7, negatives=2)
     if config.loss.name == "arcface":  # 32; a class is one frame in both seasons
         config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)
