@@ -16,8 +16,9 @@ def match(
 ) -> tuple[np.ndarray, np.ndarray]:
     """For every query the mean distance `(q,)` and the number `(q,)` of its best reference.
 
-    Both sides are in time order. Near the start of the queries, where fewer frames precede, and near that
-    of the references the line is shorter: only what exists is compared.
+    Both sides are in time order. Near the start of the queries, where fewer frames precede, the line is
+    shorter. Ahead of the references it goes on at the query frame's mean distance to all of them: the mean
+    of a few cells alone strays farther, and the least of all would lie there.
 
     Args:
       queries: `(q, d)` descriptors of any float type.
@@ -58,9 +59,11 @@ def _distances(block: np.ndarray, references: np.ndarray) -> np.ndarray:
 def _along(distances: np.ndarray, length: int, speed: float) -> np.ndarray:
     """Mean of `distances` `(n, r)` along lines that end at each cell, `length` rows long."""
     n, r = distances.shape
-    total, count = np.zeros((n, r)), np.zeros((n, r))
+    mean = distances.mean(axis=1, keepdims=True)
+    total, count = np.zeros((n, r)), np.zeros((n, 1))
     for back in range(min(length, n)):
         shift = min(round(back * speed), r)
         total[back:, shift:] += distances[: n - back, : r - shift]
-        count[back:, shift:] += 1
+        total[back:, :shift] += mean[: n - back]
+        count[back:] += 1
     return total / count
