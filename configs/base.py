@@ -141,7 +141,7 @@ def _places() -> ConfigDict:
     """P x K batches for ArcFace on places: cell (floor(E/M), floor(N/M), floor(heading/a))."""
     c = ConfigDict()
     c.cell = 10.0  # M, position units
-    c.heading_degrees = 60.0  # a; 0 ignores heading
+    c.heading_degrees = 60.0  # a, made smaller where it does not divide 360; 0 ignores heading
     c.groups = 2  # neighbouring cells go to different groups along each axis; 1 is a single group
     c.min_images = 4  # places with fewer images are left out
     c.batch_places = 8  # P, over all devices

@@ -55,6 +55,13 @@ def test_headings_around_north_share_a_bin():
     assert len(cut(np.ones((4, 2)), headings, min_images=4)) == 1
 
 
+@pytest.mark.parametrize("degrees", [50.0, 51.0, 60.0, 70.0])
+def test_headings_that_do_not_divide_the_circle_keep_near_views_apart(degrees):
+    headings = np.radians([349.0, 349.0, 1.0, 1.0])
+    classes = cut(np.ones((4, 2)), headings, heading_degrees=degrees)
+    assert len(classes) == 2 and len(classes.groups) == 2
+
+
 def test_unknown_headings_share_a_bin():
     positions, _ = loop()
     with_nan = cut(positions, np.full(len(positions), np.nan))

@@ -53,8 +53,11 @@ def cut(
     facing = np.zeros(len(positions), np.int64)
     if heading_degrees:
         degrees = np.degrees(np.nan_to_num(headings)) % 360
-        facing = np.floor(degrees / heading_degrees).astype(np.int64)
-        facing %= math.ceil(360 / heading_degrees)  # -1e-17 % 360 is 360
+        bins = math.ceil(360 / heading_degrees)
+        width = (
+            360 / bins
+        )  # of all alike: over a narrow last one two of its neighbours would be near
+        facing = np.floor(degrees / width).astype(np.int64) % bins  # -1e-17 % 360 is 360
     keys = np.stack([east, north, facing], axis=1)
     cells, which = np.unique(keys, axis=0, return_inverse=True)
     group_of = (cells[:, 0] % groups) * groups + cells[:, 1] % groups
