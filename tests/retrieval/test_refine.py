@@ -5,6 +5,7 @@ import pytest
 
 from vprjax import retrieval
 from vprjax.retrieval import refine
+from vprjax.retrieval.rows import Rows
 
 
 @pytest.mark.parametrize("d", [1, 33, 512, 1030, 36_864])
@@ -15,6 +16,20 @@ def test_distances_are_as_good_as_is_said(d):
     found = refine._squared_norms(rows)
     assert found.dtype == np.float64
     assert np.abs(found / exact - 1).max() < refine.near(d) / 4
+
+
+@pytest.mark.parametrize("d", [3, 600, 5_000])
+def test_few_are_near_enough_where_all_have_nearly_fallen_together(d):
+    rng = np.random.default_rng(d)
+    queries, references = (
+        (1 + 1e-3 * rng.normal(size=(n, d))).astype(np.float32) / np.float32(np.sqrt(d))
+        for n in (20, 2000)
+    )
+    squared = ((references[None].astype(np.float64) - queries[:, None]) ** 2).sum(axis=2)
+    reached = np.partition(squared, 4, axis=1)[:, 4]
+    found = refine._near_enough(queries, Rows(references, False), reached, 1 << 20)
+    for row, near in zip(squared, found, strict=True):
+        assert np.isin(np.argsort(row)[:5], near).all() and len(near) < 100
 
 
 @pytest.mark.parametrize("d", [600, 20_000])

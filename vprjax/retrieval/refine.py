@@ -12,6 +12,7 @@ from vprjax.retrieval.encode import rounding
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.scan import Candidates
 
+EPS = float(np.finfo(np.float32).eps)  # what a shift of both sides adds to a bound
 CACHE_BYTES = 512 << 10  # of gathered rows at once a thread: they stay in a core's cache
 CHUNK_BYTES = 4 << 20  # of rows at once where there is no hurry
 CHUNK = 64  # queries a thread takes at once
@@ -179,16 +180,22 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
 
 
 def _near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[np.ndarray]:
-    """For every query the references that may be within the squared distance `reached` `(n,)`."""
+    """For every query the references that may be within the squared distance `reached` `(n,)`.
+
+    Both about the queries' mean, a shift that leaves distances: what is off grows with the norms, and
+    descriptors that have nearly fallen together would else all be near enough.
+    """
     (n, d), count = queries.shape, len(references)
+    mean = queries.mean(axis=0)
+    queries = queries - mean
     rows = max(1, int(memory_bytes // (4 * (d + 4 * n))))
     own = np.einsum("nd,nd->n", queries, queries)[:, None]
     close: list[list[np.ndarray]] = [[] for _ in range(n)]
     for first in range(0, count, rows):
-        block = references(slice(first, min(first + rows, count)))
+        block = references(slice(first, min(first + rows, count))) - mean
         norms = np.einsum("rd,rd->r", block, block)[None, :]
         lower = own + norms - 2 * (queries @ block.T)
-        lower -= rounding(d) * (np.sqrt(own) + np.sqrt(norms)) ** 2
+        lower -= (rounding(d) + EPS) * (np.sqrt(own) + np.sqrt(norms)) ** 2
         for row, below in enumerate(lower <= reached[:, None] * (1 + near(d))):
             close[row].append(first + np.flatnonzero(below))
     return [np.concatenate(parts) for parts in close]
