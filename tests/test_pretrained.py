@@ -243,6 +243,17 @@ def test_partial_weights(keras, tmp_path, caplog):
     assert "block_16" not in cut["params"]["backbone"]
 
 
+def test_the_two_vgg16_of_torchvision_are_scaled_each_in_its_way(tmp_path):
+    rng = np.random.default_rng(0)
+    table = names.names_and_shapes("vgg16", "torch").values()
+    arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in table}
+    for value, mean, std in ((0.0, 123.675, 58.395), (np.nan, 123.0, 1.0)):
+        arrays["classifier.0.weight"] = np.full((2, 2), value, np.float32)
+        safetensors.numpy.save_file(arrays, tmp_path / "vgg16.safetensors")
+        found = pretrained.load(str(tmp_path / "vgg16.safetensors"), "vgg16")["preprocess"]
+        assert (found["mean"][0], found["std"][0]) == (np.float32(mean), np.float32(std))
+
+
 def test_insert_keeps_the_head_and_the_types(npz):
     variables = shapes_of(stage="block_3", projection=5, param_dtype="bfloat16")
     filled = pretrained.insert(variables, pretrained.load(npz, "mobilenetv2"))

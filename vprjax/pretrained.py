@@ -25,9 +25,8 @@ import safetensors.numpy
 from absl import logging
 from flax import traverse_util
 
-from vprjax import models
+from vprjax import models, preprocess
 from vprjax.errors import WeightsError
-from vprjax.models.descriptor import MEAN, STD
 from vprjax.models.names import Path, convert, names_and_shapes
 
 TORCH_SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -36,14 +35,6 @@ HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>.*))?")
 COMMIT = re.compile("[0-9a-f]{7,40}")
 HUB_FILE = "model.safetensors"
 
-# RGB order, 0..255 scale; the Caffe means are those of Keras' `preprocess_input(mode="caffe")`.
-TORCH = {"mean": MEAN, "std": STD}
-CAFFE = {"mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
-SYMMETRIC = {"mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)}
-PREPROCESS = {
-    "torch": {"vgg16": TORCH, "resnet50": TORCH},
-    "keras": {"vgg16": CAFFE, "resnet50_v1": CAFFE, "mobilenetv2": SYMMETRIC},
-}
 # Bytes of all arrays of a file: VGG16 with its classifier has half of them. A few kilobytes can claim any.
 LARGEST = 1 << 30
 # Bytes of a state dict's pickle, its tensors apart, and of a text in it; a ResNet50's have 38,217 and 41.
@@ -92,9 +83,8 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
         first = next(p for p in names if p[-1] == "kernel")
         if first in flat:
             flat[first] = flat[first][:, :, ::-1, :]
-    statistics = {
-        ("preprocess", k): np.array(v, np.float32) for k, v in PREPROCESS[source][backbone].items()
-    }
+    scaled = preprocess.of(source, backbone, arrays)
+    statistics = {("preprocess", k): np.array(v, np.float32) for k, v in scaled.items()}
     return traverse_util.unflatten_dict(flat | statistics)
 
 
@@ -304,7 +294,7 @@ def _check_keys(
     """Raises one WeightsError that lists every array that does not fit."""
     expected = dict(names_and_shapes(backbone, source).values())
     if not expected.keys() & arrays.keys():
-        others = [b for b in PREPROCESS[source] if b != backbone]
+        others = [b for b in preprocess.OF[source] if b != backbone]
         fits = [b for b in others if _holds(arrays, b, source)]
         hint = f"; they are of {fits[0]}" if fits else ""
         raise WeightsError(
