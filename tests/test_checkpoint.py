@@ -147,6 +147,19 @@ def test_a_full_disk_ends_in_a_sentence_and_leaves_the_checkpoint_before(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "10", "5"]
 
 
+def test_what_a_checkpoint_tells_is_amended_and_stays_sealed(tmp_path):
+    save(tmp_path, [0, 5])
+    writer = checkpoint.Checkpoints(tmp_path)
+    writer.amend(5, {"validations": [[5, 1.5]]})
+    reader = checkpoint.open_for_reading(tmp_path)
+    assert reader.config(5) == {"config": {"seed": 5}, "provenance": {}, "validations": [[5, 1.5]]}
+    assert reader.restore_training(5, TRAINING) and "validations" not in reader.config(0)
+    file = tmp_path / "5/config/metadata"
+    file.write_text(file.read_text().replace("1.5", "2.5"))
+    with pytest.raises(WeightsError, match="checksum"):
+        checkpoint.open_for_reading(tmp_path).config(5)
+
+
 def test_an_old_checkpoint_that_cannot_be_removed_leaves_the_new_one(tmp_path, monkeypatch, capsys):
     def busy(self, step):
         raise OSError(16, "Device or resource busy")

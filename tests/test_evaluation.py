@@ -57,6 +57,16 @@ def test_segments_labels_and_confidence_by_hand(config):
     assert found["interval"]["10"][0] < 75
 
 
+def test_of_very_many_labels_those_of_most_queries_are_told(monkeypatch):
+    monkeypatch.setattr(evaluation, "LABELS", 2)
+    labels = np.array(["c", "a", "b", "b", "c", "d"], object)
+    found = evaluation._by_label(labels, np.array([0.0, 0.0, 9.0, 0.0, 0.0, 0.0]), (1.0,))
+    assert found == {
+        "b": {"queries": 2, "fcm": {"1": 50.0}},
+        "c": {"queries": 2, "fcm": {"1": 100.0}},
+    }
+
+
 def test_a_match_that_looks_the_other_way_is_wrong(config):
     config.eval.heading_degrees = 30.0
     headings = np.array([0.0, 0.1, np.pi, 0.0]), np.array([2 * np.pi, 0.0, 0.0, 0.0])

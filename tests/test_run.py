@@ -7,11 +7,12 @@ import types
 
 import numpy as np
 import pytest
+from memory_places import drive
 
 from configs import base
 from vprjax import checkpoint, config_check, run
 from vprjax.data import source
-from vprjax.errors import WeightsError
+from vprjax.errors import ConfigError, WeightsError
 from vprjax.validation import History
 
 
@@ -29,30 +30,19 @@ def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch)
     )
 
 
-@pytest.mark.parametrize(
-    ("changes", "warned"),
-    [
-        ({}, True),
-        ({"train.steps": 1000}, False),
-        ({"tuples.mining": "random"}, False),
-        ({"loss.name": "arcface"}, False),
-    ],
-)
-def test_mining_for_steps_that_never_come_is_warned_of(changes, warned, tmp_path, monkeypatch):
-    config, said = base.get_config(), []
-    config.tuples.mining_interval, config.train.steps = 1000, 100
-    config.update_from_flattened_dict(changes)
-    dataset = types.SimpleNamespace(name="synthetic", version="1.0.0")
-    monkeypatch.setattr(config_check, "check_values", lambda *_: None)
-    monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
-    monkeypatch.setattr(run.train, "train", lambda *_: None)
-    monkeypatch.setattr(run, "open_for_reading", lambda _: None)
-    monkeypatch.setattr(run, "_evaluate", lambda *_: {})
-    monkeypatch.setattr(run, "log", said.append)
-    run.train_and_evaluate(config, tmp_path)
-    assert ["mining_interval=1000 steps, and train.steps is 100" in line for line in said] == (
-        [True] * warned
+def test_evaluation_asks_ahead_of_its_long_work_whether_pca_fits(monkeypatch, tmp_path):
+    config = base.get_config()
+    config.eval.pca = 2000
+    saved = types.SimpleNamespace(
+        steps=lambda: [0], config=lambda _: {"config": config.to_dict(), "validations": []}
     )
+    monkeypatch.setattr(run, "open_for_reading", lambda _: saved)
+    monkeypatch.setattr(config_check, "check_values", lambda *_: None)
+    monkeypatch.setattr(run, "_dataset", lambda *_, **__: None)
+    monkeypatch.setattr(source, "load", lambda *_: drive(size=(64, 64)))
+    with pytest.raises(ConfigError, match=r"eval.pca=2000 must be at most the \d+ dimensions"):
+        run.evaluate_checkpoint("a run", None, tmp_path / "workdir")
+    assert not (tmp_path / "workdir").exists()
 
 
 def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):

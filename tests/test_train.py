@@ -363,6 +363,45 @@ def test_sigterm_while_validating_saves_and_the_validation_is_made_up_for(tmp_pa
     assert rows[0] == rows[1] and [row[0] for row in rows[0]] == [3, 6, 7]  # the last step, too
 
 
+@pytest.mark.parametrize("ends_by", ["patience", "steps"])
+def test_a_last_validation_that_was_cut_is_made_up_for_and_saved(tmp_path, monkeypatch, ends_by):
+    c = config()
+    c.train.update(log_every=4, checkpoint_every=20, steps=5 if ends_by == "steps" else 20)
+    c.validation.update(every=2, stretch=0.2, patience=0 if ends_by == "steps" else 1)
+    last = 5 if ends_by == "steps" else 6
+
+    def measure(self, config, extract, variables, step):
+        if step == last and cut:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"2": 0.0, "mean": float(min(step, 4))}
+
+    monkeypatch.setattr(train.validation.Validation, "measure", measure)
+    for run, cut in (("whole", False), ("cut", True), ("cut", False)):
+        with pytest.raises(Preempted, match="saved at") if cut else contextlib.nullcontext():
+            train.train(c, tmp_path / run, None, {})
+    for name in ("metrics", "validation"):
+        whole, made_up = (read_rows(tmp_path / run / f"{name}.jsonl") for run in ("whole", "cut"))
+        assert whole == made_up and whole[-1]["step"] == last
+    rows = [
+        open_for_reading(tmp_path / run).config(last)["validations"] for run in ("whole", "cut")
+    ]
+    assert rows[0] == rows[1] == [[2, 2.0], [4, 4.0], [last, 4.0]]
+    train.train(c, tmp_path / "cut", None, {})  # nothing is left to do
+    assert len(read_rows(tmp_path / "cut" / "validation.jsonl")) == 3
+
+
+@pytest.mark.parametrize(("mining", "warned"), [("hard", True), ("random", False)])
+def test_mining_for_steps_that_never_come_is_warned_of(
+    tmp_path, monkeypatch, capsys, mining, warned
+):
+    c = config()
+    c.tuples.update(mining_interval=8, mining=mining, positive="random")
+    monkeypatch.setattr(train, "_run", lambda *_: None)
+    train.train(c, tmp_path, None, {})
+    words = "tuples.mining_interval=8 steps, and train.steps is 7: lower the interval"
+    assert (words in capsys.readouterr().err) == warned
+
+
 @pytest.mark.parametrize("when", ["step", "validation"])
 def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
     c = config()
@@ -376,11 +415,13 @@ def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, *rest)
 
-    monkeypatch.setattr(patched, name, terminate)
-    with pytest.raises(Preempted, match="saved at step 7"):
-        train.train(c, tmp_path, None, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(patched, name, terminate)
+        with pytest.raises(Preempted, match="saved at step 7"):
+            train.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1][-1] == 7
-    train.train(c, tmp_path, None, {})  # nothing is left to do
+    train.train(c, tmp_path, None, {})  # nothing is left to do, but for the validation
+    assert [row[0] for row in open_for_reading(tmp_path).config(7)["validations"]] == [7]
 
 
 def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):

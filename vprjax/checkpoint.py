@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 
 from vprjax import checksum
 from vprjax.errors import ConfigError, TrainingError, WeightsError
-from vprjax.metric_writer import log
+from vprjax.metric_writer import log, write_atomically
 
 # In the config item:
 DIGESTS = "sha256"  # of the arrays of the other items
@@ -91,6 +91,11 @@ class Checkpoints:
                 "disk space?) and run the same command again: it goes on from the checkpoint before"
             ) from error
         self.prune(best)
+
+    def amend(self, step: int, changes: dict) -> None:
+        """Replaces parts of what `config` gives at `step`; a kill leaves them as they were or are."""
+        file = self.folder / str(step) / "config" / "metadata"  # orbax's, of JSON
+        write_atomically(file, json.dumps(checksum.seal({**self._sealed(step), **changes})))
 
     def prune(self, best: int | None) -> None:
         """Removes all but steps 0, `best` and the latest few; the first process alone does.

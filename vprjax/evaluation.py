@@ -12,10 +12,11 @@ import numpy as np
 from vprjax import descriptors, fcm, parallel, retrieval, sequence, statistics, whitening
 from vprjax.data import source
 from vprjax.errors import ConfigError
-from vprjax.extraction import Extractor, descriptor_size
+from vprjax.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.metric_writer import log
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart
+LABELS = 100  # of queries whose figures are told apart
 STRIP = (200, 400)  # at most so many queries and references of the distance picture
 
 
@@ -83,6 +84,25 @@ def evaluate(
     return out
 
 
+def check_pca(config, module, places: source.Places) -> None:
+    """Raises ConfigError, ahead of the long work, where PCA would ask for more than there is.
+
+    `places` are those of `dataset.train_splits`, which it learns from.
+    """
+    dimensions = model_shapes(module, places)[0].shape[-1]
+    if config.eval.pca > dimensions:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} must be at most the {dimensions} dimensions of the model's "
+            "descriptors"
+        )
+    _, rows = whitening.rows(np.bincount(places.splits).tolist(), dimensions)
+    if config.eval.pca >= rows:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
+            f"with {dimensions} dimensions"
+        )
+
+
 def _image_set(dataset: source.Dataset, places: source.Places) -> str:
     """SHA-256 of what tells a split from one that was built anew under the same name and version."""
     digest = hashlib.sha256((dataset.folder / "dataset_info.json").read_bytes())
@@ -99,9 +119,15 @@ def _reduction(config, describe) -> whitening.Projection:
     stride, _ = whitening.rows([len(r) for r in rows], rows[0].shape[1])
     some = np.concatenate([np.asarray(r[::stride], np.float32) for r in rows])
     try:
-        return whitening.learn(some, config.eval.pca, config.eval.pca_whiten)
+        found = whitening.learn(some, config.eval.pca, config.eval.pca_whiten)
     except ValueError as error:
         raise ConfigError(f"eval.pca: {error}; lower it") from error
+    if parallel.process_count() == 1:
+        return found
+    one = (found.mean.astype(np.float32), found.kernel.astype(np.float32))
+    return whitening.Projection(
+        *parallel.copied_from_first(one)
+    )  # another CPU may turn eigenvectors
 
 
 def measure(
@@ -247,10 +273,14 @@ def _part(part: slice, error: np.ndarray, tolerances) -> dict:
 
 
 def _by_label(labels: np.ndarray, error: np.ndarray, tolerances) -> dict[str, dict]:
+    """Of the labels that most queries have: one a query is a place's name and tells nothing."""
+    names, which, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
     out = {}
-    for label in sorted({str(label) for label in labels} - {""}):
-        of = error[labels == label]
-        out[label] = {"queries": len(of), "fcm": _by(tolerances, fcm.share_within(of, tolerances))}
+    for number in sorted(np.argsort(-counts, kind="stable")[:LABELS]):
+        if names[number]:
+            of = error[which == number]
+            shares = fcm.share_within(of, tolerances)
+            out[str(names[number])] = {"queries": len(of), "fcm": _by(tolerances, shares)}
     return out
 
 

@@ -77,12 +77,11 @@ def check_state(state: Any) -> None:
         )
 
 
-def estimate(compiled, state: Any, batch: Any, cached: int) -> Estimate:
+def estimate(compiled, batch: Any, cached: int) -> Estimate:
     """Peak of training with a compiled step whose state is not yet on the devices.
 
     Args:
       compiled: what `compile_step` gave.
-      state: the one copy of it, which is let go once the devices have theirs.
       batch: a split batch; two more wait on the devices, put there ahead of their steps.
       cached: bytes of the descriptors that a mining round or a validation holds.
     """
@@ -97,16 +96,11 @@ def estimate(compiled, state: Any, batch: Any, cached: int) -> Estimate:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
-        made_there = [x for x in jax.tree.leaves(state) if isinstance(x, jax.Array)]
-        held = stats.get("bytes_in_use", 0) - sum(x.nbytes for x in made_there)
-        limit = stats.get("bytes_limit")
+        held, limit = stats.get("bytes_in_use", 0), stats.get("bytes_limit")
         free = None if limit is None else limit - held
         return Estimate(held + a_device, a_device, free, f"{device.device_kind}'s memory")
     further = max(jax.local_device_count() * a_device, cached)
-    leaves = sum(x.nbytes for x in jax.tree.leaves(state))
-    return Estimate(
-        resident() - leaves + further, further, available() + leaves, "this machine's memory"
-    )
+    return Estimate(resident() + further, further, available(), "this machine's memory")
 
 
 def check(config, found: Estimate, mined: int, validated: int) -> None:

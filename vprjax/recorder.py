@@ -41,7 +41,11 @@ class Recorder:
         self._timing = JsonLines(workdir / "timing.jsonl", start)
         self._validation = JsonLines(workdir / "validation.jsonl", validated)
         self._summaries = Summaries(workdir / "tensorboard", parallel.is_primary())
-        self.collected = parallel.replicate(self.empty() if collected is None else collected)
+        if (
+            collected is None or self._metrics.last == start
+        ):  # an early stop wrote the row after it saved
+            collected = self.empty()
+        self.collected = parallel.replicate(collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(APART, 0.0)
         self._totals = {"seconds": 0.0} | {f"{what}_seconds": 0.0 for what in self._apart}
 
@@ -73,15 +77,14 @@ class Recorder:
     def add(self, done: int, measured, state) -> dict[str, float]:
         """Takes the metrics of step number `done`; returns figures for the progress bar."""
         self.collected = self.collected.merge(measured)
-        return self._write(done, state) if self._due(done) else {}
+        if done % self._every and done != self._steps:
+            return {}
+        return self._write(done, state)
 
     def stopped(self, done: int, state) -> None:
         """Writes what no row holds yet of a run that stops early."""
-        if not self._due(done):
+        if self._metrics.last != done:
             self._write(done, state)
-
-    def _due(self, done: int) -> bool:
-        return done % self._every == 0 or done == self._steps
 
     def _write(self, done: int, state) -> dict[str, float]:
         """Writes a row of all that is collected; returns figures for the progress bar."""

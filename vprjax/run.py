@@ -28,7 +28,7 @@ from vprjax import (
     train,
 )
 from vprjax.checkpoint import open_for_reading
-from vprjax.data import pipeline, source
+from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.extraction import Extractor
 from vprjax.metric_writer import log
@@ -45,13 +45,6 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(config, training=True)
-    tuples, steps = config.tuples, config.train.steps
-    mines = tuples.mining != "random" and not pipeline.uses_places(config)
-    if mines and tuples.mining_interval > steps:
-        log(
-            "warning: a mining round describes the images of tuples.mining_interval="
-            f"{tuples.mining_interval} steps, and train.steps is {steps}: lower the interval"
-        )
     model, weights, fingerprint = config.model, None, "random"
     if model.weights:
         weights = pretrained.load(model.weights, model.backbone, partial=model.partial_weights)
@@ -78,6 +71,9 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)
+    if trained.eval.pca and trained.dataset.train_splits:
+        places = source.load(trained, tuple(trained.dataset.train_splits))
+        evaluation.check_pca(trained, build.model(trained.model), places)
     _make_workdir(workdir)
     with _lock(workdir):
         return _evaluate(trained, dataset, checkpoints, workdir, code)

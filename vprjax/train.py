@@ -14,13 +14,13 @@ from clu import parameter_overview
 
 from vprjax import (
     build,
+    evaluation,
     initialise,
     memory,
     parallel,
     state,
     train_step,
     validation,
-    whitening,
 )
 from vprjax.checkpoint import Checkpoints
 from vprjax.data import pipeline, source
@@ -90,7 +90,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
         raise ConfigError(str(error)) from error
     module = build.model(config.model)
     if config.eval.pca:
-        _check_pca(config, module, every)
+        evaluation.check_pca(config, module, every)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
@@ -117,31 +117,17 @@ def _begin(job: Job, weights: dict | None):
         (current, step_fn), collected = _start_and_compile(job, weights), None
     else:
         current, collected, job.history.rows = found
-        unfinished = int(current.step) < job.config.train.steps and not job.history.ended
-        step_fn = _compile_step(job, current) if unfinished else None
+        step = int(current.step)
+        unfinished = step < job.config.train.steps or _pending(job, step)
+        step_fn = _compile_step(job, current) if unfinished and not job.history.ended else None
     if step_fn is not None:
         _check_memory(job, step_fn, current)
     if found is None:
         _save(job, current, collected)
     if step_fn is None:
         return None
-    return step_fn, parallel.replicate(current), int(current.step), collected
-
-
-def _check_pca(config, module, places: source.Places) -> None:
-    """Raises ConfigError, before hours of training, where PCA would ask for more than there is."""
-    dimensions = model_shapes(module, places)[0].shape[-1]
-    if config.eval.pca > dimensions:
-        raise ConfigError(
-            f"eval.pca={config.eval.pca} must be at most the {dimensions} dimensions of the model's "
-            "descriptors"
-        )
-    _, rows = whitening.rows(np.bincount(places.splits).tolist(), dimensions)
-    if config.eval.pca >= rows:
-        raise ConfigError(
-            f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
-            f"with {dimensions} dimensions"
-        )
+    with memory.fits("the state", memory.remedy(job.config)):
+        return step_fn, parallel.replicate(current), int(current.step), collected
 
 
 def _start_and_compile(job: Job, weights: dict | None):
@@ -226,8 +212,14 @@ def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
     size = 4 * descriptor_size(job.module.apply, _variables(current), job.places)
     mined = size * job.sampler.cached_images(int(current.step))
     validated = size * len(job.validation) if job.validation else 0
-    found = memory.estimate(step_fn, current, _first_batch(job), max(mined, validated))
+    found = memory.estimate(step_fn, _first_batch(job), max(mined, validated))
     log(f"memory: {found}")
+    interval, steps = job.config.tuples.mining_interval, job.config.train.steps
+    if mined and interval > steps:
+        log(
+            f"warning: a mining round describes the images of tuples.mining_interval={interval} steps, and "
+            f"train.steps is {steps}: lower the interval"
+        )
     memory.check(job.config, found, mined, validated)
 
 
@@ -240,9 +232,8 @@ def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected
         Preemption() as preemption,
         progress("train", steps, "steps", step) as bar,
     ):
-        if _validates(job, step) and job.history.last < step:  # SIGTERM came amid that
-            if not _validate(job, step, current, recorder, preemption):
-                raise Preempted(_SAVED.format(step))
+        if _pending(job, step) and not _validate(job, step, current, recorder, preemption):
+            raise Preempted(_SAVED.format(step))
         while step < steps and not job.history.ended:
             if job.sampler.starts_round(step):
                 try:
@@ -284,12 +275,10 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
             if done % every == 0 or done == steps or stop or validates:
                 check_trap(current)
                 check_parameters(current)
+                _save_one(job, current, recorder)
                 if validates:
                     whole = _validate(job, done, current, recorder, preemption)
                     stop = not whole or preemption.agreed(done, ask=True)
-                if job.history.ended:
-                    recorder.stopped(done, current)
-                _save_one(job, current, recorder)
             if stop and done < steps:
                 raise Preempted(_SAVED.format(done))
         # Before the next round's tuples replace those of the culprit.
@@ -322,17 +311,21 @@ def _validates(job: Job, step: int) -> bool:
     return step % job.config.validation.every == 0 or step == job.config.train.steps
 
 
+def _pending(job: Job, step: int) -> bool:
+    """Whether a run that was cut at this step, saved before its validation, has to make up for that."""
+    return _validates(job, step) and job.history.last < step
+
+
 def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Preemption) -> bool:
     """Measures the model that would be evaluated: the running mean where there is one.
 
-    False where SIGTERM cut it short: the run that goes on makes up for it. After the last step none will.
+    The step's checkpoint is told of it. False where SIGTERM cut it short.
     """
-    leave = preemption.at_once() if step < job.config.train.steps else contextlib.nullcontext()
     variables = _variables(current)
     if job.config.optim.ema:
         variables |= current.ema
     try:
-        with recorder.apart("validation"), leave:
+        with recorder.apart("validation"), preemption.at_once():
             found = job.validation.measure(job.config, job.extract, variables, step)
     except Preempted:
         return False
@@ -340,4 +333,9 @@ def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Pree
     recorder.validated(step, found)
     shown = " ".join(f"{name}={value:.1f}" for name, value in found.items())
     log(f"validation at step {step}: FCM {shown}")
+    if job.history.ended:
+        recorder.stopped(step, current)
+    if parallel.is_primary():
+        job.checkpoints.amend(step, {"validations": job.history.rows})
+    parallel.barrier("amend")
     return True
