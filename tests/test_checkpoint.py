@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from vprjax import checkpoint, checksum, run
-from vprjax.errors import ConfigError, WeightsError
+from vprjax.errors import ConfigError, TrainingError, WeightsError
 
 MODEL = {
     "params": {"a": jnp.linspace(0, 1, 7, dtype=jnp.bfloat16)},
@@ -158,6 +158,18 @@ def test_what_a_checkpoint_tells_is_amended_and_stays_sealed(tmp_path):
     file.write_text(file.read_text().replace("1.5", "2.5"))
     with pytest.raises(WeightsError, match="checksum"):
         checkpoint.open_for_reading(tmp_path).config(5)
+
+
+def test_a_full_disk_while_amending_leaves_the_checkpoint_as_it_was(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    save(tmp_path, [0, 5])
+    writer = checkpoint.Checkpoints(tmp_path)
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.raises(TrainingError, match=r"/5 cannot be written .*No space.* goes on from it$"):
+        writer.amend(5, {"validations": [[5, 1.5]]})
+    assert "validations" not in checkpoint.open_for_reading(tmp_path).config(5)
 
 
 def test_an_old_checkpoint_that_cannot_be_removed_leaves_the_new_one(tmp_path, monkeypatch, capsys):

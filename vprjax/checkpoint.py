@@ -85,17 +85,27 @@ class Checkpoints:
         except Exception as error:
             shutil.rmtree(whole, ignore_errors=True)
             self._remove_parts(step)
-            first = (str(error).splitlines() or ["no message"])[0]
-            raise TrainingError(
-                f"checkpoint {whole} cannot be written ({type(error).__name__}: {first}); mend that (free "
-                "disk space?) and run the same command again: it goes on from the checkpoint before"
-            ) from error
+            raise self._unwritten(step, error, "the checkpoint before") from error
         self.prune(best)
 
     def amend(self, step: int, changes: dict) -> None:
-        """Replaces parts of what `config` gives at `step`; a kill leaves them as they were or are."""
+        """Replaces parts of what `config` gives at `step`; a kill leaves them as they were or are.
+
+        Raises:
+          TrainingError: it cannot be written; the checkpoint is as it was.
+        """
         file = self.folder / str(step) / "config" / "metadata"  # orbax's, of JSON
-        write_atomically(file, json.dumps(checksum.seal({**self._sealed(step), **changes})))
+        try:
+            write_atomically(file, json.dumps(checksum.seal({**self._sealed(step), **changes})))
+        except OSError as error:
+            raise self._unwritten(step, error, "it") from error
+
+    def _unwritten(self, step: int, error: Exception, goes_on: str) -> TrainingError:
+        first = (str(error).splitlines() or ["no message"])[0]
+        return TrainingError(
+            f"checkpoint {self.folder / str(step)} cannot be written ({type(error).__name__}: {first}); "
+            f"mend that (free disk space?) and run the same command again: it goes on from {goes_on}"
+        )
 
     def prune(self, best: int | None) -> None:
         """Removes all but steps 0, `best` and the latest few; the first process alone does.

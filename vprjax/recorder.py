@@ -83,7 +83,10 @@ class Recorder:
 
     def stopped(self, done: int, state) -> None:
         """Writes what no row holds yet of a run that stops early."""
-        if self._metrics.last != done:
+        some = (
+            float(parallel.unreplicate(self.collected.loss.count)) > 0
+        )  # none, where its row was lost
+        if self._metrics.last != done and some:
             self._write(done, state)
 
     def _write(self, done: int, state) -> dict[str, float]:

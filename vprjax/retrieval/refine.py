@@ -188,7 +188,7 @@ def _near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[
     (n, d), count = queries.shape, len(references)
     mean = queries.mean(axis=0)
     queries = queries - mean
-    rows = max(1, int(memory_bytes // (4 * (d + 4 * n))))
+    rows = max(1, int(memory_bytes // (4 * (2 * d + 4 * n))))
     own = np.einsum("nd,nd->n", queries, queries)[:, None]
     close: list[list[np.ndarray]] = [[] for _ in range(n)]
     for first in range(0, count, rows):
