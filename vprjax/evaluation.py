@@ -124,10 +124,9 @@ def _reduction(config, describe) -> whitening.Projection:
         raise ConfigError(f"eval.pca: {error}; lower it") from error
     if parallel.process_count() == 1:
         return found
+    # Another CPU may turn eigenvectors.
     one = (found.mean.astype(np.float32), found.kernel.astype(np.float32))
-    return whitening.Projection(
-        *parallel.copied_from_first(one)
-    )  # another CPU may turn eigenvectors
+    return whitening.Projection(*parallel.copied_from_first(one))
 
 
 def measure(

@@ -59,6 +59,13 @@ def fits(what: str, change: str) -> Iterator[None]:
         raise ConfigError(f"{what} does not fit the device ({first}): {change}") from error
 
 
+def _held_and_free(device) -> tuple[int, int | None]:
+    """Bytes of a device that are in use, and those that are not, None where it does not tell."""
+    stats = device.memory_stats() or {}
+    held, limit = stats.get("bytes_in_use", 0), stats.get("bytes_limit")
+    return held, None if limit is None else limit - held
+
+
 def check_state(state: Any) -> None:
     """Raises ConfigError where not even one copy of a state of such shapes fits; says what to change.
 
@@ -66,9 +73,8 @@ def check_state(state: Any) -> None:
     """
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
     free, device = available(), jax.local_devices()[0]
-    stats = (device.memory_stats() or {}) if device.platform != "cpu" else {}
-    if "bytes_limit" in stats:
-        free = min(free, stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    if device.platform != "cpu" and (own := _held_and_free(device)[1]) is not None:
+        free = min(free, own)
     if size > free:
         raise ConfigError(
             f"parameters, class weights and the optimiser's moments take {size / GIB:.2f} GiB, and "
@@ -95,9 +101,7 @@ def estimate(compiled, batch: Any, cached: int) -> Estimate:
     a_device += 2 * sum(x.nbytes for x in jax.tree.leaves(batch)) // jax.local_device_count()
     device = jax.local_devices()[0]
     if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        held, limit = stats.get("bytes_in_use", 0), stats.get("bytes_limit")
-        free = None if limit is None else limit - held
+        held, free = _held_and_free(device)
         return Estimate(held + a_device, a_device, free, f"{device.device_kind}'s memory")
     further = max(jax.local_device_count() * a_device, cached)
     return Estimate(resident() + further, further, available(), "this machine's memory")

@@ -82,23 +82,22 @@ class JsonLines:
     """Metrics as one sealed JSON object a line, flushed at once; rows past a resumed step are dropped.
 
     Attributes:
-      last: step of the last row, 0 if there is none.
+      kept: step of the last row that was kept, 0 if there was none.
     """
 
     def __init__(self, path: pathlib.Path, resume_step: int):
         """Opens `path` for appending and keeps only rows with `step <= resume_step`."""
-        self._file, self.last = open(os.devnull, "a"), 0
+        self._file, self.kept = open(os.devnull, "a"), 0
         if not _speaks:
             return
         kept = [row for row in read_rows(path) if row["step"] <= resume_step]
         write_atomically(path, "".join(map(checksum.line, kept)))
-        self.last = kept[-1]["step"] if kept else 0
+        self.kept = kept[-1]["step"] if kept else 0
         self._file.close()
         self._file = path.open("a")
 
     def write(self, step: int, values: dict) -> None:
         """Appends one row."""
-        self.last = step
         self._file.write(checksum.line({"step": step, **values}))
         self._file.flush()
 

@@ -15,7 +15,7 @@ NONE = -1  # In a table of remembered negatives: no image.
 POSITIVES = 3
 # Of queries' descriptors, and of their similarities to a whole pool, so many bytes are at work at once.
 SIMILARITY_BYTES = 1 << 28
-BLOCK = 1000  # images whose neighbours are found at once, as lists that take 40 bytes a neighbour
+BLOCK = 1000  # images whose neighbours are found at once, in lists of 40 bytes a neighbour
 
 
 def visits(timestamps: np.ndarray, splits: np.ndarray, gap_seconds: float) -> np.ndarray:

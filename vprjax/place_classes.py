@@ -54,9 +54,7 @@ def cut(
     if heading_degrees:
         degrees = np.degrees(np.nan_to_num(headings)) % 360
         bins = math.ceil(360 / heading_degrees)
-        width = (
-            360 / bins
-        )  # of all alike: over a narrow last one two of its neighbours would be near
+        width = 360 / bins  # equal: across a narrow last bin two of one group would be near
         facing = np.floor(degrees / width).astype(np.int64) % bins  # -1e-17 % 360 is 360
     keys = np.stack([east, north, facing], axis=1)
     cells, which = np.unique(keys, axis=0, return_inverse=True)

@@ -41,9 +41,7 @@ class Recorder:
         self._timing = JsonLines(workdir / "timing.jsonl", start)
         self._validation = JsonLines(workdir / "validation.jsonl", validated)
         self._summaries = Summaries(workdir / "tensorboard", parallel.is_primary())
-        if (
-            collected is None or self._metrics.last == start
-        ):  # an early stop wrote the row after it saved
+        if collected is None or self._metrics.kept == start:  # a stop writes its row after it saved
             collected = self.empty()
         self.collected = parallel.replicate(collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(APART, 0.0)
@@ -83,10 +81,7 @@ class Recorder:
 
     def stopped(self, done: int, state) -> None:
         """Writes what no row holds yet of a run that stops early."""
-        some = (
-            float(parallel.unreplicate(self.collected.loss.count)) > 0
-        )  # none, where its row was lost
-        if self._metrics.last != done and some:
+        if parallel.unreplicate(self.collected.loss.count):
             self._write(done, state)
 
     def _write(self, done: int, state) -> dict[str, float]:

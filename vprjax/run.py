@@ -71,7 +71,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     code = _loaded_code()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)
-    if trained.eval.pca and trained.dataset.train_splits:
+    if trained.eval.pca:
         places = source.load(trained, tuple(trained.dataset.train_splits))
         evaluation.check_pca(trained, build.model(trained.model), places)
     _make_workdir(workdir)

@@ -232,8 +232,10 @@ def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected
         Preemption() as preemption,
         progress("train", steps, "steps", step) as bar,
     ):
-        if _pending(job, step) and not _validate(job, step, current, recorder, preemption):
-            raise Preempted(_SAVED.format(step))
+        if _pending(job, step):
+            _validate(job, step, current, recorder, preemption)
+            if preemption.agreed(step, ask=True):
+                raise Preempted(_SAVED.format(step))
         while step < steps and not job.history.ended:
             if job.sampler.starts_round(step):
                 try:
@@ -277,8 +279,8 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
                 check_parameters(current)
                 _save_one(job, current, recorder)
                 if validates:
-                    whole = _validate(job, done, current, recorder, preemption)
-                    stop = not whole or preemption.agreed(done, ask=True)
+                    _validate(job, done, current, recorder, preemption)
+                    stop = preemption.agreed(done, ask=True)
             if stop and done < steps:
                 raise Preempted(_SAVED.format(done))
         # Before the next round's tuples replace those of the culprit.
@@ -316,10 +318,10 @@ def _pending(job: Job, step: int) -> bool:
     return _validates(job, step) and job.history.last < step
 
 
-def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Preemption) -> bool:
+def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Preemption) -> None:
     """Measures the model that would be evaluated: the running mean where there is one.
 
-    The step's checkpoint is told of it. False where SIGTERM cut it short.
+    The step's checkpoint is told of it, but where SIGTERM cuts it short.
     """
     variables = _variables(current)
     if job.config.optim.ema:
@@ -328,7 +330,7 @@ def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Pree
         with recorder.apart("validation"), preemption.at_once():
             found = job.validation.measure(job.config, job.extract, variables, step)
     except Preempted:
-        return False
+        return
     job.history.add(step, found["mean"])
     recorder.validated(step, found)
     shown = " ".join(f"{name}={value:.1f}" for name, value in found.items())
@@ -338,4 +340,3 @@ def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Pree
     if parallel.is_primary():
         job.checkpoints.amend(step, {"validations": job.history.rows})
     parallel.barrier("amend")
-    return True
