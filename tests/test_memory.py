@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from memory_places import drive
-from test_train import config
+from short_run import config
 
 from vprjax import extraction, memory, parallel, train
 from vprjax.errors import ConfigError
@@ -20,7 +20,7 @@ from vprjax.errors import ConfigError
 PROGRAM = """
 import pathlib, sys
 from memory_places import drive
-from test_train import config
+from short_run import config
 from vprjax import train
 train.source.load = lambda config, splits: drive(size=(160, 160))
 c = config()
@@ -32,10 +32,9 @@ train.train(c, pathlib.Path(sys.argv[1]), None, {})
 
 
 def test_the_estimate_is_near_what_is_measured(tmp_path):
-    root = os.path.dirname(os.path.dirname(__file__))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
-        env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": f"{root}:{root}/tests"},
+        env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,

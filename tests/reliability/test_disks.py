@@ -11,7 +11,7 @@ import time
 
 import jax
 import pytest
-import test_train
+import short_run
 from end_to_end import commands
 from memory_places import drive
 
@@ -159,8 +159,8 @@ def test_slow_data(tally, tmp_path, monkeypatch):
         object.__setattr__(places, "sources", tuple(map(wrap, places.sources)))
         monkeypatch.setattr(train.source, "load", lambda config, splits: places)
         (tmp_path / name).mkdir()
-        train.train(test_train.config(), tmp_path / name, None, {})
-        return test_train.state_of(tmp_path / name)[0]
+        train.train(short_run.config(), tmp_path / name, None, {})
+        return short_run.state_of(tmp_path / name)[0]
 
     fast, slow = trained("fast", lambda source: source), trained("slow", Slow)
     pairs = zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True)
