@@ -40,12 +40,3 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("datasets")
     commands.run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
     return folder
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """Keeps what is compiled, so that most of a run's time is its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        yield

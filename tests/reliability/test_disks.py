@@ -66,7 +66,7 @@ def figures(workdir):
 
 
 @pytest.fixture(scope="module")
-def whole(tiny, compiled, tmp_path_factory):
+def whole(tiny, tmp_path_factory):
     """The figures of an undisturbed run."""
     workdir = tmp_path_factory.mktemp("whole")
     commands.run("vprjax.main", *flags(workdir, tiny))

@@ -111,7 +111,7 @@ def differences(whole, again):
 
 
 @pytest.mark.parametrize("loss", list(KILLS))
-def test_kills(loss, long, tally, compiled, tmp_path):
+def test_kills(loss, long, tally, tmp_path):
     room, whole, wanted = tmp_path / "room", tmp_path / "whole", KILLS[loss][long]
     start, busy = time.monotonic(), processor_seconds()
     _, status, said = run_with_kills(flags_in(room, loss), 0, None)

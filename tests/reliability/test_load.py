@@ -44,7 +44,7 @@ print(json.dumps([resident, compiled]))
 """
 
 
-def test_steps(long, tally, tiny, compiled, tmp_path):
+def test_steps(long, tally, tiny, tmp_path):
     steps, allowed = (20_000, 32e6) if long else (400, 4e6)
     done = subprocess.run(
         [sys.executable, "-c", TRAINING, str(steps), str(tiny), str(tmp_path)],
@@ -138,7 +138,7 @@ def test_sequences(long, tally, tmp_path):
     tally.update(trials=len(names))
 
 
-def test_evaluations(tally, tiny, compiled, tmp_path):
+def test_evaluations(tally, tiny, tmp_path):
     trained, again = tmp_path / "trained", tmp_path / "again"
     steps = ("--config.train.steps=2", "--config.eval.keep_descriptors=True")
     commands.run("vprjax.main", *commands.small("gem,triplet", trained, tiny), *steps)
