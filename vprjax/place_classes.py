@@ -36,7 +36,8 @@ def cut(
 
     The group of a cell is `(floor(E/M) mod groups, floor(N/M) mod groups, heading bin mod 2)`, so that
     two classes of one group are at least `(groups - 1) M` apart or look in other directions. That takes an
-    even number of bins. Unknown headings share one bin. Places of fewer than `min_images` are left out.
+    even number of bins. Where no heading is known there is one bin. Places of fewer than `min_images` are
+    left out.
 
     Args:
       positions: `(n, 2)`, position units.
@@ -47,23 +48,29 @@ def cut(
       min_images: fewest images of a class.
 
     Raises:
-      ValueError: no place has enough images.
+      ValueError: no place has enough images, or some headings are known and others not.
     """
     east, north = np.floor(positions / cell).astype(np.int64).T
     facing = np.zeros(len(positions), np.int64)
     if heading_degrees:
+        unknown = np.count_nonzero(np.isnan(headings))
+        if 0 < unknown < len(headings):  # they would be other places than those seen from there
+            raise ValueError(
+                f"{unknown} of the {len(headings)} training images have no heading, by which "
+                f"places.heading_degrees={heading_degrees:g} parts places; set it to 0"
+            )
         degrees = np.degrees(np.nan_to_num(headings)) % 360
         bins = math.ceil(360 / heading_degrees)
         width = 360 / bins  # equal: across a narrow last bin two of one group would be near
         facing = np.floor(degrees / width).astype(np.int64) % bins  # -1e-17 % 360 is 360
     keys = np.stack([east, north, facing], axis=1)
-    cells, which = np.unique(keys, axis=0, return_inverse=True)
+    cells, which, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     group_of = (cells[:, 0] % groups) * groups + cells[:, 1] % groups
     if groups > 1 and heading_degrees:
         group_of = group_of * 2 + cells[:, 2] % 2
     members, by_group = [], {}
-    for number in range(len(cells)):
-        images = np.flatnonzero(which.ravel() == number)
+    by_cell = np.split(np.argsort(which.ravel(), kind="stable"), np.cumsum(counts)[:-1])
+    for number, images in enumerate(by_cell):
         if len(images) >= min_images:
             by_group.setdefault(int(group_of[number]), []).append(len(members))
             members.append(images)
