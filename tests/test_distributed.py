@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 @pytest.fixture
 def joined(monkeypatch):
     """What `jax.distributed.initialize` is called with; nothing is started."""
-    for name in ("SLURM_NTASKS", "SLURM_PROCID", "OMPI_COMM_WORLD_SIZE", *WORKERS):
+    for name in ("SLURM_NTASKS", "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE", *WORKERS):
         monkeypatch.delenv(name, raising=False)
     calls = []
     monkeypatch.setattr(
@@ -32,7 +32,8 @@ def joined(monkeypatch):
 def test_a_host_finds_itself_in_the_list(joined):
     distributed.start(f"first.example:9000,{socket.gethostname()}", None)
     distributed.start("first.example,other", 0)
-    assert joined == [("first.example:9000", 2, 1), (f"first.example:{distributed.PORT}", 2, 0)]
+    first, other = f"first.example:{distributed.PORT}", ("first.example:9000", 2, 1, "deactivate")
+    assert joined == [other, (first, 2, 0, "deactivate")]
 
 
 def test_one_host_or_none_is_a_run_of_its_own(joined):
@@ -44,7 +45,7 @@ def test_one_host_or_none_is_a_run_of_its_own(joined):
 @pytest.mark.parametrize(
     "environment",
     [
-        {"SLURM_NTASKS": "4", "SLURM_PROCID": "2"},
+        {"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "node[1-4]"},
         {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
         {"TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2"},
         {"TPU_PROCESS_ADDRESSES": "10.0.0.1:8476,10.0.0.2:8476"},
@@ -55,6 +56,49 @@ def test_a_cluster_says_it_in_the_environment(joined, monkeypatch, environment):
         monkeypatch.setenv(name, value)
     distributed.start("", None)
     assert joined == [()]
+
+
+def test_a_batch_script_of_slurm_is_no_task_of_it(joined, monkeypatch):
+    for tasks in ("4", ""):
+        monkeypatch.setenv("SLURM_NTASKS", tasks)
+        monkeypatch.setenv("SLURM_PROCID", "0")
+        distributed.start("", None)
+    assert joined == []
+
+
+def test_no_cluster_to_join_is_told(monkeypatch):
+    def initialize():
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(distributed.jax.distributed, "initialize", initialize)
+    with pytest.raises(ConfigError, match=r"no cluster .*coordinator_address .*--hosts"):
+        distributed.start("auto", None)
+
+
+SEEN = """
+import os, sys
+import jax
+from vprjax import distributed
+initialize = jax.distributed.initialize
+jax.distributed.initialize = lambda first, **k: initialize(first, **{**k, "num_processes": 1})
+distributed.start(sys.argv[1] + ",another", 0)
+print(jax.config._read("jax_cuda_visible_devices"))
+"""
+
+
+def test_a_listed_process_sees_all_gpus_under_slurm_too():
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        address = f"localhost:{one.getsockname()[1]}"
+    slurm = {"JOB_ID": "1", "STEP_NODELIST": "a", "NTASKS": "2", "PROCID": "0", "LOCALID": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", SEEN, address],
+        env={**os.environ, **{f"SLURM_{name}": value for name, value in slurm.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "all\n", done.stderr
 
 
 def test_a_cloud_pod_which_says_nothing_there_is_asked(joined):

@@ -19,10 +19,11 @@ def start(hosts: str, process_id: int | None) -> None:
     With `hosts`, a comma list with one entry a process, the first one (`name` or `name:port`) is the
     coordinator; a process finds itself by `process_id` or, with one process a host, by its name. With
     "auto" JAX asks the cluster, a Cloud TPU pod its metadata server. Without `hosts` so do SLURM, Open MPI
-    and GKE, which say in the environment that there are several processes.
+    and GKE, which say in the environment that there are several processes. Of SLURM and Open MPI a process
+    gets one GPU, the one of its number on its node; of a list all that its host has.
 
     Raises:
-      ConfigError: this host is not in the list, or the number is outside it.
+      ConfigError: this host is not in the list, the number is outside it, or there is no cluster to ask.
     """
     names = [name.strip() for name in hosts.split(",") if name.strip()]
     if len(names) > 1:
@@ -32,13 +33,29 @@ def start(hosts: str, process_id: int | None) -> None:
                 f"--process_id={number} must be 0 to {len(names) - 1}: --hosts={hosts}"
             )
         first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
-        jax.distributed.initialize(first, num_processes=len(names), process_id=number)
+        # Not SLURM's way: a list that `srun` started would have one GPU a process.
+        jax.distributed.initialize(
+            first,
+            num_processes=len(names),
+            process_id=number,
+            cluster_detection_method="deactivate",
+        )
     elif names == [AUTO] or (not names and _announced()):
-        jax.distributed.initialize()
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise ConfigError(
+                f"no cluster was found to join ({error}): start with srun or mpirun, name --hosts, or "
+                f"leave --hosts={AUTO} out"
+            ) from error
     if jax.distributed.is_initialized():
         # JAX has taken it for itself, and would swallow it until training begins (`preemption`).
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         metric_writer.speak(jax.process_index() == 0)
+        metric_writer.log(
+            f"{jax.process_count()} processes with {jax.device_count()} devices, of which this one has "
+            f"{jax.local_device_count()}"
+        )
 
 
 def check_joined() -> None:
@@ -62,9 +79,12 @@ def _own_number(names: list[str]) -> int:
 
 
 def _announced() -> bool:
-    """Whether the environment tells of a job of several processes."""
+    """Whether the environment tells of a job of several processes, of which this is one.
+
+    A SLURM batch script itself is not, but what its `srun` starts.
+    """
     sizes = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-    several = any(int(os.environ.get(name, "1")) > 1 for name in sizes)
-    own = any(name in os.environ for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK"))
+    several = any(int(os.environ.get(name) or 1) > 1 for name in sizes)
+    own = any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_RANK"))
     workers = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")  # of GKE
     return (several and own) or any("," in os.environ.get(name, "") for name in workers)
