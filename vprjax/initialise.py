@@ -195,11 +195,10 @@ def start_projection(
     without = {**variables, "params": rest}
     like = jax.eval_shape(apply, without, images_at(order[:1]))
     used = order[: min(PROJECTION_IMAGES, whitening.NUMBERS // like.shape[-1])]
-    found = [
-        np.asarray(apply(without, jnp.asarray(images_at(used[first : first + 16]))))
-        for first in range(0, len(used), 16)
-    ]
-    descriptors = np.concatenate(found)
+    descriptors = np.empty((len(used), like.shape[-1]), like.dtype)
+    for first in range(0, len(used), 16):
+        part = slice(first, first + 16)
+        descriptors[part] = apply(without, jnp.asarray(images_at(used[part])))
     try:
         learned = whitening.learn(
             descriptors, wanted, model_config.projection_start == "pca_whitened"

@@ -8,7 +8,7 @@ import numpy as np
 
 ROWS = 1024  # projected at once
 NOISE = 1e-7  # of the largest deviation: what is left below is round-off of the products
-NUMBERS = 250_000_000  # descriptors times dimensions that PCA looks at: 2 GB in float64
+NUMBERS = 250_000_000  # descriptors times dimensions of PCA: 1 GB, and 2 GB in float64
 LEAST = 1e-3  # of the largest deviation: directions below it are noise that whitening would blow up
 
 
@@ -57,7 +57,8 @@ def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
             f"least {dimension} dimensions (there are {d})"
         )
     mean = np.mean(descriptors, axis=0, dtype=np.float64)
-    centred = np.asarray(descriptors, np.float64) - mean
+    centred = np.array(descriptors, np.float64)
+    centred -= mean  # in place: it may be 2 GB
     if n < d:
         values, vectors = np.linalg.eigh(centred @ centred.T)
         deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))
