@@ -125,6 +125,8 @@ def test_the_fingerprint_tells_models_apart():
     assert descriptors.fingerprint(config, variables) == same
     other = {"params": {"p": np.array([1, 1, 1 + 2**-23], np.float32)}}
     assert descriptors.fingerprint(config, other) != same
+    config.update(weights="elsewhere", partial_weights=True, remat=True)
+    assert descriptors.fingerprint(config, variables) == same
     config.pooling = "mac"
     assert descriptors.fingerprint(config, variables) != same
 

@@ -27,6 +27,8 @@ from vprjax.errors import DataError
 from vprjax.metric_writer import write_atomically
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+# Keys of a model that only its variables tell of, or its speed.
+_HISTORY = ("weights", "partial_weights", "projection_start", "train_from", "remat")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +65,12 @@ class Store:
 
 
 def fingerprint(model_config, variables) -> str:
-    """SHA-256 over a model's config and variables: two models with the same give the same descriptors."""
-    config = json.dumps(model_config.to_dict(), sort_keys=True)
+    """SHA-256 over a model's config and variables: two models with the same give the same descriptors.
+
+    Left out is how the variables came to be: a weights file that was moved changes nothing.
+    """
+    config = {k: v for k, v in model_config.to_dict().items() if k not in _HISTORY}
+    config = json.dumps(config, sort_keys=True)
     return hashlib.sha256((config + checksum.of_arrays(variables)).encode()).hexdigest()
 
 
