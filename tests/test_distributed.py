@@ -32,8 +32,9 @@ def joined(monkeypatch):
 def test_a_host_finds_itself_in_the_list(joined):
     distributed.start(f"first.example:9000,{socket.gethostname()}", None)
     distributed.start("first.example,other", 0)
-    first, other = f"first.example:{distributed.PORT}", ("first.example:9000", 2, 1, "deactivate")
-    assert joined == [other, (first, 2, 0, "deactivate")]
+    last = (distributed.PATIENCE, "deactivate")
+    first = f"first.example:{distributed.PORT}"
+    assert joined == [("first.example:9000", 2, 1, *last), (first, 2, 0, *last)]
 
 
 def test_one_host_or_none_is_a_run_of_its_own(joined):

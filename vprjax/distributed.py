@@ -11,16 +11,18 @@ from vprjax.errors import ConfigError
 
 AUTO = "auto"
 PORT = 8476  # of the first host, where the others ask for it
+PATIENCE = 300  # seconds to wait for one another
 
 
-def start(hosts: str, process_id: int | None) -> None:
+def start(hosts: str, process_id: int | None) -> bool:
     """Joins the other processes, if there are any, before any other use of JAX.
 
     With `hosts`, a comma list with one entry a process, the first one (`name` or `name:port`) is the
     coordinator; a process finds itself by `process_id` or, with one process a host, by its name. With
     "auto" JAX asks the cluster, a Cloud TPU pod its metadata server. Without `hosts` so do SLURM, Open MPI
     and GKE, which say in the environment that there are several processes. Of SLURM and Open MPI a process
-    gets one GPU, the one of its number on its node; of a list all that its host has.
+    gets one GPU, the one of its number on its node; of a list all that its host has. Returns whether it
+    has joined others.
 
     Raises:
       ConfigError: this host is not in the list, the number is outside it, or there is no cluster to ask.
@@ -33,11 +35,15 @@ def start(hosts: str, process_id: int | None) -> None:
                 f"--process_id={number} must be 0 to {len(names) - 1}: --hosts={hosts}"
             )
         first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
+        metric_writer.log(
+            f"process {number} of {len(names)} joins at {first}, which it tries for {PATIENCE} s"
+        )
         # Not SLURM's way: a list that `srun` started would have one GPU a process.
         jax.distributed.initialize(
             first,
             num_processes=len(names),
             process_id=number,
+            initialization_timeout=PATIENCE,
             cluster_detection_method="deactivate",
         )
     elif names == [AUTO] or (not names and _announced()):
@@ -56,6 +62,7 @@ def start(hosts: str, process_id: int | None) -> None:
             f"{jax.process_count()} processes with {jax.device_count()} devices, of which this one has "
             f"{jax.local_device_count()}"
         )
+    return jax.distributed.is_initialized()
 
 
 def check_joined() -> None:

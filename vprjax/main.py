@@ -48,6 +48,7 @@ def main(argv: list[str]) -> None:
     A run that SIGTERM ended has saved its state and exits with 0.
     """
     last: list[str] = []
+    joined = False
     atexit.register(_end, last)  # before JAX's, so that it runs after them
     try:
         if len(argv) > 1:
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.ERROR)  # The libraries' own chatter.
         from vprjax import distributed, run  # After the flags are parsed, so that --help is quick.
 
-        distributed.start(FLAGS.hosts, FLAGS.process_id)
+        joined = distributed.start(FLAGS.hosts, FLAGS.process_id)
         workdir = pathlib.Path(FLAGS.workdir).expanduser().absolute()
         if FLAGS.mode == "evaluate":
             run.evaluate_checkpoint(FLAGS.checkpoint, FLAGS.config, workdir)
@@ -67,6 +68,10 @@ def main(argv: list[str]) -> None:
         print(f"vprjax: {stopped}", file=sys.stderr)
     except (VprjaxError, OSError) as error:  # OSError: a full or unwritable disk
         last.append(f"vprjax: error: {error}\n")
+        if joined:
+            _end(
+                last
+            )  # JAX's ending would first wait for the other processes, which wait for this one
         sys.exit(2)
 
 

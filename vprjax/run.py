@@ -6,6 +6,7 @@ import fcntl
 import importlib
 import pathlib
 import platform
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -87,12 +88,30 @@ def _make_workdir(workdir: pathlib.Path) -> None:
     compile_cache.use(workdir)  # not earlier: a compilation would make a workdir for a refused run
 
 
+def _check_shared(workdir: pathlib.Path) -> None:
+    """Raises ConfigError where the folder is not one and the same for all processes."""
+    if parallel.process_count() == 1:
+        return
+    mark = workdir / f".seen-by-all-{parallel.from_first(secrets.randbits(31))}"
+    if parallel.is_primary():
+        mark.touch()
+    parallel.barrier("marked")
+    apart = parallel.any_process(not mark.exists())
+    if parallel.is_primary():
+        mark.unlink()
+    if apart:
+        raise ConfigError(
+            f"--workdir={workdir} is not one folder for all {parallel.process_count()} processes: name one "
+            "on storage that they share"
+        )
+
+
 @contextlib.contextmanager
 def _lock(workdir: pathlib.Path) -> Iterator[None]:
     """Holds the workdir for this process (and goes with it, however it ends), rid of a killed one's parts.
 
     Raises:
-      ConfigError: another run holds it, or nothing can be written there.
+      ConfigError: another run holds it, nothing can be written there, or processes do not share it.
     """
     try:
         lock = (workdir / ".lock").open("w")
@@ -101,6 +120,7 @@ def _lock(workdir: pathlib.Path) -> Iterator[None]:
             f"--workdir={workdir} cannot be written to ({error.strerror}); name another"
         ) from error
     with lock:
+        _check_shared(workdir)
         if parallel.is_primary():
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -109,3 +109,27 @@ def test_what_one_device_saved_goes_on_with_four(loss, tmp_path):
     assert_same(outcome(one), outcome(four))
     pairs = zip(*(jax.tree.leaves(outcome(run)[1]) for run in (one, four)), strict=True)
     assert any((a != b).any() for a, b in pairs)  # another number of devices rounds otherwise
+
+
+@pytest.mark.parametrize(
+    ("differs", "told"),
+    [
+        ("--workdir={}/of-process-$VPRJAX_PROCESS_ID", "is not one folder for all 2 processes"),
+        ("--workdir={} --config.model.weights=${{VPRJAX_PROCESS_ID#0}}", "weights file 1"),
+    ],
+)
+def test_what_is_wrong_in_one_process_is_told_at_once(tmp_path, differs, told):
+    config = f"--config=configs/synthetic.py:mobilenetv2,gem,triplet {' '.join(FLAGS)}"
+    words = f"exec {sys.executable} -m vprjax.main {config} --config.dataset.data_dir={tmp_path}"
+    command = ["sh", "-c", f"{words} {differs.format(tmp_path / 'run')}"]
+    done = subprocess.run(
+        [sys.executable, *LAUNCH[:-1], *command],
+        cwd=ROOT,
+        env={**os.environ, **launch_local.virtual(4)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,  # JAX's own ending waits for 300 s, and then says nothing of it
+    )
+    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert "model:" not in done.stderr  # before it starts
