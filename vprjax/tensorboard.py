@@ -1,5 +1,6 @@
 """Metrics for TensorBoard, where its extra is installed."""
 
+import contextlib
 import importlib.util
 import pathlib
 
@@ -24,8 +25,11 @@ class Summaries:
         if not self._writes:
             return
         if self._writer is None:
+            import tensorflow as tf
             from clu import metric_writers
 
+            with contextlib.suppress(RuntimeError):  # raised where TensorFlow is in use already
+                tf.config.set_visible_devices([], "GPU")  # or it takes their memory from JAX
             self._writer = metric_writers.SummaryWriter(str(self._folder))
         scalars, histograms = {}, {}
         for name, value in values.items():
