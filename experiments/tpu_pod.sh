@@ -7,8 +7,8 @@
 #   POD=... ZONE=... experiments/tpu_pod.sh stop     # SIGTERM: every worker saves and exits; `run` goes on
 #
 # `setup` takes the workers' python3, or PYTHON=python3.11: it must be 3.11 or newer, where images of Ubuntu 22.04 bring
-# 3.10. DRY=1 only prints. The workdir and the dataset must be on storage that all workers share (a mounted disk or
-# bucket): the first worker alone writes, all of them read. With --hosts=auto the pod says who is who.
+# 3.10. DRY=1 only prints. The workdir and the dataset must be folders on storage that all workers share (a disk, or a
+# bucket that is mounted): the first worker alone writes, all of them read. With --hosts=auto the pod says who is who.
 set -euo pipefail
 : "${POD:?name of the TPU VM}" "${ZONE:?its zone}"
 action=${1:?setup, run or stop}
@@ -21,7 +21,7 @@ on_all_workers() {
 }
 
 case $action in
-  setup) : "${REPO:?git address of your copy}"; on_all_workers "git clone $REPO vprjax && cd vprjax && ${PYTHON:-python3} -m venv venv && venv/bin/pip install -e '.[tpu]'" ;;
+  setup) : "${REPO:?git address of your copy}"; on_all_workers "{ [ -d vprjax ] || git clone $REPO vprjax; } && cd vprjax && ${PYTHON:-python3} -m venv --clear venv && venv/bin/pip install -e '.[tpu]'" ;;
   run) on_all_workers "cd vprjax && venv/bin/python -m vprjax.main --hosts=auto$(printf ' %q' "$@")" ;;
   stop) on_all_workers "pkill -TERM -f [v]prjax.main" ;;
   *) echo "unknown action $action: setup, run or stop"; exit 2 ;;
