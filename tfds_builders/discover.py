@@ -34,8 +34,16 @@ def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
 
 
 def data_dir(option: str | None) -> pathlib.Path:
-    """Where datasets are built: the option, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Where datasets are built: the option, else $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Raises:
+      RawDataError: it is an address.
+    """
     folder = option or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if "://" in folder:
+        raise RawDataError(
+            f"--data_dir={folder} must be a folder: mount the bucket and name it there"
+        )
     return pathlib.Path(folder).expanduser().absolute()
 
 

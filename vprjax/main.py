@@ -55,6 +55,11 @@ def main(argv: list[str]) -> None:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags start with --")
         if not FLAGS.workdir:
             raise ConfigError("--workdir is missing: name the folder for checkpoints and results")
+        for name in ("workdir", "checkpoint"):
+            if "://" in (FLAGS[name].value or ""):
+                raise ConfigError(
+                    f"--{name}={FLAGS[name].value} must be a folder: mount the bucket and name it there"
+                )
         logging.set_verbosity(logging.ERROR)  # The libraries' own chatter.
         from vprjax import distributed, run  # After the flags are parsed, so that --help is quick.
 

@@ -68,6 +68,14 @@ def test_value_that_cannot_be_used(tmp_path, flag, word):
     assert word in refused(tmp_path, "--config=configs/synthetic.py", flag)
 
 
+@pytest.mark.parametrize(
+    "flag", ["--workdir=gs://b/run", "--checkpoint=gs://b/run", "--config.dataset.data_dir=gs://b"]
+)
+def test_an_address_is_no_folder(tmp_path, flag):
+    said = refused(tmp_path, "--config=configs/synthetic.py", flag)
+    assert flag.removeprefix("--config.") in said and "mount the bucket" in said
+
+
 def test_missing_dataset_gives_the_build_command(tmp_path):
     said = refused(
         tmp_path, "--config=configs/robotcar.py", f"--config.dataset.data_dir={tmp_path}"

@@ -145,8 +145,16 @@ def _decode(encoded: bytes, name: str) -> np.ndarray:
 
 
 def data_dir(config) -> pathlib.Path:
-    """Where datasets are built: `dataset.data_dir`, else $TFDS_DATA_DIR, else TFDS's default."""
+    """Where datasets are built: `dataset.data_dir`, else $TFDS_DATA_DIR, else TFDS's default.
+
+    Raises:
+      DataError: it is an address.
+    """
     folder = config.dataset.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if "://" in folder:
+        raise DataError(
+            f"dataset.data_dir={folder} must be a folder: mount the bucket and name it there"
+        )
     return pathlib.Path(folder).expanduser()
 
 
