@@ -40,13 +40,13 @@ class Session:
     """IPython, as far as the install cell uses it; notes what would go out to the network."""
 
     def __init__(self):
-        self.noted = []
+        self.noted, self.names = [], {}
 
     def run_line_magic(self, name, line):
         if name == "cd":
             os.chdir(line)
         else:
-            self.noted.append(f"{name} {line}")
+            self.noted.append(f"{name} {line.format(**self.names)}")
 
     def system(self, line):
         self.noted.append(line)
@@ -55,9 +55,9 @@ class Session:
     def start(self, name, folder, monkeypatch):
         """Runs the install cell in `folder`; what was noted and the folder it ends in."""
         monkeypatch.chdir(folder)
-        self.noted = []
+        self.noted, self.names = [], {"get_ipython": lambda: self}
         code = TransformerManager().transform_cell(read(name).cells[1].source)
-        exec(code, {"get_ipython": lambda: self})
+        exec(code, self.names)
         return self.noted, pathlib.Path.cwd()
 
 
@@ -65,8 +65,12 @@ class Session:
 def test_the_install_cell_finds_its_checkout_also_after_a_restart(name, tmp_path, monkeypatch):
     clone = "git clone -q https://github.com/vprjax/vprjax vprjax-checkout"
     session, checkout = Session(), tmp_path / "vprjax-checkout"
-    assert session.start(name, tmp_path, monkeypatch) == ([clone, "pip install -q ."], checkout)
-    assert session.start(name, tmp_path, monkeypatch) == (["pip install -q ."], checkout)
+    (tmp_path / "nvidia-smi").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    install = 'pip install -q ".[cuda]"'  # else pip leaves Colab's plugin of another JAX, and a CPU
+    assert session.start(name, tmp_path, monkeypatch) == ([clone, install], checkout)
+    (tmp_path / "nvidia-smi").unlink()
+    assert session.start(name, tmp_path, monkeypatch) == (['pip install -q "."'], checkout)
     assert session.start(name, checkout, monkeypatch) == ([], checkout)
     inside = checkout / "experiments/notebooks"
     inside.mkdir(parents=True)
