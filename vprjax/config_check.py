@@ -191,6 +191,10 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
         "validation.query_split and validation.reference_split go together",
     )
     yield (
+        bool(v.query_split) and not v.every,
+        f"validation.query_split={v.query_split!r} needs validation.every above 0",
+    )
+    yield (
         v.patience > 0 and not v.every,
         f"validation.patience={v.patience} needs validation.every above 0",
     )

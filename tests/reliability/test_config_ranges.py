@@ -133,6 +133,7 @@ PAIRS = [
     ),
     ({"eval.pca_whiten": True}, "needs eval.pca above 0"),
     ({"validation.patience": 2}, "needs validation.every"),
+    ({"validation.query_split": "v", "validation.reference_split": "r"}, "query_split='v' needs"),
     ({"validation.query_split": "a"}, "go together"),
     (
         {
