@@ -102,7 +102,8 @@ class Settings:
     @property
     def folder(self) -> pathlib.Path:
         """Where this grid's runs, tables and page lie; a changed grid lies apart."""
-        marks = [f"+{key}={value}".replace("/", "_") for key, value in self.changes]
+        told = [(key, value) for key, value in self.changes if key != "dataset.data_dir"]
+        marks = [f"+{key}={value}".replace("/", "_") for key, value in told]
         return self.runs / (self.dataset + "-smoke" * self.smoke + "".join(marks))
 
 
@@ -299,7 +300,7 @@ def prepare(settings: Settings) -> None:
         if settings.dataset == "corridor":
             _build_real(settings, "corridor", {}, [])
     else:
-        source.describe(_config(settings.dataset, "", {}))
+        source.describe(_config(settings.dataset, "", dict(settings.changes)))
 
 
 def _build_real(settings: Settings, name: str, size: dict, words: list[str]) -> None:

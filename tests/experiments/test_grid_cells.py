@@ -112,6 +112,11 @@ def test_missing_data_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(DataError, match="tfds_builders build robotcar"):
         grid_cells.prepare(settings("robotcar"))
+    there = tmp_path / "there"
+    elsewhere = settings("robotcar", changes=(("dataset.data_dir", str(there)),))
+    assert elsewhere.folder == settings("robotcar").folder
+    with pytest.raises(DataError, match=f"--data_dir={there}"):
+        grid_cells.prepare(elsewhere)
     with pytest.raises(DataError, match="needs --images"):
         grid_cells.prepare(settings("nordland", runs=tmp_path))
 
