@@ -119,6 +119,19 @@ def test_damage_is_found_and_computed_again(tmp_path):
         descriptors.open_store(tmp_path / "none")
 
 
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(number):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(descriptors.os, "fsync", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*/s/rows'"):
+            # What is written before the rows are, is not waited for.
+            patch.setattr(descriptors, "write_atomically", lambda path, text: path.write_text(text))
+            written(tmp_path / "s")
+    assert (written(tmp_path / "s").rows == ROWS).all()
+
+
 def test_the_fingerprint_tells_models_apart():
     config, variables = base.get_config().model, {"params": {"p": np.ones(3, np.float32)}}
     same = descriptors.fingerprint(config, {"params": {"p": np.ones(3, np.float32)}})

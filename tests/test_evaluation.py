@@ -1,15 +1,16 @@
 """The figures of a split against a count by hand; the report that shows them."""
 
+import contextlib
 import csv
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from memory_places import standing
+from memory_places import drive, standing
 
 from configs import base
-from vprjax import evaluation, report
+from vprjax import build, evaluation, report
 from vprjax.errors import ConfigError
 
 
@@ -146,3 +147,25 @@ def test_a_split_built_anew_is_another_set_of_images(tmp_path):
     assert len({first, moved, evaluation._image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
     info.write_text("{}")
     assert evaluation._image_set(dataset, renamed) not in (first, moved)
+
+
+def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation.source, "load", lambda *_: drive())
+    config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
+    dataset = SimpleNamespace(counts={"reference": 60, "test01": 40, "train": 1000})
+    module = build.model(config.model)
+    begun = tmp_path / "descriptors/off_the_shelf_reference/rows"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(bytes(1000))
+    for free, pca, dtype, fits in (
+        (11_800, 0, "float32", True),  # 2 models x 100 images x 16 dimensions x 4 bytes - 1,000
+        (11_799, 0, "float32", False),
+        (11_799, 0, "float16", True),
+        (11_800, 4, "float32", False),  # training images too
+    ):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr(evaluation.shutil, "disk_usage", lambda _, u=usage: u)
+        config.eval.update(pca=pca, descriptor_dtype=dtype)
+        told = pytest.raises(ConfigError, match=r"of 16 dimensions .*name a --workdir")
+        with contextlib.nullcontext() if fits else told:
+            evaluation.check_disk(config, module, dataset, tmp_path)

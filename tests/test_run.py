@@ -52,6 +52,7 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
     monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(run.compile_cache, "use", lambda _: None)
+    monkeypatch.setattr(run.evaluation, "check_disk", lambda *_: None)
 
     def train(*_):
         assert "vprjax.pages.run_page" in sys.modules  # which the end needs, as it is now

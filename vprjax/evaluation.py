@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import math
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -100,6 +101,26 @@ def check_pca(config, module, places: source.Places) -> None:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
             f"with {dimensions} dimensions"
+        )
+
+
+def check_disk(config, module, dataset: source.Dataset, folder: pathlib.Path) -> None:
+    """Raises ConfigError, ahead of the long work, where the disk has no room for both models' stores."""
+    splits = {config.dataset.reference_split, *config.dataset.query_splits}
+    splits |= {*config.dataset.train_splits} if config.eval.pca else set()
+    images = sum(dataset.counts[split] for split in splits)
+    places = source.load(config, (config.dataset.reference_split,))
+    dimension = model_shapes(module, places)[0].shape[-1]
+    number = np.dtype(descriptors.DTYPES[config.eval.descriptor_dtype]).itemsize
+    needed = 2 * images * dimension * number
+    begun = sum(file.stat().st_size for file in folder.glob("descriptors/*/rows"))
+    free = shutil.disk_usage(folder).free
+    if needed - begun > free:
+        raise ConfigError(
+            f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions of two models in "
+            f"{folder / 'descriptors'}: {needed / 1e9:.1f} GB, of which {begun / 1e9:.1f} are there, and "
+            f"{free / 1e9:.1f} are free; name a --workdir with more room, set "
+            "eval.descriptor_dtype=float16 or model.projection"
         )
 
 

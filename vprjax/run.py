@@ -54,6 +54,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     trained_on = f"{dataset.name}:{dataset.version}"
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
     with _lock(workdir):
+        evaluation.check_disk(config, build.model(model), dataset, workdir)
         train.train(config, workdir, weights, provenance)
         return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
 
@@ -77,6 +78,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
         evaluation.check_pca(trained, build.model(trained.model), places)
     _make_workdir(workdir)
     with _lock(workdir):
+        evaluation.check_disk(trained, build.model(trained.model), dataset, workdir)
         return _evaluate(trained, dataset, checkpoints, workdir, code)
 
 
