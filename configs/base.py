@@ -131,9 +131,9 @@ def _tuples() -> ConfigDict:
     # Training images that mining looks at each round; 0 is all. With queries' own and up to 3 positives
     # of each: of more only those in the pool are looked at.
     c.mining_pool = 0
-    c.remembered = (
-        0  # hardest negatives of a query's last tuple that its next one may use beside the pool
-    )
+    # Hardest negatives of a query's last tuple that its next one may use beside the pool; mining="random"
+    # uses none.
+    c.remembered = 0
     return c
 
 

@@ -21,7 +21,7 @@ on_all_workers() {
 }
 
 case $action in
-  setup) : "${REPO:?git address of your copy}"; on_all_workers "{ [ -d vprjax ] || git clone $REPO vprjax; } && cd vprjax && ${PYTHON:-python3} -m venv --clear venv && venv/bin/pip install -e '.[tpu]'" ;;
+  setup) : "${REPO:?git address of your copy}"; on_all_workers "{ [ -d vprjax ] && git -C vprjax pull $REPO || git clone $REPO vprjax; } && cd vprjax && ${PYTHON:-python3} -m venv --clear venv && venv/bin/pip install -e '.[tpu]'" ;;
   run) on_all_workers "cd vprjax && venv/bin/python -m vprjax.main --hosts=auto$(printf ' %q' "$@")" ;;
   stop) on_all_workers "pkill -TERM -f [v]prjax.main" ;;
   *) echo "unknown action $action: setup, run or stop"; exit 2 ;;

@@ -72,7 +72,7 @@ def test_no_cluster_to_join_is_told(monkeypatch):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(distributed.jax.distributed, "initialize", initialize)
-    with pytest.raises(ConfigError, match=r"no cluster .*coordinator_address .*--hosts"):
+    with pytest.raises(ConfigError, match=r"no cluster .*coordinator_address .*--process_id"):
         distributed.start("auto", None)
 
 
@@ -161,7 +161,7 @@ def pod_command(*words, **variables):
 def test_a_pod_is_set_up_with_the_python_one_names():
     assert " && python3 -m venv --clear venv && " in pod_command("setup", REPO="git")[-1]
     told = pod_command("setup", REPO="git", PYTHON="python3.11")[-1]
-    assert "[ -d vprjax ] || git clone git vprjax;" in told  # after one that failed, again
+    assert "[ -d vprjax ] && git -C vprjax pull git || git clone git vprjax;" in told  # again
     assert " && python3.11 -m venv --clear venv && " in told
 
 

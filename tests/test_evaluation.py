@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from memory_places import drive, standing
+from memory_places import standing
 
 from configs import base
 from vprjax import build, evaluation, report
@@ -150,13 +150,15 @@ def test_a_split_built_anew_is_another_set_of_images(tmp_path):
 
 
 def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation.source, "load", lambda *_: drive())
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
     dataset = SimpleNamespace(counts={"reference": 60, "test01": 40, "train": 1000})
     module = build.model(config.model)
     begun = tmp_path / "descriptors/off_the_shelf_reference/rows"
     begun.parent.mkdir(parents=True)
     begun.write_bytes(bytes(1000))
+    other = tmp_path / "descriptors/off_the_shelf_test02/rows"  # is not counted
+    other.parent.mkdir()
+    other.write_bytes(bytes(9000))
     for free, pca, dtype, fits in (
         (11_800, 0, "float32", True),  # 2 models x 100 images x 16 dimensions x 4 bytes - 1,000
         (11_799, 0, "float32", False),

@@ -42,7 +42,8 @@ def data_dir(option: str | None) -> pathlib.Path:
     folder = option or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in folder:
         raise RawDataError(
-            f"--data_dir={folder} must be a folder: mount the bucket and name it there"
+            f"{folder} (--data_dir or $TFDS_DATA_DIR) must be a folder: mount the bucket and name it "
+            "there"
         )
     return pathlib.Path(folder).expanduser().absolute()
 

@@ -138,10 +138,6 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
         f"tuples.remembered={tuples.remembered} must be at most tuples.negatives={tuples.negatives}",
     )
     yield (
-        bool(tuples.remembered) and tuples.mining == "random",
-        f"tuples.remembered={tuples.remembered} is of no use with tuples.mining=random; set it to 0",
-    )
-    yield (
         0 < tuples.mining_pool < tuples.negatives,
         f"tuples.mining_pool={tuples.mining_pool} must be 0 (all) or at least "
         f"tuples.negatives={tuples.negatives}",

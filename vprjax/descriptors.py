@@ -229,6 +229,6 @@ def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarra
                 os.fsync(listed.fileno())
                 done += len(block)
     except OSError as error:
-        if error.filename:
+        if error.filename or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(folder / "rows")) from error

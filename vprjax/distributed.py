@@ -51,8 +51,8 @@ def start(hosts: str, process_id: int | None) -> bool:
             jax.distributed.initialize()
         except ValueError as error:
             raise ConfigError(
-                f"no cluster was found to join ({error}): start with srun or mpirun, name --hosts, or "
-                f"leave --hosts={AUTO} out"
+                f"no cluster was found to join ({error}): name the hosts of all processes with --hosts and "
+                "this one's number with --process_id"
             ) from error
     if jax.distributed.is_initialized():
         # JAX has taken it for itself, and would swallow it until training begins (`preemption`).

@@ -13,7 +13,7 @@ import numpy as np
 from vprjax import descriptors, fcm, parallel, retrieval, sequence, statistics, whitening
 from vprjax.data import source
 from vprjax.errors import ConfigError
-from vprjax.extraction import Extractor, descriptor_size, model_shapes
+from vprjax.extraction import Extractor, descriptor_size, dimensions, model_shapes
 from vprjax.metric_writer import log
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart
@@ -104,23 +104,25 @@ def check_pca(config, module, places: source.Places) -> None:
         )
 
 
-def check_disk(config, module, dataset: source.Dataset, folder: pathlib.Path) -> None:
-    """Raises ConfigError, ahead of the long work, where the disk has no room for both models' stores."""
+def check_disk(
+    config, module, dataset: source.Dataset, folder: pathlib.Path, models: int = 2
+) -> None:
+    """Raises ConfigError, ahead of the long work, where the disk has no room for the models' stores."""
     splits = {config.dataset.reference_split, *config.dataset.query_splits}
     splits |= {*config.dataset.train_splits} if config.eval.pca else set()
     images = sum(dataset.counts[split] for split in splits)
-    places = source.load(config, (config.dataset.reference_split,))
-    dimension = model_shapes(module, places)[0].shape[-1]
+    dimension = dimensions(module)
     number = np.dtype(descriptors.DTYPES[config.eval.descriptor_dtype]).itemsize
-    needed = 2 * images * dimension * number
-    begun = sum(file.stat().st_size for file in folder.glob("descriptors/*/rows"))
+    needed = models * images * dimension * number
+    stores = [file for split in splits for file in folder.glob(f"descriptors/*_{split}/rows")]
+    begun = sum(file.stat().st_size for file in stores)
     free = shutil.disk_usage(folder).free
     if needed - begun > free:
         raise ConfigError(
-            f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions of two models in "
+            f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions a model in "
             f"{folder / 'descriptors'}: {needed / 1e9:.1f} GB, of which {begun / 1e9:.1f} are there, and "
-            f"{free / 1e9:.1f} are free; name a --workdir with more room, set "
-            "eval.descriptor_dtype=float16 or model.projection"
+            f"{free / 1e9:.1f} are free; name a --workdir with more room"
+            + (" or set eval.descriptor_dtype=float16" if number > 2 else "")
         )
 
 

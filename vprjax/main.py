@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -32,8 +33,8 @@ flags.DEFINE_string(
     "hosts",
     os.environ.get("VPRJAX_HOSTS", ""),
     "Comma list of the hosts of a run of several processes, one entry a process, the first as "
-    'coordinator (name or name:port); "auto" asks the cluster (a Cloud TPU pod). Not needed under '
-    "SLURM, Open MPI and GKE.",
+    'coordinator (name or name:port), which uses all devices of its host; "auto" asks the cluster (a Cloud '
+    "TPU pod). Not needed under SLURM, Open MPI 4 and GKE.",
 )
 flags.DEFINE_integer(
     "process_id",
@@ -74,18 +75,20 @@ def main(argv: list[str]) -> None:
     except (VprjaxError, OSError) as error:  # OSError: a full or unwritable disk
         last.append(f"vprjax: error: {error}\n")
         if joined:
-            _end(
-                last
-            )  # JAX's ending would first wait for the other processes, which wait for this one
+            _end(last, 2)  # JAX's ending waits for the other processes, which wait for this one
         sys.exit(2)
 
 
-def _end(last: list[str]) -> None:
-    """Says the last word, if any, and ends: on a full disk orbax's threads would say more, for longer."""
+def _end(last: list[str], seconds: float = 0) -> None:
+    """Says the last word, if any, and ends: on a full disk orbax's threads would say more, for longer.
+
+    Some `seconds` later, as the first process's end cuts off others that have the same to say.
+    """
     if last:
         sys.stdout.flush()
         sys.stderr.flush()
         os.write(sys.stderr.fileno(), last[0].encode())
+        time.sleep(seconds)
         os._exit(2)
 
 

@@ -57,7 +57,8 @@ def cut(
         if 0 < unknown < len(headings):  # they would be other places than those seen from there
             raise ValueError(
                 f"{unknown} of the {len(headings)} training images have no heading, by which "
-                f"places.heading_degrees={heading_degrees:g} parts places; set it to 0"
+                f"places.heading_degrees={heading_degrees:g} parts places: give them one, leave them out "
+                "or set it to 0"
             )
         degrees = np.degrees(np.nan_to_num(headings)) % 360
         bins = math.ceil(360 / heading_degrees)

@@ -78,7 +78,8 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
         evaluation.check_pca(trained, build.model(trained.model), places)
     _make_workdir(workdir)
     with _lock(workdir):
-        evaluation.check_disk(trained, build.model(trained.model), dataset, workdir)
+        models = 1 + (0 in checkpoints.steps())
+        evaluation.check_disk(trained, build.model(trained.model), dataset, workdir, models)
         return _evaluate(trained, dataset, checkpoints, workdir, code)
 
 
@@ -94,7 +95,7 @@ def _check_shared(workdir: pathlib.Path) -> None:
     """Raises ConfigError where the folder is not one and the same for all processes."""
     if parallel.process_count() == 1:
         return
-    mark = workdir / f".seen-by-all-{parallel.from_first(secrets.randbits(31))}"
+    mark = workdir / f".seen-by-all-{parallel.from_first(secrets.randbits(31))}.partial"
     if parallel.is_primary():
         mark.touch()
     parallel.barrier("marked")

@@ -73,7 +73,7 @@ def test_value_that_cannot_be_used(tmp_path, flag, word):
 )
 def test_an_address_is_no_folder(tmp_path, flag):
     said = refused(tmp_path, "--config=configs/synthetic.py", flag)
-    assert flag.removeprefix("--config.") in said and "mount the bucket" in said
+    assert flag.partition("=")[2] in said and "mount the bucket" in said
 
 
 def test_missing_dataset_gives_the_build_command(tmp_path):

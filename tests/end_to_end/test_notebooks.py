@@ -65,12 +65,20 @@ class Session:
 def test_the_install_cell_finds_its_checkout_also_after_a_restart(name, tmp_path, monkeypatch):
     clone = "git clone -q https://github.com/vprjax/vprjax vprjax-checkout"
     session, checkout = Session(), tmp_path / "vprjax-checkout"
-    (tmp_path / "nvidia-smi").touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    install = 'pip install -q ".[cuda]"'  # else pip leaves Colab's plugin of another JAX, and a CPU
-    assert session.start(name, tmp_path, monkeypatch) == ([clone, install], checkout)
-    (tmp_path / "nvidia-smi").unlink()
-    assert session.start(name, tmp_path, monkeypatch) == (['pip install -q "."'], checkout)
+    device, glob = ["nvidia0"], pathlib.Path.glob
+
+    def find(path, pattern):
+        if str(path) != "/dev":
+            return glob(path, pattern)
+        return [path / name for name in device if (path / name).match(f"/dev/{pattern}")]
+
+    monkeypatch.setattr(pathlib.Path, "glob", find)
+    install = 'pip install -q ".{}"'  # without the extra, Colab's plugin of another JAX stays
+    said = [clone, install.format("[cuda]")]
+    assert session.start(name, tmp_path, monkeypatch) == (said, checkout)
+    for device[0], extra in (("accel0", "[tpu]"), ("vfio/0", "[tpu]"), ("vfio/vfio", "")):
+        said = [install.format(extra)]
+        assert session.start(name, tmp_path, monkeypatch) == (said, checkout)
     assert session.start(name, checkout, monkeypatch) == ([], checkout)
     inside = checkout / "experiments/notebooks"
     inside.mkdir(parents=True)

@@ -121,7 +121,6 @@ PAIRS = [
     ({"tuples.positive_radius": 30.0}, "tuples.negative_radius=25"),
     ({"tuples.negatives": 0}, "margin without negatives"),
     ({"tuples.remembered": 6}, "at most tuples.negatives=5"),
-    ({"tuples.remembered": 2, "tuples.mining": "random"}, "of no use"),
     ({"tuples.mining_pool": 3}, "at least tuples.negatives=5"),
     ({"tuples.batch": 9}, "must be a multiple of 8: 8 devices"),
     ({"train.accumulate": 2}, "must be a multiple of 16"),

@@ -153,7 +153,8 @@ def data_dir(config) -> pathlib.Path:
     folder = config.dataset.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in folder:
         raise DataError(
-            f"dataset.data_dir={folder} must be a folder: mount the bucket and name it there"
+            f"{folder} (dataset.data_dir or $TFDS_DATA_DIR) must be a folder: mount the bucket and name "
+            "it there"
         )
     return pathlib.Path(folder).expanduser()
 
