@@ -42,7 +42,7 @@ def batch_of(config):
 
 def main(loss, batch_norm, in_batch="off", accumulate="1"):
     config = base.get_config()
-    config.model.update(backbone="mobilenetv2", stage="block_2", batch_norm=batch_norm)
+    config.model.update(backbone="mobilenetv2", stage="expanded_conv", batch_norm=batch_norm)
     config.loss.name, _, classes = loss.partition("-")
     config.loss.arcface_classes = classes or "places"
     config.augment.update(crop=0.2, mirror=True, brightness=0.1, contrast=0.2, noise=2.0)
@@ -58,7 +58,7 @@ def main(loss, batch_norm, in_batch="off", accumulate="1"):
     )
     classes = ()
     if pipeline.uses_places(config):
-        classes = np.random.default_rng(0).normal(size=(2, 9, 24)).astype(np.float32)
+        classes = np.random.default_rng(0).normal(size=(2, 9, 16)).astype(np.float32)
     state = create(config, variables, classes)
     step = build.train_step(config, module, state.params)
     state = parallel.replicate(state)
