@@ -70,9 +70,8 @@ def test_unknown_headings_share_a_bin():
 
 
 def test_headings_of_some_images_alone_are_refused():
-    headings = np.array(
-        [2.6, 2.6, np.nan, np.nan]
-    )  # one place, which would be two classes of a group
+    # One place, which would be two classes of a group.
+    headings = np.array([2.6, 2.6, np.nan, np.nan])
     with pytest.raises(ValueError, match=r"2 of the 4 .* no heading.* places.heading_degrees=60"):
         cut(np.ones((4, 2)), headings, heading_degrees=60.0, min_images=2)
     assert len(cut(np.ones((4, 2)), headings, heading_degrees=0.0, min_images=2)) == 1

@@ -13,7 +13,7 @@ import numpy as np
 from vprjax import descriptors, fcm, parallel, retrieval, sequence, statistics, whitening
 from vprjax.data import source
 from vprjax.errors import ConfigError
-from vprjax.extraction import Extractor, descriptor_size, dimensions, model_shapes
+from vprjax.extraction import Extractor, descriptor_size, dimensions
 from vprjax.metric_writer import log
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart
@@ -90,17 +90,17 @@ def check_pca(config, module, places: source.Places) -> None:
 
     `places` are those of `dataset.train_splits`, which it learns from.
     """
-    dimensions = model_shapes(module, places)[0].shape[-1]
-    if config.eval.pca > dimensions:
+    dimension = dimensions(module)
+    if config.eval.pca > dimension:
         raise ConfigError(
-            f"eval.pca={config.eval.pca} must be at most the {dimensions} dimensions of the model's "
+            f"eval.pca={config.eval.pca} must be at most the {dimension} dimensions of the model's "
             "descriptors"
         )
-    _, rows = whitening.rows(np.bincount(places.splits).tolist(), dimensions)
+    _, rows = whitening.rows(np.bincount(places.splits).tolist(), dimension)
     if config.eval.pca >= rows:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
-            f"with {dimensions} dimensions"
+            f"with {dimension} dimensions"
         )
 
 
