@@ -1,8 +1,8 @@
 """vprjax against its rivals, interleaved in one run: `python experiments/benchmark.py retrieval`.
 
 Every sub-command first checks that the answers agree, then times both in turn and prints a Markdown table
-of medians; `--json=FILE` also writes one row a line of the table. Times mean little on another machine;
-the ratio (rival's time / ours) is what counts.
+of medians; `--json=FILE` also writes one row a line of the table, each once it is measured. Times mean
+little on another machine; the ratio (rival's time / ours) is what counts.
 """
 
 import argparse
@@ -115,16 +115,24 @@ def main() -> None:
     args = parser.parse_args()
     # The rival wants GPU memory, too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
-    rows = COMMANDS[args.command].measure(args, interleaved, row)
+    rows = []
+    for found in COMMANDS[args.command].measure(args, interleaved, row):
+        print(found, file=sys.stderr, flush=True)
+        rows.append(found)
+        if args.json:
+            write(args.json, rows)
     if not rows:
         parser.error("nothing was measured: --only is in no row's name (nordland's need --real)")
     print(markdown(rows))
     print(f"\n{machine()}")
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        command = shlex.join(["python", *sys.argv])
-        document = {"command": command, "machine": machine(), "rows": rows}
-        write_atomically(args.json, json.dumps(document, indent=1) + "\n")
+
+
+def write(record: pathlib.Path, rows: list[dict]) -> None:
+    """The record of what has been measured so far: one that is cut keeps the rows that it had."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    command = shlex.join(["python", *sys.argv])
+    document = {"command": command, "machine": machine(), "rows": rows}
+    write_atomically(record, json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

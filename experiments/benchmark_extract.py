@@ -10,7 +10,7 @@ A GPU is sent the images and gives the descriptors back within the time.
 import argparse
 import functools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import benchmark_flops
 import benchmark_models
@@ -24,15 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     benchmark_models.add_arguments(parser)
 
 
-def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
+def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
     """Rows of the table; stops where the sides do not agree."""
-    rows, peak = [], benchmark_flops.peaks(args.dtype)
+    peak = benchmark_flops.peaks(args.dtype)
     for name in benchmark_models.MODELS:
         if args.only in name:
-            rows.append(_measure_one(name, args, peak, interleaved, row))
-            print(rows[-1], flush=True)
+            yield _measure_one(name, args, peak, interleaved, row)
             jax.clear_caches()
-    return rows
 
 
 def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Callable) -> dict:

@@ -13,7 +13,7 @@ import argparse
 import functools
 import pathlib
 import statistics
-import sys
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -116,13 +116,10 @@ def by_torch(queries, references, k: int) -> np.ndarray:
     return torch.cat(found).cpu().numpy()
 
 
-def measure(args, interleaved, row) -> list[dict]:
+def measure(args, interleaved, row) -> Iterator[dict]:
     """The table's rows."""
-    rows = []
     for name, queries, references, k in cases(args):
-        rows += measure_case(name, queries, references, k, args.rounds, interleaved, row)
-        print(rows[-1], file=sys.stderr, flush=True)
-    return rows
+        yield from measure_case(name, queries, references, k, args.rounds, interleaved, row)
 
 
 def measure_case(name, queries, references, k: int, rounds: int, interleaved, row) -> list[dict]:

@@ -12,7 +12,7 @@ Contrastive and ArcFace are compared with our own triplet step; FLOPs are the mo
 
 import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import benchmark_flops
 import benchmark_models
@@ -126,20 +126,19 @@ class Theirs:
         return {"loss": float(self.loss), "grad_norm": float(self.grad_norm)}
 
 
-def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
+def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
     """Rows of the table; stops where the sides do not agree."""
-    rows, peak = [], benchmark_flops.peaks(args.dtype)
+    peak = benchmark_flops.peaks(args.dtype)
     for name in benchmark_models.MODELS:
         losses = [loss for loss in base.LOSSES if args.only in f"{name}-{loss}"]
         if losses:
-            rows += _measure_one(name, losses, args, peak, interleaved, row)
+            yield from _measure_one(name, losses, args, peak, interleaved, row)
             jax.clear_caches()
-    return rows
 
 
 def _measure_one(
     name: str, losses: list[str], args, peak: float, interleaved: Callable, row: Callable
-) -> list[dict]:
+) -> Iterator[dict]:
     pair = benchmark_models.pair(name, args)
     models = benchmark_models.variants(pair.torch, not args.no_compile)
     flops, steps = benchmark_flops.of_step(pair), STEPS[benchmark_models.torch_device()]
@@ -156,21 +155,10 @@ def _measure_one(
     best = min(variants, key=lambda kind: statistics.median(seconds[kind]))
     rivals = {"triplet": (best, seconds[best])}
     rivals |= {loss: ("our triplet", seconds["triplet"]) for loss in base.LOSSES[1:]}
-    rows = []
+    print({kind: round(statistics.median(seconds[kind]), 4) for kind in variants}, flush=True)
     for loss in losses:
         rival, theirs = rivals[loss]
         more = benchmark_flops.share(flops, seconds[loss], peak)
         more["images_s"] = round(len(pair.images) / statistics.median(seconds[loss]), 1)
-        rows.append(
-            row(
-                f"{name}-{loss}{benchmark_models.mark(args)}",
-                rival,
-                seconds[loss],
-                theirs,
-                flops,
-                **more,
-            )
-        )
-        print(rows[-1], flush=True)
-    print({kind: round(statistics.median(seconds[kind]), 4) for kind in variants}, flush=True)
-    return rows
+        mark = benchmark_models.mark(args)
+        yield row(f"{name}-{loss}{mark}", rival, seconds[loss], theirs, flops, **more)

@@ -1,6 +1,8 @@
 """Turns of the contestants of a benchmark."""
 
+import json
 import sys
+import types
 
 import benchmark
 import pytest
@@ -34,3 +36,19 @@ def test_a_name_that_no_row_has_leaves_the_record_alone(monkeypatch, tmp_path, c
     with pytest.raises(SystemExit, match="2"):
         benchmark.main()
     assert record.read_text() == "{}" and "nothing was measured" in capsys.readouterr().err
+
+
+def test_what_was_measured_outlives_a_run_that_is_cut(monkeypatch, tmp_path):
+    def measure(*_):
+        yield {"name": "first"}
+        raise KeyboardInterrupt
+
+    record = tmp_path / "made/record.json"
+    stand_in = types.SimpleNamespace(
+        measure=measure, add_arguments=lambda parser: None, __doc__="A benchmark."
+    )
+    monkeypatch.setitem(benchmark.COMMANDS, "input", stand_in)
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", f"--json={record}", "input"])
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main()
+    assert json.loads(record.read_text())["rows"] == [{"name": "first"}]
