@@ -16,6 +16,13 @@ from vprjax.models import Layers
 KEY = jax.random.key(0)
 
 
+@pytest.fixture
+def on_cpu():
+    """For what holds there alone, or takes two devices, where a GPU runs the tests."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        yield
+
+
 def config(backbone="mobilenetv2", **changes):
     c = base.get_config().model
     c.update({"backbone": backbone} | changes)
@@ -162,6 +169,7 @@ def test_no_backward_of_frozen_layers_is_even_traced():
     assert convolutions("conv2") == 4 + 2 + 1
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_frozen_batch_norm_is_the_same_affine_map_in_training():
     module, x = models.build(config(stage="block_2")), images(2, 20, 20, 3)
     variables = random_variables(module, x)
@@ -172,6 +180,7 @@ def test_frozen_batch_norm_is_the_same_affine_map_in_training():
     assert models.frozen_prefixes(config(stage="block_2")) == ()
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_trained_batch_norm_averages_over_the_named_axis():
     x = jnp.asarray(images(4, 12, 12, 3), jnp.float32) / 99
     layers = Layers(batch_norm="train")
@@ -183,7 +192,8 @@ def test_trained_batch_norm_averages_over_the_named_axis():
     layers = Layers(batch_norm="train", batch_norm_axis="batch")
     split = models.backbone("mobilenetv2", "expanded_conv", layers=layers)
     apply = functools.partial(split.apply, variables, train=True, mutable=["batch_stats"])
-    f, split_statistics = jax.pmap(apply, axis_name="batch")(x.reshape(2, 2, 12, 12, 3))
+    mapped = jax.pmap(apply, axis_name="batch", devices=jax.devices("cpu")[:2])
+    f, split_statistics = mapped(x.reshape(2, 2, 12, 12, 3))
     np.testing.assert_allclose(f.reshape(expected.shape), expected, rtol=0, atol=1e-5)
     assert np.abs(f[0] - alone).max() > 1e-3
     jax.tree.map(
@@ -193,6 +203,7 @@ def test_trained_batch_norm_averages_over_the_named_axis():
     )
 
 
+@pytest.mark.usefixtures("on_cpu")
 @pytest.mark.parametrize(
     ("backbone", "stage"),
     [("vgg16", "conv3"), ("resnet50", "conv3"), ("mobilenetv2", "block_3_expand")],
