@@ -16,7 +16,7 @@ TINY = (
     "--config.train.steps=2 --config.train.log_every=1 --config.tuples.batch=2 "
     "--config.tuples.negatives=2 --config.tuples.positive_radius=10.0 "
     "--config.tuples.negative_radius=25.0 --config.tuples.other_visit_seconds=0.0 "
-    "--config.model.stage=block_3_expand"
+    "--config.model.stage=expanded_conv"
 )
 
 

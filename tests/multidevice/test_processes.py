@@ -16,7 +16,7 @@ from vprjax.checkpoint import open_for_reading
 
 FLAGS = (
     "--config.dataset.name=synthetic/tiny",
-    "--config.model.stage=block_3_expand",
+    "--config.model.stage=expanded_conv",
     "--config.train.steps=6",
     "--config.train.log_every=2",
     "--config.train.checkpoint_every=2",

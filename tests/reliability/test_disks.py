@@ -19,6 +19,7 @@ from vprjax import run, train
 from vprjax.errors import ConfigError
 
 FLAGS = (
+    "--config.model.stage=block_3_expand",  # a checkpoint that can fill a disk
     "--config.train.steps=6",
     "--config.train.log_every=2",
     "--config.train.checkpoint_every=3",

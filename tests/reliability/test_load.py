@@ -26,7 +26,7 @@ from vprjax import train
 steps, data_dir, workdir = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
 c = synthetic.get_config("mobilenetv2,gem,triplet")
 c.dataset.update(name="synthetic/tiny", data_dir=data_dir)
-c.model.stage = "block_3_expand"
+c.model.stage = "expanded_conv"
 c.tuples.update(mining_interval=20, mining_pool=30, batch=1, positive_radius=10.0)
 c.tuples.update(negative_radius=25.0, other_visit_seconds=0.0, negatives=2)
 c.train.update(steps=steps, log_every=10, checkpoint_every=max(40, steps // 100))
