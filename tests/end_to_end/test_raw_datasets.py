@@ -54,7 +54,7 @@ def test_robotcar(tmp_path):
             for row, column, channel in ((0, 0, 2), (0, 1, 1), (1, 0, 1), (1, 1, 0)):
                 own = np.s_[2 + row : -2 : 2, 2 + column : -2 : 2, channel]  # the site's colour
                 assert (pixels[own] == picture[own]).all()
-    results = train("robotcar", "resnet50,gem,triplet", tmp_path, "--config.model.stage=conv2")
+    results = train("robotcar", "resnet50,gem,triplet", tmp_path, "--config.model.stage=conv1")
     assert results["tolerances_m"] == [25.0, 10.0, 5.0, 2.0]
     check(results, count)
     assert results["provenance"]["dataset"]["pose_source"] == "INS, interpolated"
@@ -65,7 +65,7 @@ def test_cold(tmp_path):
     raw_town.write_cold(tmp_path / "raw", count)
     build("cold", tmp_path, f', "sequences": {json.dumps(raw_town.SEQUENCES)}')
     results = train(
-        "cold", "mobilenetv2,gem,arcface", tmp_path, "--config.model.stage=block_3_expand",
+        "cold", "mobilenetv2,gem,arcface", tmp_path, "--config.model.stage=expanded_conv",
         "--config.places.batch_places=2", "--config.dataset.query_splits=('test01','test02','sunny1')",
     )  # fmt: skip
     assert results["tolerances_m"] == [1.0, 0.75, 0.5, 0.25]
