@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -53,6 +54,25 @@ def test_write_atomically_keeps_the_old_text_on_failure(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         metric_writer.write_atomically(path, "new text")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    full = pathlib.Path("/dev/full")  # takes no byte
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    path = tmp_path / "metrics.jsonl"
+    lines = metric_writer.JsonLines(path, resume_step=0)
+    lines._file.close()
+    lines._file = full.open("a")
+    for write in (lambda: lines.write(1, {"loss": 0.5}), lines.close):
+        with pytest.raises(OSError, match="No space left") as told:
+            write()
+        assert told.value.filename == str(path)
+    path = tmp_path / "results.md"
+    (tmp_path / f".results.md.{os.getpid()}.partial").symlink_to(full)
+    with pytest.raises(OSError, match="No space left") as told:
+        metric_writer.write_atomically(path, "text")
+    assert told.value.filename == str(path) and not path.exists()
 
 
 def test_plain_lines_tell_rate_and_time_left(capsys, monkeypatch):

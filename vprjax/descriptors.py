@@ -23,7 +23,7 @@ import ml_dtypes
 import numpy as np
 
 from vprjax import checksum, parallel
-from vprjax.errors import DataError
+from vprjax.errors import DataError, naming
 from vprjax.metric_writer import write_atomically
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
@@ -162,7 +162,8 @@ def _start(folder: pathlib.Path, header: dict, places) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # What was begun before its header was there.
     folder.mkdir(parents=True)
     ids = np.array([str(i) for i in places.image_ids], dtype=np.str_)
-    np.savez(folder / "places.npz", image_ids=ids, positions=np.asarray(places.positions))
+    with naming(folder / "places.npz"):
+        np.savez(folder / "places.npz", image_ids=ids, positions=np.asarray(places.positions))
     (folder / "rows").touch()
     write_atomically(folder / "store.json", json.dumps(checksum.seal(header), indent=1) + "\n")
 
@@ -211,7 +212,7 @@ def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarra
         for _ in blocks:
             pass
         return
-    try:
+    with naming(folder / "rows"):
         with (folder / "rows").open("r+b") as rows, (folder / "blocks.jsonl").open("a") as listed:
             rows.seek(done * row_bytes)
             for block in blocks:
@@ -228,7 +229,3 @@ def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarra
                 listed.flush()
                 os.fsync(listed.fileno())
                 done += len(block)
-    except OSError as error:
-        if error.filename or error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, str(folder / "rows")) from error

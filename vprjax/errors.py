@@ -1,5 +1,20 @@
 """Errors with a sentence for the user: what is wrong, where, and what to do."""
 
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """An OSError that names no file, as a write's on a full disk, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
 
 class VprjaxError(Exception):
     """A mistake outside the program; main prints its text and exits with 2."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from vprjax import descriptors, fcm, parallel, retrieval, sequence, statistics, whitening
 from vprjax.data import source
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, naming
 from vprjax.extraction import Extractor, descriptor_size, dimensions
 from vprjax.metric_writer import log
 
@@ -75,7 +75,8 @@ def evaluate(
     reference = describe(config.dataset.reference_split)
     reduce = _reduction(config, describe) if config.eval.pca else None
     if reduce is not None and parallel.is_primary():
-        np.savez(folder / f"pca_{name}.npz", mean=reduce.mean, kernel=reduce.kernel)
+        with naming(folder / f"pca_{name}.npz"):
+            np.savez(folder / f"pca_{name}.npz", mean=reduce.mean, kernel=reduce.kernel)
     out = {}
     for split in config.dataset.query_splits:
         words = f"search {split} ({name.replace('_', ' ')})"

@@ -1,6 +1,7 @@
 """`python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic`."""
 
 import atexit
+import errno
 import os
 import pathlib
 import re
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> None:
     except Preempted as stopped:
         print(f"vprjax: {stopped}", file=sys.stderr)
     except (VprjaxError, OSError) as error:  # OSError: a full or unwritable disk
-        last.append(f"vprjax: error: {error}\n")
+        last.append(f"vprjax: error: {_advised(error)}\n")
         if joined:
             _end(last, 2)  # JAX's ending waits for the other processes, which wait for this one
         sys.exit(2)
@@ -90,6 +91,17 @@ def _end(last: list[str], seconds: float = 0) -> None:
         os.write(sys.stderr.fileno(), last[0].encode())
         time.sleep(seconds)
         os._exit(2)
+
+
+def _advised(error: Exception) -> str:
+    """What the error says and, of a full disk, what to do."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return str(error)
+    file = error.filename or f"a file of --workdir={FLAGS.workdir}"
+    return (
+        f"{file} cannot be written ({error.strerror}): free disk space and run the same command again; it "
+        "goes on from what is whole"
+    )
 
 
 def parse_flags(argv: list[str]) -> list[str]:

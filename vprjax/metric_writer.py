@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 from vprjax import checksum
+from vprjax.errors import naming
 
 _speaks = True
 
@@ -87,7 +88,7 @@ class JsonLines:
 
     def __init__(self, path: pathlib.Path, resume_step: int):
         """Opens `path` for appending and keeps only rows with `step <= resume_step`."""
-        self._file, self.kept = open(os.devnull, "a"), 0
+        self._path, self._file, self.kept = path, open(os.devnull, "a"), 0
         if not _speaks:
             return
         kept = [row for row in read_rows(path) if row["step"] <= resume_step]
@@ -98,12 +99,14 @@ class JsonLines:
 
     def write(self, step: int, values: dict) -> None:
         """Appends one row."""
-        self._file.write(checksum.line({"step": step, **values}))
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(checksum.line({"step": step, **values}))
+            self._file.flush()
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file; what a full disk kept it from writing, it tries again."""
+        with naming(self._path):
+            self._file.close()
 
 
 def read_rows(path: pathlib.Path) -> list[dict]:
@@ -125,7 +128,8 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a UTF-8 file so that a reader sees the old or the new text, never a part."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")  # whatever the locale: pages say so
+        with naming(path):
+            partial.write_text(text, encoding="utf-8")  # whatever the locale: pages say so
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from vprjax import checksum
+from vprjax.errors import naming
 from vprjax.evaluation import curve_tolerances
 from vprjax.metric_writer import write_atomically
 
@@ -168,6 +169,7 @@ def _draw_curves(path: pathlib.Path, config, results: dict) -> None:
     axes[0][-1].legend(frameon=False, loc="best")
     figure.tight_layout()
     partial = path.with_name(f".{path.name}.partial.png")
-    figure.savefig(partial)
+    with naming(path):
+        figure.savefig(partial)
     plt.close(figure)
     partial.replace(path)

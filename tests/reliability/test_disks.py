@@ -88,6 +88,12 @@ def test_full_disk(whole, tally, tmp_path):
         tally.update(trials=2, wrong=int(figures(disk / "run") != whole))
         assert not list(disk.rglob("*partial*")) and not list(disk.rglob("*tmp*"))
         assert figures(disk / "run") == whole
+        with tmpfs(tmp_path / "small", "size=24k"):  # too small for the descriptors
+            to = tmp_path / "small" / "again"
+            flags_of = "--mode=evaluate", f"--checkpoint={disk}/run", f"--workdir={to}"
+            said = commands.run("vprjax.main", *flags_of, status=2).stderr.strip().splitlines()[-1]
+            assert ONE_SENTENCE.match(said) and f"{to}/" in said
+            assert "cannot be written (No space left on device): free disk space" in said
 
 
 def test_the_sentence_is_last_where_many_writes_fail(tiny, tally, tmp_path):
