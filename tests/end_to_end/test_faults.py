@@ -25,11 +25,19 @@ def stopped(workdir, data_dir, *flags):
 def test_a_damaged_record_is_named_with_its_split(data_dir, tmp_path):
     shutil.copytree(data_dir, tmp_path / "data")
     file = next((tmp_path / "data").rglob("*train.array_record*"))
-    content = bytearray(file.read_bytes())
+    whole = file.read_bytes()
+    content = bytearray(whole)
     content[len(content) // 2] ^= 0xFF
     file.write_bytes(content)
     said = stopped(tmp_path / "run", tmp_path / "data")
     assert " of split 'train' cannot be read" in said and "build the dataset again" in said
+    file.write_bytes(whole)
+    flags = (
+        *commands.small("gem,triplet", tmp_path / "run", tmp_path / "data"),
+        "--config.train.steps=4",
+    )
+    commands.run("vprjax.main", *flags)
+    assert (tmp_path / "run" / "results.json").exists()
 
 
 def test_a_second_run_in_a_workdir_is_refused(data_dir, tmp_path):
