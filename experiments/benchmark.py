@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import shlex
 import statistics
 import sys
@@ -27,7 +26,11 @@ import benchmark_startup
 import benchmark_train_step
 import jax
 
+from vprjax.machine import cpu
 from vprjax.metric_writer import write_atomically
+from vprjax.run import code_version
+
+PACKAGES = "jax", "torch", "faiss"  # what is measured, and beside what
 
 COMMANDS = {
     "train_step": benchmark_train_step,
@@ -39,7 +42,6 @@ COMMANDS = {
     "retrieval": benchmark_retrieval,
     "search_scale": benchmark_search_scale,
 }
-VECTORS = "amx_tile", "avx512_bf16", "avx512f", "avx2"  # widest first, as Linux names them
 
 
 def interleaved(
@@ -93,15 +95,8 @@ def markdown(rows: list[dict]) -> str:
 
 def machine() -> str:
     """What the figures were measured on."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    model = told.get("model name") or platform.processor() or platform.machine()
-    flags = told.get("flags", "").split()
-    wide = [name for name in VECTORS if name in flags]  # one model name stands for many speeds
-    cpu = f"{model}, {wide[0] + ', ' if wide else ''}{len(os.sched_getaffinity(0))} cores"
     own = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
-    return f"{len(own)} x {own[0]} beside {cpu}" if own else cpu
+    return f"{len(own)} x {own[0]} beside {cpu()}" if own else cpu()
 
 
 def main() -> None:
@@ -131,7 +126,15 @@ def write(record: pathlib.Path, rows: list[dict]) -> None:
     """The record of what has been measured so far: one that is cut keeps the rows that it had."""
     record.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", *sys.argv])
-    document = {"command": command, "machine": machine(), "rows": rows}
+    document = {
+        "command": command,
+        "machine": machine(),
+        "code_version": code_version(),
+        "packages": {
+            name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules
+        },
+        "rows": rows,
+    }
     write_atomically(record, json.dumps(document, indent=1) + "\n")
 
 

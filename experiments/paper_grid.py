@@ -25,7 +25,6 @@ import ast
 import dataclasses
 import fnmatch
 import json
-import os
 import pathlib
 import platform
 import shlex
@@ -41,6 +40,7 @@ from grid_runner import GridProgress, Runner, Stopped, visible_gpus
 
 from vprjax import published
 from vprjax.errors import ConfigError, VprjaxError
+from vprjax.machine import cpu
 from vprjax.metric_writer import log, write_atomically
 from vprjax.pages import training
 
@@ -88,7 +88,7 @@ def write(settings: Settings, began: float) -> None:
     study = published.study(found.dataset.partition(":")[0])
     facts = {
         "command": shlex.join(["python", "experiments/paper_grid.py", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{cpu()}, Python {platform.python_version()}",
         "last call": training.duration(time.monotonic() - began),
         "finished": f"{len(paths)} runs",
     }

@@ -32,6 +32,7 @@ from vprjax.checkpoint import open_for_reading
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.extraction import Extractor
+from vprjax.machine import cpu
 from vprjax.metric_writer import log
 from vprjax.validation import History
 
@@ -223,7 +224,7 @@ def _provenance(config, dataset: source.Dataset) -> dict:
         "denominator": "all queries of the split",
         "config": config.to_dict(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{cpu()}, Python {platform.python_version()}",
         "packages": {"jax": jax.__version__},
         "seed": config.seed,
         "command": shlex.join(["python", "-m", "vprjax.main", *sys.argv[1:]]),

@@ -1,0 +1,20 @@
+"""What records say of the processor."""
+
+import os
+
+from vprjax import machine
+
+
+def test_cpu_is_named_with_its_widest_instructions_and_usable_cores(tmp_path, monkeypatch):
+    info = tmp_path / "cpuinfo"
+    info.write_text("model name\t: Some CPU @ 2 GHz\nflags\t\t: sse2 avx2 avx512f\n" * 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1}, raising=False)
+    assert machine.cpu(info) == "Some CPU @ 2 GHz, avx512f, 1 core"
+    info.write_text("model name\t: Some CPU @ 2 GHz\nflags\t\t: sse2 avx2\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3}, raising=False)
+    assert machine.cpu(info) == "Some CPU @ 2 GHz, avx2, 2 cores"
+    monkeypatch.setattr("platform.processor", lambda: "arm")
+    assert machine.cpu(tmp_path / "none") == "arm, 2 cores"  # no /proc there
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert machine.cpu(tmp_path / "none") == "arm, 8 cores"
