@@ -110,26 +110,26 @@ def main() -> None:
     args = parser.parse_args()
     # The rival wants GPU memory, too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
-    rows = []
+    code, rows = code_version(), []  # of what is loaded: the checkout may change meanwhile
     for found in COMMANDS[args.command].measure(args, interleaved, row):
         print(found, file=sys.stderr, flush=True)
         rows.append(found)
         if args.json:
-            write(args.json, rows)
+            write(args.json, code, rows)
     if not rows:
         parser.error("nothing was measured: --only is in no row's name (nordland's need --real)")
     print(markdown(rows))
     print(f"\n{machine()}")
 
 
-def write(record: pathlib.Path, rows: list[dict]) -> None:
+def write(record: pathlib.Path, code: str, rows: list[dict]) -> None:
     """The record of what has been measured so far: one that is cut keeps the rows that it had."""
     record.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", *sys.argv])
     document = {
         "command": command,
         "machine": machine(),
-        "code_version": code_version(),
+        "code_version": code,
         "packages": {
             name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules
         },

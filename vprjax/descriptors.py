@@ -212,20 +212,23 @@ def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarra
         for _ in blocks:
             pass
         return
-    with naming(folder / "rows"):
-        with (folder / "rows").open("r+b") as rows, (folder / "blocks.jsonl").open("a") as listed:
-            rows.seek(done * row_bytes)
-            for block in blocks:
-                data = np.ascontiguousarray(block, dtype).tobytes()
-                rows.write(data)
-                rows.flush()
-                os.fsync(rows.fileno())
-                line = {
-                    "first": done,
-                    "rows": len(block),
-                    "sha256": hashlib.sha256(data).hexdigest(),
-                }
-                listed.write(checksum.line(line))
-                listed.flush()
-                os.fsync(listed.fileno())
-                done += len(block)
+    with (
+        naming(folder / "rows"),
+        (folder / "rows").open("r+b") as rows,
+        (folder / "blocks.jsonl").open("a") as listed,
+    ):
+        rows.seek(done * row_bytes)
+        for block in blocks:
+            data = np.ascontiguousarray(block, dtype).tobytes()
+            rows.write(data)
+            rows.flush()
+            os.fsync(rows.fileno())
+            line = {
+                "first": done,
+                "rows": len(block),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+            listed.write(checksum.line(line))
+            listed.flush()
+            os.fsync(listed.fileno())
+            done += len(block)
