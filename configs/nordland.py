@@ -56,6 +56,9 @@ def _tune(config) -> None:
             # to its summer's; with statistics that stay, all descriptors then fall into one point.
             # With weights, keep theirs: --config.model.batch_norm=frozen.
             config.model.batch_norm = "train"
+        elif config.model.pooling == "gem":
+            # Here, too, the nearest negatives, nearer than the positive, first drew all into one point.
+            config.tuples.mining = "semi_hard"
     if config.loss.name == "contrastive":  # 28; 4 tuples of 5 negatives did as well
         config.tuples.update(batch=7, negatives=2)
     if config.loss.name == "arcface":  # 32; a class is one frame in both seasons
