@@ -13,6 +13,7 @@ import pytest
 from test_device_count import ROOT
 
 from vprjax.checkpoint import open_for_reading
+from vprjax.metric_writer import read_rows
 
 FLAGS = (
     "--config.dataset.name=synthetic/tiny",
@@ -37,11 +38,21 @@ FLAGS = (
     "--config.places.min_images=2",
     "--config.model.projection=0",
 )
+# Step 4 is no better than step 2, so that training stops and step 2's running mean is evaluated.
+VALIDATED = (
+    "--config.validation.every=2",
+    "--config.validation.stretch=0.1",
+    "--config.validation.patience=1",
+    "--config.tuples.other_visit_seconds=60.0",
+    "--config.tuples.negative_radius=15.0",
+    "--config.optim.ema=0.5",
+)
 LAUNCH = ("experiments/launch_local.py", "--processes=2", "--devices=4", "--", sys.executable)
 
 
 def main(loss, workdir, data_dir, devices, *launch):
     words = ["-m", "vprjax.main", f"--config=configs/synthetic.py:mobilenetv2,gem,{loss}", *FLAGS]
+    words += VALIDATED if loss == "contrastive" else ()
     words.append(f"--workdir={workdir}")
     words.append(f"--config.dataset.data_dir={data_dir}")
     environment = {**os.environ, **launch_local.virtual(devices)}
@@ -61,11 +72,13 @@ def outcome(workdir):
     reader = open_for_reading(workdir)
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     results = json.loads((workdir / "results.json").read_text())["results"]
-    return reader.steps(), reader.restore_model(6), rows, results
+    validations = [row["mean"] for row in read_rows(workdir / "validation.jsonl")]
+    return reader.steps(), reader.restore_model(reader.steps()[-1]), rows, results, validations
 
 
-def assert_same(one, two):
-    assert one[0] == two[0] == [0, 2, 4, 6] and one[3] == two[3]
+def assert_same(one, two, last=6):
+    assert one[0] == two[0] == list(range(0, last + 1, 2))
+    assert one[3] == two[3] and one[4] == two[4]
     for a, b in zip(jax.tree.leaves(one[1]), jax.tree.leaves(two[1]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     for a, b in zip(one[2], two[2], strict=True):
@@ -97,18 +110,19 @@ def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_another_number
     assert_same(outcome(one), outcome(two))
 
 
-@pytest.mark.parametrize("loss", ["contrastive", "arcface"])
-def test_two_processes_are_as_one_device_whose_checkpoint_goes_on_with_four(loss, tmp_path):
+@pytest.mark.parametrize(("loss", "last"), [("contrastive", 4), ("arcface", 6)])
+def test_two_processes_are_as_one_device_whose_checkpoint_goes_on_with_four(loss, last, tmp_path):
     one, two, four = tmp_path / "one", tmp_path / "two", tmp_path / "four"
     main(loss, one, tmp_path, 1)
     main(loss, two, tmp_path, 4, *LAUNCH)
-    assert_same(outcome(one), outcome(two))
+    assert_same(outcome(one), outcome(two), last)
+    assert len(outcome(one)[4]) == (2 if loss == "contrastive" else 0)
     shutil.copytree(one, four)
-    for step in (4, 6):
+    for step in range(4, last + 1, 2):
         shutil.rmtree(four / f"checkpoints/{step}")
     (four / "results.json").unlink()
     assert f"resume from {four}/checkpoints/2" in main(loss, four, tmp_path, 4).stderr
-    assert_same(outcome(one), outcome(four))
+    assert_same(outcome(one), outcome(four), last)
     pairs = zip(*(jax.tree.leaves(outcome(run)[1]) for run in (one, four)), strict=True)
     assert any((a != b).any() for a, b in pairs)  # another number of devices rounds otherwise
 
