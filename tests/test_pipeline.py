@@ -9,6 +9,7 @@ from memory_places import drive
 from configs import base
 from vprjax import mining
 from vprjax.data import pipeline
+from vprjax.metric_writer import Progress
 
 
 def config(loss="triplet"):
@@ -77,6 +78,30 @@ def test_a_round_holds_no_more_descriptors_than_it_says(pool, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.9 * held < peak < 1.1 * held + 2 * mining.SIMILARITY_BYTES
+
+
+def test_what_is_remembered_in_later_rounds_is_told_before_the_first():
+    c, described = config(), []
+    c.tuples.update(mining_pool=20, remembered=2)
+    sampler = pipeline.make_sampler(c, drive())
+    told = sampler.cached_images(0)
+
+    def note(images):
+        described.append(len(images))
+        return describe(images)
+
+    for step in range(0, 60, 5):
+        sampler.mine(step, note)
+    assert described[0] + 20 < max(described) + 20 <= told <= 80 + 20  # the pool's are copied out
+
+
+def test_ranking_shows_how_far_it_is(monkeypatch):
+    shown, c = [], config()
+    monkeypatch.setattr(Progress, "advance", lambda self, n=1: shown.append((self._total, n)))
+    sampler = pipeline.make_sampler(c, drive())
+    sampler.mine(0, describe)
+    rows = len(sampler.table)
+    assert sum(n for _, n in shown) == rows and {total for total, _ in shown} == {rows}
 
 
 def test_a_random_positive_is_not_described_for_mining():

@@ -6,6 +6,7 @@ import numpy as np
 
 from vprjax import mining, place_classes
 from vprjax.data.source import Places
+from vprjax.metric_writer import progress
 from vprjax.retrieval import similarity
 
 
@@ -66,11 +67,14 @@ class TupleSampler:
         return number, queries, pool if tuples.negatives else pool[:0]  # in_batch needs none
 
     def cached_images(self, step: int) -> int:
-        """Descriptors that mining holds at once in the round of `step`."""
+        """Descriptors that mining holds at once, at most, in the round of `step` and later ones."""
         if not self._describes:
             return 0
         number, queries, pool = self._drawn(step)
         cached = len(self._images_to_cache(number, queries, pool))
+        # What is remembered grows with the rounds, to so many of each query.
+        more = len(np.unique(queries)) * self._config.tuples.remembered
+        cached = min(cached + more, len(self._places))
         return cached + (len(pool) if len(pool) < cached else 0)  # the pool's are then copied out
 
     @property
@@ -105,22 +109,29 @@ class TupleSampler:
         if self._describes:
             cached = self._images_to_cache(number, queries, pool)
             cache = mining.Cache(cached, describe(cached))
-        self.table = mining.mine(
-            queries,
-            self.positives,
-            self._places.positions,
-            cache,
-            pool,
-            negatives=tuples.negatives,
-            negative_radius=tuples.negative_radius,
-            place_radius=tuples.positive_radius,
-            best_positive=tuples.positive == "best",
-            semi_hard=tuples.mining == "semi_hard",
-            seed=self._config.seed,
-            round_number=number,
-            remembered=self.remembered,
-            similarities=similarity.similarities,
-        )
+        with progress(f"rank negatives at step {step}", len(queries), "queries") as bar:
+
+            def similarities(some: np.ndarray, of_pool: np.ndarray) -> np.ndarray:
+                found = similarity.similarities(some, of_pool)
+                bar.advance(len(some))
+                return found
+
+            self.table = mining.mine(
+                queries,
+                self.positives,
+                self._places.positions,
+                cache,
+                pool,
+                negatives=tuples.negatives,
+                negative_radius=tuples.negative_radius,
+                place_radius=tuples.positive_radius,
+                best_positive=tuples.positive == "best",
+                semi_hard=tuples.mining == "semi_hard",
+                seed=self._config.seed,
+                round_number=number,
+                remembered=self.remembered,
+                similarities=similarities,
+            )
         self.remembered = mining.remember(self.remembered, self.table)
 
     def indices(self, step: int) -> np.ndarray:
