@@ -67,6 +67,23 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
     assert (tmp_path / "tight" / "metrics.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, True),
+        ({"tuples.in_batch": "hardest"}, False),  # which config_check refuses with accumulation
+        ({"model.batch_norm": "train"}, False),
+        ({"model.batch_norm": "train", "model.backbone": "vgg16"}, True),
+        ({"tuples.in_batch": "hardest", "loss.name": "arcface"}, True),
+    ],
+)
+def test_what_to_change_is_nothing_that_the_config_would_be_refused_for(changes, told):
+    c = config()
+    with c.unlocked():
+        c.update_from_flattened_dict(changes)
+    assert ("train.accumulate=1" in memory.remedy(c)) is told
+
+
 def test_a_state_that_cannot_fit_is_refused_before_the_model_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(train.source, "load", lambda config, splits: drive())
     monkeypatch.setattr(train.initialise, "initialise", None)

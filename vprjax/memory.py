@@ -136,7 +136,10 @@ def remedy(config) -> str:
     places = config.loss.name == "arcface" and config.loss.arcface_classes == "places"
     batch = "places.batch_places" if places else "tuples.batch"
     size = config.places.batch_places if places else config.tuples.batch
-    words = [f"lower {batch}={size}", f"raise train.accumulate={config.train.accumulate}"]
+    words = [f"lower {batch}={size}"]
+    whole = config.tuples.in_batch != "off" and not places  # negatives are sought in all of the batch
+    if not whole and (config.model.batch_norm == "frozen" or config.model.backbone == "vgg16"):
+        words.append(f"raise train.accumulate={config.train.accumulate}")
     if not config.model.remat:
         words.append("set model.remat=True")
     if config.model.compute_dtype == "float32":
