@@ -7,7 +7,7 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, nordland, synthetic
 from vprjax import config_check
 from vprjax.errors import ConfigError
 
@@ -143,3 +143,12 @@ def test_accumulation_changes_the_statistics_of_a_backbone_that_has_some():
     c.model.backbone = "resnet50"
     with pytest.raises(ConfigError, match="accumulate above 1 would change the statistics"):
         config_check.check_values(c)
+
+
+@pytest.mark.parametrize("module", [synthetic, nordland])
+def test_both_versions_of_resnet50_have_the_same_settings(module):
+    for names in ("gem,triplet", "netvlad,contrastive", "gem,arcface"):
+        one, two = (module.get_config(f"{b},{names}") for b in ("resnet50", "resnet50_v1"))
+        assert one.model.backbone != two.model.backbone
+        two.model.backbone = one.model.backbone
+        assert one == two
