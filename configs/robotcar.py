@@ -3,8 +3,9 @@
 python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --workdir=runs/robotcar \
         --config.model.weights=resnet50-0676ba61.pth
 
-Steps and mining follow from the data; rates, margins, scale and batches are those of `configs/base.py` for
-every loss and head: no sweep on this dataset chose them. `configs/synthetic.py` and `nordland.py` have swept ones.
+Steps and mining follow from the data; rates, margins, scale and batches are those of
+`configs/base.py` for every loss and head: no sweep on this dataset chose them.
+`configs/synthetic.py` and `configs/nordland.py` have swept ones.
 """
 
 from configs import base
