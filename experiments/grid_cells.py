@@ -1,6 +1,7 @@
 """The study's cells on every dataset: which runs there are, their configs and commands, their data."""
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import os
@@ -35,6 +36,8 @@ PARTIAL_VGG16 = {
     "model.train_from": "conv4",
     "train.steps": 100,
 }
+# A folder's name may have 255 bytes; of more settings their digest stands in it, grid.json has them.
+LONGEST_MARKS = 200
 # The counts of COLD, at the size that configs/synthetic.py's stages and rates were picked for.
 COLD_COUNTS = {
     "name": "cold_counts",
@@ -103,8 +106,10 @@ class Settings:
     def folder(self) -> pathlib.Path:
         """Where this grid's runs, tables and page lie; a changed grid lies apart."""
         told = [(key, value) for key, value in self.changes if key != "dataset.data_dir"]
-        marks = [f"+{key}={value}".replace("/", "_") for key, value in told]
-        return self.runs / (self.dataset + "-smoke" * self.smoke + "".join(marks))
+        marks = "".join(f"+{key}={value}".replace("/", "_") for key, value in told)
+        if len(marks.encode()) > LONGEST_MARKS:
+            marks = "+" + hashlib.sha256(marks.encode()).hexdigest()[:16]
+        return self.runs / (self.dataset + "-smoke" * self.smoke + marks)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,6 +121,16 @@ def test_missing_data_are_told(tmp_path, monkeypatch):
         grid_cells.prepare(settings("nordland", runs=tmp_path))
 
 
+def test_many_settings_still_make_a_name_that_a_folder_may_have(tmp_path):
+    many = [(key, "x" * 60) for key in ("model.weights", "dataset.name", "dataset.reference_split")]
+    folders = []
+    for value in (many, [*many, ("tuples.batch", 8)], [*many, ("tuples.batch", 9)]):
+        folder = settings(runs=tmp_path, changes=tuple(value)).folder
+        folder.mkdir()  # a name that is too long raises OSError
+        folders.append(folder)
+    assert len(set(folders)) == 3 and all(f.name.startswith("synthetic+") for f in folders)
+
+
 def test_finished_means_results_of_this_config(tmp_path):
     changes = (("tuples.positive", "best"),)
     job = grid_cells.training_jobs(settings(runs=tmp_path, changes=changes))[0]
