@@ -39,9 +39,22 @@ def get_config(names: str = ""):
     config.optim.class_rate = 10.0  # more, at this rate, and the class weights jump about
     config.train.steps = 400
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
+    if config.loss.name == "arcface":
+        _arcface(config)
     if config.model.backbone != "vgg16":
         _tune(config)
     return config
+
+
+def _arcface(config) -> None:
+    """A class is one frame in both seasons; VGG16 + NetVLAD keeps the base's classes and softmax."""
+    if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
+        return
+    config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)  # 32 images
+    # At scale 30 whitened descriptors are soon told apart, and the loss is 0 long before the two
+    # seasons of a place are near each other.
+    config.loss.update(arcface_scale=8.0, arcface_margin=0.1)
+    config.model.update(projection=512, projection_start="pca_whitened")
 
 
 def _tune(config) -> None:
@@ -61,12 +74,7 @@ def _tune(config) -> None:
             config.tuples.mining = "semi_hard"
     if config.loss.name == "contrastive":  # 28; 4 tuples of 5 negatives did as well
         config.tuples.update(batch=7, negatives=2)
-    if config.loss.name == "arcface":  # 32; a class is one frame in both seasons
-        config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)
-        # At scale 30 whitened descriptors are soon told apart, and the loss is 0 long before the two
-        # seasons of a place are near each other.
-        config.loss.update(arcface_scale=8.0, arcface_margin=0.1)
-        config.model.update(projection=512, projection_start="pca_whitened")
+    if config.loss.name == "arcface":
         if config.model.backbone == "mobilenetv2":
             # At 3e-3 GeM's descriptors fall together, at 1e-3 those of a ResNet50 from random values.
             config.optim.learning_rate = 1e-3
