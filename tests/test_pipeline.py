@@ -93,6 +93,7 @@ def test_what_is_remembered_in_later_rounds_is_told_before_the_first():
     for step in range(0, 60, 5):
         sampler.mine(step, note)
     assert described[0] + 20 < max(described) + 20 <= told <= 80 + 20  # the pool's are copied out
+    assert sampler.cached_images(0) == told  # a run that goes on is not told more
 
 
 def test_ranking_shows_how_far_it_is(monkeypatch):

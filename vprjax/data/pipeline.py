@@ -71,7 +71,8 @@ class TupleSampler:
         if not self._describes:
             return 0
         number, queries, pool = self._drawn(step)
-        cached = len(self._images_to_cache(number, queries, pool))
+        nothing = np.full_like(self.remembered, mining.NONE)
+        cached = len(self._images_to_cache(number, queries, pool, nothing))
         # What is remembered grows with the rounds, to so many of each query.
         more = len(np.unique(queries)) * self._config.tuples.remembered
         cached = min(cached + more, len(self._places))
@@ -83,14 +84,16 @@ class TupleSampler:
         tuples = self._config.tuples
         return tuples.mining != "random" and bool(tuples.negatives or tuples.positive == "best")
 
-    def _images_to_cache(self, number: int, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    def _images_to_cache(
+        self, number: int, queries: np.ndarray, pool: np.ndarray, remembered: np.ndarray
+    ) -> np.ndarray:
         tuples, seed = self._config.tuples, self._config.seed
         with_positives = tuples.positive == "best" or tuples.mining == "semi_hard"
         return mining.images_to_cache(
             queries,
             self.positives,
             pool,
-            self.remembered,
+            remembered,
             with_positives=with_positives,
             fewest=mining.POSITIVES if tuples.mining_pool else len(self._places),
             seed=seed,
@@ -107,7 +110,7 @@ class TupleSampler:
         number, queries, pool = self._drawn(step)
         cache = None
         if self._describes:
-            cached = self._images_to_cache(number, queries, pool)
+            cached = self._images_to_cache(number, queries, pool, self.remembered)
             cache = mining.Cache(cached, describe(cached))
         with progress(f"rank negatives at step {step}", len(queries), "queries") as bar:
 
