@@ -137,9 +137,8 @@ def remedy(config) -> str:
     batch = "places.batch_places" if places else "tuples.batch"
     size = config.places.batch_places if places else config.tuples.batch
     words = [f"lower {batch}={size}"]
-    whole = (
-        config.tuples.in_batch != "off" and not places
-    )  # negatives are sought in all of the batch
+    # Parts would hide negatives from one another, and give BatchNorm other statistics (config_check).
+    whole = config.tuples.in_batch != "off" and not places
     if not whole and (config.model.batch_norm == "frozen" or config.model.backbone == "vgg16"):
         words.append(f"raise train.accumulate={config.train.accumulate}")
     if not config.model.remat:
