@@ -157,6 +157,16 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
     )
 
 
+def against_accumulation(config) -> list[str]:
+    """Why this config cannot have train.accumulate above 1; empty where it can."""
+    reasons = []
+    if config.tuples.in_batch != "off" and not pipeline.uses_places(config):
+        reasons.append("hide part of the batch from tuples.in_batch")
+    if config.model.batch_norm == "train" and config.model.backbone != "vgg16":
+        reasons.append("change the statistics of model.batch_norm='train'")
+    return [f"train.accumulate above 1 would {reason}; set one of them back" for reason in reasons]
+
+
 def _batches(config) -> Iterator[tuple[bool, str]]:
     """Batches that cannot be split as asked."""
     places, accumulate = pipeline.uses_places(config), config.train.accumulate
@@ -168,15 +178,8 @@ def _batches(config) -> Iterator[tuple[bool, str]]:
         f"{key}={size} must be a multiple of {parts}: {parallel.device_count()} devices x "
         f"train.accumulate={accumulate}",
     )
-    yield (
-        accumulate > 1 and config.tuples.in_batch != "off" and not places,
-        "train.accumulate above 1 would hide part of the batch from tuples.in_batch; set one of them back",
-    )
-    yield (
-        accumulate > 1 and config.model.batch_norm == "train" and config.model.backbone != "vgg16",
-        "train.accumulate above 1 would change the statistics of model.batch_norm='train'; set one of "
-        "them back",
-    )
+    for reason in against_accumulation(config):
+        yield accumulate > 1, reason
 
 
 def _validation(config) -> Iterator[tuple[bool, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from vprjax import parallel
+from vprjax import config_check, parallel
 from vprjax.errors import ConfigError
 
 GIB = 2**30
@@ -137,9 +137,7 @@ def remedy(config) -> str:
     batch = "places.batch_places" if places else "tuples.batch"
     size = config.places.batch_places if places else config.tuples.batch
     words = [f"lower {batch}={size}"]
-    # Parts would hide negatives from one another, and give BatchNorm other statistics (config_check).
-    whole = config.tuples.in_batch != "off" and not places
-    if not whole and (config.model.batch_norm == "frozen" or config.model.backbone == "vgg16"):
+    if not config_check.against_accumulation(config):
         words.append(f"raise train.accumulate={config.train.accumulate}")
     if not config.model.remat:
         words.append("set model.remat=True")

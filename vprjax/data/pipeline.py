@@ -71,7 +71,7 @@ class TupleSampler:
         if not self._describes:
             return 0
         number, queries, pool = self._drawn(step)
-        nothing = np.full_like(self.remembered, mining.NONE)
+        nothing = mining.nothing_remembered(*self.remembered.shape)
         cached = len(self._images_to_cache(number, queries, pool, nothing))
         # What is remembered grows with the rounds, to so many of each query.
         more = len(np.unique(queries)) * self._config.tuples.remembered
