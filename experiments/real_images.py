@@ -4,8 +4,9 @@
     python -m tfds_builders build places_csv --manual_dir=runs/raw/nordland \
         --config='{"name": "nordland", "height": 64, "width": 128, "position_unit": "frames"}'
 
-`nordland_tune` instead cuts the training part of Nordland in two, to choose settings on: training to
-15000, a gap, `reference` and `val` from 15510 to 18000. No test frame is in it.
+Two protocols cut the training part of Nordland in two, to choose settings on, with no test frame in it:
+`nordland_tune` trains to 15000; after a gap `reference` and `val` are 15510 to 18000. `nordland_tune_wide`
+trains to 12000; `val` is 12510 to 18000 and `reference` all of the summer to 18000, as many as the test's.
 
 Nordland (every 10th frame, `images-%05d.png` in `summer` and `winter`, the same number is the same
 place): position is number / 10, one unit a frame. Sequences `train_summer`, `train_winter` (to 18000),
@@ -23,9 +24,11 @@ import pathlib
 import cv2
 import numpy as np
 
-SPANS = {  # protocol: last training frame, first and last frame of reference and query, query's name
-    "nordland": (18_000, 18_510, 10**9, "test02"),
-    "nordland_tune": (15_000, 15_510, 18_000, "val"),
+# Protocol: last training frame, first frame of reference and of query, last of both, query's name.
+SPANS = {
+    "nordland": (18_000, 18_510, 18_510, 10**9, "test02"),
+    "nordland_tune": (15_000, 15_510, 15_510, 18_000, "val"),
+    "nordland_tune_wide": (12_000, 0, 12_510, 18_000, "val"),
 }
 SEQUENCES = {  # that every protocol must have
     name: {"train_summer", "train_winter", "reference", query}
@@ -37,7 +40,7 @@ BLACK = 4.0  # grey levels: standard deviation below which a frame shows a tunne
 
 def nordland(images: pathlib.Path, protocol: str, drop_still: bool) -> list[dict]:
     """Rows of places.csv for one of Nordland's protocols (`SPANS`)."""
-    last_train, first, last, query = SPANS[protocol]
+    last_train, first_reference, first_query, last, query = SPANS[protocol]
     rows = []
     for season in ("summer", "winter"):
         frames = sorted((images / season).glob("images-*.png"))
@@ -46,7 +49,9 @@ def nordland(images: pathlib.Path, protocol: str, drop_still: bool) -> list[dict
         if drop_still:
             train = moving(images / season, train)
         rows += [_row(f"train_{season}", f"{season}/images-{n:05d}.png", n / 10) for n in train]
-        sequence = "reference" if season == "summer" else query
+        sequence, first = (
+            ("reference", first_reference) if season == "summer" else (query, first_query)
+        )
         test = [n for n in numbers if first <= n <= last]
         rows += [_row(sequence, f"{season}/images-{n:05d}.png", n / 10) for n in test]
     return rows
