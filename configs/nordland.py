@@ -29,20 +29,23 @@ def get_config(names: str = ""):
     config.augment.brightness = 0.1
     base.select(config, names)
     # NetVLAD's contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best on the
-    # stretch of `real_images.py nordland_tune`, or one query from it; other rates and GeM's margin are not
-    # swept (experiments/records/real_protocols.md).
+    # stretch of `real_images.py nordland_tune`, or one query from it; so is VGG16 + NetVLAD's rate with
+    # triplet on `nordland_tune_wide`. Other rates and GeM's margin are not swept
+    # (experiments/records/real_protocols.md).
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
         # These start 1.0 apart: 0.2 first draws them all together, and they do not part again soon.
         config.loss.contrastive_margin = 0.7
     config.optim.class_rate = 10.0  # more, at this rate, and the class weights jump about
-    config.train.steps = 400
+    config.train.steps = 100
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
     if config.loss.name == "arcface":
         _arcface(config)
     if config.model.backbone != "vgg16":
         _tune(config)
+    elif (config.model.pooling, config.loss.name) == ("netvlad", "triplet"):
+        _tune_vgg16(config)
     return config
 
 
@@ -79,3 +82,11 @@ def _tune(config) -> None:
             # At 3e-3 GeM's descriptors fall together, at 1e-3 those of a ResNet50 from random values.
             config.optim.learning_rate = 1e-3
         config.train.steps = 1122
+
+
+def _tune_vgg16(config) -> None:
+    """VGG16 + NetVLAD with triplet: MobileNetV2's batches, the best of nine on `nordland_tune_wide`."""
+    config.train.steps = 200
+    config.tuples.update(batch=8, negatives=4, in_batch="hardest")  # 48 images a step
+    config.augment.mirror = True
+    config.optim.ema = 0.97

@@ -30,12 +30,8 @@ WEIGHTS = {
     },
 }
 # Blocks 1 to 3 are real and stay as they are; blocks 4 and 5, of which no real weight is at hand, start
-# from random values and train. Few steps, since each costs two CPU cores seconds.
-PARTIAL_VGG16 = {
-    "model.partial_weights": True,
-    "model.train_from": "conv4",
-    "train.steps": 100,
-}
+# from random values and train.
+PARTIAL_VGG16 = {"model.partial_weights": True, "model.train_from": "conv4"}
 # A folder's name may have 255 bytes; of more settings their digest stands in it, grid.json has them.
 LONGEST_MARKS = 200
 # The counts of COLD, at the size that configs/synthetic.py's stages and rates were picked for.
