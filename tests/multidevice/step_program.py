@@ -1,6 +1,6 @@
-"""Runs three train steps of one global batch on all devices it is given; prints figures as JSON.
+"""Runs three train steps of one global batch on all devices it is given; prints a case's figures as JSON.
 
-XLA_FLAGS=--xla_force_host_platform_device_count=2 python step_program.py triplet
+XLA_FLAGS=--xla_force_host_platform_device_count=2 python step_program.py triplet,frozen,off,1 ...
 """
 
 import json
@@ -40,7 +40,7 @@ def batch_of(config):
     return {"images": images.images(np.arange(8 * 5).reshape(8, 5)), "positions": positions}
 
 
-def main(loss, batch_norm, in_batch="off", accumulate="1"):
+def main(loss, batch_norm, in_batch, accumulate):
     config = base.get_config()
     config.model.update(backbone="mobilenetv2", stage="expanded_conv", batch_norm=batch_norm)
     config.loss.name, _, classes = loss.partition("-")
@@ -76,4 +76,5 @@ def main(loss, batch_norm, in_batch="off", accumulate="1"):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for case in sys.argv[1:]:
+        main(*case.split(","))
