@@ -29,7 +29,7 @@ def get_config(names: str = ""):
     config.augment.brightness = 0.1
     base.select(config, names)
     # NetVLAD's contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best on the
-    # stretch of `real_images.py nordland_tune`, or one query from it; so is VGG16 + NetVLAD's rate with
+    # stretch of `real_images.py nordland_tune`, or one query from it; so are the rates of NetVLAD with
     # triplet on `nordland_tune_wide`. Other rates and GeM's margin are not swept
     # (experiments/records/real_protocols.md).
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
@@ -88,7 +88,8 @@ def _tune(config) -> None:
 
 
 def _tune_vgg16(config) -> None:
-    """VGG16 + NetVLAD with triplet: MobileNetV2's batches, the best of nine on `nordland_tune_wide`."""
+    """VGG16 + NetVLAD with triplet: MobileNetV2's batches, the best of ten on `nordland_tune_wide`."""
+    config.optim.learning_rate = 5e-5
     config.train.steps = 200
     config.tuples.update(batch=8, negatives=4, in_batch="hardest")  # 48 images a step
     config.augment.mirror = True
