@@ -18,3 +18,16 @@ def test_cpu_is_named_with_its_widest_instructions_and_usable_cores(tmp_path, mo
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert machine.cpu(tmp_path / "none") == "arm, 8 cores"
+
+
+def test_a_kind_is_an_architecture_and_its_instructions(tmp_path, monkeypatch):
+    def kind(text):
+        (tmp_path / "cpuinfo").write_text(text)
+        return machine.kind(tmp_path / "cpuinfo")
+
+    some = kind("model name : Some CPU\nflags : sse2 avx2\n")
+    assert some == kind("model name : Another\nflags\t\t: sse2 avx2\n\n" * 2)
+    arm = kind("Features : asimd\n")
+    assert len({some, arm, kind("flags : sse2\n"), machine.kind(tmp_path / "none")}) == 4
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    assert kind("model name : Some CPU\nflags : sse2 avx2\n") != some

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from vprjax import config_check, parallel
+from vprjax.data import pipeline
 from vprjax.errors import ConfigError
 
 GIB = 2**30
@@ -133,7 +134,7 @@ def check(config, found: Estimate, mined: int, validated: int) -> None:
 
 def remedy(config) -> str:
     """What makes a step smaller, of what is not yet done."""
-    places = config.loss.name == "arcface" and config.loss.arcface_classes == "places"
+    places = pipeline.uses_places(config)
     batch = "places.batch_places" if places else "tuples.batch"
     size = config.places.batch_places if places else config.tuples.batch
     words = [f"lower {batch}={size}"]
