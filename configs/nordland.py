@@ -76,7 +76,7 @@ def _tune(config) -> None:
             # Here, too, the nearest negatives, nearer than the positive, first drew all into one point.
             config.tuples.mining = "semi_hard"
         elif (config.model.backbone, config.model.pooling) == ("mobilenetv2", "netvlad"):
-            # The best of `nordland_tune_wide` with every tolerance; not tried with the other cells.
+            # The best of `nordland_tune_wide` with every tolerance; VGG16's loses by it there.
             config.eval.update(pca=512, pca_whiten=True)
     if config.loss.name == "contrastive":  # 28; 4 tuples of 5 negatives did as well
         config.tuples.update(batch=7, negatives=2)
