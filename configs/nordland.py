@@ -75,7 +75,7 @@ def _tune(config) -> None:
         elif config.model.pooling == "gem":
             # Here, too, the nearest negatives, nearer than the positive, first drew all into one point.
             config.tuples.mining = "semi_hard"
-        elif (config.model.backbone, config.model.pooling) == ("mobilenetv2", "netvlad"):
+        elif config.model.pooling == "netvlad":
             # The best of `nordland_tune_wide` with every tolerance; VGG16's loses by it there.
             config.eval.update(pca=512, pca_whiten=True)
     if config.loss.name == "contrastive":  # 28; 4 tuples of 5 negatives did as well
