@@ -14,10 +14,11 @@ import child
 from ml_collections import ConfigDict
 
 from vprjax import checksum, config_check
+from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
-from vprjax.metric_writer import log, write_atomically
 from vprjax.published import Cell
+from vprjax.storage.atomic import write_atomically
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAPER_BACKBONES = ("vgg16", "resnet50")

@@ -17,7 +17,7 @@ import grid_cells
 from text_table import NAMES, Table
 
 from vprjax.errors import DataError, VprjaxError
-from vprjax.metric_writer import read_rows
+from vprjax.storage.json_lines import read_rows
 
 LEAST_RANK = 1.5
 LEAST_VARIANCE = 1e-3  # a cloud as small as rounding may have any rank

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import child
 from grid_cells import Job
 
-from vprjax.metric_writer import Progress, log
+from vprjax.console import Progress, log
 
 POLL_SECONDS = 0.5
 LOG = "log.txt"  # in the job's workdir: what its process said

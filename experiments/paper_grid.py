@@ -39,10 +39,11 @@ from grid_cells import Job, Settings
 from grid_runner import GridProgress, Runner, Stopped, visible_gpus
 
 from vprjax import published
+from vprjax.console import log
 from vprjax.errors import ConfigError, VprjaxError
 from vprjax.machine import cpu
-from vprjax.metric_writer import log, write_atomically
 from vprjax.pages import training
+from vprjax.storage.atomic import write_atomically
 
 
 def choose(jobs: list[Job], patterns: str) -> list[Job]:

@@ -21,8 +21,8 @@ from text_table import NAMES, Table, shown, signed
 
 from vprjax import published
 from vprjax.errors import DataError, VprjaxError
-from vprjax.metric_writer import write_atomically
 from vprjax.published import Cell, Study
+from vprjax.storage.atomic import write_atomically
 
 
 def main_table(ours: Scores | None, study: Study | None) -> Table:

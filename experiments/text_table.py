@@ -6,7 +6,7 @@ import pathlib
 from scores import OFF_THE_SHELF, PROJECTED, Mean
 
 from vprjax import published
-from vprjax.metric_writer import write_atomically
+from vprjax.storage.atomic import write_atomically
 
 NAMES = {
     **published.NAMES,

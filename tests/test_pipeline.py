@@ -8,8 +8,8 @@ from memory_places import drive
 
 from configs import base
 from vprjax import mining
+from vprjax.console import Progress
 from vprjax.data import pipeline
-from vprjax.metric_writer import Progress
 
 
 def config(loss="triplet"):

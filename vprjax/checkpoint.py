@@ -13,8 +13,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from vprjax import checksum
+from vprjax.console import log
 from vprjax.errors import ConfigError, TrainingError, WeightsError
-from vprjax.metric_writer import log, write_atomically
+from vprjax.storage.atomic import write_atomically
 
 # In the config item:
 DIGESTS = "sha256"  # of the arrays of the other items

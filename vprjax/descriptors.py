@@ -24,7 +24,7 @@ import numpy as np
 
 from vprjax import checksum, parallel
 from vprjax.errors import DataError, naming
-from vprjax.metric_writer import write_atomically
+from vprjax.storage.atomic import write_atomically
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 # Keys of a model that only its variables tell of, or its speed.

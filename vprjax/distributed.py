@@ -6,7 +6,7 @@ import socket
 
 import jax
 
-from vprjax import metric_writer
+from vprjax import console
 from vprjax.errors import ConfigError
 
 AUTO = "auto"
@@ -35,7 +35,7 @@ def start(hosts: str, process_id: int | None) -> bool:
                 f"--process_id={number} must be 0 to {len(names) - 1}: --hosts={hosts}"
             )
         first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
-        metric_writer.log(
+        console.log(
             f"process {number} of {len(names)} joins at {first}, which it tries for {PATIENCE} s"
         )
         # Not SLURM's way: a list that `srun` started would have one GPU a process.
@@ -57,8 +57,8 @@ def start(hosts: str, process_id: int | None) -> bool:
     if jax.distributed.is_initialized():
         # JAX has taken it for itself, and would swallow it until training begins (`preemption`).
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        metric_writer.speak(jax.process_index() == 0)
-        metric_writer.log(
+        console.speak(jax.process_index() == 0)
+        console.log(
             f"{jax.process_count()} processes with {jax.device_count()} devices, of which this one has "
             f"{jax.local_device_count()}"
         )

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from vprjax import descriptors, fcm, parallel, retrieval, sequence, statistics, whitening
+from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, naming
 from vprjax.extraction import Extractor, descriptor_size, dimensions
-from vprjax.metric_writer import log
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart
 LABELS = 100  # of queries whose figures are told apart

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from vprjax import memory, parallel
+from vprjax.console import progress
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
-from vprjax.metric_writer import progress
 from vprjax.prefetch import prefetch
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from vprjax import optim, parallel, train_step
 from vprjax.errors import TrainingError
-from vprjax.metric_writer import JsonLines
+from vprjax.storage.json_lines import JsonLines
 from vprjax.tensorboard import Summaries
 
 # What is timed apart from the steps, and how it is told.

@@ -10,7 +10,7 @@ import numpy as np
 from vprjax import checksum
 from vprjax.errors import naming
 from vprjax.evaluation import curve_tolerances
-from vprjax.metric_writer import write_atomically
+from vprjax.storage.atomic import write_atomically
 
 NAMES = {"off_the_shelf": "off the shelf", "fine_tuned": "fine-tuned"}
 MATCH_COLUMNS = ("query", "x", "y", "match", "match_x", "match_y", "error", "distance")

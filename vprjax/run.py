@@ -29,11 +29,11 @@ from vprjax import (
     train,
 )
 from vprjax.checkpoint import open_for_reading
+from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.extraction import Extractor
 from vprjax.machine import cpu
-from vprjax.metric_writer import log
 from vprjax.validation import History
 
 SYNTHETIC = "synthetic"  # The one dataset that needs no raw data: built when it is missing.

@@ -9,10 +9,10 @@ import numpy as np
 
 from vprjax import config_check, health, models, optim, parallel, train_step
 from vprjax.checkpoint import Checkpoints
+from vprjax.console import log
 from vprjax.data import pipeline
 from vprjax.errors import VprjaxError, WeightsError
 from vprjax.extraction import descriptor_size
-from vprjax.metric_writer import log
 from vprjax.recorder import Recorder
 
 _NONE, _REFUSED = -1, -2  # in place of the step of a checkpoint

@@ -23,13 +23,14 @@ from vprjax import (
     validation,
 )
 from vprjax.checkpoint import Checkpoints
+from vprjax.console import Progress, log, progress
 from vprjax.data import pipeline, source
 from vprjax.errors import ConfigError, NoNegatives, Preempted
 from vprjax.extraction import Extractor, descriptor_size, model_shapes
-from vprjax.metric_writer import Progress, log, progress, write_atomically
 from vprjax.preemption import Preemption
 from vprjax.prefetch import prefetch
 from vprjax.recorder import NotFinite, Recorder, check_parameters, check_trap, trapped
+from vprjax.storage.atomic import write_atomically
 
 _SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
 

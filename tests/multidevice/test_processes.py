@@ -13,7 +13,7 @@ import pytest
 from test_device_count import ROOT
 
 from vprjax.checkpoint import open_for_reading
-from vprjax.metric_writer import read_rows
+from vprjax.storage.json_lines import read_rows
 
 FLAGS = (
     "--config.dataset.name=synthetic/tiny",

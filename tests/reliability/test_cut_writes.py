@@ -14,7 +14,8 @@ import made_up_page
 import numpy as np
 import test_evaluation
 
-from vprjax import checkpoint, metric_writer, report, run
+from vprjax import checkpoint, report, run
+from vprjax.storage import json_lines
 
 KILLED = -signal.SIGXFSZ
 
@@ -83,17 +84,17 @@ def test_a_report(tally, tmp_path):
 
 def test_metrics_that_are_shortened_on_resuming(tally, tmp_path):
     path = tmp_path / "metrics.jsonl"
-    lines = metric_writer.JsonLines(path, 0)
+    lines = json_lines.JsonLines(path, 0)
     for step in range(1, 31):
         lines.write(step, {"loss": 1 / step})
     lines.close()
     whole = path.read_text()
     shorter = "".join(whole.splitlines(keepends=True)[:20])
     for limit in (0, 1, len(shorter) // 2, len(shorter) - 1):
-        assert killed_at(limit, lambda: metric_writer.JsonLines(path, 20)) == KILLED
+        assert killed_at(limit, lambda: json_lines.JsonLines(path, 20)) == KILLED
         assert path.read_text() == whole
         tally["trials"] += 1
-    assert killed_at(len(shorter), lambda: metric_writer.JsonLines(path, 20)) == 0
+    assert killed_at(len(shorter), lambda: json_lines.JsonLines(path, 20)) == 0
     assert path.read_text() == shorter
 
 

@@ -18,9 +18,10 @@ import scores
 from memory_places import standing
 
 from configs import synthetic
-from vprjax import checkpoint, checksum, descriptors, metric_writer
+from vprjax import checkpoint, checksum, console, descriptors
 from vprjax.data import source
 from vprjax.errors import DataError, VprjaxError
+from vprjax.storage import json_lines
 
 TRIALS = {"checkpoint": (5, 60), "shard": (4, 50), "store": (5, 40), "lines": (5, 30)}
 TRIALS |= {"results": (5, 20)}  # 24 in the short form, 200 in the long one
@@ -88,21 +89,21 @@ def make_store(folder, _):
 
 def make_lines(folder, _):
     path = folder / "metrics.jsonl"
-    lines = metric_writer.JsonLines(path, 0)
+    lines = json_lines.JsonLines(path, 0)
     for step in range(1, 30):
         lines.write(step, {"loss": 1 / step, "histogram": [step, 0.1]})
     lines.close()
-    whole = metric_writer.read_rows(path)
+    whole = json_lines.read_rows(path)
     known = [json.dumps(row, sort_keys=True) for row in whole]
 
     def read():
         """Left-out rows must have been named; those that are read must be as they were."""
-        said, before = [], metric_writer.log
-        metric_writer.log = said.append
+        said, before = [], console.log
+        console.log = said.append
         try:
-            found = metric_writer.read_rows(path)
+            found = json_lines.read_rows(path)
         finally:
-            metric_writer.log = before
+            console.log = before
         kept = [json.dumps({k: row.get(k) for k in whole[0]}, sort_keys=True) for row in found]
         if said and set(kept) < set(known):
             raise DataError(said[0])
@@ -189,7 +190,7 @@ def test_a_cut_last_line_is_healed(tmp_path):
     make_lines(tmp_path, None)
     whole = path.read_text()
     path.write_text(whole[:-9])
-    lines = metric_writer.JsonLines(path, 28)
+    lines = json_lines.JsonLines(path, 28)
     lines.write(29, {"loss": 1 / 29, "histogram": [29, 0.1]})
     lines.close()
     assert path.read_text() == whole

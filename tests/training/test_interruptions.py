@@ -13,7 +13,7 @@ from vprjax import train
 from vprjax.checkpoint import open_for_reading
 from vprjax.data import pipeline
 from vprjax.errors import ConfigError, Preempted
-from vprjax.metric_writer import read_rows
+from vprjax.storage.json_lines import read_rows
 
 
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "arcface"])

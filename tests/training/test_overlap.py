@@ -12,7 +12,7 @@ import pytest
 from short_run import config, state_of
 
 from vprjax import batch_losses, parallel, train, train_step
-from vprjax.metric_writer import progress
+from vprjax.console import progress
 from vprjax.preemption import Preemption
 
 

@@ -10,7 +10,7 @@ from short_run import config
 from vprjax import build, extraction, optim, train, whitening
 from vprjax.checkpoint import open_for_reading
 from vprjax.errors import ConfigError
-from vprjax.metric_writer import read_rows
+from vprjax.storage.json_lines import read_rows
 
 
 def test_more_components_than_dimensions_are_refused_before_training(tmp_path):

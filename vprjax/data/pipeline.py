@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from vprjax import mining, place_classes
+from vprjax.console import progress
 from vprjax.data.source import Places
-from vprjax.metric_writer import progress
 from vprjax.retrieval import similarity
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 import jinja2
 
-from vprjax.metric_writer import write_atomically
+from vprjax.storage.atomic import write_atomically
 
 
 @functools.cache

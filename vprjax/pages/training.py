@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
-from vprjax.metric_writer import read_rows
 from vprjax.pages.pictures import BLUE, GREEN, GREY, ORANGE, Picture, new_figure, picture
+from vprjax.storage.json_lines import read_rows
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY)
 
