@@ -48,7 +48,8 @@ def mapped(path: pathlib.Path, rows: int) -> np.memmap:
 
 def search(args) -> dict:
     """One search in this process: seconds and peak resident memory."""
-    from vprjax import memory, retrieval
+    from vprjax import retrieval
+    from vprjax.runtime import memory
 
     queries = mapped(args.work / "queries", args.queries)
     references = mapped(args.work / "references", args.search)

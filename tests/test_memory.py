@@ -13,8 +13,9 @@ import pytest
 from memory_places import drive
 from short_run import config
 
-from vprjax import extraction, memory, parallel, train
+from vprjax import extraction, memory_advice, parallel, train
 from vprjax.errors import ConfigError
+from vprjax.runtime import memory
 
 # VGG16's first two stages at 160x160: a step of some 2 GB, beside which the libraries are small.
 PROGRAM = """
@@ -51,7 +52,9 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
     c.tuples.batch, c.train.steps = 16, 1
     found = []
     with monkeypatch.context() as patch:
-        patch.setattr(memory, "check", lambda config, estimate, *held: found.append(estimate))
+        patch.setattr(
+            memory_advice, "check", lambda config, estimate, *held: found.append(estimate)
+        )
         patch.setattr(train, "_run", lambda *args: None)
         train.train(c, tmp_path, None, {})
     (tmp_path / "tight").mkdir()
@@ -81,7 +84,7 @@ def test_what_to_change_is_nothing_that_the_config_would_be_refused_for(changes,
     c = config()
     with c.unlocked():
         c.update_from_flattened_dict(changes)
-    assert ("train.accumulate=1" in memory.remedy(c)) is told
+    assert ("train.accumulate=1" in memory_advice.remedy(c)) is told
 
 
 def test_a_state_that_cannot_fit_is_refused_before_the_model_starts(tmp_path, monkeypatch):
@@ -99,27 +102,27 @@ def test_a_state_that_cannot_fit_is_refused_before_the_model_starts(tmp_path, mo
     monkeypatch.setattr(memory.jax, "local_devices", lambda: [card])
     state = jax.ShapeDtypeStruct((5, 2), np.float32)
     with pytest.raises(ConfigError, match="moments take"):
-        memory.check_state(state)
+        memory_advice.check_state(state)
     held["bytes_in_use"] = 60
-    memory.check_state(state)
+    memory_advice.check_state(state)
 
 
 def test_on_a_gpu_the_share_that_jax_takes_is_named(monkeypatch):
     monkeypatch.setattr(memory.jax, "default_backend", lambda: "gpu")
     words = r"set model.compute_dtype=bfloat16 or set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 in the"
     with pytest.raises(ConfigError, match=words):
-        memory.check(config(), memory.Estimate(2, 2, 1, "NVIDIA H200's memory"), 0, 0)
+        memory_advice.check(config(), memory_advice.Estimate(2, 2, 1, "NVIDIA H200's memory"), 0, 0)
 
 
 def test_a_mining_round_that_cannot_fit_is_refused():
-    estimate = memory.Estimate(1, 1, None, "memory")
-    memory.check(config(), estimate, memory.GIB, memory.GIB)
+    estimate = memory_advice.Estimate(1, 1, None, "memory")
+    memory_advice.check(config(), estimate, memory.GIB, memory.GIB)
     with pytest.raises(
         ConfigError, match=r"1024.00 GiB of descriptors.*lower tuples.mining_interval=3"
     ):
-        memory.check(config(), estimate, 1024 * memory.GIB, 0)
+        memory_advice.check(config(), estimate, 1024 * memory.GIB, 0)
     with pytest.raises(ConfigError, match=r"validation holds 1024.00 GiB .*name smaller splits"):
-        memory.check(config(), estimate, 0, 1024 * memory.GIB)
+        memory_advice.check(config(), estimate, 0, 1024 * memory.GIB)
 
 
 def test_the_compilers_own_refusal_becomes_a_sentence():
@@ -131,7 +134,7 @@ def test_the_compilers_own_refusal_becomes_a_sentence():
     c.model.remat = True
     told = r"out of memory in hbm.*places.batch_places=8.*set model.projection to fewer"
     with pytest.raises(ConfigError, match=told) as caught:
-        memory.compile_step(c, Step(), {}, {})
+        memory_advice.compile_step(c, Step(), {}, {})
     assert "remat" not in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -165,7 +168,7 @@ def test_a_device_that_tells_its_memory_is_asked(monkeypatch):
     x = jnp.zeros((jax.local_device_count(), 1000))
     compiled = step.lower(x, x).compile()
     monkeypatch.setattr(memory.jax, "local_devices", lambda: [Device()])
-    found = memory.estimate(compiled, {"images": x}, 0)
+    found = memory_advice.estimate(compiled, {"images": x}, 0)
     # Two arguments, one of which becomes the first result, a sum, at most one copy, two batches ahead.
     assert 16_004 <= found.further < 21_000
     assert (found.peak, found.free, found.where) == (found.further + 100, 900, "a card's memory")

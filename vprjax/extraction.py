@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from vprjax import memory, parallel
+from vprjax import parallel
 from vprjax.console import progress
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
 from vprjax.prefetch import prefetch
+from vprjax.runtime import memory
 
 
 class Extractor:

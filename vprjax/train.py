@@ -16,7 +16,7 @@ from vprjax import (
     build,
     evaluation,
     initialise,
-    memory,
+    memory_advice,
     parallel,
     state,
     train_step,
@@ -30,6 +30,7 @@ from vprjax.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.preemption import Preemption
 from vprjax.prefetch import prefetch
 from vprjax.recorder import NotFinite, Recorder, check_parameters, check_trap, trapped
+from vprjax.runtime import memory
 from vprjax.storage.atomic import write_atomically
 
 _SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
@@ -127,14 +128,14 @@ def _begin(job: Job, weights: dict | None):
         _save(job, current, collected)
     if step_fn is None:
         return None
-    with memory.fits("the state", memory.remedy(job.config)):
+    with memory.fits("the state", memory_advice.remedy(job.config)):
         return step_fn, parallel.replicate(current), int(current.step), collected
 
 
 def _start_and_compile(job: Job, weights: dict | None):
     """The state before the first step, and the compiled step, which is made meanwhile."""
     shapes = _start_shapes(job)
-    memory.check_state(shapes)
+    memory_advice.check_state(shapes)
     if parallel.process_count() > 1:  # all processes compile with copies of the state itself
         current = _start(job, weights)
         return current, _compile_step(job, current)
@@ -201,7 +202,7 @@ def _save_one(job: Job, current, recorder: Recorder) -> None:
 def _compile_step(job: Job, current: train_step.TrainState):
     """The compiled train step for such a state, of which shapes are enough with one process."""
     step = build.train_step(job.config, job.module, current.params)
-    return memory.compile_step(job.config, step, current, _first_batch(job))
+    return memory_advice.compile_step(job.config, step, current, _first_batch(job))
 
 
 def _first_batch(job: Job) -> dict[str, np.ndarray]:
@@ -213,7 +214,7 @@ def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
     size = 4 * descriptor_size(job.module.apply, _variables(current), job.places)
     mined = size * job.sampler.cached_images(int(current.step))
     validated = size * len(job.validation) if job.validation else 0
-    found = memory.estimate(step_fn, _first_batch(job), max(mined, validated))
+    found = memory_advice.estimate(step_fn, _first_batch(job), max(mined, validated))
     log(f"memory: {found}")
     interval, steps = job.config.tuples.mining_interval, job.config.train.steps
     if mined and interval > steps:
@@ -221,7 +222,7 @@ def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
             f"warning: a mining round describes the images of tuples.mining_interval={interval} steps, and "
             f"train.steps is {steps}: lower the interval"
         )
-    memory.check(job.config, found, mined, validated)
+    memory_advice.check(job.config, found, mined, validated)
 
 
 def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected) -> None:
@@ -249,7 +250,7 @@ def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected
                     _save_one(job, current, recorder)
                     raise
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
-            with memory.fits("a step", memory.remedy(job.config)):
+            with memory.fits("a step", memory_advice.remedy(job.config)):
                 current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
         log(recorder.shares())

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vprjax import memory, published
+from vprjax import published
 from vprjax.data import source
 from vprjax.pages import figures, gallery, pictures, render, training
 from vprjax.report import NAMES, facing
+from vprjax.runtime import memory
 
 FILE = "report.html"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
