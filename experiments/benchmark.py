@@ -27,7 +27,7 @@ import benchmark_train_step
 import jax
 
 from vprjax.machine import cpu
-from vprjax.run import code_version
+from vprjax.provenance import code_version
 from vprjax.storage.atomic import write_atomically
 
 PACKAGES = "jax", "torch", "faiss"  # what is measured, and beside what

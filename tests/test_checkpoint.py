@@ -10,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from vprjax import checkpoint, checksum, run
+from vprjax import checkpoint, checksum
 from vprjax.errors import ConfigError, TrainingError, WeightsError
+from vprjax.storage.workdir import hold_workdir
 
 MODEL = {
     "params": {"a": jnp.linspace(0, 1, 7, dtype=jnp.bfloat16)},
@@ -184,8 +185,8 @@ def test_an_old_checkpoint_that_cannot_be_removed_leaves_the_new_one(tmp_path, m
 
 
 def test_a_workdir_is_held_by_one_run(tmp_path):
-    with run._lock(tmp_path), pytest.raises(ConfigError, match="in use by another run"):
-        with run._lock(tmp_path):
+    with hold_workdir(tmp_path), pytest.raises(ConfigError, match="in use by another run"):
+        with hold_workdir(tmp_path):
             pass
-    with run._lock(tmp_path):
+    with hold_workdir(tmp_path):
         pass

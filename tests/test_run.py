@@ -10,7 +10,7 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import checkpoint, config_check, run
+from vprjax import checkpoint, config_check, provenance, run
 from vprjax.data import source
 from vprjax.errors import ConfigError, WeightsError
 from vprjax.validation import History
@@ -48,7 +48,7 @@ def test_evaluation_asks_ahead_of_its_long_work_whether_pca_fits(monkeypatch, tm
 def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     """A checkout is often worked on while a long run goes on."""
     now, told = ["began"], []
-    monkeypatch.setattr(run, "code_version", lambda: now[0])
+    monkeypatch.setattr(provenance, "code_version", lambda: now[0])
     dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
     monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(run.compile_cache, "use", lambda _: None)
@@ -84,10 +84,10 @@ def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path,
     (tmp_path / ".gitignore").write_text("venv\n")
     git("add", ".gitignore")
     git("commit", "-m", "another project")
-    assert run.code_version() == "9"
+    assert provenance.code_version() == "9"
     git("add", "-f", "venv")
     git("commit", "-m", "a checkout of the package")
-    assert run.code_version().startswith("9 (") and "dirty" not in run.code_version()
+    assert provenance.code_version().startswith("9 (") and "dirty" not in run.code_version()
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def check_state(state: Any) -> None:
     if size > free:
         raise ConfigError(
             f"parameters, class weights and the optimiser's moments take {size / memory.GIB:.2f} GiB, and "
-            f"{free / memory.GIB:.2f} GiB are free: set model.projection to fewer dimensions or, with ArcFace, "
-            "make fewer classes (enlarge places.cell, raise places.min_images)"
+            f"{free / memory.GIB:.2f} GiB are free: set model.projection to fewer dimensions or, with "
+            "ArcFace, make fewer classes (enlarge places.cell, raise places.min_images)"
         )
 
 
@@ -100,10 +100,11 @@ def check(config, found: Estimate, mined: int, validated: int) -> None:
         ),
         ("a validation", validated, "name smaller splits"),
     ):
-        if size > memory.available():
+        free = memory.available()
+        if size > free:
             raise ConfigError(
-                f"{what} holds {size / memory.GIB:.2f} GiB of descriptors, and {memory.available() / memory.GIB:.2f} GiB of "
-                f"this machine's memory are free: {change} or model.projection to fewer dimensions"
+                f"{what} holds {size / memory.GIB:.2f} GiB of descriptors, and {free / memory.GIB:.2f} "
+                f"GiB of this machine's memory are free: {change} or model.projection to fewer dimensions"
             )
     if found.free is not None and found.further > found.free:
         raise ConfigError(f"{found}: {remedy(config)}")

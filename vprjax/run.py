@@ -1,25 +1,14 @@
 """The two jobs of the command line: train and evaluate, or evaluate a checkpoint."""
 
-import contextlib
-import datetime
-import fcntl
-import importlib
 import pathlib
-import platform
-import secrets
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 
-import jax
 import ml_collections
 
-import vprjax
 from vprjax import (
     build,
-    compile_cache,
     config_check,
     distributed,
     evaluation,
@@ -33,7 +22,8 @@ from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.extraction import Extractor
-from vprjax.machine import cpu
+from vprjax.provenance import evaluation_provenance, load_code
+from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.validation import History
 
 SYNTHETIC = "synthetic"  # The one dataset that needs no raw data: built when it is missing.
@@ -44,17 +34,17 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     config_check.check_values(config)
-    code = _loaded_code()
+    code = load_code()
     distributed.check_joined()
     dataset = _dataset(config, training=True)
     model, weights, fingerprint = config.model, None, "random"
     if model.weights:
         weights = pretrained.load(model.weights, model.backbone, partial=model.partial_weights)
         fingerprint = pretrained.fingerprint(model.weights)
-    _make_workdir(workdir)
+    make_workdir(workdir)
     trained_on = f"{dataset.name}:{dataset.version}"
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
-    with _lock(workdir):
+    with hold_workdir(workdir):
         evaluation.check_disk(config, build.model(model), dataset, workdir)
         train.train(config, workdir, weights, provenance)
         return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
@@ -71,70 +61,17 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
     config_check.check_values(trained, trained_dataset)
-    code = _loaded_code()
+    code = load_code()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)
     if trained.eval.pca:
         places = source.load(trained, tuple(trained.dataset.train_splits))
         evaluation.check_pca(trained, build.model(trained.model), places)
-    _make_workdir(workdir)
-    with _lock(workdir):
+    make_workdir(workdir)
+    with hold_workdir(workdir):
         models = 1 + (0 in checkpoints.steps())
         evaluation.check_disk(trained, build.model(trained.model), dataset, workdir, models)
         return _evaluate(trained, dataset, checkpoints, workdir, code)
-
-
-def _make_workdir(workdir: pathlib.Path) -> None:
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--workdir={workdir} cannot be made ({error}); name another") from error
-    compile_cache.use(workdir)  # not earlier: a compilation would make a workdir for a refused run
-
-
-def _check_shared(workdir: pathlib.Path) -> None:
-    """Raises ConfigError where the folder is not one and the same for all processes."""
-    if parallel.process_count() == 1:
-        return
-    mark = workdir / f".seen-by-all-{parallel.from_first(secrets.randbits(31))}.partial"
-    if parallel.is_primary():
-        mark.touch()
-    parallel.barrier("marked")
-    apart = parallel.any_process(not mark.exists())
-    if parallel.is_primary():
-        mark.unlink()
-    if apart:
-        raise ConfigError(
-            f"--workdir={workdir} is not one folder for all {parallel.process_count()} processes: name one "
-            "on storage that they share"
-        )
-
-
-@contextlib.contextmanager
-def _lock(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the workdir for this process (and goes with it, however it ends), rid of a killed one's parts.
-
-    Raises:
-      ConfigError: another run holds it, nothing can be written there, or processes do not share it.
-    """
-    try:
-        lock = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise ConfigError(
-            f"--workdir={workdir} cannot be written to ({error.strerror}); name another"
-        ) from error
-    with lock:
-        _check_shared(workdir)
-        if parallel.is_primary():
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigError(
-                    f"--workdir={workdir} is in use by another run; wait for it or name another"
-                ) from error
-            for part in workdir.rglob(".*.partial*"):
-                part.unlink()
-        yield
 
 
 def _dataset(config, training: bool) -> source.Dataset:
@@ -181,7 +118,7 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
             )
     provenance = {
         **saved["provenance"],
-        **_provenance(config, dataset),
+        **evaluation_provenance(config, dataset),
         "code_version": code,
         "steps": chosen,
         "trained_with": saved["config"],
@@ -211,51 +148,3 @@ def _chosen(checkpoints, history: History) -> int:
             f"{checkpoints.folder / str(best)}, which validated best, is gone: step {chosen} is evaluated"
         )
     return chosen
-
-
-def _provenance(config, dataset: source.Dataset) -> dict:
-    return {
-        "dataset": {
-            "name": dataset.name,
-            "version": dataset.version,
-            "counts": dataset.counts,
-            "pose_source": dataset.metadata.get("pose_source"),
-        },
-        "denominator": "all queries of the split",
-        "config": config.to_dict(),
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "machine": f"{cpu()}, Python {platform.python_version()}",
-        "packages": {"jax": jax.__version__},
-        "seed": config.seed,
-        "command": shlex.join(["python", "-m", "vprjax.main", *sys.argv[1:]]),
-        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _loaded_code() -> str:
-    """The version of the code that a whole run goes by: a checkout may change while it goes on.
-
-    What only its end needs is loaded now, too; not sooner, because matplotlib costs 0.3 s.
-    """
-    importlib.import_module("vprjax.pages.run_page")
-    return code_version()
-
-
-def code_version() -> str:
-    """Package version and, in a git checkout, the commit, with `+dirty` where files differ."""
-    folder = pathlib.Path(vprjax.__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        # Else the checkout is another project's, around the environment that this one is installed in.
-        own = git("ls-files", "__init__.py")
-        commit = git("rev-parse", "--short", "HEAD") if own else ""
-        dirty = "+dirty" if commit and git("status", "--porcelain", "--", ".") else ""
-    except OSError:
-        commit = dirty = ""  # git is not installed
-    return f"{vprjax.__version__}" + (f" ({commit}{dirty})" if commit else "")

@@ -14,8 +14,9 @@ import made_up_page
 import numpy as np
 import test_evaluation
 
-from vprjax import checkpoint, report, run
+from vprjax import checkpoint, report
 from vprjax.storage import json_lines
+from vprjax.storage.workdir import hold_workdir
 
 KILLED = -signal.SIGXFSZ
 
@@ -77,7 +78,7 @@ def test_a_report(tally, tmp_path):
         assert (
             last == (folders["old"] / "results.json").read_bytes()
         )  # no run that counts as finished
-        with run._lock(folders["run"]):
+        with hold_workdir(folders["run"]):
             assert not list(folders["run"].rglob("*partial*"))
         tally["trials"] += 1
 

@@ -15,8 +15,9 @@ import short_run
 from end_to_end import commands
 from memory_places import drive
 
-from vprjax import run, train
+from vprjax import train
 from vprjax.errors import ConfigError
+from vprjax.storage.workdir import hold_workdir
 
 FLAGS = (
     "--config.train.steps=6",
@@ -125,7 +126,7 @@ def test_a_workdir_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.open", fail)  # for where no tmpfs can be mounted
     with pytest.raises(ConfigError, match=r"cannot be written to .*name another"):
-        with run._lock(tmp_path):
+        with hold_workdir(tmp_path):
             pass
 
 

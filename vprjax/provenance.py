@@ -1,0 +1,64 @@
+"""Where the figures of a run come from: dataset, config, code, machine and command."""
+
+import datetime
+import importlib
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+
+import jax
+
+import vprjax
+from vprjax.data import source
+from vprjax.machine import cpu
+
+
+def evaluation_provenance(config, dataset: source.Dataset) -> dict:
+    """What the figures of one evaluation rest on, as JSON."""
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "counts": dataset.counts,
+            "pose_source": dataset.metadata.get("pose_source"),
+        },
+        "denominator": "all queries of the split",
+        "config": config.to_dict(),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "machine": f"{cpu()}, Python {platform.python_version()}",
+        "packages": {"jax": jax.__version__},
+        "seed": config.seed,
+        "command": shlex.join(["python", "-m", "vprjax.main", *sys.argv[1:]]),
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def load_code() -> str:
+    """The version of the code that a whole run goes by: a checkout may change while it goes on.
+
+    What only its end needs is loaded now, too; not sooner, because matplotlib costs 0.3 s.
+    """
+    importlib.import_module("vprjax.pages.run_page")
+    return code_version()
+
+
+def code_version() -> str:
+    """Package version and, in a git checkout, the commit, with `+dirty` where files differ."""
+    folder = pathlib.Path(vprjax.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        # Else the checkout is another project's, around the environment that this one is installed in.
+        own = git("ls-files", "__init__.py")
+        commit = git("rev-parse", "--short", "HEAD") if own else ""
+        dirty = "+dirty" if commit and git("status", "--porcelain", "--", ".") else ""
+    except OSError:
+        commit = dirty = ""  # git is not installed
+    return f"{vprjax.__version__}" + (f" ({commit}{dirty})" if commit else "")
