@@ -20,7 +20,8 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build, parallel, state
+from vprjax import build, parallel
+from vprjax.training import state
 
 TUPLES = 2
 CLASSES = 100

@@ -13,7 +13,8 @@ import sys
 import child
 from ml_collections import ConfigDict
 
-from vprjax import checksum, config_check
+from vprjax import checksum
+from vprjax.config import changes
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
@@ -160,7 +161,7 @@ class Job:
 
     def _check_same(self, found: dict, path: pathlib.Path) -> None:
         """Where data and weights lie may differ: they may be mounted elsewhere tomorrow."""
-        for key, (was, now) in config_check.differences(found, self.config).items():
+        for key, (was, now) in changes.differences(found, self.config).items():
             moved = key == "model.weights" and _name(was) == _name(now)
             if not (moved or key == "dataset.data_dir"):
                 raise ConfigError(

@@ -12,7 +12,7 @@ from scipy import stats
 
 from configs import base
 from vprjax import checksum
-from vprjax.config_check import differences
+from vprjax.config.changes import differences
 from vprjax.errors import DataError
 from vprjax.published import Cell, Study
 

@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base, nordland, synthetic
-from vprjax import config_check
+from vprjax.config import changes, checks
 from vprjax.errors import ConfigError
 
 
@@ -16,39 +16,39 @@ def test_no_more_negatives_are_remembered_than_mined():
     c = base.get_config()
     c.dataset.name, c.tuples.batch = "places_csv/mine", 8
     c.tuples.remembered = c.tuples.negatives
-    config_check.check_values(c)
+    checks.check_values(c)
     c.tuples.remembered += 1
     with pytest.raises(
         ConfigError, match=r"tuples.remembered=6 must be at most tuples.negatives=5"
     ):
-        config_check.check_values(c)
+        checks.check_values(c)
 
 
 def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
     c = base.get_config()
     c.dataset.name, c.tuples.batch = "places_csv/mine", 8
     saved = c.to_dict()
-    for key in config_check.LATER:
+    for key in changes.LATER:
         section, name = key.split(".")
         del saved[section][name]
-    config_check.check_values(ConfigDict(config_check.completed(saved)))
+    checks.check_values(ConfigDict(changes.completed(saved)))
     with pytest.raises(
         ConfigError, match=r"lacks tuples\.positive"
     ):  # what was saved stays as it is
-        config_check.check_values(ConfigDict(saved))
+        checks.check_values(ConfigDict(saved))
     saved["tuples"]["positive"] = "random"
-    assert config_check.completed(saved) == saved
+    assert changes.completed(saved) == saved
 
 
 @pytest.mark.parametrize("saved", [{}, {"tuples": {}, "model": {"backbone": "vgg16"}}])
 def test_a_damaged_config_still_names_what_it_lacks(saved):
     with pytest.raises(ConfigError, match="the config lacks seed"):
-        config_check.check_values(ConfigDict(config_check.completed(saved)))
+        checks.check_values(ConfigDict(changes.completed(saved)))
 
 
 def test_a_section_that_is_a_number_is_told_like_an_unknown_key():
     with pytest.raises(ConfigError, match="config key tuples is unknown"):
-        config_check.check_values(ConfigDict(config_check.completed({"tuples": 3})))
+        checks.check_values(ConfigDict(changes.completed({"tuples": 3})))
 
 
 def begun(**provenance):
@@ -66,7 +66,7 @@ def test_a_run_goes_on_with_another_rate_length_and_memory():
     c.model.update(remat=True, weights="elsewhere/weights.pth")
     c.dataset.update(data_dir="/elsewhere", query_splits=("night",))
     c.eval.pca = 8
-    config_check.check_resumed(c, made, saved, "runs/mine")
+    changes.check_resumed(c, made, saved, "runs/mine")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_workdir_of_another_run_is_refused(section, key, value):
     words = f"runs/mine holds a run with {section}.{key}={was!r}, this one has {now!r}"
     assert was != now
     with pytest.raises(ConfigError, match=re.escape(words)):
-        config_check.check_resumed(c, made, saved, "runs/mine")
+        changes.check_resumed(c, made, saved, "runs/mine")
 
 
 @pytest.mark.parametrize(
@@ -98,22 +98,22 @@ def test_a_workdir_of_another_run_is_refused(section, key, value):
 def test_what_a_validation_measures_with_stays(section, key, value):
     c, made, saved = begun()
     c[section][key] = value
-    config_check.check_resumed(c, made, saved, "runs/mine")  # without validation it is free
+    changes.check_resumed(c, made, saved, "runs/mine")  # without validation it is free
     c.validation.every = saved["config"]["validation"]["every"] = 5
     with pytest.raises(ConfigError, match=rf"runs/mine holds a run with {section}\.{key}="):
-        config_check.check_resumed(c, made, saved, "runs/mine")
+        changes.check_resumed(c, made, saved, "runs/mine")
 
 
 def test_a_run_of_an_earlier_version_did_not_say_its_images():
     c, made, saved = begun()
-    config_check.check_resumed(c, made | {"image_set": "12"}, saved, "runs/mine")
+    changes.check_resumed(c, made | {"image_set": "12"}, saved, "runs/mine")
 
 
 @pytest.mark.parametrize("fact", ["trained_on", "weights_sha256", "image_set"])
 def test_a_workdir_of_other_data_or_weights_is_refused(fact):
     c, made, saved = begun(image_set="12")
     with pytest.raises(ConfigError, match=f"{fact}='.*', this one has 'other'"):
-        config_check.check_resumed(c, made | {fact: "other"}, saved, "runs/mine")
+        changes.check_resumed(c, made | {fact: "other"}, saved, "runs/mine")
 
 
 @pytest.mark.parametrize(
@@ -123,26 +123,26 @@ def test_heading_bins_of_neighbours_differ_all_the_way_round(degrees, groups, go
     c, *_ = begun()
     c.loss.name, c.places.heading_degrees, c.places.groups = "arcface", float(degrees), groups
     with contextlib.nullcontext() if good else pytest.raises(ConfigError, match="into 5 parts"):
-        config_check.check_values(c)
+        checks.check_values(c)
 
 
 def test_parameters_too_coarse_to_train_are_refused():
     c, *_ = begun()
     c.tuples.batch, c.model.compute_dtype = 8, "bfloat16"
-    config_check.check_values(c)
+    checks.check_values(c)
     c.model.param_dtype = "bfloat16"
     with pytest.raises(ConfigError, match=r"model\.param_dtype='bfloat16' cannot train"):
-        config_check.check_values(c)
+        checks.check_values(c)
 
 
 def test_accumulation_changes_the_statistics_of_a_backbone_that_has_some():
     c, *_ = begun()
     c.tuples.batch, c.train.accumulate, c.model.batch_norm = 16, 2, "train"
     c.model.backbone = "vgg16"
-    config_check.check_values(c)
+    checks.check_values(c)
     c.model.backbone = "resnet50"
     with pytest.raises(ConfigError, match="accumulate above 1 would change the statistics"):
-        config_check.check_values(c)
+        checks.check_values(c)
 
 
 @pytest.mark.parametrize("module", [synthetic, nordland])

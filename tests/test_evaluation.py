@@ -10,8 +10,10 @@ import pytest
 from memory_places import standing
 
 from configs import base
-from vprjax import build, evaluation, report
+from vprjax import build, report
+from vprjax.config import limits
 from vprjax.errors import ConfigError
+from vprjax.evaluation import evaluate, measure
 
 
 @pytest.fixture
@@ -29,9 +31,9 @@ def measured(config, reduce=None, headings=(None, None)):
     queries = np.array([[0.5, 0.0], [14.0, 0.0], [26.0, 0.0], [20.0, 0.0]])
     eye = np.eye(4, dtype=np.float32)
     described = np.stack([eye[0], eye[1], eye[2], eye[3] + 0.9 * eye[2]])
-    query = evaluation.Described(standing(queries, headings[0], ["a", "b", "b", ""]), described)
-    reference = evaluation.Described(standing(references, headings[1]), eye)
-    return evaluation.measure(config, query, reference, reduce)
+    query = measure.Described(standing(queries, headings[0], ["a", "b", "b", ""]), described)
+    reference = measure.Described(standing(references, headings[1]), eye)
+    return measure.measure(config, query, reference, reduce)
 
 
 def test_figures_by_hand(config):
@@ -59,9 +61,9 @@ def test_segments_labels_and_confidence_by_hand(config):
 
 
 def test_of_very_many_labels_those_of_most_queries_are_told(monkeypatch):
-    monkeypatch.setattr(evaluation, "LABELS", 2)
+    monkeypatch.setattr(measure, "LABELS", 2)
     labels = np.array(["c", "a", "b", "b", "c", "d"], object)
-    found = evaluation._by_label(labels, np.array([0.0, 0.0, 9.0, 0.0, 0.0, 0.0]), (1.0,))
+    found = measure._by_label(labels, np.array([0.0, 0.0, 9.0, 0.0, 0.0, 0.0]), (1.0,))
     assert found == {
         "b": {"queries": 2, "fcm": {"1": 50.0}},
         "c": {"queries": 2, "fcm": {"1": 100.0}},
@@ -87,10 +89,10 @@ def test_sequences_mend_single_errors(config):
     queries[3::5] = references[(np.arange(60)[3::5] + 30) % 60]
     positions = np.stack([10.0 * np.arange(60), np.zeros(60)], axis=1)
     config.eval.sequence_length = 6
-    sides = [evaluation.Described(standing(positions), rows) for rows in (queries, references)]
-    found = evaluation.measure(config, *sides)
+    sides = [measure.Described(standing(positions), rows) for rows in (queries, references)]
+    found = measure.measure(config, *sides)
     assert found["fcm"]["1"] == 80.0
-    assert evaluation.fcm_of(config, *sides) == found["fcm"]
+    assert measure.fcm_of(config, *sides) == found["fcm"]
     assert found["sequence"]["length"] == 6 and found["sequence"]["fcm"]["1"] > 95
 
 
@@ -138,15 +140,15 @@ def test_a_split_built_anew_is_another_set_of_images(tmp_path):
     info = tmp_path / "dataset_info.json"
     info.write_text("{}")
     dataset = SimpleNamespace(folder=tmp_path)
-    first = evaluation._image_set(dataset, standing([[0, 0], [1, 0]]))
-    assert first == evaluation._image_set(dataset, standing([[0, 0], [1, 0]]))
-    moved = evaluation._image_set(dataset, standing([[0, 0], [1, 0.5]]))
+    first = evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))
+    assert first == evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))
+    moved = evaluate._image_set(dataset, standing([[0, 0], [1, 0.5]]))
     renamed = standing([[0, 0], [1, 0]])
     renamed.image_ids[1] = "other"
     info.write_text('{"num_bytes": 3}')
-    assert len({first, moved, evaluation._image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
+    assert len({first, moved, evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
     info.write_text("{}")
-    assert evaluation._image_set(dataset, renamed) not in (first, moved)
+    assert evaluate._image_set(dataset, renamed) not in (first, moved)
 
 
 def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_path, monkeypatch):
@@ -166,8 +168,8 @@ def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_pa
         (11_800, 4, "float32", False),  # training images too
     ):
         usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(evaluation.shutil, "disk_usage", lambda _, u=usage: u)
+        monkeypatch.setattr(measure.shutil, "disk_usage", lambda _, u=usage: u)
         config.eval.update(pca=pca, descriptor_dtype=dtype)
         told = pytest.raises(ConfigError, match=r"of 16 dimensions .*name a --workdir")
         with contextlib.nullcontext() if fits else told:
-            evaluation.check_disk(config, module, dataset, tmp_path)
+            limits.check_disk(config, module, dataset, tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vprjax import health
+from vprjax.training import non_finite
 
 
 def spread(descriptors):
@@ -52,8 +53,8 @@ def test_gradient_norms_by_group():
 
 def test_the_trap_keeps_the_first_finding():
     good, bad = jnp.ones(2), jnp.array([1.0, jnp.inf])
-    assert health.first_bad((good, good)) == -1 and health.first_bad((good, bad, bad)) == 1
-    trap = jnp.array(health.NO_TRAP, jnp.int32)
+    assert non_finite.first_bad((good, good)) == -1 and non_finite.first_bad((good, bad, bad)) == 1
+    trap = jnp.array(non_finite.NO_TRAP, jnp.int32)
     for step, number in ((3, -1), (4, 1), (5, 0)):
-        trap = health.sprung(trap, jnp.int32(step), jnp.int32(number))
+        trap = non_finite.sprung(trap, jnp.int32(step), jnp.int32(number))
     assert trap.tolist() == [4, 1]

@@ -7,9 +7,8 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import mining
+from vprjax import mining, sampling
 from vprjax.console import Progress
-from vprjax.data import pipeline
 
 
 def config(loss="triplet"):
@@ -32,7 +31,7 @@ def test_images_come_in_any_order_with_repeats():
 
 
 def test_tuples_of_a_step_are_the_mined_rows():
-    sampler = pipeline.make_sampler(config(), drive())
+    sampler = sampling.make_sampler(config(), drive())
     sampler.mine(5, describe)
     for step in range(5, 10):
         levels = sampler.batch(step)["images"][..., 0, 0, 0]
@@ -42,7 +41,7 @@ def test_tuples_of_a_step_are_the_mined_rows():
 
 
 def test_a_round_is_the_same_whatever_came_before():
-    first, second = (pipeline.make_sampler(config(), drive()) for _ in range(2))
+    first, second = (sampling.make_sampler(config(), drive()) for _ in range(2))
     first.mine(0, describe)
     before = first.table.copy()
     first.mine(5, describe)
@@ -54,16 +53,16 @@ def test_a_round_is_the_same_whatever_came_before():
 def test_remembered_negatives_go_along_with_the_mined_state():
     c = config()
     c.tuples.update(mining_pool=20, remembered=2)
-    first, second = (pipeline.make_sampler(c, drive()) for _ in range(2))
+    first, second = (sampling.make_sampler(c, drive()) for _ in range(2))
     first.mine(0, describe)
     second.restore({name: array.copy() for name, array in first.mined.items()})
     for sampler in (first, second):
         sampler.mine(5, describe)
-    fresh = pipeline.make_sampler(c, drive())
+    fresh = sampling.make_sampler(c, drive())
     fresh.mine(5, describe)
     assert (first.table == second.table).all() and (first.remembered == second.remembered).all()
     assert (first.remembered != fresh.remembered).any()
-    assert "remembered" not in pipeline.make_sampler(config(), drive()).mined
+    assert "remembered" not in sampling.make_sampler(config(), drive()).mined
 
 
 @pytest.mark.parametrize("pool", [0, 30])
@@ -71,7 +70,7 @@ def test_a_round_holds_no_more_descriptors_than_it_says(pool, monkeypatch):
     monkeypatch.setattr(mining, "SIMILARITY_BYTES", 1 << 22)  # of queries' at a time, beside them
     c, size = config(), 1 << 18
     c.tuples.mining_pool = pool
-    sampler = pipeline.make_sampler(c, drive())
+    sampler = sampling.make_sampler(c, drive())
     held = 4 * size * sampler.cached_images(0)
     tracemalloc.start()
     sampler.mine(0, lambda images: np.random.default_rng(0).random((len(images), size), np.float32))
@@ -83,7 +82,7 @@ def test_a_round_holds_no_more_descriptors_than_it_says(pool, monkeypatch):
 def test_what_is_remembered_in_later_rounds_is_told_before_the_first():
     c, described = config(), []
     c.tuples.update(mining_pool=20, remembered=2)
-    sampler = pipeline.make_sampler(c, drive())
+    sampler = sampling.make_sampler(c, drive())
     told = sampler.cached_images(0)
 
     def note(images):
@@ -99,7 +98,7 @@ def test_what_is_remembered_in_later_rounds_is_told_before_the_first():
 def test_ranking_shows_how_far_it_is(monkeypatch):
     shown, c = [], config()
     monkeypatch.setattr(Progress, "advance", lambda self, n=1: shown.append((self._total, n)))
-    sampler = pipeline.make_sampler(c, drive())
+    sampler = sampling.make_sampler(c, drive())
     sampler.mine(0, describe)
     rows = len(sampler.table)
     assert sum(n for _, n in shown) == rows and {total for total, _ in shown} == {rows}
@@ -109,7 +108,7 @@ def test_a_random_positive_is_not_described_for_mining():
     c, other = config(), config()
     c.tuples.mining_pool = other.tuples.mining_pool = 20
     other.tuples.positive = "random"
-    best, drawn = (pipeline.make_sampler(x, drive()) for x in (c, other))
+    best, drawn = (sampling.make_sampler(x, drive()) for x in (c, other))
     assert drawn.cached_images(0) < best.cached_images(0)
     best.mine(0, describe)
     drawn.mine(0, describe)
@@ -117,7 +116,7 @@ def test_a_random_positive_is_not_described_for_mining():
     assert (best.table[:, 1] != drawn.table[:, 1]).any()
     # Semi-hard negatives are told by the positive's distance, so that it is described after all.
     other.tuples.mining = "semi_hard"
-    semi_hard = pipeline.make_sampler(other, drive())
+    semi_hard = sampling.make_sampler(other, drive())
     assert semi_hard.cached_images(0) == best.cached_images(0)
     semi_hard.mine(0, describe)
     assert (semi_hard.table[:, :2] == drawn.table[:, :2]).all()
@@ -133,7 +132,7 @@ def test_without_mined_negatives_queries_and_positives_alone_are_described(minin
         described.append(images)
         return describe(images)
 
-    sampler = pipeline.make_sampler(c, drive())
+    sampler = sampling.make_sampler(c, drive())
     sampler.mine(0, note)
     queries, positive = sampler.table.T
     near = np.concatenate([sampler.positives.of[q] for q in queries])
@@ -146,7 +145,7 @@ def test_without_mined_negatives_queries_and_positives_alone_are_described(minin
         of = np.intersect1d(sampler.positives.of[q], described[0])
         assert p == of[np.argmax(everything[of] @ everything[q])]
     c.tuples.positive = "random"
-    sampler = pipeline.make_sampler(c, drive())
+    sampler = sampling.make_sampler(c, drive())
     sampler.mine(0, note)
     assert len(described) == 1 and sampler.cached_images(0) == 0
 
@@ -157,7 +156,7 @@ def sampler_rounds(sampler):
 
 def test_place_batches_hold_labels_within_the_group():
     c, places = config("arcface"), drive()
-    sampler = pipeline.make_sampler(c, places)
+    sampler = sampling.make_sampler(c, places)
     batch, again = sampler.batch(7), sampler.batch(7)
     assert all((batch[k] == again[k]).all() for k in batch)
     group = sampler.classes.groups[batch["group"][0]]
@@ -169,15 +168,15 @@ def test_place_batches_hold_labels_within_the_group():
 def test_places_that_never_train_are_told():
     c = config("arcface")
     c.places.batch_places = 20
-    words = pipeline.make_sampler(c, drive(n=41)).summary()
+    words = sampling.make_sampler(c, drive(n=41)).summary()
     assert words == "ArcFace: 41 places in 2 groups"
     c.places.batch_places = 21
-    words = pipeline.make_sampler(c, drive(n=41)).summary()
+    words = sampling.make_sampler(c, drive(n=41)).summary()
     assert words.endswith("; 20 of them never train, in groups of fewer than 21")
 
 
 def test_class_weights_start_at_the_mean_descriptor():
-    sampler = pipeline.make_sampler(config("arcface"), drive())
+    sampler = sampling.make_sampler(config("arcface"), drive())
     descriptors = np.random.default_rng(1).normal(size=(80, 6)).astype(np.float32)
     members = sampler.class_members()
     assert len(members) > 50
@@ -194,4 +193,4 @@ def test_class_weights_start_at_the_mean_descriptor():
 def test_no_revisit_is_refused_with_a_remedy():
     c = config()
     with pytest.raises(ValueError, match=r"tuples\.other_visit_seconds"):
-        pipeline.make_sampler(c, drive(laps=1))
+        sampling.make_sampler(c, drive(laps=1))

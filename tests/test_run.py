@@ -10,9 +10,11 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import checkpoint, config_check, provenance, run
+from vprjax import checkpoint, provenance, run
+from vprjax.config import checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, WeightsError
+from vprjax.storage import workdir
 from vprjax.validation import History
 
 
@@ -22,7 +24,7 @@ def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch)
     config.dataset.name = "places_csv/seasons"
     dataset = types.SimpleNamespace(name=config.dataset.name, metadata={"position_unit": unit})
     monkeypatch.setattr(source, "describe", lambda _: dataset)
-    monkeypatch.setattr(config_check, "check_splits", lambda *_: None)
+    monkeypatch.setattr(checks, "check_splits", lambda *_: None)
     monkeypatch.setattr(run, "log", said.append)
     assert run._dataset(config, training=True) is dataset
     assert [("are in frames, dataset.position_unit is 'm'" in line) for line in said] == (
@@ -37,7 +39,7 @@ def test_evaluation_asks_ahead_of_its_long_work_whether_pca_fits(monkeypatch, tm
         steps=lambda: [0], config=lambda _: {"config": config.to_dict(), "validations": []}
     )
     monkeypatch.setattr(run, "open_for_reading", lambda _: saved)
-    monkeypatch.setattr(config_check, "check_values", lambda *_: None)
+    monkeypatch.setattr(checks, "check_values", lambda *_: None)
     monkeypatch.setattr(run, "_dataset", lambda *_, **__: None)
     monkeypatch.setattr(source, "load", lambda *_: drive(size=(64, 64)))
     with pytest.raises(ConfigError, match=r"eval.pca=2000 must be at most the \d+ dimensions"):
@@ -51,7 +53,7 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     monkeypatch.setattr(provenance, "code_version", lambda: now[0])
     dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
     monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
-    monkeypatch.setattr(run.compile_cache, "use", lambda _: None)
+    monkeypatch.setattr(workdir.compile_cache, "use", lambda _: None)
     monkeypatch.setattr(run.evaluation, "check_disk", lambda *_: None)
 
     def train(*_):
@@ -73,7 +75,9 @@ def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path,
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.setattr(
-        run, "vprjax", types.SimpleNamespace(__file__=str(package / "__init__.py"), __version__="9")
+        provenance,
+        "vprjax",
+        types.SimpleNamespace(__file__=str(package / "__init__.py"), __version__="9"),
     )
 
     def git(*words):
@@ -87,7 +91,7 @@ def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path,
     assert provenance.code_version() == "9"
     git("add", "-f", "venv")
     git("commit", "-m", "a checkout of the package")
-    assert provenance.code_version().startswith("9 (") and "dirty" not in run.code_version()
+    assert provenance.code_version().startswith("9 (") and "dirty" not in provenance.code_version()
 
 
 @pytest.fixture

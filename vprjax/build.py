@@ -5,9 +5,10 @@ import functools
 import jax
 from flax import linen as nn
 
-from vprjax import batch_losses, cpu_conv, cpu_pool, models, parallel, state
-from vprjax.data import pipeline, transforms
+from vprjax import batch_losses, cpu_conv, cpu_pool, models, parallel, sampling
+from vprjax.data import transforms
 from vprjax.train_step import make_train_step
+from vprjax.training import state
 
 
 def model(model_config):
@@ -21,7 +22,7 @@ def model(model_config):
 def train_step(config, module, params):
     """The mapped train step `(state, batch) -> (state, metrics)`; the state's buffers are reused."""
     a = config.augment
-    use_places = pipeline.uses_places(config)
+    use_places = sampling.uses_places(config)
     augment = functools.partial(
         transforms.augment,
         crop=a.crop,

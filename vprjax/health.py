@@ -1,6 +1,5 @@
 """Signs of sound or failing training, computed inside the step. Pure."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,7 +9,6 @@ from clu import metrics
 from flax import struct
 
 HISTOGRAM_BINS = 20  # of width 0.1 over 0 .. 2, all distances between unit descriptors
-NO_TRAP = (-1, -1)
 
 
 @struct.dataclass
@@ -78,15 +76,3 @@ def gradient_norms(grads: Any) -> dict[str, jax.Array]:
             else jnp.zeros(())
         ),
     }
-
-
-def first_bad(trees: Sequence[Any]) -> jax.Array:
-    """Number of the first tensor in `trees` that holds NaN or infinity, -1 if none does."""
-    bad = jnp.stack([~jnp.isfinite(x).all() for x in jax.tree.leaves(trees)])
-    return jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)
-
-
-def sprung(trap: jax.Array, step: jax.Array, bad: jax.Array) -> jax.Array:
-    """The trap `(2,)` int32, (step, tensor), which keeps the first finding."""
-    found = jnp.where(bad >= 0, jnp.stack([step, bad]), jnp.array(NO_TRAP, jnp.int32))
-    return jnp.where(trap[0] >= 0, trap, found)

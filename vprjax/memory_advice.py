@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from vprjax import config_check, parallel
-from vprjax.data import pipeline
+from vprjax import parallel, sampling
+from vprjax.config import checks
 from vprjax.errors import ConfigError
 from vprjax.runtime import memory
 
@@ -112,11 +112,11 @@ def check(config, found: Estimate, mined: int, validated: int) -> None:
 
 def remedy(config) -> str:
     """What makes a step smaller, of what is not yet done."""
-    places = pipeline.uses_places(config)
+    places = sampling.uses_places(config)
     batch = "places.batch_places" if places else "tuples.batch"
     size = config.places.batch_places if places else config.tuples.batch
     words = [f"lower {batch}={size}"]
-    if not config_check.against_accumulation(config):
+    if not checks.against_accumulation(config):
         words.append(f"raise train.accumulate={config.train.accumulate}")
     if not config.model.remat:
         words.append("set model.remat=True")

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vprjax import optim, parallel, train_step
-from vprjax.errors import TrainingError
 from vprjax.storage.json_lines import JsonLines
 from vprjax.tensorboard import Summaries
+from vprjax.training.non_finite import check_trap
 
 # What is timed apart from the steps, and how it is told.
 APART = {
@@ -130,39 +130,3 @@ class Recorder:
         self._validation.close()
         self._metrics.close()
         self._timing.close()
-
-
-class NotFinite(Exception):
-    """The trap has sprung: at `step`, in the tensor `name`."""
-
-    def __init__(self, step: int, name: str):
-        """Keeps both."""
-        super().__init__(f"{name} not finite at step {step}")
-        self.step, self.name = step, name
-
-
-def check_trap(state: train_step.TrainState) -> None:
-    """Raises NotFinite if a tensor of a step so far was NaN or infinite."""
-    step, number = (int(x) for x in parallel.unreplicate(state.trap))
-    if step < 0:
-        return
-    paths = jax.tree_util.tree_flatten_with_path(state.params)[0]
-    names = [*train_step.TRAPPED, *(f"gradient of {optim.path_name(path)}" for path, _ in paths)]
-    raise NotFinite(step + 1, names[number])
-
-
-def check_parameters(state) -> None:
-    """Raises NotFinite if the last update left a NaN or infinite parameter, which none may resume from."""
-    step, params = parallel.unreplicate((state.step, state.params))
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        if not np.isfinite(np.asarray(leaf)).all():
-            raise NotFinite(int(step), optim.path_name(path))
-
-
-def trapped(error: NotFinite, image_ids: list[str]) -> TrainingError:
-    """The user's sentence for a sprung trap: step, first bad tensor and the images of the batch."""
-    shown = ", ".join(image_ids[:64]) + (f" and {len(image_ids) - 64} more" * (len(image_ids) > 64))
-    return TrainingError(
-        f"{error.name} is not finite at step {error.step}, on images {shown}: look at these images, "
-        "or lower optim.learning_rate; the last checkpoint is untouched"
-    )

@@ -7,20 +7,13 @@ import sys
 
 import ml_collections
 
-from vprjax import (
-    build,
-    config_check,
-    distributed,
-    evaluation,
-    parallel,
-    pretrained,
-    report,
-    train,
-)
+from vprjax import build, distributed, parallel, pretrained, report, train
 from vprjax.checkpoint import open_for_reading
+from vprjax.config import changes, checks, limits
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
+from vprjax.evaluation import evaluate
 from vprjax.extraction import Extractor
 from vprjax.provenance import evaluation_provenance, load_code
 from vprjax.storage.workdir import hold_workdir, make_workdir
@@ -33,7 +26,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     """Trains (or resumes) in `workdir`, evaluates before and after, writes and prints the results."""
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
-    config_check.check_values(config)
+    checks.check_values(config)
     code = load_code()
     distributed.check_joined()
     dataset = _dataset(config, training=True)
@@ -45,7 +38,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     trained_on = f"{dataset.name}:{dataset.version}"
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
     with hold_workdir(workdir):
-        evaluation.check_disk(config, build.model(model), dataset, workdir)
+        limits.check_disk(config, build.model(model), dataset, workdir)
         train.train(config, workdir, weights, provenance)
         return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
 
@@ -56,21 +49,21 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
         raise ConfigError("--mode=evaluate needs --checkpoint, the workdir of a trained run")
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
     saved = checkpoints.config(max(checkpoints.steps()))["config"]
-    trained = ml_collections.ConfigDict(config_check.completed(saved))
+    trained = ml_collections.ConfigDict(changes.completed(saved))
     trained_dataset = trained.dataset.name
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
-    config_check.check_values(trained, trained_dataset)
+    checks.check_values(trained, trained_dataset)
     code = load_code()
     distributed.check_joined()
     dataset = _dataset(trained, training=False)
     if trained.eval.pca:
         places = source.load(trained, tuple(trained.dataset.train_splits))
-        evaluation.check_pca(trained, build.model(trained.model), places)
+        limits.check_pca(trained, build.model(trained.model), places)
     make_workdir(workdir)
     with hold_workdir(workdir):
         models = 1 + (0 in checkpoints.steps())
-        evaluation.check_disk(trained, build.model(trained.model), dataset, workdir, models)
+        limits.check_disk(trained, build.model(trained.model), dataset, workdir, models)
         return _evaluate(trained, dataset, checkpoints, workdir, code)
 
 
@@ -85,7 +78,7 @@ def _dataset(config, training: bool) -> source.Dataset:
         if parallel.from_first(status):
             raise DataError(f"building dataset {config.dataset.name} failed; see the lines above")
     dataset = source.describe(config)
-    config_check.check_splits(config, dataset, training)
+    checks.check_splits(config, dataset, training)
     unit, said = dataset.metadata.get("position_unit"), config.dataset.position_unit
     if unit and unit != said:
         log(
@@ -113,9 +106,7 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
             log(f"{checkpoints.folder / str(step)} is gone: the results are without {model}")
         else:
             variables = checkpoints.restore_model(step)
-            results[model] = evaluation.evaluate(
-                config, extract, variables, model, workdir, dataset
-            )
+            results[model] = evaluate.evaluate(config, extract, variables, model, workdir, dataset)
     provenance = {
         **saved["provenance"],
         **evaluation_provenance(config, dataset),

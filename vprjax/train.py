@@ -12,26 +12,22 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from vprjax import (
-    build,
-    evaluation,
-    initialise,
-    memory_advice,
-    parallel,
-    state,
-    train_step,
-    validation,
-)
+from vprjax import build, initialise, memory_advice, parallel, sampling, train_step, validation
 from vprjax.checkpoint import Checkpoints
+from vprjax.config import limits
 from vprjax.console import Progress, log, progress
-from vprjax.data import pipeline, source
+from vprjax.data import source
 from vprjax.errors import ConfigError, NoNegatives, Preempted
 from vprjax.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.preemption import Preemption
 from vprjax.prefetch import prefetch
-from vprjax.recorder import NotFinite, Recorder, check_parameters, check_trap, trapped
+from vprjax.recorder import Recorder
 from vprjax.runtime import memory
+from vprjax.sampling.places import PlaceSampler
+from vprjax.sampling.tuples import TupleSampler
 from vprjax.storage.atomic import write_atomically
+from vprjax.training import resume, state
+from vprjax.training.non_finite import NotFinite, check_parameters, check_trap, trapped
 
 _SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
 
@@ -58,7 +54,7 @@ class Job:
     provenance: dict
     places: source.Places
     validation: validation.Validation | None
-    sampler: pipeline.TupleSampler | pipeline.PlaceSampler
+    sampler: TupleSampler | PlaceSampler
     module: Any
     extract: Extractor
     history: validation.History
@@ -87,12 +83,12 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
     provenance = {**provenance, "image_set": every.image_set()}
     places, held_out = validation.split_off(config, every)
     try:
-        sampler = pipeline.make_sampler(config, places)
+        sampler = sampling.make_sampler(config, places)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     module = build.model(config.model)
     if config.eval.pca:
-        evaluation.check_pca(config, module, every)
+        limits.check_pca(config, module, every)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
@@ -112,7 +108,7 @@ def _begin(job: Job, weights: dict | None):
 
     The one copy of the state that the devices' are made of ends here: with many classes it is gigabytes.
     """
-    found = state.resume(
+    found = resume.resume(
         job.config, job.provenance, job.checkpoints, job.module, job.places, job.sampler
     )
     if found is None:
@@ -148,7 +144,7 @@ def _start_shapes(job: Job) -> train_step.TrainState:
     """Shapes and types of what `_start` gives."""
     descriptors, variables = model_shapes(job.module, job.places)
     classes: Any = ()
-    if pipeline.uses_places(job.config):
+    if sampling.uses_places(job.config):
         shape = *job.sampler.slots_shape, descriptors.shape[-1]
         classes = jax.ShapeDtypeStruct(shape, np.float32)
     return jax.eval_shape(functools.partial(state.create, job.config), variables, classes)
@@ -170,7 +166,7 @@ def _start(job: Job, weights: dict | None) -> train_step.TrainState:
         overview = parameter_overview.get_parameter_overview(variables["params"])
         write_atomically(job.workdir / "parameters.txt", overview + "\n")
     classes: Any = ()
-    if pipeline.uses_places(config):
+    if sampling.uses_places(config):
         members = job.sampler.class_members()
         classes = job.sampler.class_starts(
             job.extract.stream(parallel.replicate(variables), places, members, "describe places")
@@ -189,7 +185,7 @@ def _save(job: Job, current: train_step.TrainState, collected) -> None:
     }
     if parallel.is_primary() and int(current.step) not in job.checkpoints.steps():
         best = job.history.best_of({*job.checkpoints.steps(), int(current.step)})
-        state.save(job.checkpoints, current, job.sampler, collected, saved, best)
+        resume.save(job.checkpoints, current, job.sampler, collected, saved, best)
     parallel.barrier("save")
 
 

@@ -10,9 +10,7 @@ import optax
 from clu import metrics
 
 from vprjax import health, optim
-
-# Order of the trap's tensors: these, then every gradient by its path.
-TRAPPED = ("descriptors", "loss")
+from vprjax.training import non_finite
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -102,7 +100,7 @@ def make_train_step(
         figures = health.spread(descriptors, axis) | health.gradient_norms(grads)
         measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
         looked_at = jax.lax.pmean((descriptors.sum(), parts["loss"].sum()), axis)
-        trap = health.sprung(state.trap, state.step, health.first_bad((*looked_at, grads)))
+        trap = non_finite.sprung(state.trap, state.step, non_finite.first_bad((*looked_at, grads)))
         return _updated(state, optimiser, grads, new, trap, ema_decay), measured
 
     return step

@@ -6,10 +6,11 @@ from collections.abc import Collection
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vprjax import evaluation, mining
+from vprjax import mining
 from vprjax.data import source
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
+from vprjax.evaluation import measure
 from vprjax.extraction import Extractor
 
 
@@ -28,10 +29,10 @@ class Validation:
         """FCM by tolerance, and as `mean` the mean over the tolerances, which ranks checkpoints."""
         words = f"validate at step {step}"
         sides = [
-            evaluation.Described(x, extract(variables, x, np.arange(len(x)), words))
+            measure.Described(x, extract(variables, x, np.arange(len(x)), words))
             for x in (self.queries, self.references)
         ]
-        found = evaluation.fcm_of(config, *sides)
+        found = measure.fcm_of(config, *sides)
         return {**found, "mean": round(float(np.mean(list(found.values()))), 4)}
 
 

@@ -10,10 +10,9 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build, models, parallel
-from vprjax.data import pipeline
+from vprjax import build, models, parallel, sampling
 from vprjax.extraction import Extractor
-from vprjax.state import create
+from vprjax.training.state import create
 
 
 class NoiseImages:
@@ -27,7 +26,7 @@ class NoiseImages:
 
 def batch_of(config):
     images = NoiseImages()
-    if pipeline.uses_places(config):
+    if sampling.uses_places(config):
         return {
             "images": images.images(np.arange(32).reshape(8, 4)),
             "labels": np.arange(8, dtype=np.int32),
@@ -57,7 +56,7 @@ def main(loss, batch_norm, in_batch, accumulate):
         jax.jit(models.build(config.model).init)(jax.random.key(0), NoiseImages().images([0])),
     )
     classes = ()
-    if pipeline.uses_places(config):
+    if sampling.uses_places(config):
         classes = np.random.default_rng(0).normal(size=(2, 9, 16)).astype(np.float32)
     state = create(config, variables, classes)
     step = build.train_step(config, module, state.params)

@@ -8,7 +8,7 @@ import numpy as np
 from memory_places import drive
 
 from configs import base
-from vprjax.evaluation import curve_tolerances
+from vprjax.evaluation.measure import curve_tolerances
 
 
 def config(split="test01"):

@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base, synthetic
-from vprjax import config_check
+from vprjax.config import changes, checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 
@@ -30,7 +30,7 @@ def usable(**changes):
     return ConfigDict(values, type_safe=False)
 
 
-DEFAULTS = dict(config_check.leaves(base.get_config().to_dict()))
+DEFAULTS = dict(changes.leaves(base.get_config().to_dict()))
 NUMBERS = (math.nan, math.inf, -math.inf, -1, -HUGE, HUGE, "many", None, True, (1,))
 WRONG = {
     bool: ("yes", 2, None, math.nan),
@@ -43,10 +43,10 @@ WRONG = {
 
 @pytest.mark.parametrize("key", DEFAULTS)
 def test_a_wrong_value_is_refused_with_the_keys_range(key):
-    config_check.check_values(usable())
+    checks.check_values(usable())
     for value in WRONG[type(DEFAULTS[key])]:
         with pytest.raises(ConfigError) as refused:
-            config_check.check_values(usable(**{key: value}))
+            checks.check_values(usable(**{key: value}))
         said = str(refused.value)
         assert said.startswith(f"{key}={value!r} must be ") and "\n" not in said
         assert any(
@@ -60,7 +60,7 @@ def test_a_missing_key_is_named(key):
     section, _, name = key.rpartition(".")
     del (config[section] if section else config)[name]
     with pytest.raises(ConfigError, match=f"lacks {key}: it must be "):
-        config_check.check_values(config)
+        checks.check_values(config)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_a_missing_key_is_named(key):
     ],
 )
 def test_ranges_end_where_they_say(key, last, beyond):
-    config_check.check_values(usable(**{key: last}))
+    checks.check_values(usable(**{key: last}))
     with pytest.raises(ConfigError, match=f"^{key}="):
-        config_check.check_values(usable(**{key: beyond}))
+        checks.check_values(usable(**{key: beyond}))
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_ranges_end_where_they_say(key, last, beyond):
 )
 def test_the_nearest_right_name_is_told(key, value, near):
     with pytest.raises(ConfigError, match=f"{key}='{value}'.*did you mean '{near}'?"):
-        config_check.check_values(usable(**{key: value}))
+        checks.check_values(usable(**{key: value}))
 
 
 def test_an_unknown_key_is_refused_with_the_nearest():
     config = usable()
     config.train.step = 3
     with pytest.raises(ConfigError, match=r"train\.step is unknown; did you mean train\.steps"):
-        config_check.check_values(config)
+        checks.check_values(config)
 
 
 PAIRS = [
@@ -166,7 +166,7 @@ PAIRS = [
 @pytest.mark.parametrize(("changes", "says"), PAIRS)
 def test_values_that_do_not_go_together(changes, says):
     with pytest.raises(ConfigError, match=says):
-        config_check.check_values(usable(**changes))
+        checks.check_values(usable(**changes))
 
 
 def test_a_trained_model_is_evaluated_whatever_it_was_trained_with():
@@ -176,21 +176,21 @@ def test_a_trained_model_is_evaluated_whatever_it_was_trained_with():
         "validation.query_split": "test01",
         "validation.reference_split": "b",
     }
-    config_check.check_values(usable(**{"tuples.batch": 7}), "synthetic/default")
-    config_check.check_values(usable(**validated), "places_csv/other")
+    checks.check_values(usable(**{"tuples.batch": 7}), "synthetic/default")
+    checks.check_values(usable(**validated), "places_csv/other")
     for same in ("synthetic/default", "synthetic/default:1.0.0"):
         with pytest.raises(ConfigError, match="uses the test split"):
-            config_check.check_values(
+            checks.check_values(
                 usable(**validated, **{"dataset.name": "synthetic/default:1.1.0"}), same
             )
     with pytest.raises(ConfigError, match=r"query_splits holds dataset\.reference_split"):
-        config_check.check_values(usable(**{"dataset.query_splits": ("reference",)}), "other")
+        checks.check_values(usable(**{"dataset.query_splits": ("reference",)}), "other")
 
 
 def check_splits(training=True, counts=None, **changes):
     counts = counts or {"train": 50, "reference": 20, "test01": 5, "test02": 5}
     dataset = SimpleNamespace(folder="somewhere", counts=counts)
-    config_check.check_splits(usable(**changes), dataset, training)
+    checks.check_splits(usable(**changes), dataset, training)
 
 
 def test_figures_that_the_splits_cannot_give():
@@ -233,8 +233,8 @@ def test_shipped_configs_pass(name):
     with config.unlocked():
         config.dataset.name = config.dataset.name or "places_csv/mine"
         config.tuples.batch = config.places.batch_places = 8  # eight virtual devices in the tests
-    config_check.check_values(config)
+    checks.check_values(config)
 
 
 def test_the_readmes_first_command_fits_eight_devices():
-    config_check.check_values(synthetic.get_config())  # a Colab TPU has eight, as these tests do
+    checks.check_values(synthetic.get_config())  # a Colab TPU has eight, as these tests do

@@ -11,8 +11,8 @@ from short_run import config, state_of
 
 from vprjax import train
 from vprjax.checkpoint import open_for_reading
-from vprjax.data import pipeline
 from vprjax.errors import ConfigError, Preempted
+from vprjax.sampling import tuples
 from vprjax.storage.json_lines import read_rows
 
 
@@ -50,7 +50,7 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
 def test_a_mining_round_that_fails_later_loses_no_step(tmp_path, monkeypatch):
     c = config()
     c.train.checkpoint_every = 100
-    mine = pipeline.TupleSampler.mine
+    mine = tuples.TupleSampler.mine
 
     def dry(self, step, describe):
         if step:
@@ -58,7 +58,7 @@ def test_a_mining_round_that_fails_later_loses_no_step(tmp_path, monkeypatch):
         mine(self, step, describe)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.TupleSampler, "mine", dry)
+        patch.setattr(tuples.TupleSampler, "mine", dry)
         with pytest.raises(ConfigError, match="only 1 of the 2"):
             train.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0, 3]  # the first round's end, which no checkpoint was due at

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from vprjax.evaluation import curve_tolerances
+from vprjax.evaluation.measure import curve_tolerances
 from vprjax.pages.pictures import BLUE, FAINT, GREY, INK, ORANGE, Picture, new_figure, picture
 from vprjax.report import NAMES
 

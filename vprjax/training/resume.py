@@ -1,4 +1,4 @@
-"""The train state's beginning, and its way into a checkpoint and back."""
+"""The train state's way into a checkpoint and back."""
 
 import functools
 from collections.abc import Callable
@@ -7,36 +7,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from vprjax import config_check, health, models, optim, parallel, train_step
+from vprjax import parallel, sampling
 from vprjax.checkpoint import Checkpoints
+from vprjax.config import changes
 from vprjax.console import log
-from vprjax.data import pipeline
 from vprjax.errors import VprjaxError, WeightsError
 from vprjax.extraction import descriptor_size
 from vprjax.recorder import Recorder
+from vprjax.training.state import create
 
 _NONE, _REFUSED = -1, -2  # in place of the step of a checkpoint
-
-
-def create(config, variables: dict, classes) -> train_step.TrainState:
-    """A fresh optimiser around the model's `variables` and ArcFace's `classes` (or ())."""
-    params = {"model": variables["params"], "classes": classes}
-    averaged = ["params", "batch_stats"] if config.model.batch_norm == "train" else ["params"]
-    ema = {name: variables[name] for name in averaged if name in variables}
-    return train_step.TrainState(
-        step=np.zeros((), np.int32),
-        params=params,
-        constants={name: tree for name, tree in variables.items() if name != "params"},
-        opt_state=optimiser(config, params).init(params),
-        ema=ema if config.optim.ema else (),
-        trap=np.array(health.NO_TRAP, np.int32),
-    )
-
-
-def optimiser(config, params):
-    """The config's optimiser for this parameter tree."""
-    frozen = models.frozen_prefixes(config.model)
-    return optim.make_optimiser(config.optim, config.train.steps, params, frozen)
 
 
 def save(
@@ -114,10 +94,10 @@ def _last_sound(checkpoints: Checkpoints, restore: Callable):
 
 def _restore(config, provenance, checkpoints: Checkpoints, module, places, sampler, step: int):
     saved = checkpoints.config(step)
-    config_check.check_resumed(config, provenance, saved, checkpoints.folder.parent)
+    changes.check_resumed(config, provenance, saved, checkpoints.folder.parent)
     variables = checkpoints.restore_model(step)
     classes: Any = ()
-    if pipeline.uses_places(config):
+    if sampling.uses_places(config):
         width = descriptor_size(module.apply, variables, places)
         classes = np.zeros((*sampler.slots_shape, width), np.float32)
     state = create(config, variables, classes)

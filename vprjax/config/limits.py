@@ -1,0 +1,52 @@
+"""What an evaluation asks of the data, the disk and the memory, checked ahead of the long work."""
+
+import pathlib
+import shutil
+
+import numpy as np
+
+from vprjax import descriptors, whitening
+from vprjax.data import source
+from vprjax.errors import ConfigError
+from vprjax.extraction import dimensions
+
+
+def check_pca(config, module, places: source.Places) -> None:
+    """Raises ConfigError, ahead of the long work, where PCA would ask for more than there is.
+
+    `places` are those of `dataset.train_splits`, which it learns from.
+    """
+    dimension = dimensions(module)
+    if config.eval.pca > dimension:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} must be at most the {dimension} dimensions of the model's "
+            "descriptors"
+        )
+    _, rows = whitening.rows(np.bincount(places.splits).tolist(), dimension)
+    if config.eval.pca >= rows:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
+            f"with {dimension} dimensions"
+        )
+
+
+def check_disk(
+    config, module, dataset: source.Dataset, folder: pathlib.Path, models: int = 2
+) -> None:
+    """Raises ConfigError, ahead of the long work, where the disk has no room for the models' stores."""
+    splits = {config.dataset.reference_split, *config.dataset.query_splits}
+    splits |= {*config.dataset.train_splits} if config.eval.pca else set()
+    images = sum(dataset.counts[split] for split in splits)
+    dimension = dimensions(module)
+    number = np.dtype(descriptors.DTYPES[config.eval.descriptor_dtype]).itemsize
+    needed = models * images * dimension * number
+    stores = [file for split in splits for file in folder.glob(f"descriptors/*_{split}/rows")]
+    begun = sum(file.stat().st_size for file in stores)
+    free = shutil.disk_usage(folder).free
+    if needed - begun > free:
+        raise ConfigError(
+            f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions a model in "
+            f"{folder / 'descriptors'}: {needed / 1e9:.1f} GB, of which {begun / 1e9:.1f} are there, and "
+            f"{free / 1e9:.1f} are free; name a --workdir with more room"
+            + (" or set eval.descriptor_dtype=float16" if number > 2 else "")
+        )

@@ -1,0 +1,1 @@
+"""From descriptors to figures: matching, FCM and its companions, intervals, sequences."""

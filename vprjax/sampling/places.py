@@ -1,0 +1,121 @@
+"""P x K batches of places for ArcFace."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from vprjax import place_classes
+from vprjax.data.source import Places
+
+
+class PlaceSampler:
+    """P x K batches of places for ArcFace; a pure function of `(seed, step)`, nothing is mined."""
+
+    def __init__(self, config, places: Places):
+        """Cuts the training route into places.
+
+        Raises:
+          ValueError: there are too few places for a batch.
+        """
+        self._config, self._places = config, places
+        p = config.places
+        self.classes = place_classes.cut(
+            places.positions,
+            places.headings,
+            cell=p.cell,
+            heading_degrees=p.heading_degrees,
+            groups=p.groups,
+            min_images=p.min_images,
+        )
+        place_classes.batch_at(self.classes, p.batch_places, p.images_per_place, 0, 0)
+        self.slot = {
+            int(label): (g, i)
+            for g, members in enumerate(self.classes.groups)
+            for i, label in enumerate(members)
+        }
+
+    def summary(self) -> str:
+        """How many places there are, and how many are in groups that fill no batch."""
+        groups, p = self.classes.groups, self._config.places.batch_places
+        small = sum(map(len, groups)) - sum(
+            len(groups[g]) for g in place_classes.usable_groups(self.classes, p)
+        )
+        words = f"ArcFace: {len(self.classes)} places in {len(groups)} groups"
+        if small:
+            least = place_classes.fewest(p)
+            words += f"; {small} of them never train, in groups of fewer than {least}"
+        return words
+
+    @property
+    def mined(self) -> dict[str, np.ndarray]:
+        """Nothing is mined; checkpoints hold a table all the same."""
+        return {"tuples": np.zeros((1, 1), np.int32)}
+
+    def restore(self, saved: dict[str, np.ndarray]) -> None:
+        """Nothing is mined."""
+
+    def round_end(self, step: int) -> int:
+        """There are no rounds: the end of training."""
+        return self._config.train.steps
+
+    def starts_round(self, step: int) -> bool:
+        """Nothing is mined."""
+        return False
+
+    def cached_images(self, step: int) -> int:
+        """Nothing is mined."""
+        return 0
+
+    def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
+        p = self._config.places
+        return place_classes.batch_at(
+            self.classes, p.batch_places, p.images_per_place, self._config.seed, step
+        )
+
+    def indices(self, step: int) -> np.ndarray:
+        """Image numbers `(p, k)` of one step's batch."""
+        return self._drawn(step)[0]
+
+    def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+        """Rows of one step's batch.
+
+        `images` uint8 `(p, k, h, w, 3)`; `labels` `(p,)` within the group; `group` and its size.
+        """
+        images, labels, group = self._drawn(step)
+        images, labels = images[rows], labels[rows]
+        return {
+            "images": self._places.images(images),
+            "labels": np.array([self.slot[int(label)][1] for label in labels], np.int32),
+            "group": np.full(len(labels), group, np.int32),
+            "group_size": np.full(len(labels), len(self.classes.groups[group]), np.int32),
+        }
+
+    @property
+    def slots_shape(self) -> tuple[int, int]:
+        """Groups, and classes of the largest group."""
+        groups = self.classes.groups
+        return len(groups), max(len(group) for group in groups)
+
+    def class_members(self) -> np.ndarray:
+        """The images of all classes, class by class."""
+        return np.concatenate([self.classes.members[label] for label in self.slot])
+
+    def class_starts(self, descriptors: Iterable[np.ndarray]) -> np.ndarray:
+        """Class weights `(groups, n, d)` that start at the mean descriptor of each place's images.
+
+        `descriptors` are blocks `(b, d)` of those of `class_members`, which need not fit the memory at
+        once; rows past a group's classes are 0.
+        """
+        counts = [len(self.classes.members[label]) for label in self.slot]
+        rows = np.repeat(list(self.slot.values()), counts, axis=0)  # (images, 2): group and slot
+        weights, done = None, 0
+        for block in descriptors:
+            if weights is None:
+                weights = np.zeros((*self.slots_shape, block.shape[1]), np.float32)
+            group, slot = rows[done : done + len(block)].T
+            np.add.at(weights, (group, slot), block)
+            done += len(block)
+        for place, count in zip(self.slot.values(), counts, strict=True):
+            mean = weights[place] / count
+            weights[place] = mean / max(np.linalg.norm(mean), 1e-12)
+        return weights

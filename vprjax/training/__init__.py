@@ -1,0 +1,1 @@
+"""Training: the loop, the step and its state, resume, validation, records, memory."""
