@@ -13,12 +13,12 @@ import sys
 import child
 from ml_collections import ConfigDict
 
-from vprjax import checksum
 from vprjax.config import changes
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.published import Cell
+from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -11,10 +11,10 @@ import numpy as np
 from scipy import stats
 
 from configs import base
-from vprjax import checksum
 from vprjax.config.changes import differences
 from vprjax.errors import DataError
 from vprjax.published import Cell, Study
+from vprjax.storage import checksum
 
 OFF_THE_SHELF = "off_the_shelf"  # stands where a loss would: the model before training
 PROJECTED = "off_the_shelf_projected"  # the same with a projection, which gives other descriptors

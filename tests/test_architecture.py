@@ -81,7 +81,7 @@ def test_builders_and_vprjax_meet_only_on_disk():
 
 
 def test_one_home_for_checkpoints_and_for_devices():
-    assert holding("orbax") == {"vprjax/checkpoint.py"}
+    assert holding("orbax") == {"vprjax/storage/checkpoint.py"}
     mapping = ("jax.pmap", "jax.shard_map", "shard_map(", "Mesh(")
     users = {str(p) for p in MODULES if any(word in (ROOT / p).read_text() for word in mapping)}
     assert users <= {"vprjax/parallel.py"}

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from vprjax import checkpoint, checksum
 from vprjax.errors import ConfigError, TrainingError, WeightsError
+from vprjax.storage import checkpoint, checksum
 from vprjax.storage.workdir import hold_workdir
 
 MODEL = {
@@ -124,7 +124,7 @@ def test_no_checkpoint_is_an_error(tmp_path):
 FULL = """
 import resource, sys
 import numpy as np
-from vprjax.checkpoint import Checkpoints
+from vprjax.storage.checkpoint import Checkpoints
 from vprjax.errors import TrainingError
 checkpoints = Checkpoints(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))

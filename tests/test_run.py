@@ -10,11 +10,11 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import checkpoint, provenance, run
+from vprjax import provenance, run
 from vprjax.config import checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, WeightsError
-from vprjax.storage import workdir
+from vprjax.storage import checkpoint, workdir
 from vprjax.validation import History
 
 

@@ -22,8 +22,9 @@ from collections.abc import Callable, Iterator
 import ml_dtypes
 import numpy as np
 
-from vprjax import checksum, parallel
+from vprjax import parallel
 from vprjax.errors import DataError, naming
+from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}

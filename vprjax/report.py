@@ -7,9 +7,9 @@ import pathlib
 
 import numpy as np
 
-from vprjax import checksum
 from vprjax.errors import naming
 from vprjax.evaluation.measure import curve_tolerances
+from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 NAMES = {"off_the_shelf": "off the shelf", "fine_tuned": "fine-tuned"}

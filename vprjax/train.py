@@ -13,7 +13,6 @@ import numpy as np
 from clu import parameter_overview
 
 from vprjax import build, initialise, memory_advice, parallel, sampling, train_step, validation
-from vprjax.checkpoint import Checkpoints
 from vprjax.config import limits
 from vprjax.console import Progress, log, progress
 from vprjax.data import source
@@ -26,6 +25,7 @@ from vprjax.runtime import memory
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.storage.atomic import write_atomically
+from vprjax.storage.checkpoint import Checkpoints
 from vprjax.training import resume, state
 from vprjax.training.non_finite import NotFinite, check_parameters, check_trap, trapped
 

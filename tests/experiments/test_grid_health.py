@@ -5,8 +5,8 @@ import sys
 import grid_health
 import pytest
 
-from vprjax import checksum
 from vprjax.errors import DataError
+from vprjax.storage import checksum
 
 
 def row(step, **changes):

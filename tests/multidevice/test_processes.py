@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_device_count import ROOT
 
-from vprjax.checkpoint import open_for_reading
+from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 
 FLAGS = (

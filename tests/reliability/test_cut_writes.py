@@ -14,8 +14,8 @@ import made_up_page
 import numpy as np
 import test_evaluation
 
-from vprjax import checkpoint, report
-from vprjax.storage import json_lines
+from vprjax import report
+from vprjax.storage import checkpoint, json_lines
 from vprjax.storage.workdir import hold_workdir
 
 KILLED = -signal.SIGXFSZ

@@ -18,10 +18,10 @@ import scores
 from memory_places import standing
 
 from configs import synthetic
-from vprjax import checkpoint, checksum, console, descriptors
+from vprjax import console, descriptors
 from vprjax.data import source
 from vprjax.errors import DataError, VprjaxError
-from vprjax.storage import json_lines
+from vprjax.storage import checkpoint, checksum, json_lines
 
 TRIALS = {"checkpoint": (5, 60), "shard": (4, 50), "store": (5, 40), "lines": (5, 30)}
 TRIALS |= {"results": (5, 20)}  # 24 in the short form, 200 in the long one

@@ -19,8 +19,8 @@ import pytest
 from end_to_end import commands
 
 from configs import synthetic
-from vprjax.checkpoint import open_for_reading
 from vprjax.data import source
+from vprjax.storage.checkpoint import open_for_reading
 
 STEPS = 12
 FLAGS = (

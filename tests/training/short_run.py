@@ -1,7 +1,7 @@
 """A run of seven steps on a drive in memory."""
 
 from configs import base
-from vprjax.checkpoint import open_for_reading
+from vprjax.storage.checkpoint import open_for_reading
 
 
 def config(loss="triplet"):

@@ -10,9 +10,9 @@ from memory_places import drive
 from short_run import config, state_of
 
 from vprjax import train
-from vprjax.checkpoint import open_for_reading
 from vprjax.errors import ConfigError, Preempted
 from vprjax.sampling import tuples
+from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 
 

@@ -8,8 +8,8 @@ import pytest
 from short_run import config
 
 from vprjax import build, extraction, optim, train, whitening
-from vprjax.checkpoint import open_for_reading
 from vprjax.errors import ConfigError
+from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 
 

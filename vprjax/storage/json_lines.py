@@ -3,9 +3,9 @@
 import os
 import pathlib
 
-from vprjax import checksum
 from vprjax.console import log, speaks
 from vprjax.errors import naming
+from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from vprjax import parallel, sampling
-from vprjax.checkpoint import Checkpoints
 from vprjax.config import changes
 from vprjax.console import log
 from vprjax.errors import VprjaxError, WeightsError
 from vprjax.extraction import descriptor_size
 from vprjax.recorder import Recorder
+from vprjax.storage.checkpoint import Checkpoints
 from vprjax.training.state import create
 
 _NONE, _REFUSED = -1, -2  # in place of the step of a checkpoint

@@ -12,9 +12,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from vprjax import checksum
 from vprjax.console import log
 from vprjax.errors import ConfigError, TrainingError, WeightsError
+from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 # In the config item:
