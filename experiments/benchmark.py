@@ -26,8 +26,8 @@ import benchmark_startup
 import benchmark_train_step
 import jax
 
-from vprjax.machine import cpu
 from vprjax.provenance import code_version
+from vprjax.runtime.machine import cpu
 from vprjax.storage.atomic import write_atomically
 
 PACKAGES = "jax", "torch", "faiss"  # what is measured, and beside what

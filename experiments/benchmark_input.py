@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 
 from configs import base
-from vprjax import prefetch
 from vprjax.data import source
+from vprjax.runtime import prefetch
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COUNT = 512

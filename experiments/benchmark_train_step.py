@@ -20,7 +20,8 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build, parallel
+from vprjax import build
+from vprjax.runtime import parallel
 from vprjax.training import state
 
 TUPLES = 2

@@ -37,7 +37,7 @@ def virtual(devices: int) -> dict[str, str]:
 
 
 def environment(number: int, processes: int, port: int, devices: int) -> dict[str, str]:
-    """What process `number` needs to find the others (`vprjax/distributed.py`)."""
+    """What process `number` needs to find the others (`vprjax/runtime/distributed.py`)."""
     hosts = ",".join([f"localhost:{port}"] + ["localhost"] * (processes - 1))
     out = {**os.environ, "VPRJAX_HOSTS": hosts, "VPRJAX_PROCESS_ID": str(number)}
     return out | (virtual(devices) if devices else {})

@@ -41,8 +41,8 @@ from grid_runner import GridProgress, Runner, Stopped, visible_gpus
 from vprjax import published
 from vprjax.console import log
 from vprjax.errors import ConfigError, VprjaxError
-from vprjax.machine import cpu
 from vprjax.pages import training
+from vprjax.runtime.machine import cpu
 from vprjax.storage.atomic import write_atomically
 
 

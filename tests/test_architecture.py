@@ -84,7 +84,7 @@ def test_one_home_for_checkpoints_and_for_devices():
     assert holding("orbax") == {"vprjax/storage/checkpoint.py"}
     mapping = ("jax.pmap", "jax.shard_map", "shard_map(", "Mesh(")
     users = {str(p) for p in MODULES if any(word in (ROOT / p).read_text() for word in mapping)}
-    assert users <= {"vprjax/parallel.py"}
+    assert users <= {"vprjax/runtime/parallel.py"}
 
 
 def test_pages_know_findings_and_nothing_of_training():

@@ -4,7 +4,7 @@ import sys
 
 import jax
 
-from vprjax import compile_cache
+from vprjax.runtime import compile_cache
 
 PROGRAM = """
 import pathlib, sys

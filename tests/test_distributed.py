@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from vprjax import distributed
 from vprjax.errors import ConfigError
+from vprjax.runtime import distributed
 
 WORKERS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -2,7 +2,7 @@
 
 import os
 
-from vprjax import machine
+from vprjax.runtime import machine
 
 
 def test_cpu_is_named_with_its_widest_instructions_and_usable_cores(tmp_path, monkeypatch):

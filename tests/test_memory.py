@@ -13,9 +13,9 @@ import pytest
 from memory_places import drive
 from short_run import config
 
-from vprjax import extraction, memory_advice, parallel, train
+from vprjax import extraction, memory_advice, train
 from vprjax.errors import ConfigError
-from vprjax.runtime import memory
+from vprjax.runtime import memory, parallel
 
 # VGG16's first two stages at 160x160: a step of some 2 GB, beside which the libraries are small.
 PROGRAM = """

@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 
-from vprjax.prefetch import prefetch
+from vprjax.runtime.prefetch import prefetch
 
 
 def test_keeps_order_and_passes_errors_on():

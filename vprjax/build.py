@@ -5,8 +5,9 @@ import functools
 import jax
 from flax import linen as nn
 
-from vprjax import batch_losses, cpu_conv, cpu_pool, models, parallel, sampling
+from vprjax import batch_losses, cpu_conv, cpu_pool, models, sampling
 from vprjax.data import transforms
+from vprjax.runtime import parallel
 from vprjax.train_step import make_train_step
 from vprjax.training import state
 

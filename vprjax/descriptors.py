@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 import ml_dtypes
 import numpy as np
 
-from vprjax import parallel
 from vprjax.errors import DataError, naming
+from vprjax.runtime import parallel
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 

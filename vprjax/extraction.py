@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from vprjax import parallel
 from vprjax.console import progress
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
-from vprjax.prefetch import prefetch
-from vprjax.runtime import memory
+from vprjax.runtime import memory, parallel
+from vprjax.runtime.prefetch import prefetch
 
 
 class Extractor:

@@ -63,7 +63,10 @@ def main(argv: list[str]) -> None:
                     f"--{name}={FLAGS[name].value} must be a folder: mount the bucket and name it there"
                 )
         logging.set_verbosity(logging.ERROR)  # The libraries' own chatter.
-        from vprjax import distributed, run  # After the flags are parsed, so that --help is quick.
+        from vprjax import run
+        from vprjax.runtime import (
+            distributed,  # After the flags are parsed, so that --help is quick.
+        )
 
         joined = distributed.start(FLAGS.hosts, FLAGS.process_id)
         workdir = pathlib.Path(FLAGS.workdir).expanduser().absolute()

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 
-from vprjax import parallel, sampling
+from vprjax import sampling
 from vprjax.config import checks
 from vprjax.errors import ConfigError
-from vprjax.runtime import memory
+from vprjax.runtime import memory, parallel
 
 
 @dataclasses.dataclass(frozen=True)

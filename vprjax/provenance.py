@@ -12,7 +12,7 @@ import jax
 
 import vprjax
 from vprjax.data import source
-from vprjax.machine import cpu
+from vprjax.runtime.machine import cpu
 
 
 def evaluation_provenance(config, dataset: source.Dataset) -> dict:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax import optim, parallel, train_step
+from vprjax import optim, train_step
+from vprjax.runtime import parallel
 from vprjax.storage.json_lines import JsonLines
 from vprjax.tensorboard import Summaries
 from vprjax.training.non_finite import check_trap

@@ -7,7 +7,7 @@ import sys
 
 import ml_collections
 
-from vprjax import build, distributed, parallel, pretrained, report, train
+from vprjax import build, pretrained, report, train
 from vprjax.config import changes, checks, limits
 from vprjax.console import log
 from vprjax.data import source
@@ -15,6 +15,7 @@ from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import evaluate
 from vprjax.extraction import Extractor
 from vprjax.provenance import evaluation_provenance, load_code
+from vprjax.runtime import distributed, parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.validation import History

@@ -12,16 +12,16 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from vprjax import build, initialise, memory_advice, parallel, sampling, train_step, validation
+from vprjax import build, initialise, memory_advice, sampling, train_step, validation
 from vprjax.config import limits
 from vprjax.console import Progress, log, progress
 from vprjax.data import source
 from vprjax.errors import ConfigError, NoNegatives, Preempted
 from vprjax.extraction import Extractor, descriptor_size, model_shapes
-from vprjax.preemption import Preemption
-from vprjax.prefetch import prefetch
 from vprjax.recorder import Recorder
-from vprjax.runtime import memory
+from vprjax.runtime import memory, parallel
+from vprjax.runtime.preemption import Preemption
+from vprjax.runtime.prefetch import prefetch
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.storage.atomic import write_atomically

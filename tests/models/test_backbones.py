@@ -10,8 +10,9 @@ from flax import traverse_util
 from random_variables import random_variables
 
 from configs import base
-from vprjax import models, parallel
+from vprjax import models
 from vprjax.models import Layers
+from vprjax.runtime import parallel
 
 KEY = jax.random.key(0)
 

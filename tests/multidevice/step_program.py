@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build, models, parallel, sampling
+from vprjax import build, models, sampling
 from vprjax.extraction import Extractor
+from vprjax.runtime import parallel
 from vprjax.training.state import create
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from short_run import config, state_of
 
-from vprjax import batch_losses, parallel, train, train_step
+from vprjax import batch_losses, train, train_step
 from vprjax.console import progress
-from vprjax.preemption import Preemption
+from vprjax.runtime import parallel
+from vprjax.runtime.preemption import Preemption
 
 
 def count_traces(monkeypatch, name):

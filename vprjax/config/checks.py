@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vprjax import models, parallel, sampling
+from vprjax import models, sampling
 from vprjax.config.changes import leaves
 from vprjax.config_ranges import RANGES, OneOf
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
+from vprjax.runtime import parallel
 
 
 def check_values(config, trained_dataset: str | None = None) -> None:

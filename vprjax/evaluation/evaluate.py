@@ -5,12 +5,13 @@ import pathlib
 
 import numpy as np
 
-from vprjax import descriptors, parallel, whitening
+from vprjax import descriptors, whitening
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, naming
 from vprjax.evaluation.measure import Described, measure
 from vprjax.extraction import Extractor, descriptor_size
+from vprjax.runtime import parallel
 
 
 def evaluate(

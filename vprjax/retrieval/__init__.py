@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vprjax import parallel
 from vprjax.retrieval import choose, plan, refine
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.scan import scan_columns
+from vprjax.runtime import parallel
 
 SCANS = ("auto", "float32", "bfloat16", "pruned")
 METRICS = ("l2", "cosine")

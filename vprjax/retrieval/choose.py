@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax import parallel
 from vprjax.retrieval import encode
 from vprjax.retrieval.rows import Rows
 from vprjax.retrieval.scan import Scanner, dot
+from vprjax.runtime import parallel
 
 SHARES = (0.125, 0.25, 0.5)  # of the dimensions, that a pruned scan may multiply
 SMALL = 2e10  # multiplications below which choosing would take longer than the search

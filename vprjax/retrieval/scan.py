@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax import parallel
-from vprjax.prefetch import prefetch
 from vprjax.retrieval import encode
 from vprjax.retrieval.plan import GROUP, Plan
 from vprjax.retrieval.rows import Block, Rows
+from vprjax.runtime import parallel
+from vprjax.runtime.prefetch import prefetch
 
 WHOLE, SPLIT = False, True  # of an argument: on every device, or its share
 

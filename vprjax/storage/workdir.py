@@ -6,8 +6,8 @@ import pathlib
 import secrets
 from collections.abc import Iterator
 
-from vprjax import compile_cache, parallel
 from vprjax.errors import ConfigError
+from vprjax.runtime import compile_cache, parallel
 
 
 def make_workdir(workdir: pathlib.Path) -> None:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax import optim, parallel
+from vprjax import optim
 from vprjax.errors import TrainingError
+from vprjax.runtime import parallel
 
 NO_TRAP = (-1, -1)
 # Order of the trap's tensors: these, then every gradient by its path.

@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from vprjax import parallel, sampling
+from vprjax import sampling
 from vprjax.config import changes
 from vprjax.console import log
 from vprjax.errors import VprjaxError, WeightsError
 from vprjax.extraction import descriptor_size
 from vprjax.recorder import Recorder
+from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import Checkpoints
 from vprjax.training.state import create
 

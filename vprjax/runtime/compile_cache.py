@@ -4,7 +4,7 @@ import pathlib
 
 import jax
 
-from vprjax import machine
+from vprjax.runtime import machine
 
 SECONDS = 0.2  # programs that compile faster are not kept
 

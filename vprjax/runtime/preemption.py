@@ -5,8 +5,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from vprjax import parallel
 from vprjax.errors import Preempted
+from vprjax.runtime import parallel
 
 AGREE_EVERY = 10  # steps between two questions to the other processes
 
