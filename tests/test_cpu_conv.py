@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from vprjax import cpu_conv
+from vprjax.cpu_ops import convolution
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -60,13 +60,13 @@ def _with_gradients(convolution, x, kernel, **options):
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "c", "o", "groups"), CASES)
 def test_equals_the_stock_convolution(monkeypatch, kernel, strides, padding, c, o, groups):
-    monkeypatch.setattr(cpu_conv, "_BLOCK_POSITIONS", 2 * 13 * 9)  # two blocks of two images
-    monkeypatch.setattr(cpu_conv, "_FEW_CHANNELS", 16)
+    monkeypatch.setattr(convolution, "_BLOCK_POSITIONS", 2 * 13 * 9)  # two blocks of two images
+    monkeypatch.setattr(convolution, "_FEW_CHANNELS", 16)
     x, w = _operands(kernel, c, o, groups)
     options = {"window_strides": strides, "padding": padding, "dimension_numbers": NHWC}
     options["feature_group_count"] = groups
     wanted = _with_gradients(lax.conv_general_dilated, x, w, **options)
-    got = _with_gradients(cpu_conv.conv_general_dilated, x, w, **options)
+    got = _with_gradients(convolution.conv_general_dilated, x, w, **options)
     assert got[0].shape == wanted[0].shape
     assert _error(got[0], wanted[0]) <= 1e-6
     assert _error(got[1], wanted[1]) <= 1e-5
@@ -83,8 +83,8 @@ def test_the_block_size_does_not_matter(monkeypatch, positions, groups, strides)
     options = {"window_strides": strides, "padding": "SAME", "dimension_numbers": NHWC}
     options["feature_group_count"] = groups
     wanted = _with_gradients(lax.conv_general_dilated, x, w, **options)[2]
-    monkeypatch.setattr(cpu_conv, "_BLOCK_POSITIONS", positions)
-    got = _with_gradients(cpu_conv.conv_general_dilated, x, w, **options)[2]
+    monkeypatch.setattr(convolution, "_BLOCK_POSITIONS", positions)
+    got = _with_gradients(convolution.conv_general_dilated, x, w, **options)[2]
     assert _error(got, wanted) <= 1e-5
 
 
@@ -94,7 +94,7 @@ def _stock_convolutions(**options):
     groups = options.get("feature_group_count", 1)
     x, w = _operands(kernel, c, o, groups)
     options = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC} | options
-    ours = functools.partial(cpu_conv.conv_general_dilated, **options)
+    ours = functools.partial(convolution.conv_general_dilated, **options)
     if options["dimension_numbers"] == ("NCHW", "HWIO", "NCHW"):
         x = jnp.moveaxis(x, 3, 1)
     jaxpr = jax.make_jaxpr(lambda x, w: jax.vjp(ours, x, w)[1](ours(x, w)))(x, w)
@@ -129,7 +129,7 @@ def test_what_is_fast_and_what_stays_stock():
 def test_what_is_not_covered_is_the_stock_function(options):
     x, w = _operands((3, 3), 20, 8, options.get("feature_group_count", 1))
     options = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC} | options
-    got = cpu_conv.conv_general_dilated(x, w, **options)
+    got = convolution.conv_general_dilated(x, w, **options)
     np.testing.assert_array_equal(got, lax.conv_general_dilated(x, w, **options))
 
 
@@ -139,7 +139,7 @@ def test_mistakes_get_the_stock_errors():
     with pytest.raises((TypeError, ValueError), match="feature") as stock:  # which: JAX's version
         lax.conv_general_dilated(*wrong, dimension_numbers=NHWC)
     with pytest.raises(stock.type, match="feature") as ours:
-        cpu_conv.conv_general_dilated(*wrong, dimension_numbers=NHWC)
+        convolution.conv_general_dilated(*wrong, dimension_numbers=NHWC)
     assert str(ours.value) == str(stock.value)
 
 
@@ -152,7 +152,7 @@ def test_bfloat16(kernel, c, groups):
     options["feature_group_count"] = groups
     wanted = _with_gradients(lax.conv_general_dilated, x, w, **options)
     half = _with_gradients(
-        cpu_conv.conv_general_dilated, x.astype(jnp.bfloat16), w.astype(jnp.bfloat16), **options
+        convolution.conv_general_dilated, x.astype(jnp.bfloat16), w.astype(jnp.bfloat16), **options
     )
     # The random cotangents of the two types differ, so gradients are only held to be finite.
     assert _error(half[0].astype(jnp.float32), wanted[0]) <= 2e-2
@@ -168,7 +168,7 @@ def test_fits_flax_conv():
             nn.Conv, 12 if "feature" not in str(options) else 6, (3, 3), **options
         )
         variables = make().init(jax.random.key(1), x)
-        ours = make(conv_general_dilated=cpu_conv.conv_general_dilated)
+        ours = make(conv_general_dilated=convolution.conv_general_dilated)
         np.testing.assert_allclose(
             ours.apply(variables, x), make().apply(variables, x), rtol=1e-5, atol=1e-5
         )
@@ -179,10 +179,10 @@ def test_under_pmap_with_replicated_weights():
     depthwise = _operands((3, 3), 20, 20, 20)[1]
 
     def loss(weights, x):
-        y = cpu_conv.conv_general_dilated(
+        y = convolution.conv_general_dilated(
             x, weights[1], (1, 1), "SAME", dimension_numbers=NHWC, feature_group_count=20
         )
-        y = cpu_conv.conv_general_dilated(y, weights[0], (2, 2), "SAME", dimension_numbers=NHWC)
+        y = convolution.conv_general_dilated(y, weights[0], (2, 2), "SAME", dimension_numbers=NHWC)
         return jnp.mean(y**2)
 
     def mapped(x):
@@ -200,7 +200,7 @@ def test_an_unused_input_gradient_is_not_computed():
     x, w = _operands((3, 3), 20, 6, 1)
 
     def loss(w, x):  # x is an argument: XLA folds a constant x and its gradient away
-        return cpu_conv.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC).sum()
+        return convolution.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC).sum()
 
     hlo = jax.jit(jax.grad(loss)).lower(w, x).compile().as_text()
     assert "convolution(" not in hlo

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax import cpu_pool, models
+from vprjax import models
+from vprjax.cpu_ops import max_pool
 from vprjax.models.layers import Layers
 
 # window, strides, padding; inputs are 15 x 13
@@ -32,7 +33,7 @@ def test_equals_the_stock_pool(window, strides, padding, kind):
     x = jax.random.normal(jax.random.key(0), (3, 15, 13, 4))
     x = jnp.round(x) if kind == "ties" else x  # the gradient goes to the first of equal values
     wanted = _with_gradient(nn.max_pool, x, window, strides, padding)
-    got = _with_gradient(cpu_pool.max_pool, x, window, strides, padding)
+    got = _with_gradient(max_pool.max_pool, x, window, strides, padding)
     np.testing.assert_array_equal(got[0], wanted[0])
     np.testing.assert_allclose(got[1], wanted[1], rtol=0, atol=1e-6)
 
@@ -41,12 +42,12 @@ def test_equals_the_stock_pool(window, strides, padding, kind):
 def test_an_input_smaller_than_the_window_leaves_nothing(h):
     x = jnp.zeros((2, h, 5, 4))
     wanted = jax.eval_shape(lambda x: nn.max_pool(x, (3, 3), (2, 2)), x)
-    assert cpu_pool.max_pool(x, (3, 3), (2, 2)).shape == wanted.shape == (2, 0, 2, 4)
+    assert max_pool.max_pool(x, (3, 3), (2, 2)).shape == wanted.shape == (2, 0, 2, 4)
 
 
 def test_bfloat16_stays():
     x = jax.random.normal(jax.random.key(0), (1, 4, 4, 2), jnp.bfloat16)
-    y, to_x = _with_gradient(cpu_pool.max_pool, x, (2, 2), (2, 2), ((0, 0), (0, 0)))
+    y, to_x = _with_gradient(max_pool.max_pool, x, (2, 2), (2, 2), ((0, 0), (0, 0)))
     assert y.dtype == to_x.dtype == jnp.bfloat16
 
 
@@ -56,7 +57,7 @@ def test_the_models_use_it(backbone):
 
     def pool(x, *window, **options):
         calls.append(x.shape)
-        return cpu_pool.max_pool(x, *window, **options)
+        return max_pool.max_pool(x, *window, **options)
 
     module = models.backbone(backbone, "conv3", layers=Layers(max_pool=pool))
     jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))

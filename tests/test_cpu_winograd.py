@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from vprjax import cpu_conv, cpu_winograd
+from vprjax.cpu_ops import convolution, winograd
 
 SAME = ((1, 1), (1, 1))
 
@@ -38,7 +38,7 @@ def test_equals_float64_and_is_no_further_from_it_than_the_stock_convolution(siz
     stock = lax.conv_general_dilated(
         x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    got = jax.jit(lambda x, k: cpu_winograd.convolve(x, k, pads, None))(x, kernel)
+    got = jax.jit(lambda x, k: winograd.convolve(x, k, pads, None))(x, kernel)
     assert got.shape == wanted.shape
     assert _error(got, wanted) <= min(1e-6, 1.5 * _error(stock, wanted))
 
@@ -47,28 +47,28 @@ def test_equals_float64_and_is_no_further_from_it_than_the_stock_convolution(siz
 @pytest.mark.parametrize("tiles", [1, 3, 11, 36, 72, 100_000])
 def test_the_block_size_does_not_matter(monkeypatch, tiles):
     x, kernel = _operands(5, 13, 9)
-    monkeypatch.setattr(cpu_winograd, "_BLOCK_TILES", tiles)
-    got = jax.jit(lambda x, k: cpu_winograd.convolve(x, k, SAME, None))(x, kernel)
+    monkeypatch.setattr(winograd, "_BLOCK_TILES", tiles)
+    got = jax.jit(lambda x, k: winograd.convolve(x, k, SAME, None))(x, kernel)
     assert _error(got, _float64(x, kernel, SAME)) <= 1e-6
 
 
 def test_an_image_meets_only_itself():
     x, kernel = _operands(5, 13, 9)
-    alone = cpu_winograd.convolve(x[2:3], kernel, SAME, None)
+    alone = winograd.convolve(x[2:3], kernel, SAME, None)
     np.testing.assert_allclose(
-        cpu_winograd.convolve(x, kernel, SAME, None)[2:3], alone, rtol=1e-5, atol=1e-4
+        winograd.convolve(x, kernel, SAME, None)[2:3], alone, rtol=1e-5, atol=1e-4
     )
 
 
 def _through_cpu_conv(x, kernel, padding, strides=(1, 1)):
-    return cpu_conv.conv_general_dilated(
+    return convolution.conv_general_dilated(
         x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
 @pytest.mark.parametrize("pads", [SAME, ((0, 0), (2, 1)), ((3, 0), (1, 1))])
 def test_gradients_through_the_cpu_convolution(monkeypatch, pads):
-    monkeypatch.setattr(cpu_winograd, "_LEAST_WORK", 1)
+    monkeypatch.setattr(winograd, "_LEAST_WORK", 1)
     x, kernel = _operands(4, 13, 9)
 
     def stock(x, kernel):
@@ -93,7 +93,7 @@ def _stock_convolutions(x, kernel, **options):
 
 def test_where_it_is_used(monkeypatch):
     x, kernel = _operands(4, 13, 9)
-    monkeypatch.setattr(cpu_winograd, "_LEAST_WORK", x[..., 0].size * 40 * 36)
+    monkeypatch.setattr(winograd, "_LEAST_WORK", x[..., 0].size * 40 * 36)
     assert _stock_convolutions(x, kernel) == 0
     assert _stock_convolutions(x, kernel, strides=(2, 2)) == 3
     assert _stock_convolutions(x[..., :31], kernel[:, :, :31]) == 3  # too thin a product

@@ -5,7 +5,8 @@ import functools
 import jax
 from flax import linen as nn
 
-from vprjax import batch_losses, cpu_conv, cpu_pool, models, sampling
+from vprjax import batch_losses, models, sampling
+from vprjax.cpu_ops import convolution, max_pool
 from vprjax.data import transforms
 from vprjax.runtime import parallel
 from vprjax.train_step import make_train_step
@@ -14,7 +15,7 @@ from vprjax.training import state
 
 def model(model_config):
     """The config's model with the convolution and the max pooling that are fast on this platform."""
-    fast = (cpu_conv.conv_general_dilated, cpu_pool.max_pool)
+    fast = (convolution.conv_general_dilated, max_pool.max_pool)
     stock = (None, nn.max_pool)
     operations = fast if jax.default_backend() == "cpu" else stock
     return models.build(model_config, *operations, parallel.AXIS)

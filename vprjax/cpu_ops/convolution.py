@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from vprjax import cpu_winograd
+from vprjax.cpu_ops import winograd
 
 _NHWC_HWIO = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
@@ -97,8 +97,8 @@ def _pointwise(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], precis
 def _ordinary(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: _Pads, precision
 ) -> jax.Array:
-    if cpu_winograd.pays(x, kernel, strides, pads):
-        return cpu_winograd.convolve(x, kernel, pads, precision)
+    if winograd.pays(x, kernel, strides, pads):
+        return winograd.convolve(x, kernel, pads, precision)
     return _stock(x, kernel, strides, pads, precision)
 
 
@@ -129,8 +129,8 @@ def _ordinary_to_x(x, kernel, gradient, strides, pads, precision) -> jax.Array:
     """The gradient convolved with the kernel turned round, padded by what the input was not."""
     turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     rest = tuple((2 - low, 2 - high) for low, high in pads)
-    if cpu_winograd.pays(gradient, turned, strides, rest):
-        return cpu_winograd.convolve(gradient, turned, rest, precision)
+    if winograd.pays(gradient, turned, strides, rest):
+        return winograd.convolve(gradient, turned, rest, precision)
     stock = functools.partial(_stock, strides=strides, pads=pads, precision=precision)
     return jax.linear_transpose(lambda x: stock(x, kernel), x)(gradient)[0]
 
