@@ -10,9 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 from memory_places import standing
+from vprjax.descriptors.store.store import store
 
 from configs import base
-from vprjax import descriptors
 from vprjax.errors import DataError
 
 KEY = {"model": "abc", "dataset": "x:1.0.0", "split": "test01"}
@@ -26,9 +26,7 @@ def described(first):
 
 
 def written(folder, describe=described, dtype="float32", key=KEY):
-    return descriptors.write(
-        folder, key, standing(np.arange(2 * N).reshape(N, 2)), D, dtype, describe
-    )
+    return store.write(folder, key, standing(np.arange(2 * N).reshape(N, 2)), D, dtype, describe)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -59,7 +57,7 @@ def test_an_extraction_that_fails_goes_on_after_its_last_block(tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         written(tmp_path / "s", broken)
     with pytest.raises(DataError, match="incomplete: 288 bytes of 552"):
-        descriptors.open_store(tmp_path / "s", KEY)
+        store.open_store(tmp_path / "s", KEY)
     # What a kill may leave: bytes that no line lists, and half a line.
     with (tmp_path / "s" / "rows").open("ab") as file:
         file.write(b"half a block")
@@ -87,7 +85,7 @@ def test_a_store_of_something_else_is_refused(tmp_path, change, named):
     with pytest.raises(DataError, match=f"holds descriptors of another {named}"):
         written(tmp_path / "s", key=KEY | change)
     with pytest.raises(DataError, match=f"holds descriptors of another {named}"):
-        descriptors.open_store(tmp_path / "s", KEY | change)
+        store.open_store(tmp_path / "s", KEY | change)
 
 
 def test_another_size_or_dtype_is_refused(tmp_path):
@@ -95,9 +93,7 @@ def test_another_size_or_dtype_is_refused(tmp_path):
     with pytest.raises(DataError, match="another dtype"):
         written(tmp_path / "s", dtype="float16")
     with pytest.raises(DataError, match="another dimension"):
-        descriptors.write(
-            tmp_path / "s", KEY, standing(np.zeros((N, 2))), D + 1, "float32", described
-        )
+        store.write(tmp_path / "s", KEY, standing(np.zeros((N, 2))), D + 1, "float32", described)
 
 
 def test_damage_is_found_and_computed_again(tmp_path):
@@ -107,16 +103,16 @@ def test_damage_is_found_and_computed_again(tmp_path):
     data[5 * D * 4] ^= 1
     rows.write_bytes(data)
     with pytest.raises(DataError, match="rows 4 to 7 are damaged"):
-        descriptors.open_store(tmp_path / "s", KEY).check()
+        store.open_store(tmp_path / "s", KEY).check()
     assert (written(tmp_path / "s").rows == ROWS).all()
     rows.write_bytes(rows.read_bytes()[:-1])
     with pytest.raises(DataError, match="incomplete: 551 bytes of 552"):
-        descriptors.open_store(tmp_path / "s", KEY)
+        store.open_store(tmp_path / "s", KEY)
     (tmp_path / "s" / "store.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
-        descriptors.open_store(tmp_path / "s")
+        store.open_store(tmp_path / "s")
     with pytest.raises(DataError, match=r"no store\.json"):
-        descriptors.open_store(tmp_path / "none")
+        store.open_store(tmp_path / "none")
 
 
 def test_a_full_disk_is_named(tmp_path, monkeypatch):
@@ -124,7 +120,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(descriptors.os, "fsync", full)
+        patch.setattr(store.os, "fsync", full)
         with pytest.raises(OSError, match=r"No space left on device: '.*/s/rows'"):
             # What is written before the rows are, is not waited for.
             patch.setattr(descriptors, "write_atomically", lambda path, text: path.write_text(text))
@@ -134,14 +130,14 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
 
 def test_the_fingerprint_tells_models_apart():
     config, variables = base.get_config().model, {"params": {"p": np.ones(3, np.float32)}}
-    same = descriptors.fingerprint(config, {"params": {"p": np.ones(3, np.float32)}})
-    assert descriptors.fingerprint(config, variables) == same
+    same = store.fingerprint(config, {"params": {"p": np.ones(3, np.float32)}})
+    assert store.fingerprint(config, variables) == same
     other = {"params": {"p": np.array([1, 1, 1 + 2**-23], np.float32)}}
-    assert descriptors.fingerprint(config, other) != same
+    assert store.fingerprint(config, other) != same
     config.update(weights="elsewhere", partial_weights=True, remat=True)
-    assert descriptors.fingerprint(config, variables) == same
+    assert store.fingerprint(config, variables) == same
     config.pooling = "mac"
-    assert descriptors.fingerprint(config, variables) != same
+    assert store.fingerprint(config, variables) != same
 
 
 PROGRAM = """
@@ -164,7 +160,7 @@ def describe(first):
             os.kill(os.getpid(), signal.SIGKILL)
 
 places = standing(np.zeros((400, 2)))
-descriptors.write(pathlib.Path(sys.argv[1]), {"model": "m"}, places, 64, "float32", describe)
+store.write(pathlib.Path(sys.argv[1]), {"model": "m"}, places, 64, "float32", describe)
 """
 
 

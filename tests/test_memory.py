@@ -13,7 +13,8 @@ import pytest
 from memory_places import drive
 from short_run import config
 
-from vprjax import extraction, memory_advice, train
+from vprjax import memory_advice, train
+from vprjax.descriptors import extraction
 from vprjax.errors import ConfigError
 from vprjax.runtime import memory, parallel
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from vprjax import whitening
+from vprjax.descriptors import whitening
 
 
 @pytest.mark.parametrize(("n", "d"), [(200, 12), (30, 90)])

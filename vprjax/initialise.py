@@ -9,7 +9,8 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from vprjax import kmeans, models, pretrained, whitening
+from vprjax import kmeans, models, pretrained
+from vprjax.descriptors import whitening
 from vprjax.models import pooling
 
 LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)

@@ -11,9 +11,9 @@ from vprjax import build, pretrained, report, train
 from vprjax.config import changes, checks, limits
 from vprjax.console import log
 from vprjax.data import source
+from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import evaluate
-from vprjax.extraction import Extractor
 from vprjax.provenance import evaluation_provenance, load_code
 from vprjax.runtime import distributed, parallel
 from vprjax.storage.checkpoint import open_for_reading

@@ -16,8 +16,8 @@ from vprjax import build, initialise, memory_advice, sampling, train_step, valid
 from vprjax.config import limits
 from vprjax.console import Progress, log, progress
 from vprjax.data import source
+from vprjax.descriptors.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.errors import ConfigError, NoNegatives, Preempted
-from vprjax.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.recorder import Recorder
 from vprjax.runtime import memory, parallel
 from vprjax.runtime.preemption import Preemption

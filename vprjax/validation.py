@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 from vprjax import mining
 from vprjax.data import source
 from vprjax.data.source import Places
+from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError
 from vprjax.evaluation import measure
-from vprjax.extraction import Extractor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from configs import base
 from vprjax import build, models, sampling
-from vprjax.extraction import Extractor
+from vprjax.descriptors.extraction import Extractor
 from vprjax.runtime import parallel
 from vprjax.training.state import create
 

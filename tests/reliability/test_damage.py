@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import scores
 from memory_places import standing
+from vprjax.descriptors.store.store import store
 
 from configs import synthetic
-from vprjax import console, descriptors
+from vprjax import console
 from vprjax.data import source
 from vprjax.errors import DataError, VprjaxError
 from vprjax.storage import checkpoint, checksum, json_lines
@@ -77,10 +78,10 @@ def make_store(folder, _):
     def describe(first):
         return (rows[i : i + 4] for i in range(first, 23, 4))
 
-    descriptors.write(folder, key, places, 6, "float32", describe)
+    store.write(folder, key, places, 6, "float32", describe)
 
     def read():
-        store = descriptors.open_store(folder, key)
+        store = store.open_store(folder, key)
         store.check()
         return store.image_ids.tolist(), bits((np.array(store.rows), store.positions)), store.key
 

@@ -20,10 +20,11 @@ import raw_cold
 import raw_places
 import safetensors.numpy
 import scipy.io
+from vprjax.descriptors.store.store import store
 
 from tfds_builders import archives
 from tfds_builders.errors import RawDataError
-from vprjax import descriptors, pretrained
+from vprjax import pretrained
 from vprjax.data import source
 from vprjax.errors import DataError, WeightsError
 from vprjax.pages import run_page
@@ -82,12 +83,12 @@ def test_no_pickle_runs_from_a_weights_file(tmp_path):
 def test_no_pickle_runs_from_a_descriptor_store(tmp_path):
     places = types.SimpleNamespace(image_ids=np.array(["a", "b"]), positions=np.zeros((2, 2)))
     folder, rows = tmp_path / "store", np.ones((2, 3), np.float32)
-    descriptors.write(folder, {}, places, 3, "float32", lambda first: [rows[first:]])
-    assert descriptors.open_store(folder).image_ids.tolist() == ["a", "b"]
+    store.write(folder, {}, places, 3, "float32", lambda first: [rows[first:]])
+    assert store.open_store(folder).image_ids.tolist() == ["a", "b"]
     payload = np.array([Payload(tmp_path / "ran")] * 2, object)
     np.savez(folder / "places.npz", image_ids=payload, positions=np.zeros((2, 2)))
     with pytest.raises((DataError, ValueError)):
-        descriptors.open_store(folder)
+        store.open_store(folder)
     assert not (tmp_path / "ran").exists()
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from short_run import config
 
-from vprjax import build, extraction, optim, train, whitening
+from vprjax import build, optim, train
+from vprjax.descriptors import extraction, whitening
 from vprjax.errors import ConfigError
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows

@@ -5,10 +5,11 @@ import shutil
 
 import numpy as np
 
-from vprjax import descriptors, whitening
 from vprjax.data import source
+from vprjax.descriptors import whitening
+from vprjax.descriptors.extraction import dimensions
+from vprjax.descriptors.store.store import store
 from vprjax.errors import ConfigError
-from vprjax.extraction import dimensions
 
 
 def check_pca(config, module, places: source.Places) -> None:
@@ -38,7 +39,7 @@ def check_disk(
     splits |= {*config.dataset.train_splits} if config.eval.pca else set()
     images = sum(dataset.counts[split] for split in splits)
     dimension = dimensions(module)
-    number = np.dtype(descriptors.DTYPES[config.eval.descriptor_dtype]).itemsize
+    number = np.dtype(store.DTYPES[config.eval.descriptor_dtype]).itemsize
     needed = models * images * dimension * number
     stores = [file for split in splits for file in folder.glob(f"descriptors/*_{split}/rows")]
     begun = sum(file.stat().st_size for file in stores)

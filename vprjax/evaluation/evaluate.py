@@ -5,12 +5,13 @@ import pathlib
 
 import numpy as np
 
-from vprjax import descriptors, whitening
 from vprjax.console import log
 from vprjax.data import source
+from vprjax.descriptors import whitening
+from vprjax.descriptors.extraction import Extractor, descriptor_size
+from vprjax.descriptors.store.store import store
 from vprjax.errors import ConfigError, naming
 from vprjax.evaluation.measure import Described, measure
-from vprjax.extraction import Extractor, descriptor_size
 from vprjax.runtime import parallel
 
 
@@ -38,7 +39,7 @@ def evaluate(
     """
     replicated = parallel.replicate(variables)
     key = {
-        "model": descriptors.fingerprint(config.model, variables),
+        "model": store.fingerprint(config.model, variables),
         "dataset": f"{dataset.name}:{dataset.version}",
     }
 
@@ -47,7 +48,7 @@ def evaluate(
         every = np.arange(len(places))
         words = f"describe {split} ({name.replace('_', ' ')})"
         dimension = descriptor_size(extract.apply_fn, variables, places)
-        store = descriptors.write(
+        store = store.write(
             folder / "descriptors" / f"{name}_{split}",
             key | {"split": split, "image_set": _image_set(dataset, places)},
             places,

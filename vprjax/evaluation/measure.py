@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from vprjax import fcm, retrieval, sequence, statistics, whitening
+from vprjax import fcm, retrieval, sequence, statistics
 from vprjax.data import source
+from vprjax.descriptors import whitening
 from vprjax.errors import ConfigError
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart

@@ -10,8 +10,8 @@ import numpy as np
 from vprjax import sampling
 from vprjax.config import changes
 from vprjax.console import log
+from vprjax.descriptors.extraction import descriptor_size
 from vprjax.errors import VprjaxError, WeightsError
-from vprjax.extraction import descriptor_size
 from vprjax.recorder import Recorder
 from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import Checkpoints

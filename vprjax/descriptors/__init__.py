@@ -1,0 +1,1 @@
+"""Descriptors of many images: computed, kept on disk, whitened."""
