@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build, initialise, pretrained
+from vprjax import build
 from vprjax.runtime import parallel
+from vprjax.weights import initialise, pretrained
 
 MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
 SOFTER = 0.1  # clusters of random weights are close: sharply assigned, they show rounding only

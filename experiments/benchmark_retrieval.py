@@ -47,7 +47,8 @@ def real_descriptors(real: pathlib.Path, pooling: str, cache: pathlib.Path | Non
     import cv2
 
     from configs import base
-    from vprjax import build, initialise, pretrained
+    from vprjax import build
+    from vprjax.weights import initialise, pretrained
 
     kept = cache / f"{pooling}.npz" if cache else None
     if kept and kept.exists():

@@ -8,7 +8,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from configs import base
-from vprjax import initialise, models
+from vprjax import models
+from vprjax.weights import initialise
 
 
 @pytest.fixture(scope="module")

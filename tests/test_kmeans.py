@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax import kmeans as module
-from vprjax.kmeans import kmeans
+from vprjax.weights import kmeans as module
+from vprjax.weights.kmeans import kmeans
 
 
 def _blobs(k=5, each=40, d=8, seed=0):

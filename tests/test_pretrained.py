@@ -20,9 +20,10 @@ import safetensors.numpy
 from flax import traverse_util
 
 from configs import base
-from vprjax import models, pretrained
+from vprjax import models
 from vprjax.errors import WeightsError
 from vprjax.models import names
+from vprjax.weights import pretrained
 
 
 @pytest.fixture(scope="module")

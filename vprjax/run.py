@@ -7,7 +7,7 @@ import sys
 
 import ml_collections
 
-from vprjax import build, pretrained, report, train
+from vprjax import build, report, train
 from vprjax.config import changes, checks, limits
 from vprjax.console import log
 from vprjax.data import source
@@ -19,6 +19,7 @@ from vprjax.runtime import distributed, parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.validation import History
+from vprjax.weights import pretrained
 
 SYNTHETIC = "synthetic"  # The one dataset that needs no raw data: built when it is missing.
 

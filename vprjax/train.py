@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from vprjax import build, initialise, memory_advice, sampling, train_step, validation
+from vprjax import build, memory_advice, sampling, train_step, validation
 from vprjax.config import limits
 from vprjax.console import Progress, log, progress
 from vprjax.data import source
@@ -28,6 +28,7 @@ from vprjax.storage.atomic import write_atomically
 from vprjax.storage.checkpoint import Checkpoints
 from vprjax.training import resume, state
 from vprjax.training.non_finite import NotFinite, check_parameters, check_trap, trapped
+from vprjax.weights import initialise
 
 _SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
 

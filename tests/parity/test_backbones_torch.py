@@ -14,8 +14,9 @@ import pytest
 from flax import traverse_util
 
 from configs import base
-from vprjax import models, pretrained
+from vprjax import models
 from vprjax.models import Layers, names
+from vprjax.weights import pretrained
 
 torch = pytest.importorskip("torch")
 import safetensors.torch  # noqa: E402

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from configs import base
-from vprjax import models, pretrained
+from vprjax import models
+from vprjax.weights import pretrained
 
 torch = pytest.importorskip("torch")
 import torch_backbones as tb  # noqa: E402

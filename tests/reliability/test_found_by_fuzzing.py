@@ -20,8 +20,8 @@ from tfds_builders.archives import Source
 from tfds_builders.cold import sequence
 from tfds_builders.errors import RawDataError
 from tfds_builders.robotcar import camera, poses, traversal
-from vprjax import pretrained
 from vprjax.errors import WeightsError
+from vprjax.weights import pretrained
 
 TIMES = raw_robotcar.pose_times(raw_robotcar.START + 300_000)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from vprjax import pretrained
 from vprjax.errors import WeightsError
+from vprjax.weights import pretrained
 
 RNG = np.random.default_rng(0)
 KERNEL, BIAS = RNG.standard_normal((3, 3, 3, 64), np.float32), np.ones(64, np.float32)

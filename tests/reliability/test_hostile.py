@@ -24,10 +24,10 @@ from vprjax.descriptors.store.store import store
 
 from tfds_builders import archives
 from tfds_builders.errors import RawDataError
-from vprjax import pretrained
 from vprjax.data import source
 from vprjax.errors import DataError, WeightsError
 from vprjax.pages import run_page
+from vprjax.weights import pretrained
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = sorted(

@@ -9,9 +9,10 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from vprjax import kmeans, models, pretrained
+from vprjax import models
 from vprjax.descriptors import whitening
 from vprjax.models import pooling
+from vprjax.weights import kmeans, pretrained
 
 LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
 CALIBRATION_IMAGES = 256

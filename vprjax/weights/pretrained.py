@@ -25,9 +25,10 @@ import safetensors.numpy
 from absl import logging
 from flax import traverse_util
 
-from vprjax import models, preprocess
+from vprjax import models
 from vprjax.errors import WeightsError
 from vprjax.models.names import Path, convert, names_and_shapes
+from vprjax.weights import preprocess
 
 TORCH_SUFFIXES = (".safetensors", ".pth", ".pt")
 KERAS_SUFFIXES = (".h5", ".npz")
