@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from vprjax import fcm
+from vprjax.evaluation import fcm
 
 UTM = np.array([620_000.0, 5_735_000.0])
 

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from vprjax import sequence
+from vprjax.evaluation import sequence
 
 
 def test_one_frame_is_the_nearest_reference():

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from vprjax import fcm, retrieval, sequence, statistics
+from vprjax import retrieval
 from vprjax.data import source
 from vprjax.descriptors import whitening
 from vprjax.errors import ConfigError
+from vprjax.evaluation import bootstrap, fcm, sequence
 
 SEGMENTS = 10  # stretches of a query route whose figures are told apart
 LABELS = 100  # of queries whose figures are told apart
@@ -96,7 +97,7 @@ def _shares(config, error: np.ndarray, true_error: np.ndarray, labels: np.ndarra
     """Shares of queries within every tolerance: all, the ceiling, along the route, by label."""
     tolerances = config.dataset.tolerances
     curve = curve_tolerances(tolerances)
-    intervals = 100 * statistics.interval(error[:, None] <= np.array(tolerances)[None])
+    intervals = 100 * bootstrap.interval(error[:, None] <= np.array(tolerances)[None])
     return {
         "fcm": _by(tolerances, fcm.share_within(error, tolerances)),
         "interval": {
