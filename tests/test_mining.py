@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vprjax import mining
+from vprjax.sampling import mining
 
 
 def route(n=60, laps=2, seed=0):

@@ -7,8 +7,9 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import mining, sampling
+from vprjax import sampling
 from vprjax.console import Progress
+from vprjax.sampling import mining
 
 
 def config(loss="triplet"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vprjax import place_classes
+from vprjax.sampling import place_classes
 
 
 def loop(n=400):

@@ -6,12 +6,12 @@ from collections.abc import Collection
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vprjax import mining
 from vprjax.data import source
 from vprjax.data.source import Places
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError
 from vprjax.evaluation import measure
+from vprjax.sampling import mining
 
 
 @dataclasses.dataclass(frozen=True)

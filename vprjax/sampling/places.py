@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from vprjax import place_classes
 from vprjax.data.source import Places
+from vprjax.sampling import place_classes
 
 
 class PlaceSampler:

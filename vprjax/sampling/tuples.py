@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vprjax import mining
 from vprjax.console import progress
 from vprjax.data.source import Places
 from vprjax.retrieval import similarity
+from vprjax.sampling import mining
 
 
 class TupleSampler:
