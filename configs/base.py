@@ -7,7 +7,7 @@ keys are set by name:
     python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --config.train.steps=2000
 
 The config is locked: a key that is not listed here is refused, with the nearest right name. What a
-key may be is in `vprjax/config_ranges.py`. A config file is code, which is run: run none that you do
+key may be is in `vprjax/config/ranges.py`. A config file is code, which is run: run none that you do
 not trust.
 """
 

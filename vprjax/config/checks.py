@@ -8,7 +8,7 @@ import numpy as np
 
 from vprjax import models, sampling
 from vprjax.config.changes import leaves
-from vprjax.config_ranges import RANGES, OneOf
+from vprjax.config.ranges import RANGES, OneOf
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import parallel
