@@ -4,7 +4,7 @@
 
 Sound: it is finished, all that it logged is finite, its loss moved, and its descriptors did not fall
 together: an effective rank near 1 says that they lie on one line, a variance near 0 in one point
-(`vprjax.health.spread`).
+(`vprjax.training.health.spread`).
 The exit status is 1 where a run is not sound.
 """
 

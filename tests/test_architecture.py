@@ -63,8 +63,8 @@ def test_models_import_only_models(path):
 
 
 def test_the_step_knows_health_and_the_optimiser_alone():
-    names = inside(imports("vprjax/train_step.py"), "vprjax") - {"vprjax"}
-    assert names == {"vprjax.health", "vprjax.optim"}
+    names = inside(imports("vprjax/training/step.py"), "vprjax") - {"vprjax"}
+    assert names == {"vprjax.training.health", "vprjax.optim"}
 
 
 def test_configs_import_only_ml_collections():

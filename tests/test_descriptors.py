@@ -10,9 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 from memory_places import standing
-from vprjax.descriptors.store.store import store
 
 from configs import base
+from vprjax.descriptors import store
 from vprjax.errors import DataError
 
 KEY = {"model": "abc", "dataset": "x:1.0.0", "split": "test01"}
@@ -123,7 +123,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
         patch.setattr(store.os, "fsync", full)
         with pytest.raises(OSError, match=r"No space left on device: '.*/s/rows'"):
             # What is written before the rows are, is not waited for.
-            patch.setattr(descriptors, "write_atomically", lambda path, text: path.write_text(text))
+            patch.setattr(store, "write_atomically", lambda path, text: path.write_text(text))
             written(tmp_path / "s")
     assert (written(tmp_path / "s").rows == ROWS).all()
 

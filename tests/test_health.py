@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax import health
-from vprjax.training import non_finite
+from vprjax.training import health, non_finite
 
 
 def spread(descriptors):

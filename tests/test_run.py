@@ -15,7 +15,7 @@ from vprjax.config import checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, WeightsError
 from vprjax.storage import checkpoint, workdir
-from vprjax.validation import History
+from vprjax.training.validation import History
 
 
 @pytest.mark.parametrize(("unit", "warned"), [("frames", True), ("m", False), (None, False)])

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from vprjax import tensorboard
+from vprjax.training import tensorboard
 
 ROW = {"loss": 0.5, "positive_histogram": [0] * 3 + [2, 1] + [0] * 15}
 

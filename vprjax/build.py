@@ -9,8 +9,8 @@ from vprjax import batch_losses, models, sampling
 from vprjax.cpu_ops import convolution, max_pool
 from vprjax.data import transforms
 from vprjax.runtime import parallel
-from vprjax.train_step import make_train_step
 from vprjax.training import state
+from vprjax.training.step import make_train_step
 
 
 def model(model_config):

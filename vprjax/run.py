@@ -7,7 +7,7 @@ import sys
 
 import ml_collections
 
-from vprjax import build, report, train
+from vprjax import build, report
 from vprjax.config import changes, checks, limits
 from vprjax.console import log
 from vprjax.data import source
@@ -18,7 +18,8 @@ from vprjax.provenance import evaluation_provenance, load_code
 from vprjax.runtime import distributed, parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.workdir import hold_workdir, make_workdir
-from vprjax.validation import History
+from vprjax.training import loop
+from vprjax.training.validation import History
 from vprjax.weights import pretrained
 
 SYNTHETIC = "synthetic"  # The one dataset that needs no raw data: built when it is missing.
@@ -41,7 +42,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
     with hold_workdir(workdir):
         limits.check_disk(config, build.model(model), dataset, workdir)
-        train.train(config, workdir, weights, provenance)
+        loop.train(config, workdir, weights, provenance)
         return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
 
 

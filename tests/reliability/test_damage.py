@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import scores
 from memory_places import standing
-from vprjax.descriptors.store.store import store
 
 from configs import synthetic
 from vprjax import console
 from vprjax.data import source
+from vprjax.descriptors import store
 from vprjax.errors import DataError, VprjaxError
 from vprjax.storage import checkpoint, checksum, json_lines
 
@@ -81,9 +81,9 @@ def make_store(folder, _):
     store.write(folder, key, places, 6, "float32", describe)
 
     def read():
-        store = store.open_store(folder, key)
-        store.check()
-        return store.image_ids.tolist(), bits((np.array(store.rows), store.positions)), store.key
+        found = store.open_store(folder, key)
+        found.check()
+        return found.image_ids.tolist(), bits((np.array(found.rows), found.positions)), found.key
 
     return folder, read
 

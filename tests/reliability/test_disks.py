@@ -15,9 +15,9 @@ import short_run
 from end_to_end import commands
 from memory_places import drive
 
-from vprjax import train
 from vprjax.errors import ConfigError
 from vprjax.storage.workdir import hold_workdir
+from vprjax.training import loop
 
 FLAGS = (
     "--config.train.steps=6",
@@ -165,9 +165,9 @@ def test_slow_data(tally, tmp_path, monkeypatch):
     def trained(name, wrap):
         places = drive()
         object.__setattr__(places, "sources", tuple(map(wrap, places.sources)))
-        monkeypatch.setattr(train.source, "load", lambda config, splits: places)
+        monkeypatch.setattr(loop.source, "load", lambda config, splits: places)
         (tmp_path / name).mkdir()
-        train.train(short_run.config(), tmp_path / name, None, {})
+        loop.train(short_run.config(), tmp_path / name, None, {})
         return short_run.state_of(tmp_path / name)[0]
 
     fast, slow = trained("fast", lambda source: source), trained("slow", Slow)

@@ -20,11 +20,11 @@ import raw_cold
 import raw_places
 import safetensors.numpy
 import scipy.io
-from vprjax.descriptors.store.store import store
 
 from tfds_builders import archives
 from tfds_builders.errors import RawDataError
 from vprjax.data import source
+from vprjax.descriptors import store
 from vprjax.errors import DataError, WeightsError
 from vprjax.pages import run_page
 from vprjax.weights import pretrained

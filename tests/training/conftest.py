@@ -3,9 +3,9 @@
 import pytest
 from memory_places import drive
 
-from vprjax import train
+from vprjax.training import loop
 
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch):
-    monkeypatch.setattr(train.source, "load", lambda config, splits: drive())
+    monkeypatch.setattr(loop.source, "load", lambda config, splits: drive())

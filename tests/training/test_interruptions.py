@@ -9,11 +9,11 @@ import pytest
 from memory_places import drive
 from short_run import config, state_of
 
-from vprjax import train
 from vprjax.errors import ConfigError, Preempted
 from vprjax.sampling import tuples
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
+from vprjax.training import loop
 
 
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "arcface"])
@@ -26,8 +26,8 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
     c.model.batch_norm = "train" if cut == 5 else "frozen"
     c.tuples.update(mining_pool=40, remembered=1)
     c.validation.update(every=2, stretch=0.1)
-    train.train(c, tmp_path / "whole", None, {})
-    add = train.Recorder.add
+    loop.train(c, tmp_path / "whole", None, {})
+    add = loop.Recorder.add
 
     def stop(self, done, *rest):
         if done == cut:
@@ -35,10 +35,10 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
         return add(self, done, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Recorder, "add", stop)
+        patch.setattr(loop.Recorder, "add", stop)
         with pytest.raises(KeyboardInterrupt):
-            train.train(c, tmp_path / "cut", None, {})
-    train.train(c, tmp_path / "cut", None, {})
+            loop.train(c, tmp_path / "cut", None, {})
+    loop.train(c, tmp_path / "cut", None, {})
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         assert a.tobytes() == b.tobytes()
@@ -60,27 +60,27 @@ def test_a_mining_round_that_fails_later_loses_no_step(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tuples.TupleSampler, "mine", dry)
         with pytest.raises(ConfigError, match="only 1 of the 2"):
-            train.train(c, tmp_path, None, {})
+            loop.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0, 3]  # the first round's end, which no checkpoint was due at
-    train.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0, 3, 7]
 
 
 def test_what_a_killed_save_had_yet_to_remove_is_removed(tmp_path):
     c = config()
-    train.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0, 3, 6, 7]
     c.train.keep_checkpoints = 1  # as if the save of step 7 had been killed ahead of its removals
     (tmp_path / "checkpoints/3/model/_METADATA").unlink()  # or amid them
-    train.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0, 7]
 
 
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     for run in ("whole", "cut"):
         (tmp_path / run).mkdir()
-    train.train(config(), tmp_path / "whole", None, {})
-    add = train.Recorder.add
+    loop.train(config(), tmp_path / "whole", None, {})
+    add = loop.Recorder.add
 
     def terminate(self, done, *rest):
         if done == 5:
@@ -88,12 +88,12 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatc
         return add(self, done, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Recorder, "add", terminate)
+        patch.setattr(loop.Recorder, "add", terminate)
         with pytest.raises(Preempted, match="saved at step 5"):
-            train.train(config(), tmp_path / "cut", None, {})
+            loop.train(config(), tmp_path / "cut", None, {})
     assert state_of(tmp_path / "cut")[1] == [0, 3, 5]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    train.train(config(), tmp_path / "cut", None, {})
+    loop.train(config(), tmp_path / "cut", None, {})
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         assert a.tobytes() == b.tobytes()
@@ -104,7 +104,7 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatc
 def test_sigterm_while_validating_saves_and_the_validation_is_made_up_for(tmp_path, monkeypatch):
     c = config()
     c.validation.update(every=3, stretch=0.2)
-    measure = train.validation.Validation.measure
+    measure = loop.validation.Validation.measure
 
     def terminate(self, config, extract, variables, step):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -113,17 +113,17 @@ def test_sigterm_while_validating_saves_and_the_validation_is_made_up_for(tmp_pa
     def killed(self, done, *rest):
         raise KeyboardInterrupt
 
-    train.train(c, tmp_path / "whole", None, {})
+    loop.train(c, tmp_path / "whole", None, {})
     with monkeypatch.context() as patch:
-        patch.setattr(train.validation.Validation, "measure", terminate)
+        patch.setattr(loop.validation.Validation, "measure", terminate)
         for _ in range(2):  # at step 3, and while it makes up for that
             with pytest.raises(Preempted, match="saved at step 3"):
-                train.train(c, tmp_path / "cut", None, {})
+                loop.train(c, tmp_path / "cut", None, {})
     with monkeypatch.context() as patch:  # after it, with nothing saved of it
-        patch.setattr(train.Recorder, "add", killed)
+        patch.setattr(loop.Recorder, "add", killed)
         with pytest.raises(KeyboardInterrupt):
-            train.train(c, tmp_path / "cut", None, {})
-    train.train(c, tmp_path / "cut", None, {})
+            loop.train(c, tmp_path / "cut", None, {})
+    loop.train(c, tmp_path / "cut", None, {})
     for name in ("metrics", "validation"):
         lines = [(tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "cut")]
         assert lines[0] == lines[1]
@@ -149,13 +149,13 @@ def test_a_last_validation_that_was_cut_is_made_up_for(tmp_path, monkeypatch, en
             raise KeyboardInterrupt
         return amended(self, step, changes)
 
-    amended = train.Checkpoints.amend
-    monkeypatch.setattr(train.Checkpoints, "amend", amend)
-    monkeypatch.setattr(train.validation.Validation, "measure", measure)
+    amended = loop.Checkpoints.amend
+    monkeypatch.setattr(loop.Checkpoints, "amend", amend)
+    monkeypatch.setattr(loop.validation.Validation, "measure", measure)
     ending = pytest.raises(Preempted if how == "terminated" else KeyboardInterrupt)
     for run, cut in (("whole", False), ("cut", True), ("cut", False)):
         with ending if cut else contextlib.nullcontext():
-            train.train(c, tmp_path / run, None, {})
+            loop.train(c, tmp_path / run, None, {})
     for name in ("metrics", "validation"):
         whole, made_up = (read_rows(tmp_path / run / f"{name}.jsonl") for run in ("whole", "cut"))
         assert whole == made_up and whole[-1]["step"] == last
@@ -163,7 +163,7 @@ def test_a_last_validation_that_was_cut_is_made_up_for(tmp_path, monkeypatch, en
         open_for_reading(tmp_path / run).config(last)["validations"] for run in ("whole", "cut")
     ]
     assert rows[0] == rows[1] == [[2, 2.0], [4, 4.0], [last, 4.0]]
-    train.train(c, tmp_path / "cut", None, {})  # nothing is left to do
+    loop.train(c, tmp_path / "cut", None, {})  # nothing is left to do
     assert len(read_rows(tmp_path / "cut" / "validation.jsonl")) == 3
 
 
@@ -171,7 +171,7 @@ def test_a_last_validation_that_was_cut_is_made_up_for(tmp_path, monkeypatch, en
 def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
     c = config()
     c.validation.update(every=7, stretch=0.1)
-    patched = train.Recorder if when == "step" else train.validation.Validation
+    patched = loop.Recorder if when == "step" else loop.validation.Validation
     name = "add" if when == "step" else "measure"
     original = getattr(patched, name)
 
@@ -183,9 +183,9 @@ def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
     with monkeypatch.context() as patch:
         patch.setattr(patched, name, terminate)
         with pytest.raises(Preempted, match="saved at step 7"):
-            train.train(c, tmp_path, None, {})
+            loop.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1][-1] == 7
-    train.train(c, tmp_path, None, {})  # nothing is left to do, but for the validation
+    loop.train(c, tmp_path, None, {})  # nothing is left to do, but for the validation
     assert [row[0] for row in open_for_reading(tmp_path).config(7)["validations"]] == [7]
 
 
@@ -194,8 +194,8 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
     c.train.update(checkpoint_every=7)
     for run in ("whole", "cut"):
         (tmp_path / run).mkdir()
-    train.train(c, tmp_path / "whole", None, {})
-    mine = train._mine
+    loop.train(c, tmp_path / "whole", None, {})
+    mine = loop._mine
 
     def terminate(job, step, current):
         if step == 3:
@@ -203,11 +203,11 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
         mine(job, step, current)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_mine", terminate)
+        patch.setattr(loop, "_mine", terminate)
         with pytest.raises(Preempted, match="saved at step 3"):
-            train.train(c, tmp_path / "cut", None, {})
+            loop.train(c, tmp_path / "cut", None, {})
     assert state_of(tmp_path / "cut")[1] == [0, 3]
-    train.train(c, tmp_path / "cut", None, {})
+    loop.train(c, tmp_path / "cut", None, {})
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         assert a.tobytes() == b.tobytes()
@@ -216,10 +216,10 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
 
 
 def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
-    train.train(config("triplet"), tmp_path, None, {})
+    loop.train(config("triplet"), tmp_path, None, {})
     before = state_of(tmp_path)
     with pytest.raises(ConfigError, match=r"holds a run with loss\.name='triplet'"):
-        train.train(config("arcface"), tmp_path, None, {})
+        loop.train(config("arcface"), tmp_path, None, {})
     after = state_of(tmp_path)
     assert before[1] == after[1] and not list(tmp_path.rglob("*.damaged"))
 
@@ -227,23 +227,23 @@ def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
 def test_images_that_were_built_anew_are_other_images(tmp_path, monkeypatch):
     c = config()
     c.train.steps = 0
-    train.train(c, tmp_path, None, {})
-    train.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
     anew = drive(size=(9, 10))  # the same places, at another size
-    monkeypatch.setattr(train.source, "load", lambda config, splits: anew)
+    monkeypatch.setattr(loop.source, "load", lambda config, splits: anew)
     with pytest.raises(ConfigError, match="holds a run with image_set="):
-        train.train(c, tmp_path, None, {})
+        loop.train(c, tmp_path, None, {})
 
 
 def test_a_damaged_checkpoint_is_set_aside(tmp_path, capsys):
     c = config()
-    train.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
     whole, _ = state_of(tmp_path)
     rows = (tmp_path / "metrics.jsonl").read_text()
     parts = [p for p in (tmp_path / "checkpoints" / "7").rglob("*") if p.is_file()]
     largest = max(parts, key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:100])
-    train.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
     assert "set aside" in capsys.readouterr().err and (tmp_path / "checkpoints/7.damaged").is_dir()
     again, steps = state_of(tmp_path)
     assert steps == [0, 3, 6, 7] and (tmp_path / "metrics.jsonl").read_text() == rows

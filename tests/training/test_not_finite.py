@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from short_run import config, state_of
 
-from vprjax import build, train
+from vprjax import build
 from vprjax.errors import TrainingError
+from vprjax.training import loop
 
 
 def test_what_is_not_finite_is_trapped_and_the_checkpoint_survives(tmp_path, monkeypatch):
     c = config()
     c.optim.update(name="sgd", clip_norm=0.0, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"not finite at step \d, on images train/\d+, train/"):
-        train.train(c, tmp_path, None, {})
+        loop.train(c, tmp_path, None, {})
     model, steps = state_of(tmp_path)
     assert steps == [0] and all(np.isfinite(x).all() for x in jax.tree.leaves(model["params"]))
 
@@ -32,7 +33,7 @@ def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_p
     c.train.update(steps=40, log_every=20, checkpoint_every=20)
     monkeypatch.setattr(build.transforms, "augment", poisoned)
     with pytest.raises(TrainingError) as caught:
-        train.train(c, tmp_path, None, {})
+        loop.train(c, tmp_path, None, {})
     words = str(caught.value)
     assert words.startswith("descriptors is not finite at step ") and "train/79" in words
     first = int(words.split("at step ")[1].split(",")[0])
@@ -49,5 +50,5 @@ def test_an_update_that_breaks_a_parameter_is_not_saved_nor_mined_with(
     c.train.update(checkpoint_every=saved)
     c.tuples.mining_interval = mined
     with pytest.raises(TrainingError, match="not finite at step 1, on images train/"):
-        train.train(c, tmp_path, None, {})
+        loop.train(c, tmp_path, None, {})
     assert state_of(tmp_path)[1] == [0]

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from short_run import config, state_of
 
-from vprjax import batch_losses, train, train_step
+from vprjax import batch_losses
 from vprjax.console import progress
 from vprjax.runtime import parallel
 from vprjax.runtime.preemption import Preemption
+from vprjax.training import loop
+from vprjax.training.step import TrainMetrics, TrainState
 
 
 def count_traces(monkeypatch, name):
@@ -38,12 +40,12 @@ def count_traces(monkeypatch, name):
 def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, capsys, loss, maker):
     traces, stale = count_traces(monkeypatch, maker), tmp_path / "descriptors" / "fine_tuned_test"
     stale.mkdir(parents=True)
-    train.train(config(loss), tmp_path, None, {})
+    loop.train(config(loss), tmp_path, None, {})
     assert not stale.exists()  # of an evaluation before these steps
     share = float(re.search(r"of it ([\d.]+)% for mining", capsys.readouterr().err)[1])
     assert (0 < share < 100) is (loss == "triplet")
     stale.mkdir(parents=True)
-    train.train(config(loss), tmp_path, None, {})  # Finished: nothing is left to compile for.
+    loop.train(config(loss), tmp_path, None, {})  # Finished: nothing is left to compile for.
     assert stale.exists()  # an evaluation that was cut goes on
     assert len(traces) == 1
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -56,23 +58,23 @@ def test_training_holds_no_copy_of_the_state_but_the_devices(tmp_path, monkeypat
     c = config("arcface")
     if resumed:
         c.train.steps = 3
-        train.train(c, tmp_path, None, {})
+        loop.train(c, tmp_path, None, {})
         c.train.steps = 7
     one_copy, alive = [], []
     replicate = parallel.replicate
 
     def watched(tree):
-        if isinstance(tree, train_step.TrainState):
+        if isinstance(tree, TrainState):
             one_copy.extend(weakref.ref(x) for x in jax.tree.leaves(tree) if x.ndim)
         return replicate(tree)
 
     def look(job, step_fn, current, step, collected):
-        jax.block_until_ready(step_fn(current, train._first_batch(job)))
+        jax.block_until_ready(step_fn(current, loop._first_batch(job)))
         alive.extend(x.shape for ref in one_copy if (x := ref()) is not None)
 
     monkeypatch.setattr(parallel, "replicate", watched)
-    monkeypatch.setattr(train, "_run", look)
-    train.train(c, tmp_path, None, {})
+    monkeypatch.setattr(loop, "_run", look)
+    loop.train(c, tmp_path, None, {})
     assert one_copy and not alive
 
 
@@ -97,13 +99,11 @@ def test_between_two_rows_nothing_is_transferred_unasked(tmp_path, monkeypatch):
     def writes_a_row(self, done, *rest):
         return done in (3, 6, 7)
 
-    monkeypatch.setattr(train, "_steps", under("disallow", train._steps))
-    monkeypatch.setattr(
-        train.Recorder, "add", under("allow", train.Recorder.add, which=writes_a_row)
-    )
+    monkeypatch.setattr(loop, "_steps", under("disallow", loop._steps))
+    monkeypatch.setattr(loop.Recorder, "add", under("allow", loop.Recorder.add, which=writes_a_row))
     for name in ("check_trap", "_save"):
-        monkeypatch.setattr(train, name, under("allow", getattr(train, name)))
-    train.train(c, tmp_path, None, {})
+        monkeypatch.setattr(loop, name, under("allow", getattr(loop, name)))
+    loop.train(c, tmp_path, None, {})
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
     assert guarded.count("disallow") == 1 + 4  # `_steps` itself and the steps 1, 2, 4 and 5
 
@@ -133,19 +133,19 @@ class Unread:
 def test_the_loop_neither_reads_nor_awaits_a_step_before_the_row_is_due(tmp_path):
     c = config()
     c.train.update(steps=8, log_every=4, checkpoint_every=8)
-    taken, empty = [], parallel.replicate(train_step.TrainMetrics.empty())
+    taken, empty = [], parallel.replicate(TrainMetrics.empty())
 
     def step(state, batch):
         assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(batch))
         taken.append(state)
-        return train_step.TrainState(*[Unread()] * 6), jax.tree.map(Unread, empty)
+        return TrainState(*[Unread()] * 6), jax.tree.map(Unread, empty)
 
     rows = np.zeros((8, 4), np.int32)
     sampler = types.SimpleNamespace(indices=lambda n: rows, batch=lambda n, part: {"x": rows[part]})
     job = types.SimpleNamespace(config=c, sampler=sampler, validation=None)
-    recorder = train.Recorder(c, tmp_path, 0)
+    recorder = loop.Recorder(c, tmp_path, 0)
     with contextlib.closing(recorder), progress("train", 8, "steps") as bar, pytest.raises(Read):
-        train._steps(job, step, None, 0, 8, recorder, bar, Preemption())
+        loop._steps(job, step, None, 0, 8, recorder, bar, Preemption())
     assert len(taken) == 4
 
 
@@ -154,7 +154,7 @@ def test_the_step_compiles_while_the_model_starts_with_the_shapes_it_will_have(
     tmp_path, monkeypatch, loss
 ):
     compiling, seen = threading.Event(), {}
-    compile_step, start = train._compile_step, train._start
+    compile_step, start = loop._compile_step, loop._start
 
     def compiled(job, current):
         compiling.set()
@@ -166,12 +166,12 @@ def test_the_step_compiles_while_the_model_starts_with_the_shapes_it_will_have(
         seen["real"] = start(job, weights)
         return seen["real"]
 
-    monkeypatch.setattr(train, "_compile_step", compiled)
-    monkeypatch.setattr(train, "_start", started)
+    monkeypatch.setattr(loop, "_compile_step", compiled)
+    monkeypatch.setattr(loop, "_start", started)
     c = config(loss)
     c.optim.ema = 0.9
     c.train.steps = 1
-    train.train(c, tmp_path, None, {})
+    loop.train(c, tmp_path, None, {})
     ahead, real = (
         jax.tree_util.tree_map_with_path(lambda path, x: (path, x.shape, x.dtype), seen[name])
         for name in ("ahead", "real")

@@ -6,9 +6,8 @@ import shutil
 import numpy as np
 
 from vprjax.data import source
-from vprjax.descriptors import whitening
+from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import dimensions
-from vprjax.descriptors.store.store import store
 from vprjax.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from vprjax import models
 from vprjax.batch_losses import IN_BATCH
-from vprjax.descriptors.store.store import DTYPES
+from vprjax.descriptors.store import DTYPES
 from vprjax.optim import LEAST_P, OPTIMISERS
 from vprjax.retrieval import SCANS
 

@@ -7,9 +7,8 @@ import numpy as np
 
 from vprjax.console import log
 from vprjax.data import source
-from vprjax.descriptors import whitening
+from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor, descriptor_size
-from vprjax.descriptors.store.store import store
 from vprjax.errors import ConfigError, naming
 from vprjax.evaluation.measure import Described, measure
 from vprjax.runtime import parallel
@@ -48,7 +47,7 @@ def evaluate(
         every = np.arange(len(places))
         words = f"describe {split} ({name.replace('_', ' ')})"
         dimension = descriptor_size(extract.apply_fn, variables, places)
-        store = store.write(
+        written = store.write(
             folder / "descriptors" / f"{name}_{split}",
             key | {"split": split, "image_set": _image_set(dataset, places)},
             places,
@@ -56,7 +55,7 @@ def evaluate(
             config.eval.descriptor_dtype,
             lambda first: extract.stream(replicated, places, every, words, first),
         )
-        return Described(places, store.rows)
+        return Described(places, written.rows)
 
     reference = describe(config.dataset.reference_split)
     reduce = _reduction(config, describe) if config.eval.pca else None

@@ -12,9 +12,9 @@ from vprjax.config import changes
 from vprjax.console import log
 from vprjax.descriptors.extraction import descriptor_size
 from vprjax.errors import VprjaxError, WeightsError
-from vprjax.recorder import Recorder
 from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import Checkpoints
+from vprjax.training.recorder import Recorder
 from vprjax.training.state import create
 
 _NONE, _REFUSED = -1, -2  # in place of the step of a checkpoint

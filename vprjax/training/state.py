@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from vprjax import models, optim, train_step
+from vprjax import models, optim
 from vprjax.training import non_finite
+from vprjax.training.step import TrainState
 
 
-def create(config, variables: dict, classes) -> train_step.TrainState:
+def create(config, variables: dict, classes) -> TrainState:
     """A fresh optimiser around the model's `variables` and ArcFace's `classes` (or ())."""
     params = {"model": variables["params"], "classes": classes}
     averaged = ["params", "batch_stats"] if config.model.batch_norm == "train" else ["params"]
     ema = {name: variables[name] for name in averaged if name in variables}
-    return train_step.TrainState(
+    return TrainState(
         step=np.zeros((), np.int32),
         params=params,
         constants={name: tree for name, tree in variables.items() if name != "params"},

@@ -12,13 +12,12 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from vprjax import build, memory_advice, sampling, train_step, validation
+from vprjax import build, sampling
 from vprjax.config import limits
 from vprjax.console import Progress, log, progress
 from vprjax.data import source
 from vprjax.descriptors.extraction import Extractor, descriptor_size, model_shapes
 from vprjax.errors import ConfigError, NoNegatives, Preempted
-from vprjax.recorder import Recorder
 from vprjax.runtime import memory, parallel
 from vprjax.runtime.preemption import Preemption
 from vprjax.runtime.prefetch import prefetch
@@ -26,8 +25,10 @@ from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.storage.atomic import write_atomically
 from vprjax.storage.checkpoint import Checkpoints
-from vprjax.training import resume, state
+from vprjax.training import memory_estimate, resume, state, validation
 from vprjax.training.non_finite import NotFinite, check_parameters, check_trap, trapped
+from vprjax.training.recorder import Recorder
+from vprjax.training.step import TrainState
 from vprjax.weights import initialise
 
 _SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
@@ -125,14 +126,14 @@ def _begin(job: Job, weights: dict | None):
         _save(job, current, collected)
     if step_fn is None:
         return None
-    with memory.fits("the state", memory_advice.remedy(job.config)):
+    with memory.fits("the state", memory_estimate.remedy(job.config)):
         return step_fn, parallel.replicate(current), int(current.step), collected
 
 
 def _start_and_compile(job: Job, weights: dict | None):
     """The state before the first step, and the compiled step, which is made meanwhile."""
     shapes = _start_shapes(job)
-    memory_advice.check_state(shapes)
+    memory_estimate.check_state(shapes)
     if parallel.process_count() > 1:  # all processes compile with copies of the state itself
         current = _start(job, weights)
         return current, _compile_step(job, current)
@@ -141,7 +142,7 @@ def _start_and_compile(job: Job, weights: dict | None):
         return _start(job, weights), compiling.result()
 
 
-def _start_shapes(job: Job) -> train_step.TrainState:
+def _start_shapes(job: Job) -> TrainState:
     """Shapes and types of what `_start` gives."""
     descriptors, variables = model_shapes(job.module, job.places)
     classes: Any = ()
@@ -151,7 +152,7 @@ def _start_shapes(job: Job) -> train_step.TrainState:
     return jax.eval_shape(functools.partial(state.create, job.config), variables, classes)
 
 
-def _start(job: Job, weights: dict | None) -> train_step.TrainState:
+def _start(job: Job, weights: dict | None) -> TrainState:
     """The untrained model and a fresh optimiser."""
     config, places = job.config, job.places
     try:
@@ -176,7 +177,7 @@ def _start(job: Job, weights: dict | None) -> train_step.TrainState:
     return state.create(config, variables, classes)
 
 
-def _save(job: Job, current: train_step.TrainState, collected) -> None:
+def _save(job: Job, current: TrainState, collected) -> None:
     """Saves one copy of the state where its step is not saved yet, through the first process alone."""
     collected = Recorder.empty() if collected is None else collected
     saved = {
@@ -196,22 +197,22 @@ def _save_one(job: Job, current, recorder: Recorder) -> None:
     _save(job, current, collected)
 
 
-def _compile_step(job: Job, current: train_step.TrainState):
+def _compile_step(job: Job, current: TrainState):
     """The compiled train step for such a state, of which shapes are enough with one process."""
     step = build.train_step(job.config, job.module, current.params)
-    return memory_advice.compile_step(job.config, step, current, _first_batch(job))
+    return memory_estimate.compile_step(job.config, step, current, _first_batch(job))
 
 
 def _first_batch(job: Job) -> dict[str, np.ndarray]:
     return parallel.split(job.sampler.batch(0, parallel.process_rows(len(job.sampler.indices(0)))))
 
 
-def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
+def _check_memory(job: Job, step_fn, current: TrainState) -> None:
     """Tells what a step and a mining round take; raises ConfigError where they do not fit."""
     size = 4 * descriptor_size(job.module.apply, _variables(current), job.places)
     mined = size * job.sampler.cached_images(int(current.step))
     validated = size * len(job.validation) if job.validation else 0
-    found = memory_advice.estimate(step_fn, _first_batch(job), max(mined, validated))
+    found = memory_estimate.estimate(step_fn, _first_batch(job), max(mined, validated))
     log(f"memory: {found}")
     interval, steps = job.config.tuples.mining_interval, job.config.train.steps
     if mined and interval > steps:
@@ -219,10 +220,10 @@ def _check_memory(job: Job, step_fn, current: train_step.TrainState) -> None:
             f"warning: a mining round describes the images of tuples.mining_interval={interval} steps, and "
             f"train.steps is {steps}: lower the interval"
         )
-    memory_advice.check(job.config, found, mined, validated)
+    memory_estimate.check(job.config, found, mined, validated)
 
 
-def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected) -> None:
+def _run(job: Job, step_fn, current: TrainState, step: int, collected) -> None:
     """All rounds from `step`, the replicated state's, to the last: mine, step, validate, save."""
     steps = job.config.train.steps
     recorder = Recorder(job.config, job.workdir, step, collected, job.history.last)
@@ -247,7 +248,7 @@ def _run(job: Job, step_fn, current: train_step.TrainState, step: int, collected
                     _save_one(job, current, recorder)
                     raise
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
-            with memory.fits("a step", memory_advice.remedy(job.config)):
+            with memory.fits("a step", memory_estimate.remedy(job.config)):
                 current = _steps(job, step_fn, current, step, last, recorder, bar, preemption)
             step = last
         log(recorder.shares())
@@ -291,7 +292,7 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
     return current
 
 
-def _variables(current: train_step.TrainState) -> dict:
+def _variables(current: TrainState) -> dict:
     return {"params": current.params["model"], **current.constants}
 
 

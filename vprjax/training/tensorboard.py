@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from vprjax.health import HISTOGRAM_BINS
+from vprjax.training.health import HISTOGRAM_BINS
 
 
 class Summaries:

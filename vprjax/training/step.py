@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from vprjax import health, optim
-from vprjax.training import non_finite
+from vprjax import optim
+from vprjax.training import health, non_finite
 
 
 class TrainState(flax.struct.PyTreeNode):

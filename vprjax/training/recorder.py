@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax import optim, train_step
+from vprjax import optim
 from vprjax.runtime import parallel
 from vprjax.storage.json_lines import JsonLines
-from vprjax.tensorboard import Summaries
 from vprjax.training.non_finite import check_trap
+from vprjax.training.step import TrainMetrics
+from vprjax.training.tensorboard import Summaries
 
 # What is timed apart from the steps, and how it is told.
 APART = {
@@ -49,9 +50,9 @@ class Recorder:
         self._totals = {"seconds": 0.0} | {f"{what}_seconds": 0.0 for what in self._apart}
 
     @staticmethod
-    def empty() -> train_step.TrainMetrics:
+    def empty() -> TrainMetrics:
         """No step's metrics yet."""
-        return jax.tree.map(np.asarray, train_step.TrainMetrics.empty())
+        return jax.tree.map(np.asarray, TrainMetrics.empty())
 
     @contextlib.contextmanager
     def apart(self, what: str):
