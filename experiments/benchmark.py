@@ -26,7 +26,7 @@ import benchmark_startup
 import benchmark_train_step
 import jax
 
-from vprjax.provenance import code_version
+from vprjax.report.provenance import code_version
 from vprjax.runtime.machine import cpu
 from vprjax.storage.atomic import write_atomically
 

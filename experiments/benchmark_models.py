@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build
 from vprjax.runtime import parallel
+from vprjax.training import assemble
 from vprjax.weights import initialise, pretrained
 
 MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
@@ -39,7 +39,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclasses.dataclass
 class Pair:
-    """One model on both sides: `variables` for `build.model`, `torch` with the same or None."""
+    """One model on both sides: `variables` for `assemble.model`, `torch` with the same or None."""
 
     config: Any
     variables: dict
@@ -145,7 +145,7 @@ def mark(args) -> str:
 
 def apply_fn(pair: Pair) -> Callable:
     """Our descriptors `(images) -> (b, d)`, through the extraction the product uses."""
-    module = build.model(pair.config.model)
+    module = assemble.model(pair.config.model)
     mapped = parallel.map_over_devices(module.apply)
     variables = parallel.replicate(pair.variables)
     return lambda images: np.asarray(mapped(variables, parallel.place(images)))[0]

@@ -47,7 +47,7 @@ def real_descriptors(real: pathlib.Path, pooling: str, cache: pathlib.Path | Non
     import cv2
 
     from configs import base
-    from vprjax import build
+    from vprjax.training import assemble
     from vprjax.weights import initialise, pretrained
 
     kept = cache / f"{pooling}.npz" if cache else None
@@ -66,7 +66,7 @@ def real_descriptors(real: pathlib.Path, pooling: str, cache: pathlib.Path | Non
     images = {season: frames(season) for season in ("winter", "summer")}
     summer = images["summer"]
     variables, _ = initialise.initialise(config.model, weights, 0, summer.__getitem__, len(summer))
-    describe = jax.jit(build.model(config.model).apply)
+    describe = jax.jit(assemble.model(config.model).apply)
     out = {}
     for season, stack in images.items():
         batches = [

@@ -20,9 +20,8 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build
 from vprjax.runtime import parallel
-from vprjax.training import state
+from vprjax.training import assemble, state
 
 TUPLES = 2
 CLASSES = 100
@@ -54,7 +53,7 @@ class Ours:
             batch["group_size"] = none + CLASSES
         else:
             batch["positions"] = np.zeros((b, m, 2), np.float32)
-        step = build.train_step(self.config, build.model(self.config.model), start.params)
+        step = assemble.train_step(self.config, assemble.model(self.config.model), start.params)
         self.batch = parallel.place(batch)  # as the product's loop does, ahead of the step
         self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
         self.state = parallel.replicate(start)
@@ -78,7 +77,7 @@ class Ours:
 
 def parallel_width(pair: benchmark_models.Pair) -> int:
     """Dimensions of a descriptor."""
-    module = build.model(pair.config.model)
+    module = assemble.model(pair.config.model)
     return jax.eval_shape(module.apply, pair.variables, pair.images[:1]).shape[-1]
 
 

@@ -4,7 +4,7 @@ import scores
 from scores import UNTRAINED, Scores
 from text_table import NAMES, Table, difference, signed
 
-from vprjax.published import Study
+from vprjax.report.published import Study
 
 COMPARISONS = (  # part, first, second
     ("loss", "arcface", "triplet"),

@@ -17,7 +17,7 @@ from vprjax.config import changes
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
-from vprjax.published import Cell
+from vprjax.report.published import Cell
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 

@@ -8,11 +8,11 @@ import conclusions
 import scores
 from scores import OFF_THE_SHELF, PROJECTED, Key, Scores
 from text_table import NAMES, Table
+from vprjax.report.results.results import NAMES as MODEL_NAMES
 
-from vprjax.pages import pictures, render, training
-from vprjax.pages.pictures import BLUE, FAINT, GREEN, GREY, INK, ORANGE, Picture
-from vprjax.published import Cell, Study
-from vprjax.report import NAMES as MODEL_NAMES
+from vprjax.report import pictures, render, training_page
+from vprjax.report.pictures import BLUE, FAINT, GREEN, GREY, INK, ORANGE, Picture
+from vprjax.report.published import Cell, Study
 
 FILE = "report.html"
 COLOURS = {OFF_THE_SHELF: GREY, PROJECTED: FAINT}
@@ -136,7 +136,7 @@ def _run(folder: pathlib.Path, path: pathlib.Path) -> dict:
             + ", ".join(f"{f['fcm'][narrow]:.1f} % {split}" for split, f in by_split.items())
             for model, by_split in document["results"].items()
         ),
-        "training": dict(training.times(path.parent)).get("training", ""),
+        "training": dict(training_page.times(path.parent)).get("training", ""),
         "code": provenance.get("code_version", ""),
         "device": provenance.get("device", ""),
     }

@@ -38,10 +38,9 @@ import tables
 from grid_cells import Job, Settings
 from grid_runner import GridProgress, Runner, Stopped, visible_gpus
 
-from vprjax import published
 from vprjax.console import log
 from vprjax.errors import ConfigError, VprjaxError
-from vprjax.pages import training
+from vprjax.report import published, training_page
 from vprjax.runtime.machine import cpu
 from vprjax.storage.atomic import write_atomically
 
@@ -90,7 +89,7 @@ def write(settings: Settings, began: float) -> None:
     facts = {
         "command": shlex.join(["python", "experiments/paper_grid.py", *sys.argv[1:]]),
         "machine": f"{cpu()}, Python {platform.python_version()}",
-        "last call": training.duration(time.monotonic() - began),
+        "last call": training_page.duration(time.monotonic() - began),
         "finished": f"{len(paths)} runs",
     }
     if settings.smoke:

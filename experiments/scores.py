@@ -13,7 +13,7 @@ from scipy import stats
 from configs import base
 from vprjax.config.changes import differences
 from vprjax.errors import DataError
-from vprjax.published import Cell, Study
+from vprjax.report.published import Cell, Study
 from vprjax.storage import checksum
 
 OFF_THE_SHELF = "off_the_shelf"  # stands where a loss would: the model before training

@@ -19,9 +19,9 @@ from conclusions import claim_table, comparison_table
 from scores import UNTRAINED, Key, Scores
 from text_table import NAMES, Table, shown, signed
 
-from vprjax import published
 from vprjax.errors import DataError, VprjaxError
-from vprjax.published import Cell, Study
+from vprjax.report import published
+from vprjax.report.published import Cell, Study
 from vprjax.storage.atomic import write_atomically
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 from scores import OFF_THE_SHELF, PROJECTED, Mean
 
-from vprjax import published
+from vprjax.report import published
 from vprjax.storage.atomic import write_atomically
 
 NAMES = {

@@ -102,7 +102,7 @@ def test_pages_know_findings_and_nothing_of_training():
         if path.parts[:2] == ("vprjax", "pages"):
             parts = {name.split(".")[1] for name in inside(imports(path), "vprjax") - {"vprjax"}}
             assert parts <= known, (path, parts - known)
-    assert holding("jinja2") == {"vprjax/pages/render.py"}
+    assert holding("jinja2") == {"vprjax/report/render.py"}
 
 
 def test_main_imports_no_tensorflow_no_torch_and_quickly():

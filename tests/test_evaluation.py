@@ -10,10 +10,10 @@ import pytest
 from memory_places import standing
 
 from configs import base
-from vprjax import build, report
 from vprjax.config import limits
 from vprjax.errors import ConfigError
 from vprjax.evaluation import evaluate, measure
+from vprjax.training import assemble
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_the_report_says_what_was_measured(config, tmp_path):
         "off_the_shelf": {"test01": measured(config)},
         "fine_tuned": {"test01": measured(config)},
     }
-    report.write(tmp_path, config, dataset, results, provenance)
+    results.write(tmp_path, config, dataset, results, provenance)
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["schema"] == 1 and saved["tolerances_m"] == [10.0, 5.0, 1.0]
     assert saved["results"]["fine_tuned"]["test01"]["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
@@ -128,7 +128,7 @@ def test_the_report_says_what_was_measured(config, tmp_path):
     assert "any reference within tau.\n" in text
     config.eval.heading_degrees = 30.0
     assert "tau. A reference counts only where it looks the same way, to 30 degrees.\n" in (
-        report.markdown(config, dataset, results, provenance)
+        results.markdown(config, dataset, results, provenance)
     )
     assert (tmp_path / "fcm.png").stat().st_size > 5000
     rows = list(csv.reader((tmp_path / "matches/fine_tuned_test01.csv").read_text().splitlines()))
@@ -154,7 +154,7 @@ def test_a_split_built_anew_is_another_set_of_images(tmp_path):
 def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_path, monkeypatch):
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
     dataset = SimpleNamespace(counts={"reference": 60, "test01": 40, "train": 1000})
-    module = build.model(config.model)
+    module = assemble.model(config.model)
     begun = tmp_path / "descriptors/off_the_shelf_reference/rows"
     begun.parent.mkdir(parents=True)
     begun.write_bytes(bytes(1000))

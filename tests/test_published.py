@@ -5,8 +5,8 @@ import pathlib
 
 import pytest
 
-from vprjax import published
-from vprjax.published import Cell
+from vprjax.report import published
+from vprjax.report.published import Cell
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = {"robotcar/paper": "table3_robotcar.csv", "cold/paper": "table4_cold.csv"}
@@ -15,7 +15,7 @@ FILES = {"robotcar/paper": "table3_robotcar.csv", "cold/paper": "table4_cold.csv
 @pytest.mark.parametrize("dataset", FILES)
 def test_every_value_of_the_file_is_there_once_and_exact(dataset):
     study = published.study(dataset)
-    with (ROOT / "vprjax/published" / FILES[dataset]).open(newline="") as file:
+    with (ROOT / "vprjax/report/published" / FILES[dataset]).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(study.values) == 3 * 2 * 2 * 2 * 4
     for row in rows:

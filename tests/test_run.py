@@ -10,10 +10,11 @@ import pytest
 from memory_places import drive
 
 from configs import base
-from vprjax import provenance, run
+from vprjax import run
 from vprjax.config import checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, WeightsError
+from vprjax.report import provenance
 from vprjax.storage import checkpoint, workdir
 from vprjax.training.validation import History
 
@@ -57,7 +58,7 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     monkeypatch.setattr(run.evaluation, "check_disk", lambda *_: None)
 
     def train(*_):
-        assert "vprjax.pages.run_page" in sys.modules  # which the end needs, as it is now
+        assert "vprjax.report.run_page" in sys.modules  # which the end needs, as it is now
         now[0] += " and changed"
 
     monkeypatch.setattr(run.train, "train", train)
@@ -65,7 +66,7 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "_evaluate", lambda *words: told.append(words[-1]))
     config = base.get_config()
     config.dataset.name, config.tuples.batch = "places_csv/x", 8
-    monkeypatch.delitem(sys.modules, "vprjax.pages.run_page", raising=False)
+    monkeypatch.delitem(sys.modules, "vprjax.report.run_page", raising=False)
     run.train_and_evaluate(config, tmp_path)
     assert now == ["began and changed"] and told == ["began"]
 
@@ -97,7 +98,7 @@ def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path,
 @pytest.fixture
 def evaluate(monkeypatch, tmp_path):
     """Evaluates the checkpoints in `tmp_path`: which step's model each result is of, and what is logged."""
-    from vprjax.pages import run_page  # here, as another test loads it anew
+    from vprjax.report import run_page  # here, as another test loads it anew
 
     config, said = base.get_config(), []
     dataset = types.SimpleNamespace(name="x", version="1", counts={}, metadata={})

@@ -7,18 +7,17 @@ import sys
 
 import ml_collections
 
-from vprjax import build, report
 from vprjax.config import changes, checks, limits
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import evaluate
-from vprjax.provenance import evaluation_provenance, load_code
+from vprjax.report.provenance import evaluation_provenance, load_code
 from vprjax.runtime import distributed, parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.workdir import hold_workdir, make_workdir
-from vprjax.training import loop
+from vprjax.training import assemble, loop
 from vprjax.training.validation import History
 from vprjax.weights import pretrained
 
@@ -41,7 +40,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     trained_on = f"{dataset.name}:{dataset.version}"
     provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
     with hold_workdir(workdir):
-        limits.check_disk(config, build.model(model), dataset, workdir)
+        limits.check_disk(config, assemble.model(model), dataset, workdir)
         loop.train(config, workdir, weights, provenance)
         return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
 
@@ -62,11 +61,11 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     dataset = _dataset(trained, training=False)
     if trained.eval.pca:
         places = source.load(trained, tuple(trained.dataset.train_splits))
-        limits.check_pca(trained, build.model(trained.model), places)
+        limits.check_pca(trained, assemble.model(trained.model), places)
     make_workdir(workdir)
     with hold_workdir(workdir):
         models = 1 + (0 in checkpoints.steps())
-        limits.check_disk(trained, build.model(trained.model), dataset, workdir, models)
+        limits.check_disk(trained, assemble.model(trained.model), dataset, workdir, models)
         return _evaluate(trained, dataset, checkpoints, workdir, code)
 
 
@@ -100,7 +99,7 @@ def _build_synthetic(config, name: str) -> int:
 
 
 def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
-    extract = Extractor(build.model(config.model).apply, config.eval.batch)
+    extract = Extractor(assemble.model(config.model).apply, config.eval.batch)
     saved = checkpoints.config(max(checkpoints.steps()))
     chosen = _chosen(checkpoints, History(0, saved.get("validations", [])))
     results = {}
@@ -120,11 +119,13 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
     checkpoints.close()
     parallel.barrier("evaluated")
     if parallel.is_primary():
-        from vprjax.pages import run_page
+        from vprjax.report import run_page
 
         trained_in = checkpoints.folder.parent
         run_page.write(workdir, trained_in, config, dataset, results, provenance)
-        report.write(workdir, config, dataset, results, provenance)  # last: results.json ends a run
+        results.write(
+            workdir, config, dataset, results, provenance
+        )  # last: results.json ends a run
         if not config.eval.keep_descriptors:
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         print((workdir / "results.md").read_text(encoding="utf-8"))

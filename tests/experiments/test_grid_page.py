@@ -9,7 +9,7 @@ import pytest
 import scores
 import tables
 
-from vprjax import published
+from vprjax.report import published
 
 HOSTILE = "<script>alert(1)</script>"
 

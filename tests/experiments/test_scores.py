@@ -9,7 +9,7 @@ import scores
 from scores import Key
 
 from vprjax.errors import DataError
-from vprjax.published import Cell
+from vprjax.report.published import Cell
 
 ARC, TRI = ("vgg16", "gem", "arcface"), ("vgg16", "gem", "triplet")
 VLAD = ("vgg16", "netvlad", "arcface")

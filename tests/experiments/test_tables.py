@@ -11,7 +11,7 @@ import scores
 import tables
 import text_table
 
-from vprjax import published
+from vprjax.report import published
 
 OUTDOORS, INDOORS = published.studies()
 

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from configs import base
-from vprjax import build, models, sampling
+from vprjax import models, sampling
 from vprjax.descriptors.extraction import Extractor
 from vprjax.runtime import parallel
+from vprjax.training import assemble
 from vprjax.training.state import create
 
 
@@ -51,7 +52,7 @@ def main(loss, batch_norm, in_batch, accumulate):
     # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
     config.optim.update(name="sgd", learning_rate=0.01, warmup_steps=0)
     config.lock()
-    module = build.model(config.model)
+    module = assemble.model(config.model)
     variables = jax.tree.map(
         np.asarray,
         jax.jit(models.build(config.model).init)(jax.random.key(0), NoiseImages().images([0])),
@@ -60,7 +61,7 @@ def main(loss, batch_norm, in_batch, accumulate):
     if sampling.uses_places(config):
         classes = np.random.default_rng(0).normal(size=(2, 9, 16)).astype(np.float32)
     state = create(config, variables, classes)
-    step = build.train_step(config, module, state.params)
+    step = assemble.train_step(config, module, state.params)
     state = parallel.replicate(state)
     losses = []
     for _ in range(3):

@@ -6,7 +6,7 @@ import cv2
 import made_up_page
 import numpy as np
 
-from vprjax.pages import gallery
+from vprjax.report import gallery
 
 
 def test_best_are_sure_and_right_worst_are_sure_and_wrong():

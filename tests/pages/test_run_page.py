@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vprjax.data import source
-from vprjax.pages import figures, pictures, run_page
+from vprjax.report import figures, pictures, run_page
 
 HOSTILE = '<script>alert("x")</script>&<b>'
 

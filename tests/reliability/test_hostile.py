@@ -26,7 +26,7 @@ from tfds_builders.errors import RawDataError
 from vprjax.data import source
 from vprjax.descriptors import store
 from vprjax.errors import DataError, WeightsError
-from vprjax.pages import run_page
+from vprjax.report import run_page
 from vprjax.weights import pretrained
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from short_run import config, state_of
 
-from vprjax import build
 from vprjax.errors import TrainingError
-from vprjax.training import loop
+from vprjax.training import assemble, loop
 
 
 def test_what_is_not_finite_is_trapped_and_the_checkpoint_survives(tmp_path, monkeypatch):
@@ -21,7 +20,7 @@ def test_what_is_not_finite_is_trapped_and_the_checkpoint_survives(tmp_path, mon
 
 
 def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_path, monkeypatch):
-    augment = build.transforms.augment
+    augment = assemble.transforms.augment
 
     def poisoned(images, key, **settings):
         # Image 79 turns to NaN, as a fault in the data path would make them.
@@ -31,7 +30,7 @@ def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_p
     c = config("contrastive")
     c.augment.update(contrast=0.0, noise=0.0)
     c.train.update(steps=40, log_every=20, checkpoint_every=20)
-    monkeypatch.setattr(build.transforms, "augment", poisoned)
+    monkeypatch.setattr(assemble.transforms, "augment", poisoned)
     with pytest.raises(TrainingError) as caught:
         loop.train(c, tmp_path, None, {})
     words = str(caught.value)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from short_run import config
 
-from vprjax import build, optim
+from vprjax import optim
 from vprjax.descriptors import extraction, whitening
 from vprjax.errors import ConfigError
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
-from vprjax.training import loop
+from vprjax.training import assemble, loop
 
 
 def test_more_components_than_dimensions_are_refused_before_training(tmp_path):
@@ -77,7 +77,7 @@ def test_images_too_small_for_the_backbone_are_refused():
     c.model.update(backbone="vgg16", stage="")
     tiny = types.SimpleNamespace(images=lambda _: np.zeros((1, 12, 40, 3), np.uint8))
     with pytest.raises(ConfigError, match="images of 12 x 40 pixels are too small"):
-        extraction.model_shapes(build.model(c.model), tiny)
+        extraction.model_shapes(assemble.model(c.model), tiny)
 
 
 def models_without_and_with_mean(c, tmp_path, steps):

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from vprjax import build, sampling
+from vprjax import sampling
 from vprjax.config import limits
 from vprjax.console import Progress, log, progress
 from vprjax.data import source
@@ -25,7 +25,7 @@ from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.storage.atomic import write_atomically
 from vprjax.storage.checkpoint import Checkpoints
-from vprjax.training import memory_estimate, resume, state, validation
+from vprjax.training import assemble, memory_estimate, resume, state, validation
 from vprjax.training.non_finite import NotFinite, check_parameters, check_trap, trapped
 from vprjax.training.recorder import Recorder
 from vprjax.training.step import TrainState
@@ -88,7 +88,7 @@ def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict)
         sampler = sampling.make_sampler(config, places)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    module = build.model(config.model)
+    module = assemble.model(config.model)
     if config.eval.pca:
         limits.check_pca(config, module, every)
     extract = Extractor(module.apply, config.eval.batch)
@@ -199,7 +199,7 @@ def _save_one(job: Job, current, recorder: Recorder) -> None:
 
 def _compile_step(job: Job, current: TrainState):
     """The compiled train step for such a state, of which shapes are enough with one process."""
-    step = build.train_step(job.config, job.module, current.params)
+    step = assemble.train_step(job.config, job.module, current.params)
     return memory_estimate.compile_step(job.config, step, current, _first_batch(job))
 
 

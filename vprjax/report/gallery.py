@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from vprjax.data.source import Places
-from vprjax.pages.pictures import Picture, thumbnail
+from vprjax.report.pictures import Picture, thumbnail
 
 CASES = 4  # of each kind
 APART = 12  # cases of a kind are at least a this-th of the drive apart

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
-from vprjax.pages.pictures import BLUE, GREEN, GREY, ORANGE, Picture, new_figure, picture
+from vprjax.report.pictures import BLUE, GREEN, GREY, ORANGE, Picture, new_figure, picture
 from vprjax.storage.json_lines import read_rows
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY)

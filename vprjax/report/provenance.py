@@ -40,7 +40,7 @@ def load_code() -> str:
 
     What only its end needs is loaded now, too; not sooner, because matplotlib costs 0.3 s.
     """
-    importlib.import_module("vprjax.pages.run_page")
+    importlib.import_module("vprjax.report.run_page")
     return code_version()
 
 

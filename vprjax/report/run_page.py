@@ -7,10 +7,9 @@ import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vprjax import published
 from vprjax.data import source
-from vprjax.pages import figures, gallery, pictures, render, training
-from vprjax.report import NAMES, facing
+from vprjax.report import figures, gallery, pictures, published, render, training_page
+from vprjax.report.results.results import NAMES, facing
 from vprjax.runtime import memory
 
 FILE = "report.html"
@@ -51,7 +50,7 @@ def write(
             _split(config, split, references, results, study.ladder(cell, split) if study else {})
             for split in config.dataset.query_splits
         ]
-        curves = training.curves(trained_in)
+        curves = training_page.curves(trained_in)
     render.write(
         workdir / FILE,
         "run.html",
@@ -64,7 +63,7 @@ def write(
         facing=facing(config),
         recall_radius=config.eval.recall_radius or max(config.dataset.tolerances),
         curves=curves,
-        cost=[*training.times(trained_in), *peaks()],
+        cost=[*training_page.times(trained_in), *peaks()],
         environment=environment(dataset, provenance),
         config=flatten(provenance["config"]),
     )
