@@ -13,6 +13,7 @@ from configs import base
 from vprjax.config import limits
 from vprjax.errors import ConfigError
 from vprjax.evaluation import evaluate, measure
+from vprjax.report import result_files
 from vprjax.training import assemble
 
 
@@ -118,7 +119,7 @@ def test_the_report_says_what_was_measured(config, tmp_path):
         "off_the_shelf": {"test01": measured(config)},
         "fine_tuned": {"test01": measured(config)},
     }
-    results.write(tmp_path, config, dataset, results, provenance)
+    result_files.write(tmp_path, config, dataset, results, provenance)
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["schema"] == 1 and saved["tolerances_m"] == [10.0, 5.0, 1.0]
     assert saved["results"]["fine_tuned"]["test01"]["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
@@ -128,7 +129,7 @@ def test_the_report_says_what_was_measured(config, tmp_path):
     assert "any reference within tau.\n" in text
     config.eval.heading_degrees = 30.0
     assert "tau. A reference counts only where it looks the same way, to 30 degrees.\n" in (
-        results.markdown(config, dataset, results, provenance)
+        result_files.markdown(config, dataset, results, provenance)
     )
     assert (tmp_path / "fcm.png").stat().st_size > 5000
     rows = list(csv.reader((tmp_path / "matches/fine_tuned_test01.csv").read_text().splitlines()))

@@ -55,13 +55,13 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
     monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(workdir.compile_cache, "use", lambda _: None)
-    monkeypatch.setattr(run.evaluation, "check_disk", lambda *_: None)
+    monkeypatch.setattr(run.limits, "check_disk", lambda *_: None)
 
     def train(*_):
         assert "vprjax.report.run_page" in sys.modules  # which the end needs, as it is now
         now[0] += " and changed"
 
-    monkeypatch.setattr(run.train, "train", train)
+    monkeypatch.setattr(run.loop, "train", train)
     monkeypatch.setattr(run, "open_for_reading", lambda _: None)
     monkeypatch.setattr(run, "_evaluate", lambda *words: told.append(words[-1]))
     config = base.get_config()
@@ -102,8 +102,8 @@ def evaluate(monkeypatch, tmp_path):
 
     config, said = base.get_config(), []
     dataset = types.SimpleNamespace(name="x", version="1", counts={}, metadata={})
-    monkeypatch.setattr(run.evaluation, "evaluate", lambda *words: int(words[2]["step"][0]))
-    for module in (run_page, run.report):
+    monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: int(words[2]["step"][0]))
+    for module in (run_page, run.result_files):
         monkeypatch.setattr(module, "write", lambda *_: None)
     monkeypatch.setattr(run, "log", said.append)
     (tmp_path / "results.md").touch()

@@ -13,6 +13,7 @@ from vprjax.data import source
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import evaluate
+from vprjax.report import result_files
 from vprjax.report.provenance import evaluation_provenance, load_code
 from vprjax.runtime import distributed, parallel
 from vprjax.storage.checkpoint import open_for_reading
@@ -123,7 +124,7 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
 
         trained_in = checkpoints.folder.parent
         run_page.write(workdir, trained_in, config, dataset, results, provenance)
-        results.write(
+        result_files.write(
             workdir, config, dataset, results, provenance
         )  # last: results.json ends a run
         if not config.eval.keep_descriptors:

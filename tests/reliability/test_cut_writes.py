@@ -14,6 +14,7 @@ import made_up_page
 import numpy as np
 import test_evaluation
 
+from vprjax.report import result_files
 from vprjax.storage import checkpoint, json_lines
 from vprjax.storage.workdir import hold_workdir
 
@@ -55,7 +56,7 @@ def reports(folder, *, new):
     words |= {"device": "x" * 100_000, "written": "now", "command": "x" * 200_000}
     dataset = SimpleNamespace(name="places_csv/x", version="1.0.0", counts={}, metadata={})
     results = {"fine_tuned": {"test01": figures}}
-    return lambda: results.write(folder, config, dataset, results, words)
+    return lambda: result_files.write(folder, config, dataset, results, words)
 
 
 def test_a_report(tally, tmp_path):

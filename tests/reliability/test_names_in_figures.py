@@ -17,7 +17,7 @@ from matplotlib.text import Text
 
 from tfds_builders import show, show_plots
 from vprjax.data import source
-from vprjax.report import run_page
+from vprjax.report import result_files, run_page
 
 NAMES = (r"$\frac$", "$x$", "a$b", "_a", r"\$_{^%&#~")
 
@@ -50,7 +50,7 @@ def figures_of(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_curves(drawn, tmp_path, name):
     config, _, results = figures_of(name)
-    results.draw_curves(tmp_path / "fcm.png", config, results)
+    result_files.draw_curves(tmp_path / "fcm.png", config, results)
     assert {name, f"tolerance tau ({name})"} <= set(drawn)
     assert (tmp_path / "fcm.png").stat().st_size > 5000
 

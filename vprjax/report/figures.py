@@ -5,7 +5,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vprjax.evaluation.measure import curve_tolerances
 from vprjax.report.pictures import BLUE, FAINT, GREY, INK, ORANGE, Picture, new_figure, picture
-from vprjax.report.results.results import NAMES
+from vprjax.report.result_files import NAMES
 
 COLOURS = {"off_the_shelf": GREY, "fine_tuned": BLUE}
 FLAT = 0.02  # a route narrower than this share of its length is drawn as a line, not as a map

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from vprjax.data import source
 from vprjax.report import figures, gallery, pictures, published, render, training_page
-from vprjax.report.results.results import NAMES, facing
+from vprjax.report.result_files import NAMES, facing
 from vprjax.runtime import memory
 
 FILE = "report.html"
