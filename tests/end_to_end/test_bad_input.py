@@ -5,7 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from commands import ROOT, run
+
+from tests.helpers.commands import ROOT, run
 
 
 def refused(tmp_path, *flags):

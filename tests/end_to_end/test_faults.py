@@ -3,8 +3,9 @@
 import fcntl
 import shutil
 
-import commands
 import pytest
+
+from tests.helpers import commands
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@
 import functools
 import json
 
-import commands
 import pytest
+
+from tests.helpers import commands
 
 STEPS = (
     "--config.train.steps=6",

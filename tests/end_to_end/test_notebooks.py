@@ -9,7 +9,8 @@ import pathlib
 import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
-from notebooks import FOLDER, execute, read
+
+from tests.helpers.notebooks import FOLDER, execute, read
 
 NAMES = ("quickstart", "your_own_images", "paper_tables")
 TINY = (

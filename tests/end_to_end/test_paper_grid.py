@@ -5,10 +5,11 @@ import signal
 import time
 from types import SimpleNamespace
 
-import commands
 import pytest
-from commands import start_grid
-from notebooks import execute
+
+from tests.helpers import commands
+from tests.helpers.commands import start_grid
+from tests.helpers.notebooks import execute
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 import json
 
 import numpy as np
-import raw_town
-from commands import run
-from raw_places import decoded, records
+
+from tests.helpers import raw_town
+from tests.helpers.commands import run
+from tests.helpers.raw_places import decoded, records
 
 SMALL = '{"name": "small", "height": 48, "width": 64, "image_format": "png"%s}'
 

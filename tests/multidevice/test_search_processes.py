@@ -14,7 +14,8 @@ import sys
 
 import numpy as np
 
-from vprjax import distributed, parallel, retrieval
+from vprjax import retrieval
+from vprjax.runtime import distributed, parallel
 
 hosts = os.environ.get("VPRJAX_HOSTS", "")
 distributed.start(hosts, int(os.environ.get("VPRJAX_PROCESS_ID", "0")))

@@ -20,7 +20,8 @@ from vprjax.weights import pretrained
 
 torch = pytest.importorskip("torch")
 import safetensors.torch  # noqa: E402
-import torch_backbones as tb  # noqa: E402
+
+import tests.parity.torch_backbones as tb  # noqa: E402
 
 TOLERANCE = 1e-4
 TORCH_MEAN, TORCH_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

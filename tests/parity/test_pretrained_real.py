@@ -12,7 +12,7 @@ from vprjax import models
 from vprjax.weights import pretrained
 
 torch = pytest.importorskip("torch")
-import torch_backbones as tb  # noqa: E402
+import tests.parity.torch_backbones as tb  # noqa: E402
 
 MOBILENET = "weights/mobilenetv2_1.00_224_imagenet_notop.npz"
 VGG = "weights/vgg16_imagenet_block1-3_only.npz"

@@ -3,7 +3,8 @@
 import collections
 
 import pytest
-from end_to_end import commands
+
+from tests.helpers import commands
 
 
 def pytest_addoption(parser):

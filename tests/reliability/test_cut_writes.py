@@ -10,10 +10,10 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import made_up_page
 import numpy as np
 import test_evaluation
 
+from tests.helpers import made_up_page
 from vprjax.report import result_files
 from vprjax.storage import checkpoint, json_lines
 from vprjax.storage.workdir import hold_workdir

@@ -11,13 +11,13 @@ import re
 import shutil
 
 import jax
-import made_up_runs
 import numpy as np
 import pytest
 import scores
-from memory_places import standing
 
 from configs import synthetic
+from tests.helpers import made_up_runs
+from tests.helpers.memory_places import standing
 from vprjax import console
 from vprjax.data import source
 from vprjax.descriptors import store

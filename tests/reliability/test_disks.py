@@ -11,10 +11,9 @@ import time
 
 import jax
 import pytest
-import short_run
-from end_to_end import commands
-from memory_places import drive
 
+from tests.helpers import commands, short_run
+from tests.helpers.memory_places import drive
 from vprjax.errors import ConfigError
 from vprjax.storage.workdir import hold_workdir
 from vprjax.training import loop

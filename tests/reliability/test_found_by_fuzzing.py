@@ -10,11 +10,10 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-import raw_places
-import raw_robotcar
 import safetensors.numpy
 import scipy.io
 
+from tests.helpers import raw_places, raw_robotcar
 from tfds_builders import archives, discover
 from tfds_builders.archives import Source
 from tfds_builders.cold import sequence

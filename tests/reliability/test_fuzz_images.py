@@ -8,14 +8,13 @@ import tracemalloc
 import zlib
 
 import cv2
-import fuzzing
 import numpy as np
 import PIL.Image
 import pytest
-import raw_cold
-import raw_places
-from memory_places import Memory, drive
 
+from tests.helpers import raw_cold, raw_places
+from tests.helpers.memory_places import Memory, drive
+from tests.reliability import fuzzing
 from tfds_builders import archives, images
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import PlacesConfig

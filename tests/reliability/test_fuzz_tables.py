@@ -5,15 +5,13 @@ import io
 import json
 import pathlib
 
-import fuzzing
 import numpy as np
 import pytest
-import raw_cold
-import raw_places
-import raw_robotcar
 import scipy.io
 from hypothesis import strategies as st
 
+from tests.helpers import raw_cold, raw_places, raw_robotcar
+from tests.reliability import fuzzing
 from tfds_builders import discover, schema
 from tfds_builders.archives import Source
 from tfds_builders.cold import sequence

@@ -2,12 +2,12 @@
 
 import io
 
-import fuzzing
 import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from tests.reliability import fuzzing
 from vprjax.errors import WeightsError
 from vprjax.weights import pretrained
 

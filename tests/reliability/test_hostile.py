@@ -13,14 +13,13 @@ import types
 import zipfile
 
 import h5py
-import made_up_page
 import numpy as np
 import pytest
-import raw_cold
-import raw_places
 import safetensors.numpy
 import scipy.io
 
+from tests.helpers import made_up_page, raw_cold, raw_places
+from tests.helpers.commands import ROOT
 from tfds_builders import archives
 from tfds_builders.errors import RawDataError
 from vprjax.data import source
@@ -29,7 +28,6 @@ from vprjax.errors import DataError, WeightsError
 from vprjax.report import run_page
 from vprjax.weights import pretrained
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = sorted(
     p for top in ("vprjax", "tfds_builders", "configs") for p in (ROOT / top).rglob("*.py")
 )

@@ -16,9 +16,9 @@ import time
 
 import jax
 import pytest
-from end_to_end import commands
 
 from configs import synthetic
+from tests.helpers import commands
 from vprjax.data import source
 from vprjax.storage.checkpoint import open_for_reading
 

@@ -9,10 +9,9 @@ import time
 
 import numpy as np
 import pytest
-import raw_places
-from end_to_end import commands
 
 from configs import base
+from tests.helpers import commands, raw_places
 from tfds_builders.places_csv.table import read_table
 from vprjax.data import source
 
@@ -22,7 +21,7 @@ TRAINING = """
 import json, pathlib, sys
 import jax
 from configs import synthetic
-from vprjax import train
+from vprjax.training import loop
 steps, data_dir, workdir = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
 c = synthetic.get_config("mobilenetv2,gem,triplet")
 c.dataset.update(name="synthetic/tiny", data_dir=data_dir)
@@ -30,7 +29,7 @@ c.model.stage = "expanded_conv"
 c.tuples.update(mining_interval=20, mining_pool=30, batch=1, positive_radius=10.0)
 c.tuples.update(negative_radius=25.0, other_visit_seconds=0.0, negatives=2)
 c.train.update(steps=steps, log_every=10, checkpoint_every=max(40, steps // 100))
-resident, compiled, add = [], [], train.Recorder.add
+resident, compiled, add = [], [], loop.Recorder.add
 def listen(name, *_, **__):
     if name.endswith("backend_compile_duration"):
         compiled.append(len(resident))
@@ -38,8 +37,8 @@ jax.monitoring.register_event_duration_secs_listener(listen)
 def noting(self, *args):
     resident.append(int(open("/proc/self/statm").read().split()[1]) * 4096)
     return add(self, *args)
-train.Recorder.add = noting
-train.train(c, workdir, None, {})
+loop.Recorder.add = noting
+loop.train(c, workdir, None, {})
 print(json.dumps([resident, compiled]))
 """
 

@@ -5,16 +5,15 @@ import html
 
 import cv2
 import grid_page
-import made_up_page
-import made_up_runs
 import matplotlib.figure
 import numpy as np
 import pytest
 import scores
 import tables
-from made_up_page import Read
 from matplotlib.text import Text
 
+from tests.helpers import made_up_page, made_up_runs
+from tests.helpers.made_up_page import Read
 from tfds_builders import show, show_plots
 from vprjax.data import source
 from vprjax.report import result_files, run_page

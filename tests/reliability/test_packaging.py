@@ -9,7 +9,8 @@ import sys
 
 import licences
 import pytest
-from end_to_end import commands
+
+from tests.helpers import commands
 
 
 def test_bounds(tally):
@@ -76,11 +77,11 @@ def test_wheel(wheel, tally, tmp_path, version):
 
 
 LOWEST = (
-    "tests/test_losses.py",
-    "tests/test_source.py",
-    "tests/test_checkpoint.py",
-    "tests/models/test_backbones.py",
-    "tests/pages",
+    "tests/unit/losses/test_losses.py",
+    "tests/unit/data/test_source.py",
+    "tests/unit/storage/test_checkpoint.py",
+    "tests/unit/models/test_backbones.py",
+    "tests/unit/report",
     "tests/reliability/test_fuzz_images.py",
     "tests/reliability/test_names_in_figures.py",
     "tests/end_to_end/test_main_job.py",

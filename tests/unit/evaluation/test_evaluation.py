@@ -1,0 +1,176 @@
+"""The figures of a split against a count by hand; the report that shows them."""
+
+import contextlib
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from configs import base
+from tests.helpers.memory_places import standing
+from vprjax.config import limits
+from vprjax.errors import ConfigError
+from vprjax.evaluation import evaluate, measure
+from vprjax.report import result_files
+from vprjax.training import assemble
+
+
+@pytest.fixture
+def config():
+    c = base.get_config()
+    c.dataset.tolerances = (10.0, 5.0, 1.0)
+    c.dataset.query_splits = ("test01",)
+    c.eval.recalls = (1, 2)
+    return c
+
+
+def measured(config, reduce=None, headings=(None, None)):
+    """Four queries; the descriptors of the last two point to references 6 m and 40 m away."""
+    references = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0], [60.0, 0.0]])
+    queries = np.array([[0.5, 0.0], [14.0, 0.0], [26.0, 0.0], [20.0, 0.0]])
+    eye = np.eye(4, dtype=np.float32)
+    described = np.stack([eye[0], eye[1], eye[2], eye[3] + 0.9 * eye[2]])
+    query = measure.Described(standing(queries, headings[0], ["a", "b", "b", ""]), described)
+    reference = measure.Described(standing(references, headings[1]), eye)
+    return measure.measure(config, query, reference, reduce)
+
+
+def test_figures_by_hand(config):
+    found = measured(config)
+    assert found["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
+    assert found["oracle_fcm"] == {"10": 100.0, "5": 75.0, "1": 50.0}
+    assert found["recall"] == {"1": 75.0, "2": 100.0}
+    assert list(found["matched"]) == [0, 1, 2, 3]
+    np.testing.assert_allclose(found["curve"][-1], 75.0)
+
+
+def test_segments_labels_and_confidence_by_hand(config):
+    found = measured(config)
+    assert [part["fcm"]["5"] for part in found["segments"]] == [100.0, 100.0, 0.0, 0.0]
+    assert found["labels"] == {
+        "a": {"queries": 1, "fcm": {"10": 100.0, "5": 100.0, "1": 100.0}},
+        "b": {"queries": 2, "fcm": {"10": 100.0, "5": 50.0, "1": 0.0}},
+    }
+    # Within 10 m three of four are right, and the wrong one is the least confident.
+    assert found["average_precision"] == found["recall_at_full_precision"] == 75.0
+    assert found["precision"].tolist() == [100, 75] and found["pr_recall"].tolist() == [75, 75]
+    for t, (low, high) in found["interval"].items():
+        assert low <= found["fcm"][t] <= high
+    assert found["interval"]["10"][0] < 75
+
+
+def test_of_very_many_labels_those_of_most_queries_are_told(monkeypatch):
+    monkeypatch.setattr(measure, "LABELS", 2)
+    labels = np.array(["c", "a", "b", "b", "c", "d"], object)
+    found = measure._by_label(labels, np.array([0.0, 0.0, 9.0, 0.0, 0.0, 0.0]), (1.0,))
+    assert found == {
+        "b": {"queries": 2, "fcm": {"1": 50.0}},
+        "c": {"queries": 2, "fcm": {"1": 100.0}},
+    }
+
+
+def test_a_match_that_looks_the_other_way_is_wrong(config):
+    config.eval.heading_degrees = 30.0
+    headings = np.array([0.0, 0.1, np.pi, 0.0]), np.array([2 * np.pi, 0.0, 0.0, 0.0])
+    found = measured(config, headings=headings)
+    assert found["fcm"] == {"10": 50.0, "5": 50.0, "1": 25.0}
+    assert found["oracle_fcm"] == {"10": 75.0, "5": 75.0, "1": 50.0}
+    assert found["recall"] == {"1": 50.0, "2": 75.0}
+    with pytest.raises(ConfigError, match="needs headings"):
+        measured(config)
+
+
+def test_sequences_mend_single_errors(config):
+    """A drive whose every fifth image looks like another place, matched alone and in sequences."""
+    rng = np.random.default_rng(0)
+    references = rng.normal(size=(60, 16)).astype(np.float32)
+    queries = references + 0.01
+    queries[3::5] = references[(np.arange(60)[3::5] + 30) % 60]
+    positions = np.stack([10.0 * np.arange(60), np.zeros(60)], axis=1)
+    config.eval.sequence_length = 6
+    sides = [measure.Described(standing(positions), rows) for rows in (queries, references)]
+    found = measure.measure(config, *sides)
+    assert found["fcm"]["1"] == 80.0
+    assert measure.fcm_of(config, *sides) == found["fcm"]
+    assert found["sequence"]["length"] == 6 and found["sequence"]["fcm"]["1"] > 95
+
+
+def test_a_search_memory_for_no_block_is_a_config_error(config):
+    config.eval.search_memory = 1e-6
+    with pytest.raises(ConfigError, match=r"eval\.search_memory=1e-06 GiB: .* need at least"):
+        measured(config)
+
+
+def test_recall_radius_is_the_configs(config):
+    config.eval.recall_radius = 1.0
+    assert measured(config)["recall"] == {"1": 25.0, "2": 50.0}
+
+
+def test_the_report_says_what_was_measured(config, tmp_path):
+    dataset = SimpleNamespace(
+        name="places_csv/x", version="1.0.0", counts={"test01": 4, "reference": 4}, metadata={}
+    )
+    provenance = dict.fromkeys(
+        ("weights_sha256", "steps", "device", "code_version", "written"), "someword"
+    )
+    results = {
+        "off_the_shelf": {"test01": measured(config)},
+        "fine_tuned": {"test01": measured(config)},
+    }
+    result_files.write(tmp_path, config, dataset, results, provenance)
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["schema"] == 1 and saved["tolerances_m"] == [10.0, 5.0, 1.0]
+    assert saved["results"]["fine_tuned"]["test01"]["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
+    text = (tmp_path / "results.md").read_text()
+    assert "| test01 | fine-tuned | 75.00 | 50.00 | 25.00 | 75.00 | 100.00 |" in text
+    assert "| test01 | oracle (ceiling) | 100.00 | 75.00 | 50.00 |" in text
+    assert "any reference within tau.\n" in text
+    config.eval.heading_degrees = 30.0
+    assert "tau. A reference counts only where it looks the same way, to 30 degrees.\n" in (
+        result_files.markdown(config, dataset, results, provenance)
+    )
+    assert (tmp_path / "fcm.png").stat().st_size > 5000
+    rows = list(csv.reader((tmp_path / "matches/fine_tuned_test01.csv").read_text().splitlines()))
+    assert rows[3][:7] == ["image2", "26.0", "0.0", "image2", "20.0", "0.0", "6.0"]
+    assert len(rows) == 5
+
+
+def test_a_split_built_anew_is_another_set_of_images(tmp_path):
+    info = tmp_path / "dataset_info.json"
+    info.write_text("{}")
+    dataset = SimpleNamespace(folder=tmp_path)
+    first = evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))
+    assert first == evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))
+    moved = evaluate._image_set(dataset, standing([[0, 0], [1, 0.5]]))
+    renamed = standing([[0, 0], [1, 0]])
+    renamed.image_ids[1] = "other"
+    info.write_text('{"num_bytes": 3}')
+    assert len({first, moved, evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
+    info.write_text("{}")
+    assert evaluate._image_set(dataset, renamed) not in (first, moved)
+
+
+def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_path, monkeypatch):
+    config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
+    dataset = SimpleNamespace(counts={"reference": 60, "test01": 40, "train": 1000})
+    module = assemble.model(config.model)
+    begun = tmp_path / "descriptors/off_the_shelf_reference/rows"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(bytes(1000))
+    other = tmp_path / "descriptors/off_the_shelf_test02/rows"  # is not counted
+    other.parent.mkdir()
+    other.write_bytes(bytes(9000))
+    for free, pca, dtype, fits in (
+        (11_800, 0, "float32", True),  # 2 models x 100 images x 16 dimensions x 4 bytes - 1,000
+        (11_799, 0, "float32", False),
+        (11_799, 0, "float16", True),
+        (11_800, 4, "float32", False),  # training images too
+    ):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr(measure.shutil, "disk_usage", lambda _, u=usage: u)
+        config.eval.update(pca=pca, descriptor_dtype=dtype)
+        told = pytest.raises(ConfigError, match=r"of 16 dimensions .*name a --workdir")
+        with contextlib.nullcontext() if fits else told:
+            limits.check_disk(config, module, dataset, tmp_path)

@@ -1,0 +1,142 @@
+"""What a run says of itself."""
+
+import shutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from configs import base
+from tests.helpers.memory_places import drive
+from vprjax import run
+from vprjax.config import checks
+from vprjax.data import source
+from vprjax.errors import ConfigError, WeightsError
+from vprjax.report import provenance
+from vprjax.storage import checkpoint, workdir
+from vprjax.training.validation import History
+
+
+@pytest.mark.parametrize(("unit", "warned"), [("frames", True), ("m", False), (None, False)])
+def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch):
+    config, said = base.get_config(), []
+    config.dataset.name = "places_csv/seasons"
+    dataset = types.SimpleNamespace(name=config.dataset.name, metadata={"position_unit": unit})
+    monkeypatch.setattr(source, "describe", lambda _: dataset)
+    monkeypatch.setattr(checks, "check_splits", lambda *_: None)
+    monkeypatch.setattr(run, "log", said.append)
+    assert run._dataset(config, training=True) is dataset
+    assert [("are in frames, dataset.position_unit is 'm'" in line) for line in said] == (
+        [True] * warned
+    )
+
+
+def test_evaluation_asks_ahead_of_its_long_work_whether_pca_fits(monkeypatch, tmp_path):
+    config = base.get_config()
+    config.eval.pca = 2000
+    saved = types.SimpleNamespace(
+        steps=lambda: [0], config=lambda _: {"config": config.to_dict(), "validations": []}
+    )
+    monkeypatch.setattr(run, "open_for_reading", lambda _: saved)
+    monkeypatch.setattr(checks, "check_values", lambda *_: None)
+    monkeypatch.setattr(run, "_dataset", lambda *_, **__: None)
+    monkeypatch.setattr(source, "load", lambda *_: drive(size=(64, 64)))
+    with pytest.raises(ConfigError, match=r"eval.pca=2000 must be at most the \d+ dimensions"):
+        run.evaluate_checkpoint("a run", None, tmp_path / "workdir")
+    assert not (tmp_path / "workdir").exists()
+
+
+def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
+    """A checkout is often worked on while a long run goes on."""
+    now, told = ["began"], []
+    monkeypatch.setattr(provenance, "code_version", lambda: now[0])
+    dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
+    monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr(workdir.compile_cache, "use", lambda _: None)
+    monkeypatch.setattr(run.limits, "check_disk", lambda *_: None)
+
+    def train(*_):
+        assert "vprjax.report.run_page" in sys.modules  # which the end needs, as it is now
+        now[0] += " and changed"
+
+    monkeypatch.setattr(run.loop, "train", train)
+    monkeypatch.setattr(run, "open_for_reading", lambda _: None)
+    monkeypatch.setattr(run, "_evaluate", lambda *words: told.append(words[-1]))
+    config = base.get_config()
+    config.dataset.name, config.tuples.batch = "places_csv/x", 8
+    monkeypatch.delitem(sys.modules, "vprjax.report.run_page", raising=False)
+    run.train_and_evaluate(config, tmp_path)
+    assert now == ["began and changed"] and told == ["began"]
+
+
+def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(tmp_path, monkeypatch):
+    package = tmp_path / "venv" / "vprjax"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(
+        provenance,
+        "vprjax",
+        types.SimpleNamespace(__file__=str(package / "__init__.py"), __version__="9"),
+    )
+
+    def git(*words):
+        names = ("-c", "user.name=a", "-c", "user.email=b")
+        subprocess.run(["git", "-C", tmp_path, *names, *words], check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / ".gitignore").write_text("venv\n")
+    git("add", ".gitignore")
+    git("commit", "-m", "another project")
+    assert provenance.code_version() == "9"
+    git("add", "-f", "venv")
+    git("commit", "-m", "a checkout of the package")
+    assert provenance.code_version().startswith("9 (") and "dirty" not in provenance.code_version()
+
+
+@pytest.fixture
+def evaluate(monkeypatch, tmp_path):
+    """Evaluates the checkpoints in `tmp_path`: which step's model each result is of, and what is logged."""
+    from vprjax.report import run_page  # here, as another test loads it anew
+
+    config, said = base.get_config(), []
+    dataset = types.SimpleNamespace(name="x", version="1", counts={}, metadata={})
+    monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: int(words[2]["step"][0]))
+    for module in (run_page, run.result_files):
+        monkeypatch.setattr(module, "write", lambda *_: None)
+    monkeypatch.setattr(run, "log", said.append)
+    (tmp_path / "results.md").touch()
+
+    def evaluated():
+        said.clear()
+        reader = checkpoint.open_for_reading(tmp_path)
+        return run._evaluate(config, dataset, reader, tmp_path, "code"), said[:-1]
+
+    return evaluated
+
+
+def test_where_the_best_checkpoint_is_gone_the_best_of_the_others_is_evaluated(evaluate, tmp_path):
+    """As the message about a damaged one says."""
+    folder, history = tmp_path / "checkpoints", History(0, [])
+    checkpoints = checkpoint.Checkpoints(folder, keep=3)
+    scores = {0: None, 2: 9.0, 4: 8.0, 6: 5.0, 8: 7.0, 9: None, 10: 6.0}
+    for step, score in scores.items():
+        if score is not None:
+            history.add(step, score)
+        saved = {"config": {}, "provenance": {}, "validations": history.rows}
+        model = {"step": np.full(3, step)}
+        checkpoints.save(step, model, model, saved, history.best)
+    checkpoints.close()
+    assert evaluate() == ({"off_the_shelf": 0, "fine_tuned": 2}, [])
+    data = next(path for path in (folder / "2/model").rglob("d/*") if path.stat().st_size)
+    data.write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"2 cannot be read .*; remove that folder to go on"):
+        evaluate()
+    for gone, left in ((2, 8), (8, 10)):  # of step 4, the second best, nothing was kept
+        shutil.rmtree(folder / str(gone))
+        results, said = evaluate()
+        assert results == {"off_the_shelf": 0, "fine_tuned": left}
+        assert said == [f"{folder}/2, which validated best, is gone: step {left} is evaluated"]
+    shutil.rmtree(folder / "10")
+    assert evaluate()[0]["fine_tuned"] == 9  # was not validated, but is the last

@@ -1,0 +1,39 @@
+"""Warnings about figures that are in another unit than they should be."""
+
+import json
+
+import pytest
+
+from tests.helpers.raw_places import command, write_raw
+
+
+@pytest.mark.parametrize(
+    ("rows", "config", "warned"),
+    [
+        (
+            ["0,0,90", "20,0,270.5", "20,0,"],
+            {},
+            ["headings are radians; 2 of 3 are beyond 2 pi, up to 270.5: these look like degrees"],
+        ),
+        (["0,0,6.28", "20,0,-6.28", "20,0,"], {}, []),
+        (
+            ["-1.26,51.75,", "-1.2525,51.752,"],
+            {},
+            ["positions span only 0.0075 m: degrees of longitude and latitude?"],
+        ),
+        (["-1.26,51.75,", "-1.2525,51.752,"], {"position_unit": "degrees"}, []),
+        (["0,0,", "0,1,"], {}, []),
+        (["0,0,"], {}, []),
+    ],
+)
+def test_degrees_are_warned_of(tmp_path, capsys, rows, config, warned):
+    raw = write_raw(tmp_path / "raw", ["train"])
+    rows = [f"train,train/{i:03d}.png,{row}" for i, row in enumerate(rows)]
+    (raw / "places.csv").write_text("\n".join(["sequence,image,x,y,heading", *rows]))
+    option = f"--config={json.dumps({'name': 'mine'} | config)}"
+    for verb in ("validate", "build"):
+        assert command(verb, "places_csv", raw, tmp_path / "out", option) == 0
+        told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+        assert [line.removeprefix("warning: ") for line in told] == warned
+    info = json.loads((tmp_path / "out/places_csv/mine/1.0.0/metadata.json").read_text())
+    assert info["warnings"] == warned

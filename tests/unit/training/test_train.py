@@ -1,0 +1,157 @@
+"""The host loop: what trains and what stays, running means, validation, early stop, refusals."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers.short_run import config
+from vprjax import optim
+from vprjax.descriptors import extraction, whitening
+from vprjax.errors import ConfigError
+from vprjax.storage.checkpoint import open_for_reading
+from vprjax.storage.json_lines import read_rows
+from vprjax.training import assemble, loop
+
+
+def test_more_components_than_dimensions_are_refused_before_training(tmp_path):
+    c = config("triplet")
+    c.eval.pca = 10**6
+    with pytest.raises(ConfigError, match=r"eval\.pca=1000000 must be at most the \d+ dimensions"):
+        loop.train(c, tmp_path, None, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_moves_what_it_should(tmp_path):
+    c = config("arcface")
+    c.model.train_from = "expanded_conv"
+    loop.train(c, tmp_path, None, {})
+    reader = open_for_reading(tmp_path)
+    before, after = reader.restore_model(0), reader.restore_model(7)
+    frozen, free = "Conv1", "expanded_conv"
+    for name, moved in ((frozen, False), (free, True)):
+        old, new = (jax.tree.leaves(v["params"]["backbone"][name]) for v in (before, after))
+        assert any((a != b).any() for a, b in zip(old, new, strict=True)) is moved
+    assert before["params"]["pooling"]["p"] != after["params"]["pooling"]["p"]
+    statistics = [jax.tree.leaves(v["batch_stats"]) for v in (before, after)]
+    assert all((a == b).all() for a, b in zip(*statistics, strict=True))
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+def test_the_head_may_train_alone(tmp_path, batch_norm):
+    c = config()
+    c.model.update(train_from="head", pooling="netvlad", projection=8, batch_norm=batch_norm)
+    c.model.netvlad_clusters = 4
+    c.optim.weight_decay = 0.1
+    loop.train(c, tmp_path, None, {})
+    reader = open_for_reading(tmp_path)
+    before, after = reader.restore_model(0), reader.restore_model(7)
+    moved = jax.tree_util.tree_map_with_path(
+        lambda path, a, b: (optim.path_name(path), bool((a != b).any())), before, after
+    )
+    moved = dict(jax.tree.leaves(moved, is_leaf=lambda x: isinstance(x, tuple)))
+    for name, it_moved in moved.items():
+        assert it_moved is name.startswith(("params/pooling", "params/projection")), name
+    assert sum(moved.values()) == 5  # weights, biases, centers, kernel and bias
+
+
+def test_batch_statistics_train_when_asked(tmp_path):
+    c = config()
+    c.model.batch_norm = "train"
+    loop.train(c, tmp_path, None, {})
+    reader = open_for_reading(tmp_path)
+    before, after = (jax.tree.leaves(reader.restore_model(s)["batch_stats"]) for s in (0, 7))
+    assert all((a != b).any() for a, b in zip(before, after, strict=True))
+
+
+def test_too_few_negatives_is_a_config_error(tmp_path):
+    c = config()
+    c.tuples.negative_radius = 1e6
+    with pytest.raises(ConfigError, match="lie beyond the negative radius"):
+        loop.train(c, tmp_path, None, {})
+
+
+def test_images_too_small_for_the_backbone_are_refused():
+    c = config()
+    c.model.update(backbone="vgg16", stage="")
+    tiny = types.SimpleNamespace(images=lambda _: np.zeros((1, 12, 40, 3), np.uint8))
+    with pytest.raises(ConfigError, match="images of 12 x 40 pixels are too small"):
+        extraction.model_shapes(assemble.model(c.model), tiny)
+
+
+def models_without_and_with_mean(c, tmp_path, steps):
+    found = []
+    for ema in (0.0, 0.9):
+        folder = tmp_path / str(ema)
+        folder.mkdir()
+        c.optim.ema = ema
+        loop.train(c, folder, None, {})
+        reader = open_for_reading(folder)
+        found.append([reader.restore_model(step) for step in steps])
+    return found
+
+
+def test_the_running_mean_is_what_is_saved_and_lags_behind(tmp_path):
+    found = models_without_and_with_mean(config(), tmp_path, (0, 7))
+    (start, last), (start_mean, mean) = ([m["params"]["pooling"]["p"] for m in f] for f in found)
+    assert start == start_mean and 0 < abs(mean - start) < abs(last - start)
+
+
+def test_the_running_mean_is_one_of_trained_batch_norms_statistics_too(tmp_path):
+    c = config()
+    c.model.batch_norm = "train"
+    found = models_without_and_with_mean(c, tmp_path, (0, 3, 6))
+    raw, averaged = ([jax.tree.leaves(m["batch_stats"]) for m in f] for f in found)
+    for a, b, m, later in zip(*raw[:2], *averaged[1:], strict=True):
+        assert 0 < np.linalg.norm(m - a) < np.linalg.norm(b - a) and (m != later).any()
+
+
+def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatch, capsys):
+    scores = iter([1.0, 9.0, 5.0, 4.0])
+
+    def measure(self, config, extract, variables, step):
+        return {"2": 0.0, "mean": next(scores)}
+
+    monkeypatch.setattr(loop.validation.Validation, "measure", measure)
+    c = config()
+    c.validation.update(every=2, stretch=0.2, patience=2)
+    c.train.update(steps=20, keep_checkpoints=1, checkpoint_every=20, log_every=5)
+    loop.train(c, tmp_path, None, {})
+    reader = open_for_reading(tmp_path)
+    assert reader.steps() == [0, 4, 8]  # untrained, best, last: steps 10 to 20 were not taken
+    assert reader.config(8)["validations"] == [[2, 1.0], [4, 9.0], [6, 5.0], [8, 4.0]]
+    for name in ("metrics", "timing"):  # the last steps have a row, too
+        assert [row["step"] for row in read_rows(tmp_path / f"{name}.jsonl")] == [5, 8]
+    c.train.steps = 30  # more steps change nothing: it says so
+    capsys.readouterr()
+    loop.train(c, tmp_path, None, {})
+    assert "stopped early: of 4 validations step 4's was best" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("mining", "warned"), [("hard", True), ("random", False)])
+def test_mining_for_steps_that_never_come_is_warned_of(
+    tmp_path, monkeypatch, capsys, mining, warned
+):
+    c = config()
+    c.tuples.update(mining_interval=8, mining=mining, positive="random")
+    monkeypatch.setattr(loop, "_run", lambda *_: None)
+    loop.train(c, tmp_path, None, {})
+    words = "tuples.mining_interval=8 steps, and train.steps is 7: lower the interval"
+    assert (words in capsys.readouterr().err) == warned
+
+
+def test_the_stretch_needs_another_visit_not_the_frame_next_door(tmp_path):
+    c = config()
+    c.tuples.other_visit_seconds = 0.0
+    c.validation.update(every=2, stretch=0.1)
+    with pytest.raises(ConfigError, match="leaves 0 queries from another visit"):
+        loop.train(c, tmp_path, None, {})
+
+
+def test_pca_of_more_components_than_memory_holds_images_is_refused(tmp_path, monkeypatch):
+    c = config()
+    c.eval.pca = 9
+    monkeypatch.setattr(whitening, "NUMBERS", 8 * 16)  # the model has 16 dimensions
+    with pytest.raises(ConfigError, match=r"eval\.pca=9 must be below the \d training images"):
+        loop.train(c, tmp_path, None, {})
