@@ -13,9 +13,12 @@ not trust.
 
 from ml_collections import ConfigDict
 
+from vprjax.losses import LOSSES
+from vprjax.models.heads import HEADS
+from vprjax.variants import defaults
+
 BACKBONES = ("vgg16", "resnet50", "resnet50_v1", "mobilenetv2")
-POOLINGS = ("mac", "spoc", "gem", "netvlad")
-LOSSES = ("triplet", "contrastive", "arcface")
+POOLINGS = tuple(HEADS)
 STRIDE_16 = {  # the last stage whose map is 1/16 of the image, for small images
     "vgg16": "conv5",
     "resnet50": "conv4",
@@ -51,7 +54,7 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
         elif name in LOSSES:
             config.loss.name = name
         else:
-            known = ", ".join(BACKBONES + POOLINGS + LOSSES)
+            known = ", ".join((*BACKBONES, *POOLINGS, *LOSSES))
             raise ValueError(f"unknown name {name!r} after the config's colon; known: {known}")
     return config
 
@@ -80,15 +83,12 @@ def _model() -> ConfigDict:
         False  # accept weights that cover part of the backbone; the rest stays random
     )
     c.pooling = "gem"  # one of POOLINGS
-    c.gem_p = 3.0  # where the GeM exponent starts; training keeps it at 0.1 or above
-    c.gem_per_channel = False  # one p per channel (the paper's index p_i) instead of one shared p
-    c.netvlad_clusters = 64
+    c.update(defaults(HEADS))  # keys of one head alone, `model.gem.p`: vprjax/models/heads/
     c.projection = 0  # output size of a linear layer after pooling; 0 is none
     c.projection_start = "pca"  # of training descriptors; or "pca_whitened", "random"
     # "bfloat16" computes the backbone in bfloat16; the head stays float32. A recent NVIDIA GPU multiplies
     # a float32 backbone in TF32, unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
     c.compute_dtype = "float32"
-    c.param_dtype = "float32"  # what the optimiser's small steps need
     c.remat = False  # keep a stage's input alone and compute it again going back: memory for time
     return c
 
@@ -96,15 +96,7 @@ def _model() -> ConfigDict:
 def _loss() -> ConfigDict:
     c = ConfigDict()
     c.name = "triplet"  # one of LOSSES
-    c.triplet_margin = 0.1  # alpha, on squared L2 of unit descriptors
-    c.contrastive_margin = 0.7  # M, on L2 (not squared) of unit descriptors
-    c.contrastive_squared = (
-        False  # False is the paper's Eq. 5 as printed; True the usual squared form
-    )
-    c.arcface_margin = 0.3  # m, radians
-    c.arcface_margin_warmup = 0  # steps over which m grows from 0
-    c.arcface_scale = 30.0  # s
-    c.arcface_classes = "places"  # "places": one class a place; "pair": the paper's binary reading
+    c.update(defaults(LOSSES))  # keys of one loss alone, `loss.triplet.margin`: vprjax/losses/
     return c
 
 
@@ -170,9 +162,7 @@ def _optim() -> ConfigDict:
     c.momentum = 0.9  # sgd only
     c.warmup_steps = 50
     c.clip_norm = 1.0  # global gradient norm; 0 is off
-    c.gem_p_rate = 10.0  # learning-rate multiplier of GeM's p (which has no weight decay)
-    c.head_rate = 10.0  # multiplier of NetVLAD and the projection
-    c.class_rate = 1000.0  # multiplier of ArcFace's class weights
+    c.head_rate = 10.0  # learning-rate multiplier of the head and the projection
     c.ema = 0.0  # decay of a running mean of the parameters, which is then evaluated; 0 is off
     return c
 

@@ -33,11 +33,11 @@ def get_config(names: str = ""):
     # triplet on `nordland_tune_wide`. Other rates and GeM's margin are not swept
     # (experiments/records/real_protocols.md).
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
-    config.loss.contrastive_margin = 0.2  # 0.7 first drives all images apart, positives too
+    config.loss.contrastive.margin = 0.2  # 0.7 first drives all images apart, positives too
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
         # These start 1.0 apart: 0.2 first draws them all together, and they do not part again soon.
-        config.loss.contrastive_margin = 0.7
-    config.optim.class_rate = 10.0  # more, at this rate, and the class weights jump about
+        config.loss.contrastive.margin = 0.7
+    config.loss.arcface.class_rate = 10.0  # more, at this rate, and the class weights jump about
     config.train.steps = 100
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
     if config.loss.name == "arcface":
@@ -56,7 +56,7 @@ def _arcface(config) -> None:
     config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)  # 32 images
     # At scale 30 whitened descriptors are soon told apart, and the loss is 0 long before the two
     # seasons of a place are near each other.
-    config.loss.update(arcface_scale=8.0, arcface_margin=0.1)
+    config.loss.arcface.update(scale=8.0, margin=0.1)
     config.model.update(projection=512, projection_start="pca_whitened")
 
 

@@ -20,7 +20,8 @@ def get_config(names: str = ""):
     """Training from random weights in a few minutes on two CPU cores."""
     config = base.get_config()
     config.dataset.name = "synthetic/default:1.1.0"
-    config.model.update(backbone="resnet50", pooling="netvlad", netvlad_clusters=16)
+    config.model.update(backbone="resnet50", pooling="netvlad")
+    config.model.netvlad.clusters = 16
     config.model.batch_norm = "train"  # random weights have no statistics to keep
     config.loss.name = "arcface"
     base.select(config, names)
@@ -31,16 +32,17 @@ def get_config(names: str = ""):
     config.tuples.update(positive="random", mining="semi_hard")
     if config.loss.name == "contrastive":  # 28 images, as 4 tuples of 7: many queries teach more
         config.tuples.update(batch=7, negatives=2)
-        config.loss.contrastive_margin = 0.3  # 0.7 first drives all images apart, positives too
+        config.loss.contrastive.margin = 0.3  # 0.7 first drives all images apart, positives too
     config.places.update(cell=5.0, groups=1, images_per_place=1)
-    config.optim.update(learning_rate=1e-3, warmup_steps=10, head_rate=1.0, class_rate=1.0)
+    config.optim.update(learning_rate=1e-3, warmup_steps=10, head_rate=1.0)
+    config.loss.arcface.class_rate = 1.0
     if config.model.backbone == "vgg16":
         # Without BatchNorm descriptors fall together at 1e-3; at 3e-5 they hardly move in 1,000 steps.
         config.optim.learning_rate = 3e-4 if config.model.pooling == "netvlad" else 1e-4
     head_and_loss = config.model.pooling, config.loss.name
     if config.model.backbone.startswith("resnet50") and head_and_loss == ("gem", "triplet"):
         # Its squared distances start near 0.13: with a margin of 0.1 every tuple stays active.
-        config.loss.triplet_margin = 0.03
+        config.loss.triplet.margin = 0.03
         config.tuples.update(batch=7, negatives=2)
         config.optim.learning_rate = 3e-3  # 1e-3 is slower, 1e-2 worse
     config.train.steps = 1000
@@ -56,10 +58,10 @@ def _arcface(config) -> None:
     any more; with a sharper softmax the night drive suffers.
     """
     config.places.batch_places = 24  # a multiple of 8 devices
-    config.loss.arcface_scale = 10.0
+    config.loss.arcface.scale = 10.0
     config.augment.update(crop=0.1, contrast=0.3, brightness=0.1)
     if config.model.pooling == "gem":  # 0.2 apart at first, its descriptors fall together
         config.model.update(projection=128, projection_start="pca_whitened")
     if config.model.backbone == "vgg16":
         config.optim.learning_rate = 3e-4  # the projection keeps GeM's descriptors apart
-        config.optim.class_rate = 3.0 if config.model.pooling == "netvlad" else 10.0
+        config.loss.arcface.class_rate = 3.0 if config.model.pooling == "netvlad" else 10.0

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from configs import base
+from vprjax import models
 from vprjax.runtime import parallel
-from vprjax.training import assemble
 from vprjax.weights import initialise, pretrained
 
 MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
@@ -145,7 +145,7 @@ def mark(args) -> str:
 
 def apply_fn(pair: Pair) -> Callable:
     """Our descriptors `(images) -> (b, d)`, through the extraction the product uses."""
-    module = assemble.model(pair.config.model)
+    module = models.build_for_platform(pair.config.model, parallel.AXIS)
     mapped = parallel.map_over_devices(module.apply)
     variables = parallel.replicate(pair.variables)
     return lambda images: np.asarray(mapped(variables, parallel.place(images)))[0]

@@ -18,6 +18,9 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from vprjax import models
+from vprjax.runtime import parallel
+
 NOISE = {  # name: queries, references, dimensions, k
     "noise-2048-k1": (20_000, 10_000, 2048, 1),
     "noise-2048-k20": (20_000, 10_000, 2048, 20),
@@ -47,7 +50,6 @@ def real_descriptors(real: pathlib.Path, pooling: str, cache: pathlib.Path | Non
     import cv2
 
     from configs import base
-    from vprjax.training import assemble
     from vprjax.weights import initialise, pretrained
 
     kept = cache / f"{pooling}.npz" if cache else None
@@ -66,7 +68,7 @@ def real_descriptors(real: pathlib.Path, pooling: str, cache: pathlib.Path | Non
     images = {season: frames(season) for season in ("winter", "summer")}
     summer = images["summer"]
     variables, _ = initialise.initialise(config.model, weights, 0, summer.__getitem__, len(summer))
-    describe = jax.jit(assemble.model(config.model).apply)
+    describe = jax.jit(models.build_for_platform(config.model, parallel.AXIS).apply)
     out = {}
     for season, stack in images.items():
         batches = [

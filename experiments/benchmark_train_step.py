@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from configs import base
+from vprjax import models
 from vprjax.runtime import parallel
 from vprjax.training import assemble, state
 
@@ -53,7 +54,9 @@ class Ours:
             batch["group_size"] = none + CLASSES
         else:
             batch["positions"] = np.zeros((b, m, 2), np.float32)
-        step = assemble.train_step(self.config, assemble.model(self.config.model), start.params)
+        step = assemble.train_step(
+            self.config, models.build_for_platform(self.config.model, parallel.AXIS), start.params
+        )
         self.batch = parallel.place(batch)  # as the product's loop does, ahead of the step
         self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
         self.state = parallel.replicate(start)
@@ -77,7 +80,7 @@ class Ours:
 
 def parallel_width(pair: benchmark_models.Pair) -> int:
     """Dimensions of a descriptor."""
-    module = assemble.model(pair.config.model)
+    module = models.build_for_platform(pair.config.model, parallel.AXIS)
     return jax.eval_shape(module.apply, pair.variables, pair.images[:1]).shape[-1]
 
 

@@ -303,7 +303,7 @@ def prepare(settings: Settings) -> None:
         if settings.dataset == "corridor":
             _build_real(settings, "corridor", {}, [])
     else:
-        source.describe(_config(settings.dataset, "", dict(settings.changes)))
+        source.open_dataset(_config(settings.dataset, "", dict(settings.changes)))
 
 
 def _build_real(settings: Settings, name: str, size: dict, words: list[str]) -> None:

@@ -110,12 +110,24 @@ def _advised(error: Exception) -> str:
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a bad config file, key or value ends in one sentence and exit status 2."""
     try:
-        rest = FLAGS(argv)
+        rest = FLAGS(_with_new_names(argv))
         getattr(FLAGS.config, "lock", None)  # a missing file is only told of on access
         return rest
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         print(f"vprjax: error: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _with_new_names(argv: list[str]) -> list[str]:
+    """The arguments with this version's config keys; each old name among them gets one line."""
+    if not any(word.lstrip("-").startswith("config.") for word in argv):
+        return argv  # spares --help the imports
+    from vprjax.config.changes import renamed_flags
+
+    renamed, sentences = renamed_flags(argv)
+    for sentence in sentences:
+        print(f"vprjax: {sentence}", file=sys.stderr)
+    return renamed
 
 
 def _sentence(error: Exception) -> str:

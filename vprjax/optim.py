@@ -1,7 +1,8 @@
 """Optimiser: optax with warm-up + cosine, clipping and parameter groups. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -9,9 +10,7 @@ import jax.numpy as jnp
 import optax
 
 OPTIMISERS = ("adamw", "sgd")
-# Of GeM's p. At 0 the mean is not defined, and a step of Adam would jump over it; near 0 float32 loses it.
-LEAST_P = 0.1
-GEM_P = "model/pooling/p"
+NOTHING: Mapping = MappingProxyType({})
 
 
 def schedule(config, steps: int) -> optax.Schedule:
@@ -30,19 +29,14 @@ def path_name(path) -> str:
     return "/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
 
 
-def rates(config, params: Any, frozen: Sequence[str]) -> Any:
+def rates(config, params: Any, frozen: Sequence[str], own: Mapping[str, float] = NOTHING) -> Any:
     """Learning-rate multiplier of every parameter: the first rule that matches its path.
 
-    Frozen stages 0; GeM's p `gem_p_rate`; the rest of the head `head_rate`; ArcFace's class weights
-    `class_rate`; the backbone 1.
+    Frozen stages 0; a path of `own` its rate; the rest of the head `head_rate`; the backbone 1.
     """
     rules = [(f"model/{re.escape(prefix)}", 0.0) for prefix in frozen]
-    rules += [
-        (rf"{GEM_P}$", config.gem_p_rate),
-        (r"model/(pooling|projection)/", config.head_rate),
-        (r"classes", config.class_rate),
-        (r"", 1.0),
-    ]
+    rules += [(f"{re.escape(path)}$", rate) for path, rate in own.items()]
+    rules += [(r"model/(pooling|projection)/", config.head_rate), (r"", 1.0)]
 
     def rate(path, _):
         name = path_name(path)
@@ -51,13 +45,14 @@ def rates(config, params: Any, frozen: Sequence[str]) -> Any:
     return jax.tree_util.tree_map_with_path(rate, params)
 
 
-def apply_updates(params: Any, updates: Any) -> Any:
-    """`params + updates`, where GeM's p stays at `LEAST_P` or above."""
+def apply_updates(params: Any, updates: Any, lowest: Mapping[str, float] = NOTHING) -> Any:
+    """`params + updates`, where a path of `lowest` stays at its value or above."""
 
     def kept(path, p):
-        if path_name(path) != GEM_P:
+        least = lowest.get(path_name(path))
+        if least is None:
             return p
-        return jnp.where(jnp.isfinite(p), jnp.maximum(p, LEAST_P), p)  # the trap wants the others
+        return jnp.where(jnp.isfinite(p), jnp.maximum(p, least), p)  # the trap wants the others
 
     return jax.tree_util.tree_map_with_path(kept, optax.apply_updates(params, updates))
 
@@ -70,7 +65,11 @@ def decays(params: Any) -> Any:
 
 
 def make_optimiser(
-    config, steps: int, params: Any, frozen: Sequence[str] = ()
+    config,
+    steps: int,
+    params: Any,
+    frozen: Sequence[str] = (),
+    own: Mapping[str, float] = NOTHING,
 ) -> optax.GradientTransformation:
     """AdamW or SGD with momentum over the parameter groups of `rates` and `decays`.
 
@@ -79,6 +78,7 @@ def make_optimiser(
       steps: length of the schedule.
       params: parameter tree, for its paths only.
       frozen: paths under `model/` that must not change (not by weight decay either).
+      own: learning-rate multipliers by path, of the head and the loss.
 
     Raises:
       ValueError: unknown optimiser name.
@@ -89,7 +89,7 @@ def make_optimiser(
         core = optax.trace(config.momentum)
     else:
         raise ValueError(f"optim.name={config.name!r} is unknown; known: {', '.join(OPTIMISERS)}")
-    multipliers = rates(config, params, frozen)
+    multipliers = rates(config, params, frozen, own)
     scale = optax.stateless(
         lambda updates, params: jax.tree.map(lambda u, m: u * m, updates, multipliers)
     )

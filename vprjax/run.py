@@ -2,47 +2,38 @@
 
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import ml_collections
 
-from vprjax.config import changes, checks, limits
+from vprjax import models
+from vprjax.config import changes
 from vprjax.console import log
-from vprjax.data import source
 from vprjax.descriptors.extraction import Extractor
-from vprjax.errors import ConfigError, DataError
+from vprjax.errors import ConfigError
 from vprjax.evaluation import evaluate
 from vprjax.report import result_files
 from vprjax.report.provenance import evaluation_provenance, load_code
-from vprjax.runtime import distributed, parallel
+from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.workdir import hold_workdir, make_workdir
-from vprjax.training import assemble, loop
+from vprjax.training import loop, preflight
 from vprjax.training.validation import History
-from vprjax.weights import pretrained
-
-SYNTHETIC = "synthetic"  # The one dataset that needs no raw data: built when it is missing.
 
 
 def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     """Trains (or resumes) in `workdir`, evaluates before and after, writes and prints the results."""
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
-    checks.check_values(config)
     code = load_code()
-    distributed.check_joined()
-    dataset = _dataset(config, training=True)
-    model, weights, fingerprint = config.model, None, "random"
-    if model.weights:
-        weights = pretrained.load(model.weights, model.backbone, partial=model.partial_weights)
-        fingerprint = pretrained.fingerprint(model.weights)
+    ready = preflight.check_training(config, workdir)
     make_workdir(workdir)
-    trained_on = f"{dataset.name}:{dataset.version}"
-    provenance = {"weights_sha256": fingerprint, "trained_on": trained_on}
+    dataset = ready.dataset
+    provenance = {
+        "weights_sha256": ready.weights_sha256,
+        "trained_on": f"{dataset.name}:{dataset.version}",
+    }
     with hold_workdir(workdir):
-        limits.check_disk(config, assemble.model(model), dataset, workdir)
-        loop.train(config, workdir, weights, provenance)
+        loop.train(config, ready.data, workdir, ready.weights, provenance)
         return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
 
 
@@ -56,51 +47,18 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     trained_dataset = trained.dataset.name
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
-    checks.check_values(trained, trained_dataset)
     code = load_code()
-    distributed.check_joined()
-    dataset = _dataset(trained, training=False)
-    if trained.eval.pca:
-        places = source.load(trained, tuple(trained.dataset.train_splits))
-        limits.check_pca(trained, assemble.model(trained.model), places)
+    count = 1 + (0 in checkpoints.steps())
+    ready = preflight.check_checkpoint(trained, workdir, trained_dataset, count)
     make_workdir(workdir)
     with hold_workdir(workdir):
-        models = 1 + (0 in checkpoints.steps())
-        limits.check_disk(trained, assemble.model(trained.model), dataset, workdir, models)
-        return _evaluate(trained, dataset, checkpoints, workdir, code)
-
-
-def _dataset(config, training: bool) -> source.Dataset:
-    """The config's dataset; the synthetic one is built on the way if it is missing.
-
-    The two packages never import each other: the builder is run as a user would run it.
-    """
-    builder, name, _ = source.split_name(config.dataset.name)
-    if builder == SYNTHETIC and parallel.any_process(source.find(config) is None):
-        status = _build_synthetic(config, name) if parallel.is_primary() else 0
-        if parallel.from_first(status):
-            raise DataError(f"building dataset {config.dataset.name} failed; see the lines above")
-    dataset = source.describe(config)
-    checks.check_splits(config, dataset, training)
-    unit, said = dataset.metadata.get("position_unit"), config.dataset.position_unit
-    if unit and unit != said:
-        log(
-            f"warning: positions of {dataset.name} are in {unit}, dataset.position_unit is {said!r}: "
-            f"radii and tolerances count {unit}, and what is printed says {said}"
-        )
-    return dataset
-
-
-def _build_synthetic(config, name: str) -> int:
-    """The builder's exit status."""
-    command = [sys.executable, "-m", "tfds_builders", "build", SYNTHETIC]
-    command += [f"--data_dir={source.data_dir(config)}"] + ([f"--config={name}"] if name else [])
-    log(f"dataset {config.dataset.name} is missing; build it: {' '.join(command)}")
-    return subprocess.run(command, check=False).returncode
+        return _evaluate(trained, ready.dataset, checkpoints, workdir, code)
 
 
 def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
-    extract = Extractor(assemble.model(config.model).apply, config.eval.batch)
+    extract = Extractor(
+        models.build_for_platform(config.model, parallel.AXIS).apply, config.eval.batch
+    )
     saved = checkpoints.config(max(checkpoints.steps()))
     chosen = _chosen(checkpoints, History(0, saved.get("validations", [])))
     results = {}

@@ -81,5 +81,5 @@ def test_netvlad_trains(data_dir, tmp_path):
 
 
 def test_arcface_pair_trains(data_dir, tmp_path):
-    train(tmp_path, data_dir, "gem,arcface", "--config.loss.arcface_classes=pair")
+    train(tmp_path, data_dir, "gem,arcface", "--config.loss.arcface.classes=pair")
     assert (tmp_path / "results.json").exists()

@@ -1,7 +1,9 @@
 """A run of seven steps on a drive in memory."""
 
 from configs import base
+from tests.helpers.memory_places import drive
 from vprjax.storage.checkpoint import open_for_reading
+from vprjax.training import loop, preflight
 
 
 def config(loss="triplet"):
@@ -20,3 +22,18 @@ def config(loss="triplet"):
 def state_of(folder):
     reader = open_for_reading(folder)
     return reader.restore_model(reader.steps()[-1]), reader.steps()
+
+
+class Dataset:
+    """Stands for a built dataset, whose every split has the images of `DRIVE()`."""
+
+    def places(self, splits):
+        return DRIVE()
+
+
+DRIVE = drive  # tests put another in its place
+
+
+def train(config, workdir, weights=None):
+    """What `vprjax.main` does with an opened dataset, but for evaluation and provenance."""
+    loop.train(config, preflight.training_data(config, Dataset()), workdir, weights, {})

@@ -28,7 +28,7 @@ class NoiseImages:
 
 def batch_of(config):
     images = NoiseImages()
-    if sampling.uses_places(config):
+    if sampling.kind(config).LEARNS_CLASSES:
         return {
             "images": images.images(np.arange(32).reshape(8, 4)),
             "labels": np.arange(8, dtype=np.int32),
@@ -45,20 +45,20 @@ def main(loss, batch_norm, in_batch, accumulate):
     config = base.get_config()
     config.model.update(backbone="mobilenetv2", stage="expanded_conv", batch_norm=batch_norm)
     config.loss.name, _, classes = loss.partition("-")
-    config.loss.arcface_classes = classes or "places"
+    config.loss.arcface.classes = classes or "places"
     config.augment.update(crop=0.2, mirror=True, brightness=0.1, contrast=0.2, noise=2.0)
     config.tuples.in_batch = in_batch
     config.train.accumulate = int(accumulate)
     # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
     config.optim.update(name="sgd", learning_rate=0.01, warmup_steps=0)
     config.lock()
-    module = assemble.model(config.model)
+    module = models.build_for_platform(config.model, parallel.AXIS)
     variables = jax.tree.map(
         np.asarray,
         jax.jit(models.build(config.model).init)(jax.random.key(0), NoiseImages().images([0])),
     )
     classes = ()
-    if sampling.uses_places(config):
+    if sampling.kind(config).LEARNS_CLASSES:
         classes = np.random.default_rng(0).normal(size=(2, 9, 16)).astype(np.float32)
     state = create(config, variables, classes)
     step = assemble.train_step(config, module, state.params)

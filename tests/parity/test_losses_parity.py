@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax import losses
+from vprjax.losses import arcface, contrastive, triplet
 
 B, D, N, CLASSES = 6, 10, 4, 7
 S, M = 12.0, 0.3
@@ -73,22 +73,22 @@ def _arcface_pair(xp, query, positive, negatives):
 LABELS_JAX, MATCH_JAX = jnp.asarray(LABELS), jnp.asarray(MATCH)
 CASES = {
     "contrastive": (
-        lambda a, b: losses.contrastive(a, b, MATCH_JAX, MARGIN),
+        lambda a, b: contrastive.contrastive(a, b, MATCH_JAX, MARGIN),
         lambda xp, *a: _contrastive(xp, *a, squared=False),
         _pairs(),
     ),
     "contrastive_squared": (
-        lambda a, b: losses.contrastive(a, b, MATCH_JAX, MARGIN, squared=True),
+        lambda a, b: contrastive.contrastive(a, b, MATCH_JAX, MARGIN, squared=True),
         lambda xp, *a: _contrastive(xp, *a, squared=True),
         _pairs(),
     ),
-    "triplet": (lambda *a: losses.triplet(*a, 0.1), _triplet, _tuples()),
+    "triplet": (lambda *a: triplet.triplet(*a, 0.1), _triplet, _tuples()),
     "arcface": (
-        lambda d, w: losses.arcface(d, w, LABELS_JAX, S, M),
+        lambda d, w: arcface.arcface(d, w, LABELS_JAX, S, M),
         _arcface,
         _arguments((B, D), (CLASSES, D)),
     ),
-    "arcface_pair": (lambda *a: losses.arcface_pair(*a, S, M), _arcface_pair, _tuples()),
+    "arcface_pair": (lambda *a: arcface.arcface_pair(*a, S, M), _arcface_pair, _tuples()),
 }
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax.models import pooling
+from vprjax.models.heads import gem, netvlad
 
 B, H, W, C, K = 2, 5, 4, 12, 6
 
@@ -78,10 +78,10 @@ def _netvlad_torch(torch):
 
 
 CASES = [
-    pytest.param(pooling.gem, _gem_numpy, _gem_torch, _gem_arguments(False), id="gem"),
-    pytest.param(pooling.gem, _gem_numpy, _gem_torch, _gem_arguments(True), id="gem_per_channel"),
+    pytest.param(gem.gem, _gem_numpy, _gem_torch, _gem_arguments(False), id="gem"),
+    pytest.param(gem.gem, _gem_numpy, _gem_torch, _gem_arguments(True), id="gem_per_channel"),
     pytest.param(
-        pooling.netvlad, _netvlad_numpy, _netvlad_torch, _netvlad_arguments(), id="netvlad"
+        netvlad.netvlad, _netvlad_numpy, _netvlad_torch, _netvlad_arguments(), id="netvlad"
     ),
 ]
 

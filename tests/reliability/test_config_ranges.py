@@ -66,10 +66,10 @@ def test_a_missing_key_is_named(key):
 @pytest.mark.parametrize(
     ("key", "last", "beyond"),
     [
-        ("loss.triplet_margin", 4.0, 4.01),
-        ("loss.contrastive_margin", 2.0, 2.01),
-        ("loss.arcface_margin", math.pi / 2, 1.58),
-        ("model.gem_p", 0.1, 0.09),
+        ("loss.triplet.margin", 4.0, 4.01),
+        ("loss.contrastive.margin", 2.0, 2.01),
+        ("loss.arcface.margin", math.pi / 2, 1.58),
+        ("model.gem.p", 0.1, 0.09),
         ("augment.crop", 0.99, 1.0),
         ("optim.ema", 0.999, 1.0),
         ("optim.momentum", 0.0, 1.0),
@@ -78,7 +78,7 @@ def test_a_missing_key_is_named(key):
         ("eval.heading_degrees", 180.0, 181.0),
         ("validation.stretch", 0.5, 0.0),
         ("tuples.batch", 8, 0),
-        ("model.netvlad_clusters", 2, 1),
+        ("model.netvlad.clusters", 2, 1),
         ("eval.recalls", (1,), ()),
         ("eval.recalls", (1,), (0,)),
         ("dataset.tolerances", (0.0,), ()),

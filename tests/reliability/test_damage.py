@@ -63,7 +63,7 @@ def make_shard(folder, tiny):
             copy.write_bytes(path.read_bytes())
 
     def read():
-        told, places = source.describe(config), source.load(config, ("train", "reference"))
+        told, places = source.open_dataset(config), source.load(config, ("train", "reference"))
         columns = places.positions, places.headings, places.timestamps
         words = places.image_ids.tolist(), places.labels.tolist(), told.version, told.counts
         return bits(columns), words, places.encoded(range(len(places)))

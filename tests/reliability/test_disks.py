@@ -16,7 +16,6 @@ from tests.helpers import commands, short_run
 from tests.helpers.memory_places import drive
 from vprjax.errors import ConfigError
 from vprjax.storage.workdir import hold_workdir
-from vprjax.training import loop
 
 FLAGS = (
     "--config.train.steps=6",
@@ -164,9 +163,9 @@ def test_slow_data(tally, tmp_path, monkeypatch):
     def trained(name, wrap):
         places = drive()
         object.__setattr__(places, "sources", tuple(map(wrap, places.sources)))
-        monkeypatch.setattr(loop.source, "load", lambda config, splits: places)
+        monkeypatch.setattr(short_run, "DRIVE", lambda: places)
         (tmp_path / name).mkdir()
-        loop.train(short_run.config(), tmp_path / name, None, {})
+        short_run.train(short_run.config(), tmp_path / name)
         return short_run.state_of(tmp_path / name)[0]
 
     fast, slow = trained("fast", lambda source: source), trained("slow", Slow)

@@ -21,7 +21,8 @@ TRAINING = """
 import json, pathlib, sys
 import jax
 from configs import synthetic
-from vprjax.training import loop
+from vprjax.data import source
+from vprjax.training import loop, preflight
 steps, data_dir, workdir = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
 c = synthetic.get_config("mobilenetv2,gem,triplet")
 c.dataset.update(name="synthetic/tiny", data_dir=data_dir)
@@ -38,7 +39,8 @@ def noting(self, *args):
     resident.append(int(open("/proc/self/statm").read().split()[1]) * 4096)
     return add(self, *args)
 loop.Recorder.add = noting
-loop.train(c, workdir, None, {})
+data = preflight.training_data(c, source.open_dataset(c))
+loop.train(c, data, workdir, None, {})
 print(json.dumps([resident, compiled]))
 """
 
@@ -128,7 +130,7 @@ def test_sequences(long, tally, tmp_path):
     assert raw_places.command("build", "places_csv", raw, tmp_path / "out", config) == 0
     c = base.get_config()
     c.dataset.update(name="places_csv/mine", data_dir=str(tmp_path / "out"))
-    assert source.describe(c).counts == dict.fromkeys(names, 2)
+    assert source.open_dataset(c).counts == dict.fromkeys(names, 2)
     places = source.load(c, tuple(names))
     print(f"{len(names)} sequences: {time.process_time() - started:.1f} s of processor time")
     assert places.image_ids.tolist() == [f"{n}/{n}/{i:03d}.png" for n in names for i in range(2)]

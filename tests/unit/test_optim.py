@@ -27,8 +27,11 @@ def config(**changes):
     return c
 
 
-def first_update(c, grads, frozen=()):
-    optimiser = optim.make_optimiser(c, 100, PARAMS, frozen)
+OWN = {"model/pooling/p": 10.0, "classes": 1000.0}  # GeM's and ArcFace's
+
+
+def first_update(c, grads, frozen=(), own=OWN):
+    optimiser = optim.make_optimiser(c, 100, PARAMS, frozen, own)
     updates, _ = optimiser.update(grads, optimiser.init(PARAMS), PARAMS)
     return updates
 
@@ -54,9 +57,9 @@ def test_decay_touches_kernels_only_and_frozen_stages_not_at_all():
 
 def test_clip_bounds_the_global_norm_for_sgd():
     grads = jax.tree.map(lambda x: 100 * jnp.ones_like(x), PARAMS)
-    c = config(name="sgd", weight_decay=0.0, gem_p_rate=1.0, head_rate=1.0, class_rate=1.0)
+    c = config(name="sgd", weight_decay=0.0, head_rate=1.0)
     c.clip_norm = 2.0
-    u = first_update(c, grads)
+    u = first_update(c, grads, own={})
     norm = np.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(u)))
     assert norm == pytest.approx(1e-3 * 2.0, rel=1e-4)
 
@@ -74,7 +77,8 @@ def test_gems_p_stays_where_the_mean_is_defined():
     params = {"model": {"pooling": {"p": jnp.float32(0.2)}, "projection": {"p": jnp.float32(0.2)}}}
 
     def after(update):
-        moved = optim.apply_updates(params, jax.tree.map(lambda x: jnp.float32(update), params))
+        updates = jax.tree.map(lambda x: jnp.float32(update), params)
+        moved = optim.apply_updates(params, updates, {"model/pooling/p": 0.1})
         return float(moved["model"]["pooling"]["p"]), float(moved["model"]["projection"]["p"])
 
     assert after(-0.5) == pytest.approx((0.1, -0.3)) and after(-np.inf) == (-np.inf, -np.inf)

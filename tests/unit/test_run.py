@@ -24,7 +24,7 @@ def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch)
     config, said = base.get_config(), []
     config.dataset.name = "places_csv/seasons"
     dataset = types.SimpleNamespace(name=config.dataset.name, metadata={"position_unit": unit})
-    monkeypatch.setattr(source, "describe", lambda _: dataset)
+    monkeypatch.setattr(source, "open_dataset", lambda _: dataset)
     monkeypatch.setattr(checks, "check_splits", lambda *_: None)
     monkeypatch.setattr(run, "log", said.append)
     assert run._dataset(config, training=True) is dataset

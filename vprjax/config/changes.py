@@ -2,13 +2,31 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from vprjax.config.ranges import OWN
 from vprjax.errors import ConfigError
 
 # Keys that the runs of earlier versions lack, with what those did.
 LATER = {"tuples.positive": "best"}
 
+
+# Old name -> new name, since a head's and a loss's own keys have a section of their own.
+RENAMED = {
+    "model.gem_p": "model.gem.p",
+    "model.gem_per_channel": "model.gem.per_channel",
+    "model.netvlad_clusters": "model.netvlad.clusters",
+    "loss.triplet_margin": "loss.triplet.margin",
+    "loss.contrastive_margin": "loss.contrastive.margin",
+    "loss.contrastive_squared": "loss.contrastive.squared",
+    "loss.arcface_margin": "loss.arcface.margin",
+    "loss.arcface_margin_warmup": "loss.arcface.margin_warmup",
+    "loss.arcface_scale": "loss.arcface.scale",
+    "loss.arcface_classes": "loss.arcface.classes",
+    "optim.gem_p_rate": "model.gem.p_rate",
+    "optim.class_rate": "loss.arcface.class_rate",
+}
+GONE = "model.param_dtype"  # its one legal value was float32
 
 # A run may go on with other values of these: they end up in no array, or change only what comes later.
 FREE = (
@@ -16,7 +34,7 @@ FREE = (
     *("dataset.data_dir", "dataset.reference_split", "dataset.query_splits", "dataset.tolerances"),
     *("dataset.position_unit", "model.partial_weights", "model.compute_dtype", "model.remat"),
     *("optim.learning_rate", "optim.weight_decay", "optim.momentum", "optim.warmup_steps"),
-    *("optim.clip_norm", "optim.gem_p_rate", "optim.head_rate", "optim.class_rate"),
+    *("optim.clip_norm", "optim.head_rate"),
     *("train.steps", "train.accumulate", "train.log_every", "train.checkpoint_every"),
     *("train.keep_checkpoints", "validation.patience", "tuples.mining_pool"),
 )
@@ -25,13 +43,60 @@ VALIDATED = ("dataset.tolerances", "eval.heading_degrees")
 
 
 def completed(saved: Mapping) -> dict:
-    """The config of a run, perhaps of an earlier version, with the keys that came later."""
+    """The config of a run, perhaps of an earlier version, with the keys and names of this one."""
     out = copy.deepcopy(dict(saved))
+    for old, new in RENAMED.items():
+        _rename(out, old, new)
+    section = out.get("model")
+    if isinstance(section, dict) and section.get("param_dtype") == "float32":
+        del section["param_dtype"]  # its one legal value
     for key, value in LATER.items():
         section, _, name = key.partition(".")
         if isinstance(out.get(section), dict):
             out[section].setdefault(name, value)
+    for key, own in OWN.items():  # a head or loss that came later
+        section, name, last = key.split(".")
+        if isinstance(out.get(section), dict):
+            out[section].setdefault(name, {}).setdefault(last, own.default)
     return out
+
+
+def _rename(config: dict, old: str, new: str) -> None:
+    """Moves the value of a key in dots, where there is one, to its new place."""
+    section, _, name = old.partition(".")
+    values = config.get(section)
+    if not isinstance(values, dict) or name not in values:
+        return
+    *sections, last = new.split(".")
+    value, inner = values.pop(name), config
+    for part in sections:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return
+    inner.setdefault(last, value)
+
+
+def renamed_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Command-line flags with this version's key names, and one sentence per old name among them.
+
+    `--config.loss.triplet_margin=0.2` becomes `--config.loss.triplet.margin=0.2`.
+    """
+    out, sentences = [], []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        dashes = flag[: len(flag) - len(flag.lstrip("-"))]
+        key = flag.removeprefix(dashes).removeprefix("config.")
+        if dashes and flag == f"{dashes}config.{key}" and key in RENAMED:
+            argument = f"{dashes}config.{RENAMED[key]}{equals}{value}"
+            sentences.append(f"config key {key} is now {RENAMED[key]}")
+        if dashes and argument in (
+            f"{dashes}config.{GONE}=float32",
+            f"{dashes}config.{GONE}='float32'",
+        ):
+            sentences.append(f"config key {GONE} is gone: parameters are always float32")
+            continue
+        out.append(argument)
+    return out, sentences
 
 
 def leaves(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -66,7 +131,7 @@ def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
     made, makes = ({key: of.get(key) for key in facts} for of in (saved["provenance"], provenance))
     pairs = differences(made, makes) | differences(saved["config"], config.to_dict())
     for key, (was, now) in pairs.items():
-        free = key in FREE or key.startswith("eval.")
+        free = key in FREE or key.startswith("eval.") or (key in OWN and OWN[key].free)
         if not free or (config.validation.every and key in VALIDATED):
             back = "build the dataset as it was" if key == "image_set" else "set it back"
             raise ConfigError(

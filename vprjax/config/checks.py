@@ -1,7 +1,6 @@
 """Config and data checked against each other before the first slow step."""
 
 import difflib
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -75,25 +74,12 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
         f"tuples.negatives={tuples.negatives}",
     )
     yield e.pca_whiten and not e.pca, "eval.pca_whiten=True needs eval.pca above 0"
-    yield (
-        config.model.param_dtype != "float32",
-        f"model.param_dtype={config.model.param_dtype!r} cannot train, most steps are too small for it to "
-        f"hold: set it to 'float32', and model.compute_dtype={config.model.param_dtype!r} to save time",
-    )
-    places = config.places
-    bins = math.ceil(360 / places.heading_degrees) if places.heading_degrees else 1
-    yield (
-        sampling.uses_places(config) and places.groups > 1 and bins > 1 and bins % 2 == 1,
-        f"places.heading_degrees={places.heading_degrees:g} cuts 360 degrees into {bins} parts; it must "
-        "be an even number, so that neighbours go to different groups: change it or set places.groups=1",
-    )
+    yield from sampling.kind(config).objections(config)
 
 
 def against_accumulation(config) -> list[str]:
     """Why this config cannot have train.accumulate above 1; empty where it can."""
-    reasons = []
-    if config.tuples.in_batch != "off" and not sampling.uses_places(config):
-        reasons.append("hide part of the batch from tuples.in_batch")
+    reasons = sampling.kind(config).against_accumulation(config)
     if config.model.batch_norm == "train" and config.model.backbone != "vgg16":
         reasons.append("change the statistics of model.batch_norm='train'")
     return [f"train.accumulate above 1 would {reason}; set one of them back" for reason in reasons]
@@ -101,13 +87,12 @@ def against_accumulation(config) -> list[str]:
 
 def _batches(config) -> Iterator[tuple[bool, str]]:
     """Batches that cannot be split as asked."""
-    places, accumulate = sampling.uses_places(config), config.train.accumulate
-    key = "places.batch_places" if places else "tuples.batch"
-    size = config.places.batch_places if places else config.tuples.batch
+    sampler, accumulate = sampling.kind(config), config.train.accumulate
+    size = sampler.batch_size(config)
     parts = parallel.device_count() * accumulate
     yield (
         size % parts != 0,
-        f"{key}={size} must be a multiple of {parts}: {parallel.device_count()} devices x "
+        f"{sampler.BATCH_KEY}={size} must be a multiple of {parts}: {parallel.device_count()} devices x "
         f"train.accumulate={accumulate}",
     )
     for reason in against_accumulation(config):
@@ -196,7 +181,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
     if config.eval.heading_degrees:
         validated = _validated_splits(config) if training else ()
         tests = (config.dataset.reference_split, *config.dataset.query_splits)
-        _check_headings(config, dict.fromkeys((*tests, *validated)))
+        _check_headings(config, dataset, dict.fromkeys((*tests, *validated)))
 
 
 def _validated_splits(config) -> tuple[str, ...]:
@@ -209,9 +194,9 @@ def _validated_splits(config) -> tuple[str, ...]:
     )
 
 
-def _check_headings(config, splits: Iterable[str]) -> None:
+def _check_headings(config, dataset: source.Dataset, splits: Iterable[str]) -> None:
     for split in splits:
-        if not np.isfinite(source.load(config, (split,)).headings).all():
+        if not np.isfinite(dataset.places((split,)).headings).all():
             raise ConfigError(
                 f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which not all "
                 f"images of split {split!r} of {config.dataset.name} have; set it to 0"

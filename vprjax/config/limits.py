@@ -11,18 +11,20 @@ from vprjax.descriptors.extraction import dimensions
 from vprjax.errors import ConfigError
 
 
-def check_pca(config, module, places: source.Places) -> None:
-    """Raises ConfigError, ahead of the long work, where PCA would ask for more than there is.
-
-    `places` are those of `dataset.train_splits`, which it learns from.
-    """
+def check_pca(config, module, dataset: source.Dataset) -> None:
+    """Raises ConfigError where `eval.pca` asks for more than the model or the training images have."""
+    if not config.eval.pca:
+        return
+    if not config.dataset.train_splits:
+        raise ConfigError("eval.pca needs dataset.train_splits, whose images it learns from")
     dimension = dimensions(module)
     if config.eval.pca > dimension:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be at most the {dimension} dimensions of the model's "
             "descriptors"
         )
-    _, rows = whitening.rows(np.bincount(places.splits).tolist(), dimension)
+    counts = [dataset.counts[split] for split in config.dataset.train_splits]
+    _, rows = whitening.rows(counts, dimension)
     if config.eval.pca >= rows:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
@@ -42,7 +44,8 @@ def check_disk(
     needed = models * images * dimension * number
     stores = [file for split in splits for file in folder.glob(f"descriptors/*_{split}/rows")]
     begun = sum(file.stat().st_size for file in stores)
-    free = shutil.disk_usage(folder).free
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    free = shutil.disk_usage(there).free
     if needed - begun > free:
         raise ConfigError(
             f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions a model in "

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pathlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -113,6 +114,32 @@ class Dataset:
     counts: dict[str, int]
     metadata: dict
     folder: pathlib.Path
+    _builder: Any = dataclasses.field(repr=False)
+    _read: dict[str, "Places"] = dataclasses.field(default_factory=dict, repr=False)
+
+    def places(self, splits: tuple[str, ...]) -> Places:
+        """Poses of the named splits, one after the other, and random access to their images.
+
+        A split's poses are read once, on first use.
+
+        Raises:
+          DataError: a split is missing, its records are not of the common schema, or one cannot be read.
+        """
+        known = self._builder.info.splits
+        unknown = [name for name in splits if name not in known]
+        if unknown:
+            raise DataError(
+                f"{self.folder} has no split {', '.join(unknown)}; it has {', '.join(known)}"
+            )
+        missing = sorted(set(FIELDS) - set(self._builder.info.features))
+        if missing:
+            raise DataError(
+                f"{self.folder} lacks the fields {', '.join(missing)} of the common schema"
+            )
+        for name in splits:
+            if name not in self._read:
+                self._read[name] = read_poses(name, _open_split(self._builder, name))
+        return _joined([self._read[name] for name in splits])
 
 
 @functools.cache
@@ -177,12 +204,17 @@ def find(config) -> pathlib.Path | None:
     return max(numbers, key=lambda p: tuple(map(int, p.name.split("."))), default=None)
 
 
-def _open(config):
-    import tensorflow_datasets as tfds  # Here because it costs 0.6 s at start-up.
+def open_dataset(config) -> Dataset:
+    """The config's dataset, opened once; without reading records.
 
+    Raises:
+      DataError: the dataset is not built; the sentence holds the build command.
+    """
     folder = find(config)
     if folder is None:
         raise DataError(missing_sentence(config))
+    import tensorflow_datasets as tfds  # Here because it costs 0.6 s at start-up.
+
     try:
         builder = tfds.builder_from_directory(folder)
         if str(builder.version) != folder.name:
@@ -193,7 +225,10 @@ def _open(config):
             f"the description of dataset {folder} is damaged ({_first_line(error)}); "
             "build the dataset again"
         ) from error
-    return folder, builder
+    counts = {split: found.num_examples for split, found in builder.info.splits.items()}
+    metadata = dict(builder.info.metadata or {})
+    name, _, _ = config.dataset.name.partition(":")
+    return Dataset(name, str(builder.version), counts, metadata, folder, builder)
 
 
 def _first_line(error: Exception) -> str:
@@ -215,36 +250,9 @@ def missing_sentence(config) -> str:
     )
 
 
-def describe(config) -> Dataset:
-    """Name, version, counts and metadata of the config's dataset, without reading images.
-
-    Raises:
-      DataError: the dataset is not built; the sentence holds the build command.
-    """
-    folder, builder = _open(config)
-    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
-    metadata = dict(builder.info.metadata or {})
-    name, _, _ = config.dataset.name.partition(":")
-    return Dataset(name, str(builder.version), counts, metadata, folder)
-
-
 def load(config, splits: tuple[str, ...]) -> Places:
-    """Poses of the named splits, one after the other, and random access to their images.
-
-    Raises:
-      DataError: the dataset or a split is missing, its records are not of the common schema, or one
-        cannot be read.
-    """
-    folder, builder = _open(config)
-    unknown = [name for name in splits if name not in builder.info.splits]
-    if unknown:
-        raise DataError(
-            f"{folder} has no split {', '.join(unknown)}; it has {', '.join(builder.info.splits)}"
-        )
-    missing = sorted(set(FIELDS) - set(builder.info.features))
-    if missing:
-        raise DataError(f"{folder} lacks the fields {', '.join(missing)} of the common schema")
-    return _collect(splits, tuple(_open_split(builder, name) for name in splits))
+    """As `Dataset.places`, of the config's dataset."""
+    return open_dataset(config).places(splits)
 
 
 def _open_split(builder, name: str):
@@ -278,26 +286,44 @@ def _record(source, number: int, split: str) -> dict:
         ) from error
 
 
-def _collect(names: tuple[str, ...], sources: tuple) -> Places:
-    ids, positions, headings, timestamps, labels, splits = [], [], [], [], [], []
-    for number, source in enumerate(sources):
-        for i in range(len(source)):
-            record = _record(source, i, names[number])
-            ids.append(record["image_id"].decode())
-            positions.append(record["position"])
-            headings.append(record["heading"])
-            timestamps.append(record["timestamp"])
-            labels.append(record["label"].decode())
-            splits.append(number)
-    lengths = [len(source) for source in sources]
+def read_poses(name: str, source) -> Places:
+    """The poses of split `name`, of random-access records; the images stay unread.
+
+    Raises:
+      DataError: a record cannot be read.
+    """
+    ids, positions, headings, timestamps, labels = [], [], [], [], []
+    for i in range(len(source)):
+        record = _record(source, i, name)
+        ids.append(record["image_id"].decode())
+        positions.append(record["position"])
+        headings.append(record["heading"])
+        timestamps.append(record["timestamp"])
+        labels.append(record["label"].decode())
     return Places(
         image_ids=np.array(ids, dtype=object),
         positions=np.array(positions, np.float64).reshape(-1, 2),
         headings=np.array(headings, np.float64),
         timestamps=np.array(timestamps, np.int64),
         labels=np.array(labels, dtype=object),
-        splits=np.array(splits, np.int64),
-        split_names=tuple(names),
-        sources=sources,
-        records=np.concatenate([np.arange(n) for n in lengths]).astype(np.int64),
+        splits=np.zeros(len(ids), np.int64),
+        split_names=(name,),
+        sources=(source,),
+        records=np.arange(len(ids), dtype=np.int64),
+    )
+
+
+def _joined(parts: list[Places]) -> Places:
+    """The splits one after the other, numbered in that order."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("image_ids", "positions", "headings", "timestamps", "labels", "records")
+    }
+    return Places(
+        **columns,
+        splits=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        split_names=tuple(name for part in parts for name in part.split_names),
+        sources=tuple(source for part in parts for source in part.sources),
     )

@@ -23,6 +23,7 @@ import ml_dtypes
 import numpy as np
 
 from vprjax.errors import DataError, naming
+from vprjax.models.heads import HEADS
 from vprjax.runtime import parallel
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
@@ -70,7 +71,14 @@ def fingerprint(model_config, variables) -> str:
 
     Left out is how the variables came to be: a weights file that was moved changes nothing.
     """
-    config = {k: v for k, v in model_config.to_dict().items() if k not in _HISTORY}
+    head = HEADS[model_config.pooling]
+    config = {
+        k: v
+        for k, v in model_config.to_dict().items()
+        if k not in _HISTORY and not isinstance(v, dict)  # a section is one head's
+    }
+    own = {k: model_config[model_config.pooling][k] for k, key in head.keys.items() if not key.free}
+    config |= {model_config.pooling: own}
     config = json.dumps(config, sort_keys=True)
     return hashlib.sha256((config + checksum.of_arrays(variables)).encode()).hexdigest()
 

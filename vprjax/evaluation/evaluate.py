@@ -43,7 +43,7 @@ def evaluate(
     }
 
     def describe(split: str) -> Described:
-        places = source.load(config, (split,))
+        places = dataset.places((split,))
         every = np.arange(len(places))
         words = f"describe {split} ({name.replace('_', ' ')})"
         dimension = descriptor_size(extract.apply_fn, variables, places)

@@ -7,9 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vprjax.models import mobilenet, pooling, resnet, vgg
-from vprjax.models.descriptor import Descriptor, GeM, NetVLAD
+from vprjax.cpu_ops import convolution
+from vprjax.cpu_ops import max_pool as cpu_max_pool
+from vprjax.models import mobilenet, resnet, vgg
+from vprjax.models.descriptor import Descriptor
+from vprjax.models.heads import HEADS
 from vprjax.models.layers import Layers
+from vprjax.variants import pick
 
 # Name -> (module class, {stage: its parameter groups, in order}).
 BACKBONES = {
@@ -19,7 +23,6 @@ BACKBONES = {
     "mobilenetv2": (mobilenet.MobileNetV2, mobilenet.STAGES),
 }
 HEAD = "head"  # as `train_from`: pooling and projection alone train
-POOLINGS = ("mac", "spoc", "gem", "netvlad")
 BATCH_NORMS = ("frozen", "train")
 PROJECTION_STARTS = ("pca", "pca_whitened", "random")
 DTYPES = ("float32", "bfloat16")
@@ -43,33 +46,45 @@ def build(
     """
     check(model_config)
     c = model_config
-    param_dtype = jnp.dtype(c.param_dtype)
     layers = Layers(
         jnp.dtype(c.compute_dtype),
-        param_dtype,
+        jnp.float32,
         c.batch_norm,
         batch_norm_axis,
         conv_general_dilated,
         max_pool,
         c.remat,
     )
-    pools = {
-        "mac": lambda: pooling.mac,
-        "spoc": lambda: pooling.spoc,
-        "gem": lambda: GeM(c.gem_p, c.gem_per_channel, param_dtype),
-        "netvlad": lambda: NetVLAD(c.netvlad_clusters, param_dtype),
-    }
     projection = None
     if c.projection:
-        projection = nn.Dense(
-            c.projection, param_dtype=param_dtype, precision=jax.lax.Precision.HIGHEST
-        )
+        projection = nn.Dense(c.projection, precision=jax.lax.Precision.HIGHEST)
     return Descriptor(
         backbone=backbone(c.backbone, c.stage, c.train_from, layers),
-        pooling=pools[c.pooling](),
+        pooling=pick("model.pooling", c.pooling, HEADS).make(c.get(c.pooling)),
         projection=projection,
         frozen_backbone=c.train_from == HEAD,
     )
+
+
+def build_for_platform(model_config, batch_norm_axis: str) -> Descriptor:
+    """As `build`, with the convolution and the max pooling that are fast on this platform."""
+    if jax.default_backend() != "cpu":
+        return build(model_config, batch_norm_axis=batch_norm_axis)
+    fast = (convolution.conv_general_dilated, cpu_max_pool.max_pool)
+    return build(model_config, *fast, batch_norm_axis)
+
+
+def head_rates(model_config) -> dict[str, float]:
+    """Learning-rate multipliers of the head's own keys, by parameter path."""
+    head = pick("model.pooling", model_config.pooling, HEADS)
+    own = head.rates(model_config.get(model_config.pooling))
+    return {f"model/pooling/{name}": rate for name, rate in own.items()}
+
+
+def lowest_values(model_config) -> dict[str, float]:
+    """The least value of every parameter that training keeps above one, by parameter path."""
+    head = pick("model.pooling", model_config.pooling, HEADS)
+    return {f"model/pooling/{name}": least for name, least in head.lowest.items()}
 
 
 def backbone(name: str, stage: str = "", train_from: str = "", layers: Layers | None = None):
@@ -109,7 +124,7 @@ def check(model_config) -> None:
     last = names.index(c.stage) if c.stage else len(names) - 1
     groups = {group for stage in names[: last + 1] for group in stages[stage]}
     if c.train_from == HEAD:
-        if c.pooling not in ("gem", "netvlad") and not c.projection:
+        if not pick("model.pooling", c.pooling, HEADS).trains and not c.projection:
             raise ValueError(
                 f"model.train_from={HEAD!r} leaves nothing to train: model.pooling={c.pooling!r} has no "
                 "parameters and model.projection=0; set one of the three"
@@ -119,16 +134,16 @@ def check(model_config) -> None:
             f"model.train_from={c.train_from!r} lies behind model.stage={names[last]!r}, where the "
             "backbone is cut: nothing of it would train; name an earlier stage"
         )
-    _one_of("pooling", c.pooling, POOLINGS)
+    head = pick("model.pooling", c.pooling, HEADS)
     _one_of("batch_norm", c.batch_norm, BATCH_NORMS)
     _one_of("projection_start", c.projection_start, PROJECTION_STARTS)
     _one_of("compute_dtype", c.compute_dtype, DTYPES)
-    _one_of("param_dtype", c.param_dtype, DTYPES)
-    if c.gem_p <= 0 or c.netvlad_clusters < 2 or c.projection < 0:
-        raise ValueError(
-            "model.gem_p must be above 0, model.netvlad_clusters at least 2 and model.projection "
-            f"at least 0, not {c.gem_p}, {c.netvlad_clusters} and {c.projection}"
-        )
+    for key, own in head.keys.items():
+        value = c[c.pooling][key]
+        if not own.allowed.allows(value):
+            raise ValueError(f"model.{c.pooling}.{key}={value!r} must be {own.allowed}")
+    if c.projection < 0:
+        raise ValueError(f"model.projection must be at least 0, not {c.projection}")
 
 
 def _one_of(key: str, value: str, known, of: str = "") -> None:

@@ -6,46 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vprjax.models import pooling
+from vprjax.models.heads.vectors import l2_normalize
 
 # torchvision's ImageNet statistics, RGB, on the 0..255 scale.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
-
-
-class GeM(nn.Module):
-    """GeM with a learnable exponent `p`, `(b, h, w, c) -> (b, c)`: `()` or, per channel, `(c,)`."""
-
-    p: float
-    per_channel: bool
-    param_dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns `(b, c)`, not yet normalised."""
-        shape = (x.shape[-1],) if self.per_channel else ()
-        p = self.param("p", nn.initializers.constant(self.p), shape, self.param_dtype)
-        return pooling.gem(x, p.astype(jnp.float32))
-
-
-class NetVLAD(nn.Module):
-    """NetVLAD, `(b, h, w, d) -> (b, k * d)`; `weights`, `centers` `(k, d)`, `biases` `(k,)`.
-
-    The random start only fills the shapes: start from k-means on local descriptors.
-    """
-
-    clusters: int
-    param_dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns `(b, k * d)`, cluster-major, normalised."""
-        k, d = self.clusters, x.shape[-1]
-        unit = nn.initializers.normal(d**-0.5)  # rows of length about 1, as the local descriptors
-        weights = self.param("weights", unit, (k, d), self.param_dtype)
-        biases = self.param("biases", nn.initializers.zeros, (k,), self.param_dtype)
-        centers = self.param("centers", unit, (k, d), self.param_dtype)
-        return pooling.netvlad(x, *(a.astype(jnp.float32) for a in (weights, biases, centers)))
 
 
 class Descriptor(nn.Module):
@@ -68,9 +33,9 @@ class Descriptor(nn.Module):
 
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns `(b, d)`; raises ValueError where `images` is not `(b, h, w, 3)` or too small."""
-        f = pooling.l2_normalize(self.pooling(self.features(images, train)))
+        f = l2_normalize(self.pooling(self.features(images, train)))
         if self.projection is not None:
-            f = pooling.l2_normalize(self.projection(f))
+            f = l2_normalize(self.projection(f))
         return f
 
     def features(self, images: jax.Array, train: bool = False) -> jax.Array:

@@ -1,15 +1,23 @@
-"""From `(seed, step, mined tuples)` to batches: no state to save but the mined table."""
+"""From `(seed, step, mined tuples)` to batches: no state to save but the mined table.
 
+The loss decides between tuples and places; each sampler answers for itself what follows from that.
+"""
+
+from vprjax import losses
 from vprjax.data.source import Places
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 
 
-def uses_places(config) -> bool:
-    """Whether the loss trains on P x K batches of places rather than on tuples."""
-    return config.loss.name == "arcface" and config.loss.arcface_classes == "places"
+def kind(config) -> type[TupleSampler] | type[PlaceSampler]:
+    """The sampler that the config's loss asks for."""
+    return PlaceSampler if losses.trains_on_places(config.loss) else TupleSampler
 
 
 def make_sampler(config, places: Places) -> TupleSampler | PlaceSampler:
-    """The sampler that the config's loss needs."""
-    return PlaceSampler(config, places) if uses_places(config) else TupleSampler(config, places)
+    """The config's sampler of the training images.
+
+    Raises:
+      ValueError: the images give no batch.
+    """
+    return kind(config)(config, places)

@@ -87,28 +87,57 @@ class Cache:
         return np.searchsorted(self.indices, images).clip(max=len(self.indices) - 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One mining round: what it draws from, before any descriptor.
+
+    Attributes:
+      queries: `(rows,)` image indices, one per tuple.
+      pool: `(m,)` ascending indices of the images that may be negatives.
+      remembered: `(images, count)` hard-negative memory, `NONE` where empty.
+      seed: of the run.
+      number: of the round.
+    """
+
+    queries: np.ndarray
+    pool: np.ndarray
+    remembered: np.ndarray
+    seed: int
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How a tuple is chosen.
+
+    Attributes:
+      negatives: per tuple.
+      negative_radius: negatives lie farther from the query, in position units.
+      place_radius: two negatives of a tuple lie farther apart, in position units.
+      best_positive: the positive nearest in descriptor space (the paper's best match), else a random one.
+      semi_hard: negatives no farther from the query than its positive come last.
+    """
+
+    negatives: int
+    negative_radius: float
+    place_radius: float
+    best_positive: bool = True
+    semi_hard: bool = False
+
+
 def images_to_cache(
-    queries: np.ndarray,
-    positives: Positives,
-    pool: np.ndarray,
-    remembered: np.ndarray,
-    *,
-    with_positives: bool,
-    fewest: int = POSITIVES,
-    seed: int,
-    round_number: int,
+    drawn: Round, positives: Positives, *, with_positives: bool, fewest: int = POSITIVES
 ) -> np.ndarray:
     """Ascending indices of all images whose descriptors a mining round reads.
 
-    Those of positives are read to find the best one, and to tell which negatives are farther (semi-hard):
-    those that are of the pool or queries themselves and, where they are fewer than `fewest`, as many more,
-    drawn at random.
+    With positives, a query's positives in the pool or among the queries are read; where they are fewer
+    than `fewest`, more of them are drawn at random.
     """
-    kept = remembered[queries].ravel()
-    known = np.zeros(len(remembered), bool)
-    known[pool] = known[queries] = known[kept[kept != NONE]] = True
-    cached, rng = known.copy(), np.random.default_rng((seed, 4, round_number))
-    for query in np.unique(queries) if with_positives else ():
+    kept = drawn.remembered[drawn.queries].ravel()
+    known = np.zeros(len(drawn.remembered), bool)
+    known[drawn.pool] = known[drawn.queries] = known[kept[kept != NONE]] = True
+    cached, rng = known.copy(), np.random.default_rng((drawn.seed, 4, drawn.number))
+    for query in np.unique(drawn.queries) if with_positives else ():
         near = positives.of[query]
         others = near[~known[near]]
         wanted = max(0, fewest - (len(near) - len(others)))
@@ -132,16 +161,17 @@ def remember(remembered: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def spread_negatives(
-    ranked: np.ndarray, positions: np.ndarray, query: int, radius: float, spacing: float, count: int
+    ranked: np.ndarray, positions: np.ndarray, query: int, rule: Rule
 ) -> np.ndarray:
-    """The first `count` of `ranked` beyond `radius` of the query, at most one per place.
+    """The first of `ranked` beyond the negative radius of the query, at most one per place.
 
-    Two negatives closer than `spacing` show one place. If places run out, the rule is dropped for the
-    rest so that the tuple is still full.
+    Two negatives within the place radius show one place. If places run out, the rest of the tuple is
+    filled without that rule.
 
     Raises:
-      ValueError: fewer than `count` images lie beyond the radius.
+      ValueError: too few images lie beyond the radius.
     """
+    radius, count = rule.negative_radius, rule.negatives
     far = ranked[np.hypot(*(positions[ranked] - positions[query]).T) > radius]
     if len(far) < count:
         raise ValueError(
@@ -152,7 +182,9 @@ def spread_negatives(
     for index in far:
         if len(chosen) == count:
             break
-        if all(np.hypot(*(positions[index] - positions[other])) > spacing for other in chosen):
+        if all(
+            np.hypot(*(positions[index] - positions[other])) > rule.place_radius for other in chosen
+        ):
             chosen.append(int(index))
     if len(chosen) < count:
         rest = far[np.isin(far, chosen, invert=True)]
@@ -161,61 +193,57 @@ def spread_negatives(
 
 
 def mine(
-    queries: np.ndarray,
+    drawn: Round,
+    rule: Rule,
     positives: Positives,
     positions: np.ndarray,
     cache: Cache | None,
-    pool: np.ndarray,
-    *,
-    negatives: int,
-    negative_radius: float,
-    place_radius: float,
-    best_positive: bool = True,
-    semi_hard: bool = False,
-    seed: int,
-    round_number: int,
-    remembered: np.ndarray,
     similarities: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Tuples `(len(queries), 2 + negatives)` int32 for one mining round.
+    """Tuples `(len(queries), 2 + negatives)` int32 of one mining round.
 
-    With a cache: of the positives in it the one nearest to the query in descriptor space (the paper's
-    best match), or one at random where `best_positive` is false, and the nearest negatives of `pool`
-    and of `remembered[query]`, farther than `negative_radius`, at most one per place of
-    `place_radius`. With `semi_hard` negatives that lie no farther from the query than its positive
-    come last. Without a cache: both at random.
+    With a cache, positives and negatives follow `rule`: the nearest negatives of the pool and of the
+    hard-negative memory, at most one per place. Without a cache both are random.
 
-    `similarities` maps descriptors `(q, d)`, `(n, d)` to their dot products `(q, n)`.
+    Args:
+      drawn: the round.
+      rule: how tuples are chosen.
+      positives: of every image.
+      positions: `(images, 2)` float64, position units.
+      cache: descriptors of `images_to_cache`, or None.
+      similarities: descriptors `(q, d)`, `(n, d)` -> their dot products `(q, n)`.
 
     Raises:
       ValueError: too few images lie beyond the negative radius.
     """
-    rng = np.random.default_rng((seed, 2, round_number))
-    table = np.empty((len(queries), 2 + negatives), np.int32)
+    rng = np.random.default_rng((drawn.seed, 2, drawn.number))
+    table = np.empty((len(drawn.queries), 2 + rule.negatives), np.int32)
     candidates = iter(())
-    if cache is not None and negatives:
-        candidates = _candidates(queries, cache, pool, remembered, similarities)
-    for row, query in enumerate(queries):
-        near = positives.of[query]
-        if cache is not None and (best_positive or semi_hard):
-            near = cache.among(near)
-        if cache is None or not best_positive:
-            positive = near[rng.integers(len(near))]
-        else:
-            positive = near[np.argmax(cache.of(near) @ cache.of(query))]
+    if cache is not None and rule.negatives:
+        candidates = _candidates(drawn, cache, similarities)
+    for row, query in enumerate(drawn.queries):
+        positive = _positive(query, rule, positives, cache, rng)
         table[row, 0], table[row, 1] = query, positive
-        if not negatives:
+        if not rule.negatives:
             continue
         if cache is None:
-            ranked = pool[rng.permutation(len(pool))]
+            ranked = drawn.pool[rng.permutation(len(drawn.pool))]
         else:
             images, found = next(candidates)
-            bound = float(cache.of(positive) @ cache.of(query)) if semi_hard else None
+            bound = float(cache.of(positive) @ cache.of(query)) if rule.semi_hard else None
             ranked = images[hardest_first(found, bound)]
-        table[row, 2:] = spread_negatives(
-            ranked, positions, query, negative_radius, place_radius, negatives
-        )
+        table[row, 2:] = spread_negatives(ranked, positions, query, rule)
     return table
+
+
+def _positive(query: int, rule: Rule, positives: Positives, cache: Cache | None, rng) -> int:
+    """The positive of a query."""
+    near = positives.of[query]
+    if cache is not None and (rule.best_positive or rule.semi_hard):
+        near = cache.among(near)
+    if cache is None or not rule.best_positive:
+        return near[rng.integers(len(near))]
+    return near[np.argmax(cache.of(near) @ cache.of(query))]
 
 
 def hardest_first(similarities: np.ndarray, bound: float | None = None) -> np.ndarray:
@@ -232,16 +260,17 @@ def hardest_first(similarities: np.ndarray, bound: float | None = None) -> np.nd
 
 
 def _candidates(
-    queries, cache: Cache, pool, remembered, similarities
+    drawn: Round, cache: Cache, similarities: Callable
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each query the images of the pool and the remembered ones, and their cosines to it."""
+    queries, pool = drawn.queries, drawn.pool
     descriptors, known = cache.of(pool), set(pool.tolist())
     widest = max(descriptors.shape)  # of a query's row: its similarities, or its own descriptor
     block = max(1, SIMILARITY_BYTES // (4 * widest))
     for first in range(0, len(queries), block):
         some = queries[first : first + block]
         for query, row in zip(some, similarities(cache.of(some), descriptors), strict=True):
-            more = [i for i in remembered[query].tolist() if i != NONE and i not in known]
+            more = [i for i in drawn.remembered[query].tolist() if i != NONE and i not in known]
             images = pool
             if more:
                 images = np.concatenate([pool, more])

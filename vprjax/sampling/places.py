@@ -1,6 +1,7 @@
 """P x K batches of places for ArcFace."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -9,7 +10,33 @@ from vprjax.sampling import place_classes
 
 
 class PlaceSampler:
-    """P x K batches of places for ArcFace; a pure function of `(seed, step)`, nothing is mined."""
+    """P x K batches of places; a pure function of `(seed, step)`, nothing is mined."""
+
+    BATCH_KEY = "places.batch_places"
+    MIRRORS = False  # a mirrored place is another place
+    LEARNS_CLASSES = True
+
+    @staticmethod
+    def batch_size(config) -> int:
+        """Places per step, over all devices."""
+        return config.places.batch_places
+
+    @staticmethod
+    def objections(config) -> Iterator[tuple[bool, str]]:
+        """Values that this sampler cannot take: whether it is so, and the sentence."""
+        places = config.places
+        bins = math.ceil(360 / places.heading_degrees) if places.heading_degrees else 1
+        yield (
+            places.groups > 1 and bins > 1 and bins % 2 == 1,
+            f"places.heading_degrees={places.heading_degrees:g} cuts 360 degrees into {bins} parts; it "
+            "must be an even number, so that neighbours go to different groups: change it or set "
+            "places.groups=1",
+        )
+
+    @staticmethod
+    def against_accumulation(config) -> list[str]:
+        """What `train.accumulate` above 1 would spoil."""
+        return []
 
     def __init__(self, config, places: Places):
         """Cuts the training route into places.

@@ -1,6 +1,7 @@
 """Batches of training tuples; the mined table is the only state."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,6 +13,25 @@ from vprjax.sampling import mining
 
 class TupleSampler:
     """Batches of training tuples, mined anew every `mining_interval` steps."""
+
+    BATCH_KEY = "tuples.batch"
+    MIRRORS = True  # augmentation may mirror a tuple, all of its images at once
+    LEARNS_CLASSES = False
+
+    @staticmethod
+    def batch_size(config) -> int:
+        """Tuples per step, over all devices."""
+        return config.tuples.batch
+
+    @staticmethod
+    def objections(config) -> Iterator[tuple[bool, str]]:
+        """Values that this sampler cannot take: whether it is so, and the sentence."""
+        yield from ()
+
+    @staticmethod
+    def against_accumulation(config) -> list[str]:
+        """What `train.accumulate` above 1 would spoil."""
+        return ["hide part of the batch from tuples.in_batch"] * (config.tuples.in_batch != "off")
 
     def __init__(self, config, places: Places):
         """Finds the positives of every training image.
@@ -57,26 +77,30 @@ class TupleSampler:
         """Whether tuples are mined before this step."""
         return step % self._config.tuples.mining_interval == 0
 
-    def _drawn(self, step: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """Number, queries and pool of the round that `step` is in."""
+    def _drawn(self, step: int) -> mining.Round:
+        """The round of `step`."""
         tuples, seed = self._config.tuples, self._config.seed
         number = step // tuples.mining_interval
         rows = len(self.table)
         queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
         pool = mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
-        return number, queries, pool if tuples.negatives else pool[:0]  # in_batch needs none
+        pool = pool if tuples.negatives else pool[:0]  # in_batch needs none
+        return mining.Round(queries, pool, self.remembered, seed, number)
 
     def cached_images(self, step: int) -> int:
         """Descriptors that mining holds at once, at most, in the round of `step` and later ones."""
         if not self._describes:
             return 0
-        number, queries, pool = self._drawn(step)
+        drawn = self._drawn(step)
         nothing = mining.nothing_remembered(*self.remembered.shape)
-        cached = len(self._images_to_cache(number, queries, pool, nothing))
-        # What is remembered grows with the rounds, to so many of each query.
-        more = len(np.unique(queries)) * self._config.tuples.remembered
+        cached = len(self._images_to_cache(dataclasses.replace(drawn, remembered=nothing)))
+        # The hard-negative memory of each query fills up over the rounds.
+        more = len(np.unique(drawn.queries)) * self._config.tuples.remembered
         cached = min(cached + more, len(self._places))
-        return cached + (len(pool) if len(pool) < cached else 0)  # the pool's are then copied out
+        copied = (
+            len(drawn.pool) if len(drawn.pool) < cached else 0
+        )  # the pool's are then copied out
+        return cached + copied
 
     @property
     def _describes(self) -> bool:
@@ -84,35 +108,33 @@ class TupleSampler:
         tuples = self._config.tuples
         return tuples.mining != "random" and bool(tuples.negatives or tuples.positive == "best")
 
-    def _images_to_cache(
-        self, number: int, queries: np.ndarray, pool: np.ndarray, remembered: np.ndarray
-    ) -> np.ndarray:
-        tuples, seed = self._config.tuples, self._config.seed
-        with_positives = tuples.positive == "best" or tuples.mining == "semi_hard"
+    def _images_to_cache(self, drawn: mining.Round) -> np.ndarray:
+        tuples = self._config.tuples
         return mining.images_to_cache(
-            queries,
+            drawn,
             self.positives,
-            pool,
-            remembered,
-            with_positives=with_positives,
+            with_positives=tuples.positive == "best" or tuples.mining == "semi_hard",
             fewest=mining.POSITIVES if tuples.mining_pool else len(self._places),
-            seed=seed,
-            round_number=number,
         )
 
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
         """Fills the table of the round that starts at `step`.
 
-        `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model; it is not
-        called for random mining, nor where a random positive is all that is asked for.
+        `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model. Random mining,
+        and a random positive without mined negatives, do not call it.
         """
-        tuples = self._config.tuples
-        number, queries, pool = self._drawn(step)
-        cache = None
+        tuples, drawn, cache = self._config.tuples, self._drawn(step), None
         if self._describes:
-            cached = self._images_to_cache(number, queries, pool, self.remembered)
+            cached = self._images_to_cache(drawn)
             cache = mining.Cache(cached, describe(cached))
-        with progress(f"rank negatives at step {step}", len(queries), "queries") as bar:
+        rule = mining.Rule(
+            negatives=tuples.negatives,
+            negative_radius=tuples.negative_radius,
+            place_radius=tuples.positive_radius,
+            best_positive=tuples.positive == "best",
+            semi_hard=tuples.mining == "semi_hard",
+        )
+        with progress(f"rank negatives at step {step}", len(drawn.queries), "queries") as bar:
 
             def similarities(some: np.ndarray, of_pool: np.ndarray) -> np.ndarray:
                 found = similarity.similarities(some, of_pool)
@@ -120,20 +142,7 @@ class TupleSampler:
                 return found
 
             self.table = mining.mine(
-                queries,
-                self.positives,
-                self._places.positions,
-                cache,
-                pool,
-                negatives=tuples.negatives,
-                negative_radius=tuples.negative_radius,
-                place_radius=tuples.positive_radius,
-                best_positive=tuples.positive == "best",
-                semi_hard=tuples.mining == "semi_hard",
-                seed=self._config.seed,
-                round_number=number,
-                remembered=self.remembered,
-                similarities=similarities,
+                drawn, rule, self.positives, self._places.positions, cache, similarities
             )
         self.remembered = mining.remember(self.remembered, self.table)
 

@@ -8,15 +8,13 @@ import pathlib
 import shutil
 from typing import Any
 
-import jax
 import numpy as np
 from clu import parameter_overview
 
-from vprjax import sampling
-from vprjax.config import limits
+from vprjax import models
 from vprjax.console import Progress, log, progress
-from vprjax.data import source
-from vprjax.descriptors.extraction import Extractor, descriptor_size, model_shapes
+from vprjax.data.source import Places
+from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import ConfigError, NoNegatives, Preempted
 from vprjax.runtime import memory, parallel
 from vprjax.runtime.preemption import Preemption
@@ -27,6 +25,7 @@ from vprjax.storage.atomic import write_atomically
 from vprjax.storage.checkpoint import Checkpoints
 from vprjax.training import assemble, memory_estimate, resume, state, validation
 from vprjax.training.non_finite import NotFinite, check_parameters, check_trap, trapped
+from vprjax.training.preflight import TrainingData
 from vprjax.training.recorder import Recorder
 from vprjax.training.step import TrainState
 from vprjax.weights import initialise
@@ -43,9 +42,7 @@ class Job:
       workdir: gets `checkpoints/` (step 0 is the untrained model), `metrics.jsonl`, `validation.jsonl`
         (the same whatever interruptions there were), `timing.jsonl` (wall time) and `parameters.txt`.
       provenance: saved with every checkpoint.
-      places: the training images.
-      validation: what they are validated on, or None.
-      sampler: what a batch is made of.
+      data: the training images, what they are validated on, the sampler.
       module: the model.
       extract: its extractor, for mining and validation.
       history: the validations so far.
@@ -54,12 +51,25 @@ class Job:
     config: Any
     workdir: pathlib.Path
     provenance: dict
-    places: source.Places
-    validation: validation.Validation | None
-    sampler: TupleSampler | PlaceSampler
+    data: TrainingData
     module: Any
     extract: Extractor
     history: validation.History
+
+    @property
+    def images(self) -> Places:
+        """The training images."""
+        return self.data.images
+
+    @property
+    def held_out(self) -> validation.Validation | None:
+        """What validation measures, or None."""
+        return self.data.held_out
+
+    @property
+    def sampler(self) -> TupleSampler | PlaceSampler:
+        """What a batch is made of."""
+        return self.data.sampler
 
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:
@@ -67,33 +77,28 @@ class Job:
         return Checkpoints(self.workdir / "checkpoints", self.config.train.keep_checkpoints)
 
 
-def train(config, workdir: pathlib.Path, weights: dict | None, provenance: dict) -> None:
+def train(
+    config, data: TrainingData, workdir: pathlib.Path, weights: dict | None, provenance: dict
+) -> None:
     """Trains from the last sound checkpoint of `workdir`, or from `weights`, to `train.steps`.
 
     Args:
       config: the whole config, checked.
+      data: what the model trains on.
       workdir: an existing folder.
       weights: what `pretrained.load` gave; None starts from random values.
-      provenance: saved with every checkpoint, beside what tells the training images.
+      provenance: saved with every checkpoint, beside the digest of the training images.
 
     Raises:
-      ConfigError: the data do not allow what the config asks.
+      ConfigError: the workdir holds another run, or a step does not fit the memory.
       TrainingError: a figure is not finite.
       Preempted: SIGTERM came; the state is saved.
     """
-    every = source.load(config, tuple(config.dataset.train_splits))
-    provenance = {**provenance, "image_set": every.image_set()}
-    places, held_out = validation.split_off(config, every)
-    try:
-        sampler = sampling.make_sampler(config, places)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    module = assemble.model(config.model)
-    if config.eval.pca:
-        limits.check_pca(config, module, every)
+    provenance = {**provenance, "image_set": data.image_set}
+    module = models.build_for_platform(config.model, parallel.AXIS)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])
-    job = Job(config, workdir, provenance, places, held_out, sampler, module, extract, history)
+    job = Job(config, workdir, provenance, data, module, extract, history)
     begun = _begin(job, weights)
     if begun is not None:
         if parallel.is_primary():  # of an evaluation of the model as it was
@@ -111,7 +116,7 @@ def _begin(job: Job, weights: dict | None):
     The one copy of the state that the devices' are made of ends here: with many classes it is gigabytes.
     """
     found = resume.resume(
-        job.config, job.provenance, job.checkpoints, job.module, job.places, job.sampler
+        job.config, job.provenance, job.checkpoints, job.module, job.images, job.sampler
     )
     if found is None:
         (current, step_fn), collected = _start_and_compile(job, weights), None
@@ -132,29 +137,18 @@ def _begin(job: Job, weights: dict | None):
 
 def _start_and_compile(job: Job, weights: dict | None):
     """The state before the first step, and the compiled step, which is made meanwhile."""
-    shapes = _start_shapes(job)
-    memory_estimate.check_state(shapes)
     if parallel.process_count() > 1:  # all processes compile with copies of the state itself
         current = _start(job, weights)
         return current, _compile_step(job, current)
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile") as pool:
+        shapes = state.shapes(job.config, job.module, job.images, job.sampler)
         compiling = pool.submit(_compile_step, job, shapes)
         return _start(job, weights), compiling.result()
 
 
-def _start_shapes(job: Job) -> TrainState:
-    """Shapes and types of what `_start` gives."""
-    descriptors, variables = model_shapes(job.module, job.places)
-    classes: Any = ()
-    if sampling.uses_places(job.config):
-        shape = *job.sampler.slots_shape, descriptors.shape[-1]
-        classes = jax.ShapeDtypeStruct(shape, np.float32)
-    return jax.eval_shape(functools.partial(state.create, job.config), variables, classes)
-
-
 def _start(job: Job, weights: dict | None) -> TrainState:
     """The untrained model and a fresh optimiser."""
-    config, places = job.config, job.places
+    config, places = job.config, job.images
     try:
         variables, notes = initialise.initialise(
             config.model, weights, config.seed, places.images, len(places)
@@ -168,7 +162,7 @@ def _start(job: Job, weights: dict | None) -> TrainState:
         overview = parameter_overview.get_parameter_overview(variables["params"])
         write_atomically(job.workdir / "parameters.txt", overview + "\n")
     classes: Any = ()
-    if sampling.uses_places(config):
+    if job.sampler.LEARNS_CLASSES:
         members = job.sampler.class_members()
         classes = job.sampler.class_starts(
             job.extract.stream(parallel.replicate(variables), places, members, "describe places")
@@ -209,9 +203,9 @@ def _first_batch(job: Job) -> dict[str, np.ndarray]:
 
 def _check_memory(job: Job, step_fn, current: TrainState) -> None:
     """Tells what a step and a mining round take; raises ConfigError where they do not fit."""
-    size = 4 * descriptor_size(job.module.apply, _variables(current), job.places)
+    size = 4 * descriptor_size(job.module.apply, _variables(current), job.images)
     mined = size * job.sampler.cached_images(int(current.step))
-    validated = size * len(job.validation) if job.validation else 0
+    validated = size * len(job.held_out) if job.held_out else 0
     found = memory_estimate.estimate(step_fn, _first_batch(job), max(mined, validated))
     log(f"memory: {found}")
     interval, steps = job.config.tuples.mining_interval, job.config.train.steps
@@ -288,7 +282,7 @@ def _steps(job: Job, step_fn, current, first: int, last: int, recorder, bar: Pro
         check_parameters(current)
     except NotFinite as error:
         images = job.sampler.indices(error.step - 1).ravel()
-        raise trapped(error, list(job.places.image_ids[images])) from error
+        raise trapped(error, list(job.images.image_ids[images])) from error
     return current
 
 
@@ -298,7 +292,7 @@ def _variables(current: TrainState) -> dict:
 
 def _mine(job: Job, step: int, current) -> None:
     def describe(images):
-        return job.extract(_variables(current), job.places, images, f"mine at step {step}")
+        return job.extract(_variables(current), job.images, images, f"mine at step {step}")
 
     try:
         job.sampler.mine(step, describe)
@@ -308,7 +302,7 @@ def _mine(job: Job, step: int, current) -> None:
 
 def _validates(job: Job, step: int) -> bool:
     """After every so many steps, and after the last one, whose model is to be compared too."""
-    if job.validation is None or not step:
+    if job.held_out is None or not step:
         return False
     return step % job.config.validation.every == 0 or step == job.config.train.steps
 
@@ -328,7 +322,7 @@ def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Pree
         variables |= current.ema
     try:
         with recorder.apart("validation"), preemption.at_once():
-            found = job.validation.measure(job.config, job.extract, variables, step)
+            found = job.held_out.measure(job.config, job.extract, variables, step)
     except Preempted:
         return
     job.history.add(step, found["mean"])

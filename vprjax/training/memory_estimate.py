@@ -112,17 +112,17 @@ def check(config, found: Estimate, mined: int, validated: int) -> None:
 
 def remedy(config) -> str:
     """What makes a step smaller, of what is not yet done."""
-    places = sampling.uses_places(config)
-    batch = "places.batch_places" if places else "tuples.batch"
-    size = config.places.batch_places if places else config.tuples.batch
-    words = [f"lower {batch}={size}"]
+    sampler = sampling.kind(config)
+    words = [f"lower {sampler.BATCH_KEY}={sampler.batch_size(config)}"]
     if not checks.against_accumulation(config):
         words.append(f"raise train.accumulate={config.train.accumulate}")
     if not config.model.remat:
         words.append("set model.remat=True")
     if config.model.compute_dtype == "float32":
         words.append("set model.compute_dtype=bfloat16")
-    if places and not config.model.projection:  # of which the class weights have many
+    if (
+        sampler.LEARNS_CLASSES and not config.model.projection
+    ):  # of which the class weights have many
         words.append("set model.projection to fewer dimensions")
     if jax.default_backend() == "gpu":  # of which JAX takes three quarters by itself
         words.append("set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 in the environment")

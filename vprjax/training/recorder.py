@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vprjax import optim
+from vprjax.models.heads import HEADS
 from vprjax.runtime import parallel
 from vprjax.storage.json_lines import JsonLines
 from vprjax.training.non_finite import check_trap
@@ -38,6 +39,7 @@ class Recorder:
         So are validations past step `validated`, the last one that the checkpoint tells of.
         """
         self._every, self._steps = config.train.log_every, config.train.steps
+        self._logged = HEADS[config.model.pooling].logged
         self._schedule = optim.schedule(config.optim, self._steps)
         self._metrics = JsonLines(workdir / "metrics.jsonl", start)
         self._timing = JsonLines(workdir / "timing.jsonl", start)
@@ -94,9 +96,9 @@ class Recorder:
             for name, value in parallel.unreplicate(self.collected).compute().items()
         }
         figures["learning_rate"] = float(self._schedule(done - 1))
-        p = state.params["model"].get("pooling", {}).get("p")
-        if p is not None:
-            figures["gem_p"] = float(jnp.mean(parallel.unreplicate(p)))
+        for name, parameter in self._logged.items():
+            value = parallel.unreplicate(state.params["model"]["pooling"][parameter])
+            figures[name] = float(jnp.mean(value))
         self._metrics.write(done, figures)
         self._summaries.write(done, figures, "train")
         self._write_times(done)

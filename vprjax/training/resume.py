@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from vprjax import sampling
 from vprjax.config import changes
 from vprjax.console import log
 from vprjax.descriptors.extraction import descriptor_size
@@ -98,7 +97,7 @@ def _restore(config, provenance, checkpoints: Checkpoints, module, places, sampl
     changes.check_resumed(config, provenance, saved, checkpoints.folder.parent)
     variables = checkpoints.restore_model(step)
     classes: Any = ()
-    if sampling.uses_places(config):
+    if sampler.LEARNS_CLASSES:
         width = descriptor_size(module.apply, variables, places)
         classes = np.zeros((*sampler.slots_shape, width), np.float32)
     state = create(config, variables, classes)

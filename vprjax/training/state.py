@@ -1,8 +1,14 @@
 """The train state's beginning."""
 
+import functools
+from typing import Any
+
+import jax
 import numpy as np
 
-from vprjax import models, optim
+from vprjax import losses, models, optim
+from vprjax.data.source import Places
+from vprjax.descriptors.extraction import model_shapes
 from vprjax.training import non_finite
 from vprjax.training.step import TrainState
 
@@ -22,7 +28,22 @@ def create(config, variables: dict, classes) -> TrainState:
     )
 
 
+def shapes(config, module, images: Places, sampler) -> TrainState:
+    """Shapes and types of the state before the first step, without a model.
+
+    Raises:
+      ConfigError: the images are too small for the model.
+    """
+    descriptors, variables = model_shapes(module, images)
+    classes: Any = ()
+    if sampler.LEARNS_CLASSES:
+        shape = *sampler.slots_shape, descriptors.shape[-1]
+        classes = jax.ShapeDtypeStruct(shape, np.float32)
+    return jax.eval_shape(functools.partial(create, config), variables, classes)
+
+
 def optimiser(config, params):
     """The config's optimiser for this parameter tree."""
     frozen = models.frozen_prefixes(config.model)
-    return optim.make_optimiser(config.optim, config.train.steps, params, frozen)
+    own = {**models.head_rates(config.model), "classes": losses.class_rate(config.loss)}
+    return optim.make_optimiser(config.optim, config.train.steps, params, frozen, own)

@@ -1,6 +1,7 @@
 """The train state and the pure per-device step."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax
@@ -56,19 +57,34 @@ class TrainMetrics(metrics.Collection):
     grad_norm_classes: metrics.Average.from_output("grad_norm_classes")
 
 
+@dataclasses.dataclass(frozen=True)
+class StepRules:
+    """How a step goes about its batch.
+
+    Attributes:
+      train_batch_norm: BatchNorm uses and updates the batch's statistics.
+      axis: name of the mapped axis.
+      accumulate: parts that each device's rows go through one after the other, to save memory.
+      ema_decay: of the running mean of the parameters; 0 keeps none.
+      lowest: least value by parameter path, which an update does not go below.
+    """
+
+    train_batch_norm: bool
+    axis: str
+    accumulate: int = 1
+    ema_decay: float = 0.0
+    lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
 def make_train_step(
     apply_fn: Callable,
     loss_fn: Callable,
     optimiser: optax.GradientTransformation,
     augment: Callable,
     key: jax.Array,
-    *,
-    train_batch_norm: bool,
-    axis: str,
-    accumulate: int = 1,
-    ema_decay: float = 0.0,
+    rules: StepRules,
 ) -> Callable:
-    """A step `(state, batch) -> (state, metrics)` for one device of the mapped `axis`.
+    """A step `(state, batch) -> (state, metrics)` for one device of the mapped axis.
 
     `batch["images"]` is uint8 `(b, m, h, w, c)`: b tuples or places of m images. Losses are averaged
     over the global batch; random keys depend on the step and the global row, so that the result does
@@ -80,12 +96,10 @@ def make_train_step(
       optimiser: optax transformation of `params`.
       augment: `(images (m, h, w, c), key) -> (m, h, w, c)`.
       key: seed of the augmentation.
-      train_batch_norm: BatchNorm uses and updates the batch's statistics.
-      axis: name of the mapped axis.
-      accumulate: parts that each device's rows go through one after the other, to save memory.
-      ema_decay: of the running mean of the parameters; 0 keeps none.
+      rules: how the step goes about its batch.
     """
-    find = _gradients(apply_fn, loss_fn, train_batch_norm, accumulate)
+    axis = rules.axis
+    find = _gradients(apply_fn, loss_fn, rules.train_batch_norm, rules.accumulate)
 
     def step(state: TrainState, batch: dict):
         rows = batch["images"].shape[0]
@@ -101,7 +115,7 @@ def make_train_step(
         measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
         looked_at = jax.lax.pmean((descriptors.sum(), parts["loss"].sum()), axis)
         trap = non_finite.sprung(state.trap, state.step, non_finite.first_bad((*looked_at, grads)))
-        return _updated(state, optimiser, grads, new, trap, ema_decay), measured
+        return _updated(state, optimiser, grads, new, trap, rules), measured
 
     return step
 
@@ -144,14 +158,14 @@ def _gradients(apply_fn, loss_fn, train_batch_norm: bool, accumulate: int) -> Ca
     return accumulated if accumulate > 1 else gradients
 
 
-def _updated(state, optimiser, grads, new, trap, ema_decay: float) -> TrainState:
+def _updated(state, optimiser, grads, new, trap, rules: StepRules) -> TrainState:
     """The next state; only its step and trap move once the trap has sprung."""
     updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
-    params = optim.apply_updates(state.params, updates)
+    params = optim.apply_updates(state.params, updates, rules.lowest)
     ema = state.ema
-    if ema_decay:
+    if rules.ema_decay:
         # Early on the decay is smaller, so that the mean soon forgets the untrained start.
-        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+        decay = jnp.minimum(rules.ema_decay, (1 + state.step) / (10 + state.step))
         now = {"params": params["model"], **new}
         ema = jax.tree.map(lambda e, x: decay * e + (1 - decay) * x, ema, {k: now[k] for k in ema})
     moved = state.replace(

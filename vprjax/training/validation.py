@@ -36,7 +36,7 @@ class Validation:
         return {**found, "mean": round(float(np.mean(list(found.values()))), 4)}
 
 
-def split_off(config, places: Places) -> tuple[Places, Validation | None]:
+def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, Validation | None]:
     """The images left to train on, and the validation that the config asks for.
 
     `validation.query_split` names a split that is matched to `validation.reference_split`. Else
@@ -53,7 +53,7 @@ def split_off(config, places: Places) -> tuple[Places, Validation | None]:
         return places, None
     if v.query_split:
         queries, references = (
-            source.load(config, (name,)) for name in (v.query_split, v.reference_split)
+            dataset.places((name,)) for name in (v.query_split, v.reference_split)
         )
         return places, Validation(queries, references)
     visit = places.splits  # without a gap that ends a visit: the frame next door is no other visit

@@ -11,7 +11,8 @@ from flax import traverse_util
 
 from vprjax import models
 from vprjax.descriptors import whitening
-from vprjax.models import pooling
+from vprjax.models.heads import HEADS
+from vprjax.models.heads.vectors import l2_normalize
 from vprjax.weights import kmeans, pretrained
 
 LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
@@ -65,9 +66,11 @@ def initialise(
         images = images_at(order[:CONVOLUTION_IMAGES])
         variables = calibrate_convolutions(model_config, variables, images)
         notes.append(f"random weights, scaled on {len(images)} training images")
-    if model_config.pooling == "netvlad":
-        variables, used = start_netvlad(module, model_config, variables, images_at, order, seed)
-        notes.append(f"NetVLAD from k-means on {used} local descriptors")
+    head = HEADS[model_config.pooling]
+    if head.start is not None:
+        local = local_descriptors(module, variables, images_at, order)
+        variables = start_from_clusters(model_config, variables, local, seed)
+        notes.append(f"{head.title} from k-means on {len(local)} local descriptors")
     if model_config.projection and model_config.projection_start != "random":
         variables, used = start_projection(model_config, variables, images_at, order)
         notes.append(f"projection from PCA on {used} descriptors")
@@ -146,15 +149,10 @@ def calibrate_convolutions(model_config, variables: dict, images: np.ndarray) ->
     return {**variables, "params": traverse_util.unflatten_dict(flat, sep="/")}
 
 
-def start_netvlad(
-    module: Any,
-    model_config,
-    variables: dict,
-    images_at: Callable[[np.ndarray], np.ndarray],
-    order: np.ndarray,
-    seed: int,
-) -> tuple[dict, int]:
-    """NetVLAD's parameters from k-means on local descriptors of the images in `order`."""
+def local_descriptors(
+    module: Any, variables: dict, images_at: Callable[[np.ndarray], np.ndarray], order: np.ndarray
+) -> np.ndarray:
+    """L2-normalised local descriptors `(n, d)` of the first images in `order`, at least 50,000."""
     features = jax.jit(lambda v, x: module.apply(v, x, method="features"))
     collected, number = [], 0
     for first in range(0, len(order), 16):
@@ -163,21 +161,27 @@ def start_netvlad(
         number += len(collected[-1])
         if number >= LOCAL_DESCRIPTORS:
             break
-    points = np.asarray(pooling.l2_normalize(jnp.asarray(np.concatenate(collected))))
-    clusters = model_config.netvlad_clusters
-    if len(points) < clusters:
+    return np.asarray(l2_normalize(jnp.asarray(np.concatenate(collected))))
+
+
+def start_from_clusters(model_config, variables: dict, local: np.ndarray, seed: int) -> dict:
+    """The head's parameters from k-means on local descriptors `(n, d)`.
+
+    Raises:
+      ValueError: fewer descriptors than clusters.
+    """
+    name = model_config.pooling
+    start = HEADS[name].start
+    clusters = model_config[name][start.key]
+    if len(local) < clusters:
         raise ValueError(
-            f"the training images hold {len(points)} local descriptors, fewer than "
-            f"model.netvlad_clusters={clusters}"
+            f"the training images hold {len(local)} local descriptors, fewer than "
+            f"model.{name}.{start.key}={clusters}"
         )
-    centers = kmeans.kmeans(points, clusters, seed)
-    weights, biases, centers = pooling.netvlad_from_centers(centers, points)
-    head = {"weights": weights, "biases": biases, "centers": centers}
-    head = {
-        name: np.asarray(value, variables["params"]["pooling"][name].dtype)
-        for name, value in head.items()
-    }
-    return {**variables, "params": {**variables["params"], "pooling": head}}, len(points)
+    like = variables["params"]["pooling"]
+    parameters = start.parameters(kmeans.kmeans(local, clusters, seed), local)
+    head = {key: np.asarray(value, like[key].dtype) for key, value in parameters.items()}
+    return {**variables, "params": {**variables["params"], "pooling": head}}
 
 
 def start_projection(

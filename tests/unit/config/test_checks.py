@@ -126,13 +126,72 @@ def test_heading_bins_of_neighbours_differ_all_the_way_round(degrees, groups, go
         checks.check_values(c)
 
 
-def test_parameters_too_coarse_to_train_are_refused():
+def test_a_model_computes_in_bfloat16_and_trains_in_float32():
     c, *_ = begun()
     c.tuples.batch, c.model.compute_dtype = 8, "bfloat16"
     checks.check_values(c)
-    c.model.param_dtype = "bfloat16"
-    with pytest.raises(ConfigError, match=r"model\.param_dtype='bfloat16' cannot train"):
-        checks.check_values(c)
+
+
+def old_names(config):
+    """The config as an earlier version saved it: a head's and a loss's own keys without a section."""
+    saved = config.to_dict()
+    saved["model"]["param_dtype"] = "float32"
+    for old, new in changes.RENAMED.items():
+        *sections, last = new.split(".")
+        values = saved
+        for section in sections:
+            values = values[section]
+        section, _, name = old.partition(".")
+        saved[section][name] = values.pop(last)
+    for section, names in (
+        ("model", ("gem", "netvlad")),
+        ("loss", ("triplet", "contrastive", "arcface")),
+    ):
+        for name in names:
+            assert not saved[section].pop(name)
+    return saved
+
+
+def test_a_config_with_the_old_names_reads_as_one_with_the_new():
+    c, *_ = begun()
+    c.model.netvlad.clusters, c.loss.triplet.margin, c.loss.arcface.class_rate = 5, 0.25, 7.0
+    saved = old_names(c)
+    assert saved["model"]["netvlad_clusters"] == 5 and saved["optim"]["class_rate"] == 7.0
+    assert changes.completed(saved) == c.to_dict()
+    assert changes.differences(saved, c.to_dict()) == {}
+    c.tuples.batch = 8
+    checks.check_values(ConfigDict(changes.completed(old_names(c))))
+
+
+def test_a_saved_type_of_parameters_that_never_trained_is_named():
+    c, *_ = begun()
+    saved = old_names(c)
+    saved["model"]["param_dtype"] = "bfloat16"
+    with pytest.raises(ConfigError, match=r"config key model\.param_dtype is unknown"):
+        checks.check_values(ConfigDict(changes.completed(saved)))
+
+
+def test_flags_with_old_names_become_the_new_ones_with_a_sentence():
+    flags = ["--config=a.py", "--config.loss.triplet_margin=0.2", "--config.model.gem_p", "4.0"]
+    found, sentences = changes.renamed_flags([*flags, "--config.model.param_dtype=float32"])
+    assert found == [
+        "--config=a.py",
+        "--config.loss.triplet.margin=0.2",
+        "--config.model.gem.p",
+        "4.0",
+    ]
+    assert sentences == [
+        "config key loss.triplet_margin is now loss.triplet.margin",
+        "config key model.gem_p is now model.gem.p",
+        "config key model.param_dtype is gone: parameters are always float32",
+    ]
+    kept = [
+        "vprjax",
+        "--config.train.steps=3",
+        "loss.triplet_margin",
+        "--workdir=loss.triplet_margin",
+    ]
+    assert changes.renamed_flags(kept) == (kept, [])
 
 
 def test_accumulation_changes_the_statistics_of_a_backbone_that_has_some():

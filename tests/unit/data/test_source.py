@@ -43,7 +43,7 @@ def test_a_damaged_record_is_named_while_the_poses_are_read():
             return fields | {"position": (0, 0), "heading": 0.0, "timestamp": index}
 
     with pytest.raises(DataError, match=r"record 2 of split 'train' cannot be read \(chunk data"):
-        source._collect(("train",), (Damaged(),))
+        source.read_poses("train", Damaged())
 
 
 def test_images_of_two_sizes_are_refused():
@@ -68,7 +68,7 @@ def test_a_missing_dataset_gives_its_build_command(name, command):
     config = base.get_config()
     config.dataset.update(name=name, data_dir="/nowhere")
     with pytest.raises(DataError) as caught:
-        source.describe(config)
+        source.open_dataset(config)
     assert command in str(caught.value)
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from configs import base
 from tests.helpers.memory_places import standing
+from vprjax import models
 from vprjax.config import limits
 from vprjax.errors import ConfigError
 from vprjax.evaluation import evaluate, measure
 from vprjax.report import result_files
-from vprjax.training import assemble
+from vprjax.runtime import parallel
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_a_split_built_anew_is_another_set_of_images(tmp_path):
 def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_path, monkeypatch):
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
     dataset = SimpleNamespace(counts={"reference": 60, "test01": 40, "train": 1000})
-    module = assemble.model(config.model)
+    module = models.build_for_platform(config.model, parallel.AXIS)
     begun = tmp_path / "descriptors/off_the_shelf_reference/rows"
     begun.parent.mkdir(parents=True)
     begun.write_bytes(bytes(1000))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from configs import base
-from vprjax import batch_losses, losses
+from vprjax import losses
+from vprjax.losses import arcface, contrastive, triplet
+from vprjax.losses import tuples as tuple_losses
 
 AXIS = "batch"
 RADIUS = 25.0
@@ -46,7 +48,7 @@ def test_in_batch_negatives_are_the_nearest_beyond_the_radius(devices, semi_hard
     descriptors, positions = tuples()
     count = 20  # more than any query has
     find = functools.partial(
-        batch_losses.in_batch_negatives, axis=AXIS, radius=RADIUS, count=count, semi_hard=semi_hard
+        tuple_losses.in_batch_negatives, axis=AXIS, radius=RADIUS, count=count, semi_hard=semi_hard
     )
     split = lambda x: x.reshape(devices, -1, *x.shape[1:])  # noqa: E731
     found, valid = jax.pmap(find, axis_name=AXIS)(split(descriptors), split(positions))
@@ -62,10 +64,12 @@ def test_in_batch_negatives_are_the_nearest_beyond_the_radius(devices, semi_hard
 def loss_of(name, **changes):
     config = base.get_config()
     config.loss.name = name
-    config.loss.arcface_classes = "pair"
+    config.loss.arcface.classes = "pair"
     config.tuples.update(in_batch="hardest", in_batch_negatives=3, negative_radius=RADIUS)
-    config.loss.update(**changes)
-    made = batch_losses.make(config.loss, config.tuples, False, AXIS)
+    for key, value in changes.items():
+        section, _, last = key.partition("_")
+        config.loss[section][last] = value
+    made = losses.make(config.loss, config.tuples, AXIS)
 
     def run(descriptors, positions, step=0):
         batch = {"positions": positions[None]}
@@ -89,16 +93,16 @@ def test_losses_count_mined_and_in_batch_negatives_and_no_others(name):
         q, p = descriptors[row, :1], descriptors[row, 1:2]
         negatives = np.concatenate([descriptors[row, 2:], every[picked]])[None]
         if name == "triplet":
-            wanted = losses.triplet(q, p, negatives, config.triplet_margin)[0]
+            wanted = triplet.triplet(q, p, negatives, config.triplet.margin)[0]
         elif name == "arcface":
-            wanted = losses.arcface_pair(
-                q, p, negatives, config.arcface_scale, config.arcface_margin
+            wanted = arcface.arcface_pair(
+                q, p, negatives, config.arcface.scale, config.arcface.margin
             )[0]
         else:
             others = np.concatenate([p, negatives[0]])
             match = np.arange(len(others)) == 0
-            wanted = losses.contrastive(
-                np.repeat(q, len(others), 0), others, match, config.contrastive_margin
+            wanted = contrastive.contrastive(
+                np.repeat(q, len(others), 0), others, match, config.contrastive.margin
             ).mean()
         np.testing.assert_allclose(values[row], wanted, rtol=1e-5, atol=1e-6)
 

@@ -5,15 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax import losses
+from vprjax.losses.arcface import arcface as _arcface
+from vprjax.losses.arcface import arcface_pair as _arcface_pair
+from vprjax.losses.contrastive import contrastive as _contrastive
+from vprjax.losses.triplet import triplet as _triplet
 
 S, M = 30.0, 0.3
 
 # One compilation a call instead of one an operation.
-contrastive = jax.jit(losses.contrastive, static_argnames="squared")
-triplet = jax.jit(losses.triplet)
-arcface = jax.jit(losses.arcface)
-arcface_pair = jax.jit(losses.arcface_pair)
+contrastive = jax.jit(_contrastive, static_argnames="squared")
+triplet = jax.jit(_triplet)
+arcface = jax.jit(_arcface)
+arcface_pair = jax.jit(_arcface_pair)
 
 
 def _random(*shape, seed=0):
@@ -54,7 +57,7 @@ def test_contrastive_at_distance_zero(squared, match):
     loss = contrastive(x, x, labels, 0.7, squared=squared)
     far = 0.5 * 0.7**2 if squared else 0.7
     np.testing.assert_allclose(loss, [0.0, 0.0] if match else [far, far], rtol=1e-6)
-    for gradient in _gradients(lambda a, b: losses.contrastive(a, b, labels, 0.7, squared), x, x):
+    for gradient in _gradients(lambda a, b: _contrastive(a, b, labels, 0.7, squared), x, x):
         np.testing.assert_array_equal(gradient, 0)
 
 
@@ -75,7 +78,7 @@ def test_triplet_of_one_point_is_its_margin():
     x = jnp.array([[0.6, 0.8]])
     negatives = jnp.stack([x, x], 1)
     np.testing.assert_allclose(triplet(x, x, negatives, 0.1), [0.2], rtol=1e-6)
-    for g in _gradients(lambda *a: losses.triplet(*a, 0.1), x, x, negatives):
+    for g in _gradients(lambda *a: _triplet(*a, 0.1), x, x, negatives):
         np.testing.assert_array_equal(g, 0)
 
 
@@ -116,18 +119,18 @@ def test_arcface_is_finite_where_descriptor_and_class_are_parallel(cosine):
     descriptors = cosine * weights[:1]
     labels = jnp.array([0])
     value = arcface(descriptors, weights, labels, S, M)
-    gradients = _gradients(lambda d, w: losses.arcface(d, w, labels, S, M), descriptors, weights)
+    gradients = _gradients(lambda d, w: _arcface(d, w, labels, S, M), descriptors, weights)
     assert _finite((value, gradients))
     tuple_ = (descriptors, weights[:1], weights[None, 1:])
-    assert _finite(_gradients(lambda *a: losses.arcface_pair(*a, S, M), *tuple_))
+    assert _finite(_gradients(lambda *a: _arcface_pair(*a, S, M), *tuple_))
     np.testing.assert_allclose(arcface_pair(*tuple_, S, M), value, rtol=1e-4)
 
 
 def test_zero_descriptors_have_finite_gradients():
     zero, weights, labels = jnp.zeros((2, 4)), _random(3, 4).at[0].set(0.0), jnp.array([0, 1])
-    assert _finite(_gradients(lambda d, w: losses.arcface(d, w, labels, S, M), zero, weights))
+    assert _finite(_gradients(lambda d, w: _arcface(d, w, labels, S, M), zero, weights))
     negatives = jnp.zeros((2, 3, 4))
-    for loss in (lambda *a: losses.arcface_pair(*a, S, M), lambda *a: losses.triplet(*a, 0.1)):
+    for loss in (lambda *a: _arcface_pair(*a, S, M), lambda *a: _triplet(*a, 0.1)):
         assert _finite(_gradients(loss, zero, zero, negatives))
 
 
@@ -149,7 +152,7 @@ def test_class_mask_leaves_classes_out_of_the_denominator():
     whole = arcface(descriptors, weights, labels, S, M)
     np.testing.assert_allclose(rows, jnp.stack([masked[0], whole[1], jnp.zeros(())]), rtol=1e-6)
     assert _finite(
-        _gradients(lambda d, w: losses.arcface(d, w, labels, S, M, each), descriptors, weights)
+        _gradients(lambda d, w: _arcface(d, w, labels, S, M, each), descriptors, weights)
     )
 
 
@@ -190,12 +193,12 @@ def test_half_precision_inputs_are_computed_in_float32():
 def test_wrong_shapes_are_refused():
     a, negatives, labels = jnp.ones((2, 4)), jnp.ones((2, 3, 4)), jnp.zeros(2, int)
     with pytest.raises(ValueError, match="contrastive"):
-        losses.contrastive(a, a, jnp.ones(3, bool), 0.7)
+        _contrastive(a, a, jnp.ones(3, bool), 0.7)
     with pytest.raises(ValueError, match="contrastive"):
-        losses.contrastive(a, a[:, :3], jnp.ones(2, bool), 0.7)
+        _contrastive(a, a[:, :3], jnp.ones(2, bool), 0.7)
     for loss in (
-        lambda *a: losses.triplet(*a, 0.1),
-        lambda *a: losses.arcface_pair(*a, S, M),
+        lambda *a: _triplet(*a, 0.1),
+        lambda *a: _arcface_pair(*a, S, M),
     ):
         for bad in [
             (a, a[:1], negatives),
@@ -206,10 +209,10 @@ def test_wrong_shapes_are_refused():
             with pytest.raises(ValueError, match=r"\(b, n, d\)"):
                 loss(*bad)
     with pytest.raises(ValueError, match="class_weights"):
-        losses.arcface(a, jnp.ones((5, 3)), labels, S, M)
+        _arcface(a, jnp.ones((5, 3)), labels, S, M)
     with pytest.raises(ValueError, match="labels"):
-        losses.arcface(a, jnp.ones((5, 4)), labels[:1], S, M)
+        _arcface(a, jnp.ones((5, 4)), labels[:1], S, M)
     with pytest.raises(ValueError, match="integers"):
-        losses.arcface(a, jnp.ones((5, 4)), jnp.zeros(2), S, M)
+        _arcface(a, jnp.ones((5, 4)), jnp.zeros(2), S, M)
     with pytest.raises(ValueError, match="class_mask"):
-        losses.arcface(a, jnp.ones((5, 4)), labels, S, M, jnp.ones((5, 2), bool))
+        _arcface(a, jnp.ones((5, 4)), labels, S, M, jnp.ones((5, 2), bool))

@@ -264,13 +264,3 @@ def test_bfloat16_computes_only_the_backbone():
     assert {v.dtype.name for v in jax.tree.leaves(variables)} == {"float32"}
     local = jax.eval_shape(functools.partial(half.apply, method="features"), variables, x)
     assert local.dtype == jnp.float32
-
-
-def test_param_dtype():
-    module = models.build(config(stage="block_1", param_dtype="bfloat16", pooling="netvlad"))
-    x = images(1, 16, 16, 3)
-    f, variables = jax.eval_shape(functools.partial(module.init_with_output, KEY), x)
-    assert {v.dtype.name for v in jax.tree.leaves(variables["params"])} == {"bfloat16"}
-    assert {v.dtype.name for v in jax.tree.leaves(variables["batch_stats"])} == {"float32"}
-    assert f.dtype == jnp.float32
-    assert np.isfinite(jax.jit(module.apply)(random_variables(module, x), x)).all()

@@ -7,7 +7,7 @@ import pytest
 
 from configs import base
 from vprjax import models
-from vprjax.models import pooling
+from vprjax.models.heads import netvlad
 
 KEY = jax.random.key(0)
 
@@ -27,10 +27,10 @@ def images(*shape):
     [
         ({"pooling": "mac"}, 32, {}),
         ({"pooling": "spoc"}, 32, {}),
-        ({"pooling": "gem", "gem_p": 2.5}, 32, {"p": ()}),
-        ({"pooling": "gem", "gem_per_channel": True}, 32, {"p": (32,)}),
+        ({"pooling": "gem", "gem": {"p": 2.5}}, 32, {"p": ()}),
+        ({"pooling": "gem", "gem": {"per_channel": True}}, 32, {"p": (32,)}),
         (
-            {"pooling": "netvlad", "netvlad_clusters": 5},
+            {"pooling": "netvlad", "netvlad": {"clusters": 5}},
             160,
             {"weights": (5, 32), "biases": (5,), "centers": (5, 32)},
         ),
@@ -44,7 +44,7 @@ def test_variables_and_unit_length(changes, size, head):
     params = variables["params"]
     assert jax.tree.map(jnp.shape, params.get("pooling", {})) == head
     if "p" in head:
-        assert (params["pooling"]["p"] == c.gem_p).all()
+        assert (params["pooling"]["p"] == c.gem.p).all()
     assert ("projection" in params) == (c.projection > 0)
     f = module.apply(variables, x)
     assert f.shape == (3, size) and f.dtype == jnp.float32
@@ -97,11 +97,14 @@ def test_a_black_image_has_finite_gradients():
 
 
 def test_netvlad_starts_as_the_pooling_function():
-    module, x = models.build(config(pooling="netvlad", netvlad_clusters=4)), images(2, 17, 22, 3)
+    module, x = (
+        models.build(config(pooling="netvlad", netvlad={"clusters": 4})),
+        images(2, 17, 22, 3),
+    )
     variables = module.init(KEY, x)
     p = variables["params"]["pooling"]
     local = module.apply(variables, x, method="features")
-    expected = pooling.netvlad(local, p["weights"], p["biases"], p["centers"])
+    expected = netvlad.netvlad(local, p["weights"], p["biases"], p["centers"])
     np.testing.assert_allclose(module.apply(variables, x), expected, rtol=1e-6, atol=1e-7)
 
 
@@ -117,10 +120,12 @@ def test_netvlad_starts_as_the_pooling_function():
         ({"pooling": "max"}, "model.pooling='max'.*'mac', 'spoc', 'gem', 'netvlad'"),
         ({"batch_norm": "eval"}, "model.batch_norm='eval'.*'frozen', 'train'"),
         ({"compute_dtype": "float16"}, "model.compute_dtype='float16'.*'float32', 'bfloat16'"),
-        ({"param_dtype": "int8"}, "model.param_dtype='int8'"),
-        ({"gem_p": 0.0}, "model.gem_p must be above 0"),
-        ({"netvlad_clusters": 1}, "model.netvlad_clusters at least 2"),
-        ({"projection": -1}, "model.projection at least 0"),
+        ({"gem": {"p": 0.0}}, "model.gem.p=0.0 must be a number 0.1 or more"),
+        (
+            {"pooling": "netvlad", "netvlad": {"clusters": 1}},
+            "model.netvlad.clusters=1 must be a whole",
+        ),
+        ({"projection": -1}, "model.projection must be at least 0"),
     ],
 )
 def test_values_that_cannot_be_built(changes, message):
@@ -139,4 +144,4 @@ def test_images_of_another_shape_are_refused(shape):
 
 def test_names_of_the_configs_are_the_models():
     assert tuple(models.BACKBONES) == base.BACKBONES
-    assert models.POOLINGS == base.POOLINGS
+    assert tuple(models.HEADS) == base.POOLINGS

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax.models import pooling
+from vprjax.models.heads import gem as gem_head
+from vprjax.models.heads import mac, spoc, vectors
+from vprjax.models.heads import netvlad as netvlad_head
 
 # One compilation a call instead of one an operation.
-gem = jax.jit(pooling.gem)
-netvlad = jax.jit(pooling.netvlad)
+gem = jax.jit(gem_head.gem)
+netvlad = jax.jit(netvlad_head.netvlad)
 
 
 def _map(shape, seed=0, spread=1.0):
@@ -21,10 +23,10 @@ def _finite(tree):
 
 
 def test_l2_normalize_gives_unit_vectors():
-    unit = pooling.l2_normalize(jnp.array([[3.0, 4.0], [0.0, 2.0]]))
+    unit = vectors.l2_normalize(jnp.array([[3.0, 4.0], [0.0, 2.0]]))
     np.testing.assert_allclose(unit, [[0.6, 0.8], [0.0, 1.0]], atol=1e-7)
     np.testing.assert_allclose(
-        pooling.l2_normalize(jnp.array([[3.0, 0.0], [4.0, 2.0]]), axis=0),
+        vectors.l2_normalize(jnp.array([[3.0, 0.0], [4.0, 2.0]]), axis=0),
         [[0.6, 0.0], [0.8, 1.0]],
         atol=1e-7,
     )
@@ -32,7 +34,7 @@ def test_l2_normalize_gives_unit_vectors():
 
 def test_l2_normalize_is_zero_at_zero_and_so_is_its_gradient():
     x = jnp.array([[0.0, 0.0], [1e-13, 0.0], [0.0, 2.0]])
-    value, pullback = jax.vjp(pooling.l2_normalize, x)
+    value, pullback = jax.vjp(vectors.l2_normalize, x)
     np.testing.assert_allclose(value, [[0, 0], [0, 0], [0, 1]], atol=1e-7)
     # d(x / |x|) = (1 - u u^T) / |x|: the gradient of the third row keeps only what is across it.
     (gradient,) = pullback(jnp.ones_like(x))
@@ -40,22 +42,20 @@ def test_l2_normalize_is_zero_at_zero_and_so_is_its_gradient():
 
 
 def test_l2_normalize_does_not_hide_nan():
-    assert np.isnan(pooling.l2_normalize(jnp.array([jnp.nan, 1.0]))).all()
+    assert np.isnan(vectors.l2_normalize(jnp.array([jnp.nan, 1.0]))).all()
 
 
 def test_mac_spoc_and_gem_on_a_map_worked_by_hand():
     x = jnp.array([1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0, 8.0]).reshape(2, 2, 2, 1)
-    np.testing.assert_allclose(pooling.mac(x), [[4.0], [8.0]])
-    np.testing.assert_allclose(pooling.spoc(x), [[2.5], [2.0]])
+    np.testing.assert_allclose(mac.mac(x), [[4.0], [8.0]])
+    np.testing.assert_allclose(spoc.spoc(x), [[2.5], [2.0]])
     # sqrt((1 + 4 + 9 + 16) / 4) and sqrt(64 / 4)
     np.testing.assert_allclose(gem(x, 2.0), [[30**0.5 / 2], [4.0]], rtol=1e-6)
 
 
 def test_gem_with_p_1_is_spoc_of_the_clipped_map():
     x = _map((2, 5, 7, 6))
-    np.testing.assert_allclose(
-        gem(x, 1.0), pooling.spoc(jnp.maximum(x, 1e-6)), rtol=1e-6, atol=1e-9
-    )
+    np.testing.assert_allclose(gem(x, 1.0), spoc.spoc(jnp.maximum(x, 1e-6)), rtol=1e-6, atol=1e-9)
 
 
 def test_gem_tends_to_mac():
@@ -91,8 +91,8 @@ def test_half_precision_maps_are_pooled_in_float32():
     k, d = 4, 8
     centers = _map((k, d), 1)
     pooled = [
-        pooling.mac(x),
-        pooling.spoc(x),
+        mac.mac(x),
+        spoc.spoc(x),
         gem(x, jnp.float16(3.0)),
         netvlad(x, centers, jnp.zeros(k), centers),
     ]
@@ -129,7 +129,7 @@ def test_netvlad_is_finite_on_an_empty_map_and_on_empty_clusters():
 def test_netvlad_starts_as_a_hard_assignment(bias):
     local = _map((400, 16), 0)
     centers = _map((8, 16), 1, spread=0.3)
-    weights, biases, kept = pooling.netvlad_from_centers(centers, local, bias=bias)
+    weights, biases, kept = netvlad_head.netvlad_from_centers(centers, local, bias=bias)
     np.testing.assert_array_equal(kept, centers)
     x = np.asarray(local, np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
@@ -148,13 +148,13 @@ def test_netvlad_starts_as_a_hard_assignment(bias):
 def test_netvlad_from_centers_refuses_what_gives_no_gap():
     local = _map((10, 4))
     with pytest.raises(ValueError, match="distinct centers"):
-        pooling.netvlad_from_centers(jnp.ones((3, 4)), local)
+        netvlad_head.netvlad_from_centers(jnp.ones((3, 4)), local)
     with pytest.raises(ValueError, match="distinct centers"):
-        pooling.netvlad_from_centers(_map((3, 4), 1), local.at[0, 0].set(jnp.nan))
+        netvlad_head.netvlad_from_centers(_map((3, 4), 1), local.at[0, 0].set(jnp.nan))
     with pytest.raises(ValueError, match="k >= 2"):
-        pooling.netvlad_from_centers(jnp.ones((1, 4)), local)
+        netvlad_head.netvlad_from_centers(jnp.ones((1, 4)), local)
     with pytest.raises(ValueError, match=r"\(n, 5\)"):
-        pooling.netvlad_from_centers(jnp.ones((3, 5)), local)
+        netvlad_head.netvlad_from_centers(jnp.ones((3, 5)), local)
 
 
 def test_netvlad_makes_nothing_of_size_n_k_d():
@@ -170,7 +170,7 @@ def test_netvlad_makes_nothing_of_size_n_k_d():
 
 def test_every_pooling_refuses_wrong_shapes():
     x = jnp.ones((2, 3, 3, 4))
-    for pool in (pooling.mac, pooling.spoc, lambda x: pooling.gem(x, 3.0)):
+    for pool in (mac.mac, spoc.spoc, lambda x: gem_head.gem(x, 3.0)):
         with pytest.raises(ValueError, match="expected"):
             pool(x[0])
     with pytest.raises(ValueError, match="p has shape"):
@@ -183,4 +183,4 @@ def test_every_pooling_refuses_wrong_shapes():
         (x, w, w[:, 0], w[:3]),
     ]:
         with pytest.raises(ValueError, match="netvlad"):
-            pooling.netvlad(*args)
+            netvlad_head.netvlad(*args)

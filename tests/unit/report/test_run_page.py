@@ -52,7 +52,7 @@ def test_page_is_self_contained_and_shows_the_figures(write):
         "90.0 % off the shelf, 90.0 % fine-tuned of 40 queries are answered within 5 m" in page.text
     )
     assert "90.00 90.00 100.00" in page.text and "recall @2 100.00 100.00" in page.text
-    assert "loss.triplet_margin = 0.1" in page.text and "someword" in page.text
+    assert "loss.triplet.margin = 0.1" in page.text and "someword" in page.text
     # 3 maps, 1 curve; 3 images a case: 4 best, the 4 wrong ones, 4 random
     assert len(page.svgs()) == 4 and len(page.images) == 4 + 3 * 12
     assert "same way" not in page.text and "another way" not in page.text

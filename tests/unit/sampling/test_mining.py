@@ -23,23 +23,18 @@ def nothing(positions):
 
 
 def to_cache(queries, positives, pool, remembered, best=True, round_number=0):
-    return mining.images_to_cache(
-        queries, positives, pool, remembered, with_positives=best, seed=0, round_number=round_number
-    )
+    drawn = mining.Round(queries, pool, remembered, 0, round_number)
+    return mining.images_to_cache(drawn, positives, with_positives=best)
 
 
 def tuples(queries, positives, positions, cache, pool, **changes):
     """Tuples of a round with the settings of these tests, but for `changes`."""
-    settings = {
-        "negatives": 4,
-        "negative_radius": 6.0,
-        "place_radius": 2.5,
-        "seed": 0,
-        "round_number": 0,
-        "remembered": nothing(positions),
-        "similarities": lambda queries, others: queries @ others.T,
-    }
-    return mining.mine(queries, positives, positions, cache, pool, **(settings | changes))
+    seed, number = changes.pop("seed", 0), changes.pop("round_number", 0)
+    remembered = changes.pop("remembered", nothing(positions))
+    dots = changes.pop("similarities", lambda queries, others: queries @ others.T)
+    rule = {"negatives": 4, "negative_radius": 6.0, "place_radius": 2.5} | changes
+    drawn = mining.Round(queries, pool, remembered, seed, number)
+    return mining.mine(drawn, mining.Rule(**rule), positives, positions, cache, dots)
 
 
 def first_distinct(order, positions, query, count):
@@ -323,5 +318,5 @@ def test_mining_holds_few_similarities_at_once(monkeypatch):
 
 def test_the_nearest_negatives_fill_up_where_places_run_out():
     positions = np.array([[0.0, 0], [30, 0], [31, 0], [32, 0], [50, 0], [51, 0]])
-    found = mining.spread_negatives(np.array([2, 1, 5, 3, 4]), positions, 0, 20, 5, 4)
+    found = mining.spread_negatives(np.array([2, 1, 5, 3, 4]), positions, 0, mining.Rule(4, 20, 5))
     assert found.tolist() == [2, 5, 1, 3]

@@ -7,13 +7,14 @@ import signal
 import jax
 import pytest
 
+from tests.helpers import short_run
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config, state_of
 from vprjax.errors import ConfigError, Preempted
 from vprjax.sampling import tuples
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
-from vprjax.training import loop
+from vprjax.training import loop, validation
 
 
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "arcface"])
@@ -26,7 +27,7 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
     c.model.batch_norm = "train" if cut == 5 else "frozen"
     c.tuples.update(mining_pool=40, remembered=1)
     c.validation.update(every=2, stretch=0.1)
-    loop.train(c, tmp_path / "whole", None, {})
+    short_run.train(c, tmp_path / "whole")
     add = loop.Recorder.add
 
     def stop(self, done, *rest):
@@ -37,8 +38,8 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch, loss, cut):
     with monkeypatch.context() as patch:
         patch.setattr(loop.Recorder, "add", stop)
         with pytest.raises(KeyboardInterrupt):
-            loop.train(c, tmp_path / "cut", None, {})
-    loop.train(c, tmp_path / "cut", None, {})
+            short_run.train(c, tmp_path / "cut")
+    short_run.train(c, tmp_path / "cut")
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         assert a.tobytes() == b.tobytes()
@@ -60,26 +61,26 @@ def test_a_mining_round_that_fails_later_loses_no_step(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tuples.TupleSampler, "mine", dry)
         with pytest.raises(ConfigError, match="only 1 of the 2"):
-            loop.train(c, tmp_path, None, {})
+            short_run.train(c, tmp_path)
     assert state_of(tmp_path)[1] == [0, 3]  # the first round's end, which no checkpoint was due at
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     assert state_of(tmp_path)[1] == [0, 3, 7]
 
 
 def test_what_a_killed_save_had_yet_to_remove_is_removed(tmp_path):
     c = config()
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     assert state_of(tmp_path)[1] == [0, 3, 6, 7]
     c.train.keep_checkpoints = 1  # as if the save of step 7 had been killed ahead of its removals
     (tmp_path / "checkpoints/3/model/_METADATA").unlink()  # or amid them
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     assert state_of(tmp_path)[1] == [0, 7]
 
 
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     for run in ("whole", "cut"):
         (tmp_path / run).mkdir()
-    loop.train(config(), tmp_path / "whole", None, {})
+    short_run.train(config(), tmp_path / "whole")
     add = loop.Recorder.add
 
     def terminate(self, done, *rest):
@@ -90,10 +91,10 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(loop.Recorder, "add", terminate)
         with pytest.raises(Preempted, match="saved at step 5"):
-            loop.train(config(), tmp_path / "cut", None, {})
+            short_run.train(config(), tmp_path / "cut")
     assert state_of(tmp_path / "cut")[1] == [0, 3, 5]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    loop.train(config(), tmp_path / "cut", None, {})
+    short_run.train(config(), tmp_path / "cut")
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         assert a.tobytes() == b.tobytes()
@@ -104,7 +105,7 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, monkeypatc
 def test_sigterm_while_validating_saves_and_the_validation_is_made_up_for(tmp_path, monkeypatch):
     c = config()
     c.validation.update(every=3, stretch=0.2)
-    measure = loop.validation.Validation.measure
+    measure = validation.Validation.measure
 
     def terminate(self, config, extract, variables, step):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -113,17 +114,17 @@ def test_sigterm_while_validating_saves_and_the_validation_is_made_up_for(tmp_pa
     def killed(self, done, *rest):
         raise KeyboardInterrupt
 
-    loop.train(c, tmp_path / "whole", None, {})
+    short_run.train(c, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(loop.validation.Validation, "measure", terminate)
+        patch.setattr(validation.Validation, "measure", terminate)
         for _ in range(2):  # at step 3, and while it makes up for that
             with pytest.raises(Preempted, match="saved at step 3"):
-                loop.train(c, tmp_path / "cut", None, {})
+                short_run.train(c, tmp_path / "cut")
     with monkeypatch.context() as patch:  # after it, with nothing saved of it
         patch.setattr(loop.Recorder, "add", killed)
         with pytest.raises(KeyboardInterrupt):
-            loop.train(c, tmp_path / "cut", None, {})
-    loop.train(c, tmp_path / "cut", None, {})
+            short_run.train(c, tmp_path / "cut")
+    short_run.train(c, tmp_path / "cut")
     for name in ("metrics", "validation"):
         lines = [(tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "cut")]
         assert lines[0] == lines[1]
@@ -151,11 +152,11 @@ def test_a_last_validation_that_was_cut_is_made_up_for(tmp_path, monkeypatch, en
 
     amended = loop.Checkpoints.amend
     monkeypatch.setattr(loop.Checkpoints, "amend", amend)
-    monkeypatch.setattr(loop.validation.Validation, "measure", measure)
+    monkeypatch.setattr(validation.Validation, "measure", measure)
     ending = pytest.raises(Preempted if how == "terminated" else KeyboardInterrupt)
     for run, cut in (("whole", False), ("cut", True), ("cut", False)):
         with ending if cut else contextlib.nullcontext():
-            loop.train(c, tmp_path / run, None, {})
+            short_run.train(c, tmp_path / run)
     for name in ("metrics", "validation"):
         whole, made_up = (read_rows(tmp_path / run / f"{name}.jsonl") for run in ("whole", "cut"))
         assert whole == made_up and whole[-1]["step"] == last
@@ -163,7 +164,7 @@ def test_a_last_validation_that_was_cut_is_made_up_for(tmp_path, monkeypatch, en
         open_for_reading(tmp_path / run).config(last)["validations"] for run in ("whole", "cut")
     ]
     assert rows[0] == rows[1] == [[2, 2.0], [4, 4.0], [last, 4.0]]
-    loop.train(c, tmp_path / "cut", None, {})  # nothing is left to do
+    short_run.train(c, tmp_path / "cut")  # nothing is left to do
     assert len(read_rows(tmp_path / "cut" / "validation.jsonl")) == 3
 
 
@@ -171,7 +172,7 @@ def test_a_last_validation_that_was_cut_is_made_up_for(tmp_path, monkeypatch, en
 def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
     c = config()
     c.validation.update(every=7, stretch=0.1)
-    patched = loop.Recorder if when == "step" else loop.validation.Validation
+    patched = loop.Recorder if when == "step" else validation.Validation
     name = "add" if when == "step" else "measure"
     original = getattr(patched, name)
 
@@ -183,9 +184,9 @@ def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
     with monkeypatch.context() as patch:
         patch.setattr(patched, name, terminate)
         with pytest.raises(Preempted, match="saved at step 7"):
-            loop.train(c, tmp_path, None, {})
+            short_run.train(c, tmp_path)
     assert state_of(tmp_path)[1][-1] == 7
-    loop.train(c, tmp_path, None, {})  # nothing is left to do, but for the validation
+    short_run.train(c, tmp_path)  # nothing is left to do, but for the validation
     assert [row[0] for row in open_for_reading(tmp_path).config(7)["validations"]] == [7]
 
 
@@ -194,7 +195,7 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
     c.train.update(checkpoint_every=7)
     for run in ("whole", "cut"):
         (tmp_path / run).mkdir()
-    loop.train(c, tmp_path / "whole", None, {})
+    short_run.train(c, tmp_path / "whole")
     mine = loop._mine
 
     def terminate(job, step, current):
@@ -205,9 +206,9 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_mine", terminate)
         with pytest.raises(Preempted, match="saved at step 3"):
-            loop.train(c, tmp_path / "cut", None, {})
+            short_run.train(c, tmp_path / "cut")
     assert state_of(tmp_path / "cut")[1] == [0, 3]
-    loop.train(c, tmp_path / "cut", None, {})
+    short_run.train(c, tmp_path / "cut")
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         assert a.tobytes() == b.tobytes()
@@ -216,10 +217,10 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
 
 
 def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
-    loop.train(config("triplet"), tmp_path, None, {})
+    short_run.train(config("triplet"), tmp_path)
     before = state_of(tmp_path)
     with pytest.raises(ConfigError, match=r"holds a run with loss\.name='triplet'"):
-        loop.train(config("arcface"), tmp_path, None, {})
+        short_run.train(config("arcface"), tmp_path)
     after = state_of(tmp_path)
     assert before[1] == after[1] and not list(tmp_path.rglob("*.damaged"))
 
@@ -227,23 +228,23 @@ def test_another_runs_workdir_is_refused_and_left_as_it_is(tmp_path):
 def test_images_that_were_built_anew_are_other_images(tmp_path, monkeypatch):
     c = config()
     c.train.steps = 0
-    loop.train(c, tmp_path, None, {})
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
+    short_run.train(c, tmp_path)
     anew = drive(size=(9, 10))  # the same places, at another size
-    monkeypatch.setattr(loop.source, "load", lambda config, splits: anew)
+    monkeypatch.setattr(short_run, "DRIVE", lambda: anew)
     with pytest.raises(ConfigError, match="holds a run with image_set="):
-        loop.train(c, tmp_path, None, {})
+        short_run.train(c, tmp_path)
 
 
 def test_a_damaged_checkpoint_is_set_aside(tmp_path, capsys):
     c = config()
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     whole, _ = state_of(tmp_path)
     rows = (tmp_path / "metrics.jsonl").read_text()
     parts = [p for p in (tmp_path / "checkpoints" / "7").rglob("*") if p.is_file()]
     largest = max(parts, key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:100])
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     assert "set aside" in capsys.readouterr().err and (tmp_path / "checkpoints/7.damaged").is_dir()
     again, steps = state_of(tmp_path)
     assert steps == [0, 3, 6, 7] and (tmp_path / "metrics.jsonl").read_text() == rows

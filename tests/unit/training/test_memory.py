@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers import short_run
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config
 from vprjax.descriptors import extraction
@@ -22,14 +23,13 @@ from vprjax.training import loop, memory_estimate
 PROGRAM = """
 import pathlib, sys
 from tests.helpers.memory_places import drive
-from tests.helpers.short_run import config
-from vprjax.training import loop
-loop.source.load = lambda config, splits: drive(size=(160, 160))
-c = config()
+from tests.helpers import short_run
+short_run.DRIVE = lambda: drive(size=(160, 160))
+c = short_run.config()
 c.model.update(backbone="vgg16", stage="conv2")
 c.train.update(steps=2)
 c.tuples.update(batch=4)
-loop.train(c, pathlib.Path(sys.argv[1]), None, {})
+short_run.train(c, pathlib.Path(sys.argv[1]))
 """
 
 
@@ -48,7 +48,7 @@ def test_the_estimate_is_near_what_is_measured(tmp_path):
 
 
 def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.source, "load", lambda config, splits: drive(size=(48, 64)))
+    monkeypatch.setattr(short_run, "DRIVE", lambda: drive(size=(48, 64)))
     c = config()
     c.tuples.batch, c.train.steps = 16, 1
     found = []
@@ -57,17 +57,17 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
             memory_estimate, "check", lambda config, estimate, *held: found.append(estimate)
         )
         patch.setattr(loop, "_run", lambda *args: None)
-        loop.train(c, tmp_path, None, {})
+        short_run.train(c, tmp_path)
     (tmp_path / "tight").mkdir()
     monkeypatch.setattr(memory, "available", lambda: int(0.8 * found[0].further))
     words = r"GiB are free\): it does not fit; lower tuples.batch=16, raise train.accumulate=1, "
     with pytest.raises(
         ConfigError, match=words + "set model.remat=True or set model.compute_dtype"
     ):
-        loop.train(c, tmp_path / "tight", None, {})
+        short_run.train(c, tmp_path / "tight")
     assert not list((tmp_path / "tight").glob("checkpoints/*"))
     c.tuples.batch = 8
-    loop.train(c, tmp_path / "tight", None, {})
+    short_run.train(c, tmp_path / "tight")
     assert (tmp_path / "tight" / "metrics.jsonl").exists()
 
 
@@ -89,14 +89,14 @@ def test_what_to_change_is_nothing_that_the_config_would_be_refused_for(changes,
 
 
 def test_a_state_that_cannot_fit_is_refused_before_the_model_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.source, "load", lambda config, splits: drive())
+    monkeypatch.setattr(short_run, "DRIVE", lambda: drive())
     monkeypatch.setattr(loop.initialise, "initialise", None)
     monkeypatch.setattr(memory, "available", lambda: 10_000)
     words = (
         r"optimiser's moments take 0.00 GiB, and 0.00 GiB are free: set model.projection .* places"
     )
     with pytest.raises(ConfigError, match=words):
-        loop.train(config("arcface"), tmp_path, None, {})
+        short_run.train(config("arcface"), tmp_path)
     held = {"bytes_limit": 100, "bytes_in_use": 61}
     card = types.SimpleNamespace(platform="gpu", memory_stats=lambda: held)
     monkeypatch.setattr(memory, "available", lambda: 1000)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers import short_run
 from tests.helpers.short_run import config, state_of
 from vprjax import batch_losses
 from vprjax.console import progress
@@ -40,12 +41,12 @@ def count_traces(monkeypatch, name):
 def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, capsys, loss, maker):
     traces, stale = count_traces(monkeypatch, maker), tmp_path / "descriptors" / "fine_tuned_test"
     stale.mkdir(parents=True)
-    loop.train(config(loss), tmp_path, None, {})
+    short_run.train(config(loss), tmp_path)
     assert not stale.exists()  # of an evaluation before these steps
     share = float(re.search(r"of it ([\d.]+)% for mining", capsys.readouterr().err)[1])
     assert (0 < share < 100) is (loss == "triplet")
     stale.mkdir(parents=True)
-    loop.train(config(loss), tmp_path, None, {})  # Finished: nothing is left to compile for.
+    short_run.train(config(loss), tmp_path)  # Finished: nothing is left to compile for.
     assert stale.exists()  # an evaluation that was cut goes on
     assert len(traces) == 1
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -58,7 +59,7 @@ def test_training_holds_no_copy_of_the_state_but_the_devices(tmp_path, monkeypat
     c = config("arcface")
     if resumed:
         c.train.steps = 3
-        loop.train(c, tmp_path, None, {})
+        short_run.train(c, tmp_path)
         c.train.steps = 7
     one_copy, alive = [], []
     replicate = parallel.replicate
@@ -74,7 +75,7 @@ def test_training_holds_no_copy_of_the_state_but_the_devices(tmp_path, monkeypat
 
     monkeypatch.setattr(parallel, "replicate", watched)
     monkeypatch.setattr(loop, "_run", look)
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     assert one_copy and not alive
 
 
@@ -103,7 +104,7 @@ def test_between_two_rows_nothing_is_transferred_unasked(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Recorder, "add", under("allow", loop.Recorder.add, which=writes_a_row))
     for name in ("check_trap", "_save"):
         monkeypatch.setattr(loop, name, under("allow", getattr(loop, name)))
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
     assert guarded.count("disallow") == 1 + 4  # `_steps` itself and the steps 1, 2, 4 and 5
 
@@ -171,7 +172,7 @@ def test_the_step_compiles_while_the_model_starts_with_the_shapes_it_will_have(
     c = config(loss)
     c.optim.ema = 0.9
     c.train.steps = 1
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     ahead, real = (
         jax.tree_util.tree_map_with_path(lambda path, x: (path, x.shape, x.dtype), seen[name])
         for name in ("ahead", "real")

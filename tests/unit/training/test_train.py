@@ -6,27 +6,29 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers import short_run
 from tests.helpers.short_run import config
-from vprjax import optim
+from vprjax import models, optim
 from vprjax.descriptors import extraction, whitening
 from vprjax.errors import ConfigError
+from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
-from vprjax.training import assemble, loop
+from vprjax.training import loop, validation
 
 
 def test_more_components_than_dimensions_are_refused_before_training(tmp_path):
     c = config("triplet")
     c.eval.pca = 10**6
     with pytest.raises(ConfigError, match=r"eval\.pca=1000000 must be at most the \d+ dimensions"):
-        loop.train(c, tmp_path, None, {})
+        short_run.train(c, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_training_moves_what_it_should(tmp_path):
     c = config("arcface")
     c.model.train_from = "expanded_conv"
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     reader = open_for_reading(tmp_path)
     before, after = reader.restore_model(0), reader.restore_model(7)
     frozen, free = "Conv1", "expanded_conv"
@@ -42,9 +44,9 @@ def test_training_moves_what_it_should(tmp_path):
 def test_the_head_may_train_alone(tmp_path, batch_norm):
     c = config()
     c.model.update(train_from="head", pooling="netvlad", projection=8, batch_norm=batch_norm)
-    c.model.netvlad_clusters = 4
+    c.model.netvlad.clusters = 4
     c.optim.weight_decay = 0.1
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     reader = open_for_reading(tmp_path)
     before, after = reader.restore_model(0), reader.restore_model(7)
     moved = jax.tree_util.tree_map_with_path(
@@ -59,7 +61,7 @@ def test_the_head_may_train_alone(tmp_path, batch_norm):
 def test_batch_statistics_train_when_asked(tmp_path):
     c = config()
     c.model.batch_norm = "train"
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     reader = open_for_reading(tmp_path)
     before, after = (jax.tree.leaves(reader.restore_model(s)["batch_stats"]) for s in (0, 7))
     assert all((a != b).any() for a, b in zip(before, after, strict=True))
@@ -69,7 +71,7 @@ def test_too_few_negatives_is_a_config_error(tmp_path):
     c = config()
     c.tuples.negative_radius = 1e6
     with pytest.raises(ConfigError, match="lie beyond the negative radius"):
-        loop.train(c, tmp_path, None, {})
+        short_run.train(c, tmp_path)
 
 
 def test_images_too_small_for_the_backbone_are_refused():
@@ -77,7 +79,7 @@ def test_images_too_small_for_the_backbone_are_refused():
     c.model.update(backbone="vgg16", stage="")
     tiny = types.SimpleNamespace(images=lambda _: np.zeros((1, 12, 40, 3), np.uint8))
     with pytest.raises(ConfigError, match="images of 12 x 40 pixels are too small"):
-        extraction.model_shapes(assemble.model(c.model), tiny)
+        extraction.model_shapes(models.build_for_platform(c.model, parallel.AXIS), tiny)
 
 
 def models_without_and_with_mean(c, tmp_path, steps):
@@ -86,7 +88,7 @@ def models_without_and_with_mean(c, tmp_path, steps):
         folder = tmp_path / str(ema)
         folder.mkdir()
         c.optim.ema = ema
-        loop.train(c, folder, None, {})
+        short_run.train(c, folder)
         reader = open_for_reading(folder)
         found.append([reader.restore_model(step) for step in steps])
     return found
@@ -113,11 +115,11 @@ def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatc
     def measure(self, config, extract, variables, step):
         return {"2": 0.0, "mean": next(scores)}
 
-    monkeypatch.setattr(loop.validation.Validation, "measure", measure)
+    monkeypatch.setattr(validation.Validation, "measure", measure)
     c = config()
     c.validation.update(every=2, stretch=0.2, patience=2)
     c.train.update(steps=20, keep_checkpoints=1, checkpoint_every=20, log_every=5)
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     reader = open_for_reading(tmp_path)
     assert reader.steps() == [0, 4, 8]  # untrained, best, last: steps 10 to 20 were not taken
     assert reader.config(8)["validations"] == [[2, 1.0], [4, 9.0], [6, 5.0], [8, 4.0]]
@@ -125,7 +127,7 @@ def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatc
         assert [row["step"] for row in read_rows(tmp_path / f"{name}.jsonl")] == [5, 8]
     c.train.steps = 30  # more steps change nothing: it says so
     capsys.readouterr()
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     assert "stopped early: of 4 validations step 4's was best" in capsys.readouterr().err
 
 
@@ -136,7 +138,7 @@ def test_mining_for_steps_that_never_come_is_warned_of(
     c = config()
     c.tuples.update(mining_interval=8, mining=mining, positive="random")
     monkeypatch.setattr(loop, "_run", lambda *_: None)
-    loop.train(c, tmp_path, None, {})
+    short_run.train(c, tmp_path)
     words = "tuples.mining_interval=8 steps, and train.steps is 7: lower the interval"
     assert (words in capsys.readouterr().err) == warned
 
@@ -146,7 +148,7 @@ def test_the_stretch_needs_another_visit_not_the_frame_next_door(tmp_path):
     c.tuples.other_visit_seconds = 0.0
     c.validation.update(every=2, stretch=0.1)
     with pytest.raises(ConfigError, match="leaves 0 queries from another visit"):
-        loop.train(c, tmp_path, None, {})
+        short_run.train(c, tmp_path)
 
 
 def test_pca_of_more_components_than_memory_holds_images_is_refused(tmp_path, monkeypatch):
@@ -154,4 +156,4 @@ def test_pca_of_more_components_than_memory_holds_images_is_refused(tmp_path, mo
     c.eval.pca = 9
     monkeypatch.setattr(whitening, "NUMBERS", 8 * 16)  # the model has 16 dimensions
     with pytest.raises(ConfigError, match=r"eval\.pca=9 must be below the \d training images"):
-        loop.train(c, tmp_path, None, {})
+        short_run.train(c, tmp_path)

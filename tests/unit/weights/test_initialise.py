@@ -19,7 +19,8 @@ def images():
 
 def config(pooling):
     c = base.get_config().model
-    c.update(backbone="mobilenetv2", stage="block_1_expand", pooling=pooling, netvlad_clusters=4)
+    c.update(backbone="mobilenetv2", stage="block_1_expand", pooling=pooling)
+    c.netvlad.clusters = 4
     return c
 
 
@@ -115,8 +116,8 @@ def test_netvlad_starts_from_k_means_of_the_local_descriptors(images):
 
 def test_fewer_local_descriptors_than_clusters_are_refused(images):
     c = config("netvlad")
-    c.netvlad_clusters = 64
-    with pytest.raises(ValueError, match="netvlad_clusters=64"):
+    c.netvlad.clusters = 64
+    with pytest.raises(ValueError, match=r"netvlad\.clusters=64"):
         initialise.initialise(c, None, 0, lambda i: images[i][:, :4, :4], 2)
 
 

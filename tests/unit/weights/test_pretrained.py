@@ -256,7 +256,7 @@ def test_the_two_vgg16_of_torchvision_are_scaled_each_in_its_way(tmp_path):
 
 
 def test_insert_keeps_the_head_and_the_types(npz):
-    variables = shapes_of(stage="block_3", projection=5, param_dtype="bfloat16")
+    variables = shapes_of(stage="block_3", projection=5)
     filled = pretrained.insert(variables, pretrained.load(npz, "mobilenetv2"))
     assert jax.tree.structure(filled) == jax.tree.structure(variables)
     same = jax.tree.map(lambda a, b: a.shape == b.shape and a.dtype == b.dtype, filled, variables)

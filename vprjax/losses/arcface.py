@@ -1,68 +1,22 @@
-"""The losses of the study, one value per example: contrastive, triplet and ArcFace.
+"""ArcFace: an angular margin, on learnable classes per place or on the pair classes of a tuple."""
 
-Everything is computed and returned in float32 whatever the type of the inputs. The caller reduces.
-"""
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from vprjax.losses.variant import Loss, OfPlaces, OfTuples
+from vprjax.losses.vectors import check_tuples, float32, unit
+from vprjax.variants import Key, Number, OneOf, Whole
+
 # A TPU or GPU would otherwise round the float32 inputs of a matrix product to bfloat16 or TF32.
 _EXACT = jax.lax.Precision.HIGHEST
-
-# Shorter vectors count as zero.
-_ZERO_LENGTH = 1e-12
 
 # Logit of a class that is left out: finite, as the gradient of logsumexp over only -inf is NaN.
 _LEFT_OUT = -1e30
 
-
-def contrastive(
-    a: jax.Array, b: jax.Array, match: jax.Array, margin: float, squared: bool = False
-) -> jax.Array:
-    """Pulls matching pairs together and pushes the others `margin` apart, by L2 distance `l`.
-
-    Match: `l`; non-match: `max(0, margin - l)`. With `squared` the usual `1/2 l^2` and
-    `1/2 max(0, margin - l)^2`. At distance zero the gradient is zero (undefined in the formula).
-
-    Shapes: `(n, d), (n, d), (n,) bool -> (n,)`.
-    Raises: ValueError on other shapes.
-    Source: Eq. 5 of Alijani & Rahtu 2021; `squared`: Hadsell et al. 2006.
-    """
-    a, b = _float32(a, b)
-    match = jnp.asarray(match, bool)
-    if a.ndim != 2 or b.shape != a.shape or match.shape != a.shape[:1]:
-        raise ValueError(
-            f"contrastive: a {a.shape}, b {b.shape} and match {match.shape} must be "
-            "(n, d), (n, d) and (n,)"
-        )
-    distance = _length(a - b)
-    if not squared:
-        return jnp.where(match, distance, jax.nn.relu(margin - distance))
-    pull = jnp.sum((a - b) ** 2, axis=-1)
-    return 0.5 * jnp.where(match, pull, jax.nn.relu(margin - distance) ** 2)
-
-
-def triplet(
-    query: jax.Array,
-    positive: jax.Array,
-    negatives: jax.Array,
-    margin: float,
-    valid: jax.Array | None = None,
-) -> jax.Array:
-    """`sum_j max(0, |q - p|^2 - |q - n_j|^2 + margin)`: squared L2, summed over the negatives.
-
-    Negatives that `valid` marks False do not count.
-
-    Shapes: `(b, d), (b, d), (b, n, d), valid (b, n) bool -> (b,)`, `n >= 1`.
-    Raises: ValueError on other shapes.
-    Source: Eq. 6 of Alijani & Rahtu 2021; Arandjelovic et al. 2016.
-    """
-    query, positive, negatives = _float32(query, positive, negatives)
-    _check_tuples("triplet", query, positive, negatives, valid)
-    to_positive = jnp.sum((query - positive) ** 2, axis=-1)
-    to_negatives = jnp.sum((query[:, None, :] - negatives) ** 2, axis=-1)
-    terms = jax.nn.relu(to_positive[:, None] - to_negatives + margin)
-    return jnp.sum(terms, axis=-1, where=valid)
+PLACES, PAIR = "places", "pair"
 
 
 def arcface(
@@ -83,10 +37,10 @@ def arcface(
     Raises: ValueError on other shapes or labels that are not integers.
     Source: Eq. 7 of Alijani & Rahtu 2021; Deng et al. 2019.
     """
-    descriptors, class_weights = _float32(descriptors, class_weights)
+    descriptors, class_weights = float32(descriptors, class_weights)
     labels = jnp.asarray(labels)
     _check_classes(descriptors, class_weights, labels)
-    cosines = jnp.matmul(_unit(descriptors), _unit(class_weights).T, precision=_EXACT)
+    cosines = jnp.matmul(unit(descriptors), unit(class_weights).T, precision=_EXACT)
     own = jnp.take_along_axis(cosines, labels[:, None], axis=1)[:, 0]
     others = labels[:, None] != jnp.arange(len(class_weights))[None, :]
     if class_mask is not None:
@@ -120,9 +74,9 @@ def arcface_pair(
     Raises: ValueError on other shapes.
     Source: a reading of Eq. 7 of Alijani & Rahtu 2021.
     """
-    query, positive, negatives = _float32(query, positive, negatives)
-    _check_tuples("arcface_pair", query, positive, negatives, valid)
-    query, positive, negatives = _unit(query), _unit(positive), _unit(negatives)
+    query, positive, negatives = float32(query, positive, negatives)
+    check_tuples("arcface_pair", query, positive, negatives, valid)
+    query, positive, negatives = unit(query), unit(positive), unit(negatives)
     to_positive = jnp.sum(query * positive, axis=-1)
     to_negatives = jnp.sum(query[:, None, :] * negatives, axis=-1)
     logits = scale * to_negatives
@@ -151,34 +105,6 @@ def _cross_entropy(own: jax.Array, others: jax.Array) -> jax.Array:
     return jax.nn.softplus(jax.nn.logsumexp(others, axis=-1) - own)
 
 
-def _length(x: jax.Array) -> jax.Array:
-    """L2 length of the last axis, with a zero gradient at the zero vector."""
-    squared = jnp.sum(x * x, axis=-1)
-    vanishes = squared <= _ZERO_LENGTH**2  # False for NaN, so that a NaN stays visible
-    return jnp.where(vanishes, 0.0, jnp.sqrt(jnp.where(vanishes, 1.0, squared)))
-
-
-def _unit(x: jax.Array) -> jax.Array:
-    """`x / |x|`; a zero vector stays zero."""
-    length = _length(x)[..., None]
-    return x / jnp.where(length == 0, 1.0, length)
-
-
-def _float32(*arrays: jax.Array) -> list[jax.Array]:
-    return [jnp.asarray(array, jnp.float32) for array in arrays]
-
-
-def _check_tuples(name: str, query, positive, negatives, valid) -> None:
-    fits = query.ndim == 2 and positive.shape == query.shape and negatives.ndim == 3
-    if not fits or negatives.shape[::2] != query.shape or negatives.shape[1] == 0:
-        raise ValueError(
-            f"{name}: query {query.shape}, positive {positive.shape} and negatives "
-            f"{negatives.shape} must be (b, d), (b, d) and (b, n, d) with n >= 1"
-        )
-    if valid is not None and jnp.shape(valid) != negatives.shape[:2]:
-        raise ValueError(f"{name}: valid {jnp.shape(valid)} must be {negatives.shape[:2]}")
-
-
 def _check_classes(descriptors: jax.Array, class_weights: jax.Array, labels: jax.Array) -> None:
     fits = descriptors.ndim == 2 and class_weights.ndim == 2
     fits = fits and class_weights.shape[1] == descriptors.shape[1]
@@ -189,3 +115,90 @@ def _check_classes(descriptors: jax.Array, class_weights: jax.Array, labels: jax
         )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"arcface: labels are {labels.dtype}, expected integers (class indices)")
+
+
+def place_loss(section) -> Callable:
+    """ArcFace on places: `(descriptors (p, k, d), batch, classes (g, n, d), step) -> dict of (p,)`.
+
+    The group's class weights are `classes[group]`; rows past the group's own classes are masked.
+    """
+
+    def loss(descriptors, batch, classes, step):
+        p, k, d = descriptors.shape
+        group = batch["group"][0]
+        mask = jnp.arange(classes.shape[1]) < batch["group_size"][0]
+        labels = jnp.repeat(batch["labels"], k)
+        flat = descriptors.reshape(p * k, d)
+        value = arcface(flat, classes[group], labels, section.scale, _margin(section, step), mask)
+        cosine = jnp.matmul(flat, _class_unit(classes[group]).T, precision=_EXACT)
+        distance = jnp.sqrt(jnp.maximum(2 - 2 * cosine, 0))
+        own = jnp.arange(classes.shape[1])[None, :] == labels[:, None]
+        nearest_other = jnp.where(own | ~mask[None, :], jnp.inf, distance).min(axis=1)
+        own_distance = jnp.where(own, distance, 0).sum(axis=1)
+        return {
+            "loss": value.reshape(p, k).mean(axis=1),
+            "active": (own_distance > nearest_other).astype(jnp.float32).reshape(p, k).mean(axis=1),
+            "positive_distance": own_distance.reshape(p, k).mean(axis=1),
+            "negative_distance": nearest_other.reshape(p, k).mean(axis=1),
+            "negative_distances": nearest_other,
+        }
+
+    return loss
+
+
+def _margin(section, step) -> jax.Array:
+    """ArcFace's margin at a step: it grows linearly from 0 over `margin_warmup` steps."""
+    grown = jnp.minimum((step + 1) / max(section.margin_warmup, 1), 1.0)
+    return section.margin * grown
+
+
+def _class_unit(weights: jax.Array) -> jax.Array:
+    """Class weights on the unit sphere, as ArcFace sees them."""
+    return weights / jnp.maximum(jnp.linalg.norm(weights, axis=-1, keepdims=True), 1e-12)
+
+
+def _of_pairs(section) -> OfTuples:
+    """The paper's binary reading of Eq. 7: the query is the class weight of its tuple."""
+
+    def reach(to_positive, step):
+        # ArcFace's angle, the margin added, as a chord of the unit sphere.
+        angle = 2 * jnp.arcsin(jnp.minimum(to_positive / 2, 1)) + _margin(section, step)
+        return 2 * jnp.sin(jnp.minimum(angle, jnp.pi) / 2)
+
+    return OfTuples(
+        value=lambda query, positive, negatives, valid, step: arcface_pair(
+            query, positive, negatives, section.scale, _margin(section, step), valid
+        ),
+        reach=reach,
+    )
+
+
+def _make(section) -> OfTuples | OfPlaces:
+    if section.classes == PLACES:
+        return OfPlaces(place_loss(section))
+    if section.classes == PAIR:
+        return _of_pairs(section)
+    raise ValueError(
+        f"loss.arcface.classes={section.classes!r} is not known; known: {PLACES!r}, {PAIR!r}"
+    )
+
+
+LOSS = Loss(
+    title="ArcFace",
+    make=_make,
+    keys={
+        # Past 2.3 the loss rises.
+        "margin": Key(0.3, Number(high=math.pi / 2), "m, radians"),
+        "margin_warmup": Key(0, Whole(), "steps over which m grows from 0"),
+        "scale": Key(30.0, Number(above=True), "s"),
+        "classes": Key(
+            PLACES,
+            OneOf((PLACES, PAIR)),
+            '"places": one class per place; "pair": the paper\'s binary reading',
+        ),
+        "class_rate": Key(
+            1000.0, Number(), "learning-rate multiplier of the class weights", free=True
+        ),
+    },
+    class_rate=lambda section: section.class_rate,
+)

@@ -1,68 +1,20 @@
-"""Poolings from a feature map to one descriptor: MAC, SPoC, GeM and NetVLAD, and L2 normalisation.
-
-Pure functions that compute and return float32 whatever the type of their input: in half precision
-GeM's powers overflow and NetVLAD's soft assignment loses its small weights.
-"""
+"""NetVLAD: residuals of local descriptors to learnable centres, softly assigned."""
 
 import math
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
+
+from vprjax.models.heads.variant import ClusterStart, Head
+from vprjax.models.heads.vectors import check_map, l2_normalize
+from vprjax.variants import Key, Whole
 
 # A TPU or GPU would otherwise round the float32 inputs of a matrix product to bfloat16 or TF32.
 _EXACT = jax.lax.Precision.HIGHEST
 
-# How often the nearest cluster of a local descriptor outweighs the second when NetVLAD starts.
+# The nearest cluster of a local descriptor outweighs the second by this factor at the start.
 _NEAREST_OVER_SECOND = 100.0
-
-
-def l2_normalize(x: jax.Array, axis: int = -1, eps: float = 1e-12) -> jax.Array:
-    """`x / |x|` along `axis`; a vector no longer than `eps` becomes zero, and so does its gradient.
-
-    The plain quotient has a NaN gradient at the zero vector.
-    """
-    x = jnp.asarray(x, jnp.float32)
-    squared = jnp.sum(x * x, axis=axis, keepdims=True)
-    vanishes = squared <= eps * eps  # False for NaN, so that a NaN stays visible
-    return jnp.where(vanishes, 0.0, x * jax.lax.rsqrt(jnp.where(vanishes, 1.0, squared)))
-
-
-def mac(x: jax.Array) -> jax.Array:
-    """Maximum activation of each channel, `(b, h, w, c) -> (b, c)` (Tolias et al. 2016)."""
-    _check_map("mac", x)
-    return jnp.max(jnp.asarray(x, jnp.float32), axis=(1, 2))
-
-
-def spoc(x: jax.Array) -> jax.Array:
-    """Mean activation of each channel, `(b, h, w, c) -> (b, c)` (Babenko & Lempitsky 2015)."""
-    _check_map("spoc", x)
-    return jnp.mean(jnp.asarray(x, jnp.float32), axis=(1, 2))
-
-
-def gem(x: jax.Array, p: jax.Array, eps: float = 1e-6) -> jax.Array:
-    """Generalised mean of each channel, `(mean_hw max(x, eps)^p)^(1/p)`; not L2-normalised.
-
-    `p = 1` is SPoC of the clipped map and a large `p` tends to MAC. The channel's maximum is taken
-    out of the power, so no `p > 0` overflows; below 0.1 float32 loses the mean's digits.
-
-    Shapes: `(b, h, w, c), () or (c,) -> (b, c)`; `p` must be positive, which is not checked.
-    Raises: ValueError on other shapes.
-    Source: Eq. 1 and 2 of Alijani & Rahtu 2021; Radenovic et al. 2018.
-    """
-    _check_map("gem", x)
-    p = jnp.asarray(p, jnp.float32)
-    channels = x.shape[-1]
-    if p.shape not in ((), (channels,)):
-        raise ValueError(
-            f"gem: p has shape {p.shape}; give one exponent, (), or one a channel, ({channels},)"
-        )
-    p = jnp.broadcast_to(p, (1, 1, 1, channels))
-    clipped = jnp.maximum(jnp.asarray(x, jnp.float32), eps)
-    # The result does not depend on the scale, so neither does its gradient.
-    scale = jax.lax.stop_gradient(jnp.max(clipped, axis=(1, 2), keepdims=True))
-    ratio = jnp.maximum(clipped / scale, jnp.finfo(jnp.float32).tiny)
-    mean = jnp.mean(jnp.exp(p * jnp.log(ratio)), axis=(1, 2), keepdims=True)
-    return (scale * jnp.exp(jnp.log(mean) / p))[:, 0, 0, :]
 
 
 def netvlad(x: jax.Array, weights: jax.Array, biases: jax.Array, centers: jax.Array) -> jax.Array:
@@ -75,7 +27,7 @@ def netvlad(x: jax.Array, weights: jax.Array, biases: jax.Array, centers: jax.Ar
     Raises: ValueError on other shapes.
     Source: Eq. 3 and 4 of Alijani & Rahtu 2021; Arandjelovic et al. 2016.
     """
-    _check_map("netvlad", x)
+    check_map("netvlad", x)
     b, h, w, d = x.shape
     if weights.ndim != 2 or weights.shape[1] != d or centers.shape != weights.shape:
         raise ValueError(
@@ -134,6 +86,34 @@ def netvlad_from_centers(
     return alpha * directions, alpha * offsets, centers
 
 
-def _check_map(name: str, x: jax.Array) -> None:
-    if x.ndim != 4:
-        raise ValueError(f"{name}: the feature map has shape {x.shape}, expected (b, h, w, c)")
+class NetVLAD(nn.Module):
+    """NetVLAD, `(b, h, w, d) -> (b, k * d)`; `weights`, `centers` `(k, d)`, `biases` `(k,)`.
+
+    The random start only fills the shapes: start from k-means on local descriptors.
+    """
+
+    clusters: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns `(b, k * d)`, cluster-major, normalised."""
+        k, d = self.clusters, x.shape[-1]
+        unit = nn.initializers.normal(d**-0.5)  # rows of length about 1, as the local descriptors
+        weights = self.param("weights", unit, (k, d), jnp.float32)
+        biases = self.param("biases", nn.initializers.zeros, (k,), jnp.float32)
+        centers = self.param("centers", unit, (k, d), jnp.float32)
+        return netvlad(x, weights, biases, centers)
+
+
+def _start(centers: jax.Array, local_descriptors: jax.Array) -> dict[str, jax.Array]:
+    weights, biases, centers = netvlad_from_centers(centers, local_descriptors)
+    return {"weights": weights, "biases": biases, "centers": centers}
+
+
+HEAD = Head(
+    title="NetVLAD",
+    make=lambda section: NetVLAD(section.clusters),
+    keys={"clusters": Key(64, Whole(2), "clusters k; a descriptor has k times the channels")},
+    trains=True,
+    start=ClusterStart("clusters", _start),
+)

@@ -1,0 +1,50 @@
+"""What a loss declares."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from vprjax.variants import Key
+
+
+@dataclasses.dataclass(frozen=True)
+class OfTuples:
+    """A loss on tuples (query, positive, negatives).
+
+    Attributes:
+      value: `(query (b, d), positive (b, d), negatives (b, n, d), valid (b, n), step) -> (b,)`.
+      reach: `(distance to the positive (b,), step) -> (b,)`, within which a negative violates the margin.
+    """
+
+    value: Callable[..., jax.Array]
+    reach: Callable[..., jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class OfPlaces:
+    """A loss on places with learnable class weights.
+
+    Attributes:
+      value: `(descriptors (p, k, d), batch, classes (g, n, d), step) -> dict of (p,)`.
+    """
+
+    value: Callable[..., dict[str, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss.
+
+    Attributes:
+      title: its name in tables.
+      make: its config section -> what it computes; the type decides which batches it asks of the sampler.
+      keys: its config keys, `loss.NAME.KEY`.
+      class_rate: the config section -> learning-rate multiplier of the class weights, of a loss on places.
+    """
+
+    title: str
+    make: Callable[[Any], OfTuples | OfPlaces]
+    keys: Mapping[str, Key] = dataclasses.field(default_factory=dict)
+    class_rate: Callable[[Any], float] = lambda section: 1.0

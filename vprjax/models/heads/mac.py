@@ -1,0 +1,16 @@
+"""MAC: the maximum of each channel."""
+
+import jax
+import jax.numpy as jnp
+
+from vprjax.models.heads.variant import Head
+from vprjax.models.heads.vectors import check_map
+
+
+def mac(x: jax.Array) -> jax.Array:
+    """Maximum activation of each channel, `(b, h, w, c) -> (b, c)` (Tolias et al. 2016)."""
+    check_map("mac", x)
+    return jnp.max(jnp.asarray(x, jnp.float32), axis=(1, 2))
+
+
+HEAD = Head(title="MAC", make=lambda section: mac)

@@ -1,0 +1,48 @@
+"""What a pooling head declares."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vprjax.variants import Key
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterStart:
+    """A start from k-means on L2-normalised local descriptors of training images.
+
+    Attributes:
+      key: the head's config key that counts the clusters.
+      parameters: centres `(k, d)`, local descriptors `(n, d)` -> the head's parameters by name.
+    """
+
+    key: str
+    parameters: Callable[[np.ndarray, np.ndarray], Mapping[str, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A pooling head: a feature map `(b, h, w, c)` -> one vector `(b, d)` per image, not yet normalised.
+
+    Attributes:
+      title: its name in tables.
+      make: the head's config section -> a function or Linen module; its parameters are "pooling/...".
+      keys: its config keys, `model.NAME.KEY`.
+      trains: whether it has parameters.
+      start: how the training images set its parameters; None keeps Linen's initial values.
+      rates: the config section -> learning-rate multipliers by parameter; others have `optim.head_rate`.
+      lowest: least value by parameter, which training keeps.
+      logged: figures of metrics.jsonl by name, each the mean of a parameter.
+    """
+
+    title: str
+    make: Callable[[Any], Callable]
+    keys: Mapping[str, Key] = dataclasses.field(default_factory=dict)
+    trains: bool = False
+    start: ClusterStart | None = None
+    rates: Callable[[Any], Mapping[str, float]] = lambda section: {}
+    lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    logged: Mapping[str, str] = dataclasses.field(default_factory=dict)
