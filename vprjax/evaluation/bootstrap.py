@@ -1,20 +1,26 @@
-"""How sure a percentage of frames is: neighbouring frames of a drive are not independent."""
+"""Intervals and paired tests for shares of frames: neighbouring frames are not independent."""
 
 import numpy as np
 
 
 def block_length(n: int) -> int:
-    """Frames a bootstrap block: `sqrt(n)`, the usual middle between too few blocks and too short ones."""
+    """Frames per bootstrap block, `sqrt(n)`: neither few blocks nor short ones."""
     return max(1, round(np.sqrt(n)))
 
 
 def bootstrap_means(
     values: np.ndarray, block: int | None = None, samples: int = 2000, seed: int = 0
 ) -> np.ndarray:
-    """Means `(samples, m)` of `values` `(n, m)` resampled in circular blocks of consecutive frames.
+    """Means `(samples, m)` of `values` `(n, m)`, resampled in circular blocks of consecutive frames.
 
-    Politis & Romano 1992: blocks start anywhere and wrap around, so that every frame is drawn equally
+    Politis & Romano 1992: blocks start anywhere and wrap around, so that all frames are drawn equally
     often. All columns share their draws, so that differences between them are paired.
+
+    Args:
+      values: `(n, m)`, in time order.
+      block: frames per block; `block_length(n)` by default.
+      samples: resampled means per column.
+      seed: of the draws.
 
     Raises:
       ValueError: there is no value.
@@ -36,16 +42,16 @@ def bootstrap_means(
 
 
 def interval(values: np.ndarray, level: float = 0.95, **settings) -> np.ndarray:
-    """`(m, 2)` lower and upper end of the central bootstrap interval of each column's mean."""
+    """Lower and upper end `(m, 2)` of the central bootstrap interval of every column's mean."""
     means = bootstrap_means(values, **settings)
     return np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T
 
 
 def paired(first: np.ndarray, second: np.ndarray, **settings) -> tuple[float, np.ndarray, float]:
-    """Two models on the same queries: mean of `second - first` `(n,)`, its 95 % interval, and p.
+    """Compares two models on the same queries: mean of `second - first` `(n,)`, 95 % interval, p.
 
-    p is two-sided: twice the smaller share of resampled means on either side of 0, ties counted as half,
-    at least `1 / (samples + 1)`.
+    p is two-sided: twice the smaller share of resampled means on either side of 0, at least
+    `1 / (samples + 1)`. A mean of 0 counts half on each side.
 
     Raises:
       ValueError: lengths differ or there is no query.

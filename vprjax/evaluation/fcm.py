@@ -1,7 +1,7 @@
-"""The protocol: FCM at a ladder of tolerances, its ceiling, recall at N, precision and recall.
+"""The protocol: FCM at several tolerances, its ceiling, recall@N, precision and recall.
 
-Positions and headings are float64. Where headings are given, a reference counts as near only if its
-heading differs by at most a tolerance.
+Positions and headings are float64. With headings, a reference is near only where its heading differs by
+at most a tolerance.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ def fcm(
 ) -> np.ndarray:
     """Frames correctly matched: percentage of all queries whose match lies at most `tau` away.
 
-    `FCM(tau) = 100 * |{i : |q_i - r_i| <= tau}| / n` (paper, section IV). A query counts whether or not
-    any reference exists within `tau`.
+    `FCM(tau) = 100 * |{i : |q_i - r_i| <= tau}| / n` (paper, section IV). Every query counts, even where
+    no reference lies within `tau`.
 
     Args:
       query_positions: `(n, 2)`, position units.
-      matched_positions: `(n, 2)`, positions of each query's nearest reference by descriptor.
+      matched_positions: `(n, 2)`, position of every query's nearest reference in descriptor space.
       tolerances: `(t,)`, position units.
 
     Returns:
@@ -69,10 +69,13 @@ def nearest_true(
     headings: tuple[np.ndarray, np.ndarray] | None = None,
     heading_tolerance: float = np.pi,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For every query the distance `(q,)` and number of the reference nearest in position.
+    """Distance `(q,)` and number `(q,)` of the reference nearest to every query in position.
 
-    With headings, of queries `(q,)` and references `(r,)`, nearest among those that look the same way;
-    infinite and number -1 where none does.
+    With headings of queries `(q,)` and references `(r,)`, only references that face the same way count:
+    infinity and -1 where none does.
+
+    Raises:
+      ValueError: there is no query or reference, or a position is not finite.
     """
     queries, references = _positions(query_positions), _positions(reference_positions)
     if headings is None:
@@ -90,9 +93,9 @@ def nearest_true(
 def oracle_fcm(
     query_positions: np.ndarray, reference_positions: np.ndarray, tolerances: Sequence[float]
 ) -> np.ndarray:
-    """The ceiling of FCM: percentage of all queries that have any reference at most `tau` away.
+    """Ceiling of FCM: percentage `(t,)` of all queries with any reference at most `tau` away.
 
-    Shapes and errors as in `fcm`, with `(r, 2)` reference positions.
+    Shapes and errors as in `fcm`, with reference positions `(r, 2)`.
     """
     return share_within(nearest_true(query_positions, reference_positions)[0], tolerances)
 
@@ -111,7 +114,7 @@ def recall_at(
     Args:
       query_positions: `(q, 2)`, position units.
       reference_positions: `(r, 2)`.
-      indices: `(q, k)` references by descending similarity; where N exceeds k all k count.
+      indices: `(q, k)` numbers of references, nearest first; an N above k counts all k.
       radius: position units.
       ns: `(m,)` values of N.
       headings: of queries `(q,)` and references `(r,)`, radians.
@@ -136,13 +139,13 @@ def recall_at(
 def precision_recall(
     distances: np.ndarray, correct: np.ndarray, possible: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall `(t,)` as ever less confident matches are accepted, one entry a distance.
+    """Precision and recall `(t,)`, one entry per distinct distance in ascending order.
 
-    A match is accepted when its descriptor distance is at most the threshold: precision is the share of
-    correct ones among the accepted, recall the share of `possible` queries that are accepted and correct.
+    A match is accepted where its distance is at most the threshold. Precision is the share of correct
+    matches among the accepted; recall is the number of accepted correct matches over `possible`.
 
     Args:
-      distances: `(n,)` of each query to its match in descriptor space.
+      distances: `(n,)` distances of queries to their matches in descriptor space.
       correct: `(n,)` bool, whether the match lies within the radius.
       possible: queries that have any reference within the radius.
 
@@ -161,17 +164,17 @@ def precision_recall(
 
 
 def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    """`100 * sum_i (R_i - R_{i-1}) P_i`, percent: the area under the precision-recall steps."""
+    """`100 * sum_i (R_i - R_{i-1}) P_i`, percent: area under the precision-recall steps."""
     return float(100 * np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
 def recall_at_full_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    """The highest recall, percent, at which no accepted match is wrong; 0 if the surest one is."""
+    """Highest recall, percent, with no wrong match accepted; 0 where the nearest match is wrong."""
     return float(100 * max(recall[precision == 1.0], default=0.0))
 
 
 def _turned(first, second) -> np.ndarray:
-    """Absolute difference of headings, radians in [0, pi]."""
+    """Absolute difference of headings, radians in `[0, pi]`."""
     return np.abs((np.asarray(first) - np.asarray(second) + np.pi) % (2 * np.pi) - np.pi)
 
 

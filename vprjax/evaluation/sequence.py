@@ -1,30 +1,29 @@
-"""Matching stretches of a drive instead of single images (SeqSLAM, Milford & Wyeth 2012).
+"""Sequence matching (SeqSLAM, Milford & Wyeth 2012).
 
-A query frame is compared through the `length` frames that end with it: for each reference and each
-assumed ratio of speeds, the mean distance along the straight line back through the distance matrix. The
-matrix is made a block of queries at a time.
+The last `length` frames stand for a query frame. Every reference and ratio of speeds gives a straight line
+back through the distance matrix; the mean distance along it is the cost. One block of queries is in memory
+at a time.
 """
 
 import numpy as np
 
-SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2)  # references a query frame, as the original searches
-ROWS, COLUMNS = 256, 1024  # queries and references whose descriptors are at work at once
+SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2)  # references per query frame, as in the original
+ROWS, COLUMNS = 256, 1024  # queries and references per block
 
 
 def match(
     queries: np.ndarray, references: np.ndarray, length: int, speeds: tuple[float, ...] = SPEEDS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For every query the mean distance `(q,)` and the number `(q,)` of its best reference.
+    """Lowest mean distance `(q,)` of every query and the number `(q,)` of its reference.
 
-    Both sides are in time order. Near the start of the queries, where fewer frames precede, the line is
-    shorter. Ahead of the references it goes on at the query frame's mean distance to all of them: the mean
-    of a few cells alone strays farther, and the least of all would lie there.
+    Both sides are in time order. The first queries, which fewer frames precede, have shorter lines.
+    Before the first reference a line continues at the query frame's mean distance to all references.
 
     Args:
       queries: `(q, d)` descriptors of any float type.
       references: `(r, d)`.
-      length: frames of a sequence, at least 1; with 1 it is the nearest reference.
-      speeds: ratios of the references' speed to the queries'.
+      length: frames per sequence, at least 1; 1 gives the nearest reference.
+      speeds: ratios of the references' speed to the queries' speed.
 
     Raises:
       ValueError: `length` is below 1.
@@ -46,7 +45,7 @@ def match(
 
 
 def _distances(block: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """`(n, r)` float32 from `block` `(n, d)` float32, so many references at a time."""
+    """L2 distances `(n, r)` float32 of `block` `(n, d)` float32, `COLUMNS` references at a time."""
     out = np.empty((len(block), len(references)), np.float32)
     own = np.einsum("nd,nd->n", block, block)[:, None]
     for first in range(0, len(references), COLUMNS):
@@ -57,8 +56,9 @@ def _distances(block: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 
 def _along(distances: np.ndarray, length: int, speed: float) -> np.ndarray:
-    """Mean of `distances` `(n, r)` along lines that end at each cell, `length` rows long."""
+    """Means `(n, r)` of `distances` `(n, r)` along the `length` rows that end at each cell."""
     n, r = distances.shape
+    # Shorter lines would not do there: the mean of a few cells strays farther, down as well as up.
     mean = distances.mean(axis=1, keepdims=True)
     total, count = np.zeros((n, r)), np.zeros((n, 1))
     for back in range(min(length, n)):
