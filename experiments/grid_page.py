@@ -9,10 +9,10 @@ import scores
 from scores import OFF_THE_SHELF, PROJECTED, Key, Scores
 from text_table import NAMES, Table
 
+from vprjax.evaluation.result import MODEL_NAMES
 from vprjax.report import pictures, render, training_page
 from vprjax.report.pictures import BLUE, FAINT, GREEN, GREY, INK, ORANGE, Picture
 from vprjax.report.published import Cell, Study
-from vprjax.report.result_files import NAMES as MODEL_NAMES
 
 FILE = "report.html"
 COLOURS = {OFF_THE_SHELF: GREY, PROJECTED: FAINT}

@@ -16,6 +16,7 @@ from tests.helpers import made_up_page, made_up_runs
 from tests.helpers.made_up_page import Read
 from tfds_builders import show, show_plots
 from vprjax.data import source
+from vprjax.evaluation.result import LabelFcm
 from vprjax.report import result_files, run_page
 
 NAMES = (r"$\frac$", "$x$", "a$b", "_a", r"\$_{^%&#~")
@@ -41,8 +42,9 @@ def figures_of(name):
     with config.unlocked():
         config.dataset.position_unit = config.dataset.name = name
     places = made_up_page.places(name)
-    found = made_up_page.figures(config, places, places, wrong=(3, 11))
-    found["labels"] = {name: {"queries": 4, "fcm": found["fcm"]}}
+    found = made_up_page.result(config, places, places, wrong=(3, 11))
+    labels = {name: LabelFcm(4, found.figures.fcm)}
+    found = made_up_page.changed(found, figures={"labels": labels})
     return config, places, {"fine_tuned": {name: found}}
 
 

@@ -1,4 +1,4 @@
-"""A model's descriptors of every split, matched and measured."""
+"""Evaluation of one model: descriptors of every split, search, figures."""
 
 import hashlib
 import pathlib
@@ -11,30 +11,30 @@ from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import ConfigError, naming
 from vprjax.evaluation.measure import Described, measure
+from vprjax.evaluation.result import Result
 from vprjax.runtime import parallel
 
 
 def evaluate(
     config, extract: Extractor, variables, name: str, folder: pathlib.Path, dataset: source.Dataset
-) -> dict[str, dict]:
-    """Matches every query split to the reference split and measures it.
+) -> dict[str, Result]:
+    """Matches every query split to the reference split and measures the matches.
 
-    Descriptors go through stores in `folder / "descriptors"`, so that a killed evaluation goes on where
-    it was.
+    Descriptors go through stores in `folder / "descriptors"`: a killed evaluation continues from them.
 
     Args:
       config: the whole config.
       extract: the model's extractor.
       variables: the model's variables, on the host.
-      name: of the model, "off_the_shelf" or "fine_tuned".
+      name: the model's key in `result.MODEL_NAMES`.
       folder: the workdir.
       dataset: the evaluated dataset.
 
     Returns:
-      For every query split what `measure` gives.
+      The result per query split.
 
     Raises:
-      ConfigError: the dataset does not allow what the `eval` section asks.
+      ConfigError: the `eval` section asks for what the dataset or the memory does not allow.
     """
     replicated = parallel.replicate(variables)
     key = {
@@ -49,7 +49,7 @@ def evaluate(
         dimension = descriptor_size(extract.apply_fn, variables, places)
         written = store.write(
             folder / "descriptors" / f"{name}_{split}",
-            key | {"split": split, "image_set": _image_set(dataset, places)},
+            key | {"split": split, "image_set": image_set(dataset, places)},
             places,
             dimension,
             config.eval.descriptor_dtype,
@@ -58,31 +58,28 @@ def evaluate(
         return Described(places, written.rows)
 
     reference = describe(config.dataset.reference_split)
-    reduce = _reduction(config, describe) if config.eval.pca else None
-    if reduce is not None and parallel.is_primary():
-        with naming(folder / f"pca_{name}.npz"):
-            np.savez(folder / f"pca_{name}.npz", mean=reduce.mean, kernel=reduce.kernel)
+    pca = _fit_pca(config, describe, folder / f"pca_{name}.npz") if config.eval.pca else None
     out = {}
     for split in config.dataset.query_splits:
         words = f"search {split} ({name.replace('_', ' ')})"
         out[split] = measure(
-            config, describe(split), reference, reduce, lambda text, w=words: log(f"{w}: {text}")
+            config, describe(split), reference, pca, lambda text, w=words: log(f"{w}: {text}")
         )
     return out
 
 
-def _image_set(dataset: source.Dataset, places: source.Places) -> str:
-    """SHA-256 of what tells a split from one that was built anew under the same name and version."""
+def image_set(dataset: source.Dataset, places: source.Places) -> str:
+    """SHA-256 of a split's dataset info, ids and positions: a rebuilt dataset gives another."""
     digest = hashlib.sha256((dataset.folder / "dataset_info.json").read_bytes())
     digest.update("\n".join(map(str, places.image_ids)).encode())
     digest.update(np.ascontiguousarray(places.positions).tobytes())
     return digest.hexdigest()
 
 
-def _reduction(config, describe) -> whitening.Projection:
-    """PCA of the descriptors of training images, evenly spread, as many as memory allows."""
+def _fit_pca(config, describe, path: pathlib.Path) -> whitening.Projection:
+    """PCA of training descriptors, evenly spread, as many as memory allows; saved as `path`."""
     if not config.dataset.train_splits:
-        raise ConfigError("eval.pca needs dataset.train_splits, whose images it learns from")
+        raise ConfigError("eval.pca needs dataset.train_splits: it is fit to their descriptors")
     rows = [describe(split).rows for split in config.dataset.train_splits]
     stride, _ = whitening.rows([len(r) for r in rows], rows[0].shape[1])
     some = np.concatenate([np.asarray(r[::stride], np.float32) for r in rows])
@@ -90,8 +87,10 @@ def _reduction(config, describe) -> whitening.Projection:
         found = whitening.learn(some, config.eval.pca, config.eval.pca_whiten)
     except ValueError as error:
         raise ConfigError(f"eval.pca: {error}; lower it") from error
-    if parallel.process_count() == 1:
-        return found
-    # Another CPU may turn eigenvectors.
-    one = (found.mean.astype(np.float32), found.kernel.astype(np.float32))
-    return whitening.Projection(*parallel.copied_from_first(one))
+    if parallel.process_count() > 1:  # another CPU may flip the sign of eigenvectors
+        one = (found.mean.astype(np.float32), found.kernel.astype(np.float32))
+        found = whitening.Projection(*parallel.copied_from_first(one))
+    if parallel.is_primary():
+        with naming(path):
+            np.savez(path, mean=found.mean, kernel=found.kernel)
+    return found

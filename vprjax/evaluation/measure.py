@@ -1,9 +1,8 @@
-"""FCM and its companions of one model on the splits of a dataset."""
+"""FCM and its companions, from descriptors and positions of queries and references."""
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,11 +10,19 @@ from vprjax import retrieval
 from vprjax.data import source
 from vprjax.descriptors import whitening
 from vprjax.errors import ConfigError
-from vprjax.evaluation import bootstrap, fcm, sequence
+from vprjax.evaluation import bootstrap, fcm, parts, sequence
+from vprjax.evaluation.result import (
+    Curves,
+    Figures,
+    Matches,
+    Result,
+    SequenceFcm,
+    by_tolerance,
+    keyed,
+)
 
-SEGMENTS = 10  # stretches of a query route whose figures are told apart
-LABELS = 100  # of queries whose figures are told apart
-STRIP = (200, 400)  # at most so many queries and references of the distance picture
+POINTS = 100  # of the FCM curve
+STRIP = (200, 400)  # queries and references of the distance picture, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,55 +39,81 @@ def measure(
     reference: Described,
     reduce: whitening.Projection | None = None,
     tell: Callable[[str], None] | None = None,
-) -> dict:
-    """The figures of one query split.
+) -> Result:
+    """Matches one query split to the references and measures the matches.
 
     Args:
       config: the whole config.
       query: the queries, in time order.
       reference: the references, in time order.
-      reduce: applied to both sides' descriptors before matching.
-      tell: called with a sentence on the search's memory before it starts.
+      reduce: projection of both sides' descriptors before matching.
+      tell: receives one sentence on the search's memory before the search starts.
 
-    Returns:
-      Percentages of all queries `fcm`, `oracle_fcm` by tolerance and `recall` by n; `interval` (95 %, block
-      bootstrap) by tolerance; `average_precision` and `recall_at_full_precision` (percent); `segments`
-      (FCM of tenths of the route) and `labels` (FCM by the queries' label, where there are any);
-      `sequence` with `eval.sequence_length`; `queries` and `references` counts. For pictures the arrays
-      `curve`, `oracle_curve`, `matched` (reference numbers), `nearest` (numbers of the references nearest
-      in position), `distance`, `error`, `precision` and `pr_recall` (percent), `strip` (distances of some
-      queries and references) and ids and positions of queries and matches.
+    Raises:
+      ConfigError: images lack the headings that the config asks for, or the search lacks memory.
     """
-    e = config.eval
+    e, tolerances = config.eval, config.dataset.tolerances
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
-    headings, turn = _headings(config, query.places, reference.places)
+    poses = _poses(config, query.places, reference.places)
     found = _search(config, ours, others, min(max(e.recalls), len(others)), tell)
-    q, r = query.places.positions, reference.places.positions
-    error = _errors(q, r, found.indices[:, 0], headings, turn)
-    true_error, nearest = fcm.nearest_true(q, r, headings, turn)
-    radius = e.recall_radius or max(config.dataset.tolerances)
-    recall = fcm.recall_at(q, r, found.indices, radius, e.recalls, headings, turn)
-    figures = _shares(config, error, true_error, query.places.labels)
-    figures |= {"recall": _by(e.recalls, recall), "queries": len(q), "references": len(r)}
-    figures |= _confidence(found.distances[:, 0], error <= radius, true_error <= radius)
-    figures |= _places(query.places, reference.places, found.indices[:, 0], nearest)
-    figures["strip"] = _strip(ours, others)
-    if e.sequence_length > 1:
-        _, along = sequence.match(ours, others, e.sequence_length)
-        shares = fcm.share_within(_errors(q, r, along, headings, turn), config.dataset.tolerances)
-        figures["sequence"] = {
-            "length": e.sequence_length,
-            "fcm": _by(config.dataset.tolerances, shares),
-        }
-    return figures
+    matches = _matches(query.places, reference.places, poses, found)
+    radius = e.recall_radius or max(tolerances)
+    possible = np.count_nonzero(matches.nearest_errors <= radius)
+    confidence = fcm.precision_recall(matches.distances, matches.errors <= radius, possible)
+    figures = Figures(
+        **_shares(matches, query.places.labels, tolerances),
+        recall=keyed(e.recalls, poses.recall(found.indices, radius, e.recalls)),
+        queries=len(query.places),
+        references=len(reference.places),
+        average_precision=round(fcm.average_precision(*confidence), 4),
+        recall_at_full_precision=round(fcm.recall_at_full_precision(*confidence), 4),
+        sequence=_sequence(config, ours, others, poses) if e.sequence_length > 1 else None,
+    )
+    return Result(figures, matches, _curves(matches, confidence, tolerances), _strip(ours, others))
 
 
 def fcm_of(config, query: Described, reference: Described) -> dict[str, float]:
-    """FCM by tolerance as `measure` gives it, and nothing else: percent of all queries."""
-    headings, turn = _headings(config, query.places, reference.places)
+    """FCM by tolerance as `measure` gives it, percent of all queries, and nothing else."""
+    poses = _poses(config, query.places, reference.places)
     matched = _search(config, query.rows, reference.rows, 1).indices[:, 0]
-    error = _errors(query.places.positions, reference.places.positions, matched, headings, turn)
-    return _by(config.dataset.tolerances, fcm.share_within(error, config.dataset.tolerances))
+    return by_tolerance(config.dataset.tolerances, poses.errors(matched))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Poses:
+    """Positions `(q, 2)` and `(r, 2)`; headings, with their tolerance in radians, where they count."""
+
+    queries: np.ndarray
+    references: np.ndarray
+    headings: tuple[np.ndarray, np.ndarray] | None
+    turn: float
+
+    def errors(self, matched: np.ndarray) -> np.ndarray:
+        """`(q,)` distances of queries to references `matched` `(q,)`."""
+        headings = self.headings and (self.headings[0], self.headings[1][matched])
+        return fcm.match_errors(self.queries, self.references[matched], headings, self.turn)
+
+    def nearest(self) -> tuple[np.ndarray, np.ndarray]:
+        """`(q,)` distances and numbers of the references nearest in position."""
+        return fcm.nearest_true(self.queries, self.references, self.headings, self.turn)
+
+    def recall(self, indices: np.ndarray, radius: float, ns) -> np.ndarray:
+        """Recall@N, percent, `(m,)`."""
+        sides = self.queries, self.references
+        return fcm.recall_at(*sides, indices, radius, ns, self.headings, self.turn)
+
+
+def _poses(config, query: source.Places, reference: source.Places) -> _Poses:
+    turn = math.radians(config.eval.heading_degrees)
+    if not turn:
+        return _Poses(query.positions, reference.positions, None, math.pi)
+    headings = query.headings, reference.headings
+    if not all(np.isfinite(h).all() for h in headings):
+        raise ConfigError(
+            f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which "
+            f"{config.dataset.name} does not have for all images; set it to 0"
+        )
+    return _Poses(query.positions, reference.positions, headings, turn)
 
 
 def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
@@ -93,107 +126,58 @@ def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
         raise ConfigError(f"eval.search_memory={e.search_memory:g} GiB: {error}") from error
 
 
-def _shares(config, error: np.ndarray, true_error: np.ndarray, labels: np.ndarray) -> dict:
-    """Shares of queries within every tolerance: all, the ceiling, along the route, by label."""
-    tolerances = config.dataset.tolerances
-    curve = curve_tolerances(tolerances)
-    intervals = 100 * bootstrap.interval(error[:, None] <= np.array(tolerances)[None])
+def _matches(
+    query: source.Places, reference: source.Places, poses: _Poses, found: retrieval.Found
+) -> Matches:
+    matched = found.indices[:, 0]
+    nearest_errors, nearest = poses.nearest()
+    return Matches(
+        query_ids=query.image_ids,
+        query_positions=query.positions,
+        numbers=matched,
+        ids=reference.image_ids[matched],
+        positions=reference.positions[matched],
+        errors=poses.errors(matched),
+        distances=found.distances[:, 0],
+        nearest=nearest,
+        nearest_errors=nearest_errors,
+    )
+
+
+def _shares(matches: Matches, labels: np.ndarray, tolerances) -> dict:
+    """The figures that are shares of queries within every tolerance."""
+    errors = matches.errors
+    within = errors[:, None] <= np.array(tolerances)[None]
+    intervals = 100 * bootstrap.interval(within)
     return {
-        "fcm": _by(tolerances, fcm.share_within(error, tolerances)),
+        "fcm": by_tolerance(tolerances, errors),
         "interval": {
-            f"{t:g}": [round(float(v), 4) for v in ends]
-            for t, ends in zip(tolerances, intervals, strict=True)
+            f"{t:g}": (round(float(low), 4), round(float(high), 4))
+            for t, (low, high) in zip(tolerances, intervals, strict=True)
         },
-        "oracle_fcm": _by(tolerances, fcm.share_within(true_error, tolerances)),
-        "segments": [_part(part, error, tolerances) for part in _segments(len(error))],
-        "labels": _by_label(labels, error, tolerances),
-        "curve": fcm.share_within(error, curve),
-        "oracle_curve": fcm.share_within(true_error, curve),
-        "error": error,
+        "oracle_fcm": by_tolerance(tolerances, matches.nearest_errors),
+        "segments": parts.segments(errors, tolerances),
+        "labels": parts.labels(errors, labels, tolerances),
     }
 
 
-def _confidence(distance: np.ndarray, right: np.ndarray, possible: np.ndarray) -> dict:
-    """Precision and recall of matches that are trusted up to a distance."""
-    precision, recall = fcm.precision_recall(distance, right, int(possible.sum()))
-    return {
-        "average_precision": round(fcm.average_precision(precision, recall), 4),
-        "recall_at_full_precision": round(fcm.recall_at_full_precision(precision, recall), 4),
-        "precision": 100 * precision,
-        "pr_recall": 100 * recall,
-        "distance": distance,
-    }
+def _curves(matches: Matches, confidence: tuple[np.ndarray, np.ndarray], tolerances) -> Curves:
+    x = np.linspace(0, 1.2 * max(tolerances) or 1.0, POINTS)  # a little past the widest tolerance
+    shares = (fcm.share_within(errors, x) for errors in (matches.errors, matches.nearest_errors))
+    return Curves(x, *shares, *(100 * share for share in confidence))
 
 
-def _places(query: source.Places, reference: source.Places, matched, nearest) -> dict:
-    return {
-        "matched": matched,
-        "nearest": nearest,
-        "query_ids": query.image_ids,
-        "matched_ids": reference.image_ids[matched],
-        "query_positions": query.positions,
-        "matched_positions": reference.positions[matched],
-    }
-
-
-def _headings(config, query: source.Places, reference: source.Places):
-    """Headings of both sides and their tolerance in radians; None without one."""
-    turn = math.radians(config.eval.heading_degrees)
-    if not turn:
-        return None, math.pi
-    headings = query.headings, reference.headings
-    if not all(np.isfinite(h).all() for h in headings):
-        raise ConfigError(
-            f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which "
-            f"{config.dataset.name} does not have for all images; set it to 0"
-        )
-    return headings, turn
-
-
-def _errors(q, r, matched, headings, turn) -> np.ndarray:
-    if headings is not None:
-        headings = headings[0], headings[1][matched]
-    return fcm.match_errors(q, r[matched], headings, turn)
-
-
-def _segments(n: int) -> Iterator[slice]:
-    """Consecutive stretches of about equal length."""
-    edges = np.linspace(0, n, min(SEGMENTS, n) + 1).astype(int)
-    for first, last in itertools.pairwise(edges):
-        yield slice(int(first), int(last))
-
-
-def _part(part: slice, error: np.ndarray, tolerances) -> dict:
-    shares = fcm.share_within(error[part], tolerances)
-    return {"first": part.start, "queries": part.stop - part.start, "fcm": _by(tolerances, shares)}
-
-
-def _by_label(labels: np.ndarray, error: np.ndarray, tolerances) -> dict[str, dict]:
-    """Of the labels that most queries have: one a query is a place's name and tells nothing."""
-    names, which, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
-    out = {}
-    for number in sorted(np.argsort(-counts, kind="stable")[:LABELS]):
-        if names[number]:
-            of = error[which == number]
-            shares = fcm.share_within(of, tolerances)
-            out[str(names[number])] = {"queries": len(of), "fcm": _by(tolerances, shares)}
-    return out
+def _sequence(config, queries, references, poses: _Poses) -> SequenceFcm:
+    length = config.eval.sequence_length
+    _, matched = sequence.match(queries, references, length)
+    return SequenceFcm(length, by_tolerance(config.dataset.tolerances, poses.errors(matched)))
 
 
 def _strip(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Distances of evenly spread queries and references, `(q', r')` float32."""
+    """Distances of evenly spread queries and references, `(a, b)` float32."""
     rows = []
     for x, most in zip((queries, references), STRIP, strict=True):
         chosen = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(int))
         rows.append(np.asarray(x[chosen], np.float32))
     squared = [np.einsum("nd,nd->n", x, x) for x in rows]
     return np.sqrt(np.maximum(np.add.outer(*squared) - 2 * rows[0] @ rows[1].T, 0))
-
-
-def curve_tolerances(tolerances) -> np.ndarray:
-    """`(100,)` tolerances for the FCM curve, from 0 to a little past the widest of `tolerances`."""
-    return np.linspace(0, 1.2 * max(tolerances) or 1.0, 100)
-
-
-def _by(keys, values) -> dict[str, float]:
-    return {f"{key:g}": round(float(value), 4) for key, value in zip(keys, values, strict=True)}

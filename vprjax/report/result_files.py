@@ -1,80 +1,76 @@
-"""What a run leaves for people: results.json, results.md and the FCM curve."""
+"""The files of a run's results: results.json, results.md, matches/*.csv, fcm.png."""
 
 import csv
 import io
 import json
 import pathlib
 
-import numpy as np
-
 from vprjax.errors import naming
-from vprjax.evaluation.measure import curve_tolerances
+from vprjax.evaluation.result import MODEL_NAMES, Matches, Results
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
-NAMES = {"off_the_shelf": "off the shelf", "fine_tuned": "fine-tuned"}
 MATCH_COLUMNS = ("query", "x", "y", "match", "match_x", "match_y", "error", "distance")
 COLOURS = {"off_the_shelf": "#8a8f98", "fine_tuned": "#1f6feb"}
 
 
-def write(folder: pathlib.Path, config, dataset, results: dict, provenance: dict) -> None:
+def write(folder: pathlib.Path, config, dataset, results: Results, provenance: dict) -> None:
     """Writes `results.json`, `results.md`, `fcm.png` and `matches/` into `folder`, each file atomically.
 
     Args:
       folder: an existing folder.
       config: the whole config.
       dataset: `source.Dataset` of the evaluated dataset.
-      results: by model ("off_the_shelf", "fine_tuned") and query split, as `evaluation.evaluate` gives.
+      results: by model and query split.
       provenance: where the numbers come from.
+
+    Raises:
+      OSError: a file cannot be written.
     """
-    plain = {
-        model: {
-            split: {k: v for k, v in figures.items() if not isinstance(v, np.ndarray)}
-            for split, figures in by_split.items()
-        }
-        for model, by_split in results.items()
-    }
     document = {
         "schema": 1,
         "dataset": f"{dataset.name}:{dataset.version}",
         "tolerances_m": list(config.dataset.tolerances),
-        "results": plain,
+        "results": {
+            model: {split: result.figures.to_json() for split, result in by_split.items()}
+            for model, by_split in results.items()
+        },
         "provenance": provenance,
     }
     for model, by_split in results.items():
-        for split, figures in by_split.items():
-            write_matches(folder / "matches" / f"{model}_{split}.csv", figures)
+        for split, result in by_split.items():
+            write_matches(folder / "matches" / f"{model}_{split}.csv", result.matches)
     draw_curves(folder / "fcm.png", config, results)
-    write_atomically(folder / "results.md", markdown(config, dataset, plain, provenance))
-    # Last: results.json marks a finished run.
+    write_atomically(folder / "results.md", markdown(config, dataset, results, provenance))
+    # results.json comes last: it marks a finished run.
     text = json.dumps(checksum.seal(document), indent=2)
     write_atomically(folder / "results.json", text + "\n")
 
 
-def write_matches(path: pathlib.Path, figures: dict) -> None:
-    """One row a query: where it is, what it was matched to, how far off that is.
+def write_matches(path: pathlib.Path, matches: Matches) -> None:
+    """Writes a table of one row per query: its position, its match, the match's error and distance.
 
-    `error` is in position units, `distance` in descriptor space. From two such tables of the same queries
-    `statistics.paired` tells whether one model is better.
+    `error` is in position units, `distance` in descriptor space. `evaluation.bootstrap.paired` compares
+    two models by their tables of the same queries.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(MATCH_COLUMNS)
     columns = (
-        figures["query_ids"],
-        *figures["query_positions"].T,
-        figures["matched_ids"],
-        *figures["matched_positions"].T,
-        figures["error"],
-        figures["distance"],
+        matches.query_ids,
+        *matches.query_positions.T,
+        matches.ids,
+        *matches.positions.T,
+        matches.errors,
+        matches.distances,
     )
     writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, text.getvalue())
 
 
-def table(config, results: dict) -> str:
-    """The FCM table of all models and query splits, as Markdown."""
+def table(config, results: Results) -> str:
+    """The table of FCM and recall@N of all models and query splits, as Markdown."""
     unit = config.dataset.position_unit
     tolerances = [f"{t:g}" for t in config.dataset.tolerances]
     recalls = [str(n) for n in config.eval.recalls]
@@ -87,27 +83,25 @@ def table(config, results: dict) -> str:
     rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
     for split in config.dataset.query_splits:
         for model, by_split in results.items():
-            figures = by_split[split]
-            shown = [figures["fcm"][t] for t in tolerances] + [
-                figures["recall"][n] for n in recalls
-            ]
-            rows.append([split, NAMES[model], *(f"{v:.2f}" for v in shown)])
-        oracle = next(iter(results.values()))[split]["oracle_fcm"]
+            figures = by_split[split].figures
+            shown = [figures.fcm[t] for t in tolerances] + [figures.recall[n] for n in recalls]
+            rows.append([split, MODEL_NAMES[model], *(f"{v:.2f}" for v in shown)])
+        oracle = next(iter(results.values()))[split].figures.oracle_fcm
         ceiling = [f"{oracle[t]:.2f}" for t in tolerances]
         rows.append([split, "oracle (ceiling)", *ceiling, *[""] * len(recalls)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def facing(config) -> str:
-    """What the protocol says of headings; empty where it ignores them."""
+    """The sentence on headings in the protocol; empty where headings do not count."""
     degrees = config.eval.heading_degrees
     if not degrees:
         return ""
     return f" A reference counts only where it looks the same way, to {degrees:g} degrees."
 
 
-def markdown(config, dataset, results: dict, provenance: dict) -> str:
-    """results.md: the table and what it rests on."""
+def markdown(config, dataset, results: Results, provenance: dict) -> str:
+    """The text of results.md: the table and its provenance."""
     radius = config.eval.recall_radius or max(config.dataset.tolerances)
     unit = config.dataset.position_unit
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
@@ -133,7 +127,7 @@ def markdown(config, dataset, results: dict, provenance: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_curves(path: pathlib.Path, config, results: dict) -> None:
+def draw_curves(path: pathlib.Path, config, results: Results) -> None:
     """FCM over tolerance, one panel a query split, with the oracle as ceiling."""
     import matplotlib
 
@@ -142,27 +136,28 @@ def draw_curves(path: pathlib.Path, config, results: dict) -> None:
         _draw_curves(path, config, results)
 
 
-def _draw_curves(path: pathlib.Path, config, results: dict) -> None:
+def _draw_curves(path: pathlib.Path, config, results: Results) -> None:
     import matplotlib.pyplot as plt
 
-    tolerances = curve_tolerances(config.dataset.tolerances)
     splits = list(config.dataset.query_splits)
     figure, axes = plt.subplots(
         1, len(splits), figsize=(4.6 * len(splits), 3.6), sharey=True, squeeze=False, dpi=130
     )
     for axis, split in zip(axes[0], splits, strict=True):
-        oracle = next(iter(results.values()))[split]["oracle_curve"]
-        axis.fill_between(tolerances, oracle, 100, color="#e8e8e8", lw=0, label="no reference")
+        first = next(iter(results.values()))[split].curves
+        axis.fill_between(
+            first.tolerances, first.oracle_fcm, 100, color="#e8e8e8", lw=0, label="no reference"
+        )
         for model, by_split in results.items():
-            curve = by_split[split]["curve"]
-            axis.plot(tolerances, curve, color=COLOURS[model], lw=2, label=NAMES[model])
+            curve = by_split[split].curves.fcm
+            axis.plot(first.tolerances, curve, color=COLOURS[model], lw=2, label=MODEL_NAMES[model])
         for tolerance in config.dataset.tolerances:
             axis.axvline(tolerance, color="#cccccc", lw=0.8, zorder=0)
         axis.set(
             title=split,
             xlabel=f"tolerance tau ({config.dataset.position_unit})",
             ylim=(0, 100),
-            xlim=(0, tolerances[-1]),
+            xlim=(0, first.tolerances[-1]),
         )
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("FCM (% of queries)")

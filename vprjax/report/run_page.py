@@ -1,15 +1,14 @@
-"""`report.html` of one run: what it found, where it is right and wrong, how it was trained."""
+"""`report.html` of one run: figures, where they are right and wrong, training, provenance."""
 
 import importlib.metadata
 import pathlib
 
 import jax
-import numpy as np
-from scipy.spatial import cKDTree
 
 from vprjax.data import source
+from vprjax.evaluation.result import MODEL_NAMES, Figures, Result, Results
 from vprjax.report import figures, gallery, pictures, published, render, training_page
-from vprjax.report.result_files import NAMES, facing
+from vprjax.report.result_files import facing
 from vprjax.runtime import memory
 
 FILE = "report.html"
@@ -21,19 +20,17 @@ def write(
     trained_in: pathlib.Path,
     config,
     dataset: source.Dataset,
-    results: dict,
+    results: Results,
     provenance: dict,
 ) -> None:
     """Writes `report.html` into `workdir`.
 
     Args:
       workdir: an existing folder.
-      trained_in: folder with the training's `metrics.jsonl` and its companions, where there are any.
+      trained_in: folder with the training's `metrics.jsonl` and its companions; each may be missing.
       config: the whole config of the evaluation.
       dataset: the evaluated dataset.
-      results: by model and query split, as `evaluation.evaluate` gives. What it may lack is left out:
-        `interval`, `precision` and `pr_recall`, `average_precision`, `recall_at_full_precision`, `strip`,
-        `labels`, `sequence`; without `error` and `nearest` positions alone decide.
+      results: by model and query split.
       provenance: where the numbers come from.
 
     Raises:
@@ -69,77 +66,64 @@ def write(
     )
 
 
-def _split(config, split: str, references, results: dict, paper: dict[float, float]) -> dict:
-    """What the template shows of one query split."""
+def _split(
+    config, split: str, references: source.Places, results: Results, paper: dict[float, float]
+) -> dict:
+    """The template's fields for one query split."""
     by_model = {model: by_split[split] for model, by_split in results.items()}
     last = list(by_model)[-1]  # fine-tuned where there is such a model
     found = by_model[last]
     queries = source.load(config, (split,))
-    errors, nearest = _truth(found, queries.positions, references.positions)
     positions = queries.positions, references.positions
-    curves = [
-        figures.fcm_curves(config, split, by_model, paper),
-        figures.precision_recall(split, by_model),
-    ]
-    if found.get("strip") is not None:
-        strip, matched = np.asarray(found["strip"]), np.asarray(found["matched"])
-        curves.append(figures.distance_strip(split, strip, matched, nearest, len(references)))
     return {
         "name": split,
-        "model": NAMES[last],
+        "model": MODEL_NAMES[last],
         "summary": _summary(config, split, by_model),
         "table": table(config, by_model, paper),
         "paper": paper,
         "recall": recall_table(by_model),
-        "labels": label_table(config, found),
-        "curves": [found for found in curves if found],
-        "maps": figures.route_maps(config, split, *positions, errors),
-        "gallery": gallery.build(config, queries, references, found, errors, nearest),
+        "labels": label_table(config, found.figures),
+        "curves": [
+            figures.fcm_curves(config, split, by_model, paper),
+            figures.precision_recall(split, by_model),
+            figures.distance_strip(split, found),
+        ],
+        "maps": figures.route_maps(config, split, *positions, found.matches.errors),
+        "gallery": gallery.groups(config, queries, references, found.matches),
     }
 
 
-def _truth(found: dict, queries: np.ndarray, references: np.ndarray):
-    """How far off the answers are and which reference is nearest, `(q,)` each.
-
-    An evaluation that also minds headings gives both; else positions alone decide.
-    """
-    if "error" in found and "nearest" in found:
-        return np.asarray(found["error"]), np.asarray(found["nearest"])
-    errors = np.linalg.norm(queries - references[np.asarray(found["matched"])], axis=1)
-    return errors, cKDTree(references).query(queries)[1]
-
-
-def _summary(config, split: str, by_model: dict) -> str:
-    """The finding in a sentence, at the narrowest tolerance."""
+def _summary(config, split: str, by_model: dict[str, Result]) -> str:
+    """The finding at the narrowest tolerance, one sentence."""
     narrow = f"{min(config.dataset.tolerances):g}"
-    first = next(iter(by_model.values()))
-    shares = [f"{f['fcm'][narrow]:.1f} % {NAMES[m]}" for m, f in by_model.items()]
+    first = next(iter(by_model.values())).figures
+    shares = [f"{r.figures.fcm[narrow]:.1f} % {MODEL_NAMES[m]}" for m, r in by_model.items()]
     return (
-        f"{split}: {', '.join(shares)} of {first['queries']:,} queries are answered within {narrow} "
-        f"{config.dataset.position_unit}; {first['oracle_fcm'][narrow]:.1f} % could be."
+        f"{split}: {', '.join(shares)} of {first.queries:,} queries are answered within {narrow} "
+        f"{config.dataset.position_unit}; {first.oracle_fcm[narrow]:.1f} % could be."
     )
 
 
-def table(config, by_model: dict, paper: dict[float, float]) -> dict:
-    """One row a tolerance: every model with its interval, the ceiling, the paper and the difference."""
-    sequence = list(by_model.values())[-1].get("sequence")
-    head = [f"tolerance ({config.dataset.position_unit})", *(NAMES[m] for m in by_model)]
-    head += [f"{sequence['length']} frames together"] if sequence else []
+def table(config, by_model: dict[str, Result], paper: dict[float, float]) -> dict:
+    """One row per tolerance: every model with its interval, the ceiling, the paper, the difference."""
+    every = [result.figures for result in by_model.values()]
+    first, last = every[0], every[-1]
+    sequence = last.sequence
+    head = [f"tolerance ({config.dataset.position_unit})", *(MODEL_NAMES[m] for m in by_model)]
+    head += [f"{sequence.length} frames together"] if sequence else []
     head += ["oracle"]
     head += ["paper", "difference"] if paper else []
     rows = []
     for tolerance in config.dataset.tolerances:
         text = f"{tolerance:g}"
         row = [(text, "")]
-        for figures_ in by_model.values():
-            bounds = figures_.get("interval", {}).get(text)
-            note = "{:.1f} to {:.1f}".format(*bounds) if bounds else ""
-            row.append((f"{figures_['fcm'][text]:.2f}", note))
+        for one in every:
+            row.append((f"{one.fcm[text]:.2f}", "{:.1f} to {:.1f}".format(*one.interval[text])))
         if sequence:
-            row.append((f"{sequence['fcm'][text]:.2f}", ""))
-        row.append((f"{next(iter(by_model.values()))['oracle_fcm'][text]:.2f}", ""))
+            row.append((f"{sequence.fcm[text]:.2f}", ""))
+        row.append((f"{first.oracle_fcm[text]:.2f}", ""))
         if paper:
-            own, printed = list(by_model.values())[-1]["fcm"][text], paper.get(tolerance)
+            own, printed = last.fcm[text], paper.get(tolerance)
             there = printed is not None
             row.append((f"{printed:.2f}" if there else "", ""))
             row.append((f"{own - printed:+.2f}" if there else "", ""))
@@ -147,24 +131,18 @@ def table(config, by_model: dict, paper: dict[float, float]) -> dict:
     return {"head": head, "rows": rows}
 
 
-def recall_table(by_model: dict) -> dict:
-    """Recall at N of every model, and of its precision-recall curve what was measured, in percent."""
-    first = next(iter(by_model.values()))
-    rows = [
-        [(f"recall @{n}", ""), *((f"{found['recall'][n]:.2f}", "") for found in by_model.values())]
-        for n in first["recall"]
-    ]
-    for key, name in (
-        ("average_precision", "average precision"),
-        ("recall_at_full_precision", "recall at 100 % precision"),
-    ):
-        if key in first:
-            rows.append([(name, ""), *((f"{found[key]:.2f}", "") for found in by_model.values())])
-    return {"head": ["", *(NAMES[model] for model in by_model)], "rows": rows}
+def recall_table(by_model: dict[str, Result]) -> dict:
+    """Recall@N, average precision and recall at full precision of every model, percent."""
+    every = [result.figures for result in by_model.values()]
+    shares = {f"recall @{n}": [one.recall[n] for one in every] for n in every[0].recall}
+    shares["average precision"] = [one.average_precision for one in every]
+    shares["recall at 100 % precision"] = [one.recall_at_full_precision for one in every]
+    rows = [[(name, ""), *((f"{v:.2f}", "") for v in values)] for name, values in shares.items()]
+    return {"head": ["", *(MODEL_NAMES[model] for model in by_model)], "rows": rows}
 
 
-def label_table(config, found: dict) -> dict:
-    """One row a label of the queries (rooms, say) with its FCM; no row where there are no labels."""
+def label_table(config, found: Figures) -> dict:
+    """One row per label of the queries (a room, say) with its FCM; no row without labels."""
     head = [
         "label",
         "queries",
@@ -173,16 +151,16 @@ def label_table(config, found: dict) -> dict:
     rows = [
         [
             (label, ""),
-            (f"{part['queries']:,}", ""),
-            *((f"{v:.2f}", "") for v in part["fcm"].values()),
+            (f"{part.queries:,}", ""),
+            *((f"{v:.2f}", "") for v in part.fcm.values()),
         ]
-        for label, part in found.get("labels", {}).items()
+        for label, part in found.labels.items()
     ]
     return {"head": head, "rows": rows}
 
 
 def peaks() -> list[tuple[str, str]]:
-    """Peak memory of this process and, where it is measured, of its devices."""
+    """Peak memory of this process and of the devices that measure theirs, name and value."""
     peak = memory.measured_peak() / 2**20
     out = [("peak memory of the process that wrote this", f"{peak:,.0f} MiB")]
     for device in jax.local_devices():
@@ -194,7 +172,7 @@ def peaks() -> list[tuple[str, str]]:
 
 
 def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, str]]:
-    """What the figures rest on, name and value."""
+    """Provenance of the figures, name and value."""
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     return [
@@ -217,7 +195,7 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
 
 
 def flatten(config: dict, prefix: str = "") -> list[tuple[str, str]]:
-    """Every key of a config in dots, with its value."""
+    """Every key of a config, joined by dots, with its value."""
     out = []
     for name, value in config.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The figures of a split against a count by hand; the report that shows them."""
+"""The figures of a split against a count by hand; the files that hold them."""
 
 import contextlib
 import csv
@@ -13,9 +13,15 @@ from tests.helpers.memory_places import standing
 from vprjax import models
 from vprjax.config import limits
 from vprjax.errors import ConfigError
-from vprjax.evaluation import evaluate, measure
+from vprjax.evaluation import evaluate, measure, parts
+from vprjax.evaluation.result import LabelFcm
 from vprjax.report import result_files
 from vprjax.runtime import parallel
+
+KEYS = [
+    *("fcm", "interval", "oracle_fcm", "segments", "labels", "recall", "queries", "references"),
+    *("average_precision", "recall_at_full_precision"),
+]
 
 
 @pytest.fixture
@@ -40,45 +46,46 @@ def measured(config, reduce=None, headings=(None, None)):
 
 def test_figures_by_hand(config):
     found = measured(config)
-    assert found["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
-    assert found["oracle_fcm"] == {"10": 100.0, "5": 75.0, "1": 50.0}
-    assert found["recall"] == {"1": 75.0, "2": 100.0}
-    assert list(found["matched"]) == [0, 1, 2, 3]
-    np.testing.assert_allclose(found["curve"][-1], 75.0)
+    assert found.figures.fcm == {"10": 75.0, "5": 50.0, "1": 25.0}
+    assert found.figures.oracle_fcm == {"10": 100.0, "5": 75.0, "1": 50.0}
+    assert found.figures.recall == {"1": 75.0, "2": 100.0}
+    assert found.matches.numbers.tolist() == [0, 1, 2, 3]
+    assert found.matches.nearest_errors.tolist() == [0.5, 4.0, 6.0, 0.0]
+    np.testing.assert_allclose(found.curves.tolerances[[0, -1]], [0, 12])
+    np.testing.assert_allclose(found.curves.fcm[-1], 75.0)
+    np.testing.assert_allclose(found.curves.oracle_fcm[-1], 100.0)
 
 
 def test_segments_labels_and_confidence_by_hand(config):
     found = measured(config)
-    assert [part["fcm"]["5"] for part in found["segments"]] == [100.0, 100.0, 0.0, 0.0]
-    assert found["labels"] == {
-        "a": {"queries": 1, "fcm": {"10": 100.0, "5": 100.0, "1": 100.0}},
-        "b": {"queries": 2, "fcm": {"10": 100.0, "5": 50.0, "1": 0.0}},
+    figures, curves = found.figures, found.curves
+    assert [part.fcm["5"] for part in figures.segments] == [100.0, 100.0, 0.0, 0.0]
+    assert figures.labels == {
+        "a": LabelFcm(1, {"10": 100.0, "5": 100.0, "1": 100.0}),
+        "b": LabelFcm(2, {"10": 100.0, "5": 50.0, "1": 0.0}),
     }
     # Within 10 m three of four are right, and the wrong one is the least confident.
-    assert found["average_precision"] == found["recall_at_full_precision"] == 75.0
-    assert found["precision"].tolist() == [100, 75] and found["pr_recall"].tolist() == [75, 75]
-    for t, (low, high) in found["interval"].items():
-        assert low <= found["fcm"][t] <= high
-    assert found["interval"]["10"][0] < 75
+    assert figures.average_precision == figures.recall_at_full_precision == 75.0
+    assert curves.precision.tolist() == [100, 75] and curves.recall.tolist() == [75, 75]
+    for t, (low, high) in figures.interval.items():
+        assert low <= figures.fcm[t] <= high
+    assert figures.interval["10"][0] < 75
 
 
-def test_of_very_many_labels_those_of_most_queries_are_told(monkeypatch):
-    monkeypatch.setattr(measure, "LABELS", 2)
+def test_of_many_labels_those_of_most_queries_are_listed(monkeypatch):
+    monkeypatch.setattr(parts, "LABELS", 2)
     labels = np.array(["c", "a", "b", "b", "c", "d"], object)
-    found = measure._by_label(labels, np.array([0.0, 0.0, 9.0, 0.0, 0.0, 0.0]), (1.0,))
-    assert found == {
-        "b": {"queries": 2, "fcm": {"1": 50.0}},
-        "c": {"queries": 2, "fcm": {"1": 100.0}},
-    }
+    found = parts.labels(np.array([0.0, 0.0, 9.0, 0.0, 0.0, 0.0]), labels, (1.0,))
+    assert found == {"b": LabelFcm(2, {"1": 50.0}), "c": LabelFcm(2, {"1": 100.0})}
 
 
 def test_a_match_that_looks_the_other_way_is_wrong(config):
     config.eval.heading_degrees = 30.0
     headings = np.array([0.0, 0.1, np.pi, 0.0]), np.array([2 * np.pi, 0.0, 0.0, 0.0])
-    found = measured(config, headings=headings)
-    assert found["fcm"] == {"10": 50.0, "5": 50.0, "1": 25.0}
-    assert found["oracle_fcm"] == {"10": 75.0, "5": 75.0, "1": 50.0}
-    assert found["recall"] == {"1": 50.0, "2": 75.0}
+    found = measured(config, headings=headings).figures
+    assert found.fcm == {"10": 50.0, "5": 50.0, "1": 25.0}
+    assert found.oracle_fcm == {"10": 75.0, "5": 75.0, "1": 50.0}
+    assert found.recall == {"1": 50.0, "2": 75.0}
     with pytest.raises(ConfigError, match="needs headings"):
         measured(config)
 
@@ -92,10 +99,12 @@ def test_sequences_mend_single_errors(config):
     positions = np.stack([10.0 * np.arange(60), np.zeros(60)], axis=1)
     config.eval.sequence_length = 6
     sides = [measure.Described(standing(positions), rows) for rows in (queries, references)]
-    found = measure.measure(config, *sides)
-    assert found["fcm"]["1"] == 80.0
-    assert measure.fcm_of(config, *sides) == found["fcm"]
-    assert found["sequence"]["length"] == 6 and found["sequence"]["fcm"]["1"] > 95
+    found = measure.measure(config, *sides).figures
+    assert found.fcm["1"] == 80.0
+    assert measure.fcm_of(config, *sides) == found.fcm
+    assert found.sequence.length == 6 and found.sequence.fcm["1"] > 95
+    assert list(found.to_json()) == [*KEYS, "sequence"]
+    assert found.to_json()["sequence"] == {"length": 6, "fcm": found.sequence.fcm}
 
 
 def test_a_search_memory_for_no_block_is_a_config_error(config):
@@ -106,10 +115,10 @@ def test_a_search_memory_for_no_block_is_a_config_error(config):
 
 def test_recall_radius_is_the_configs(config):
     config.eval.recall_radius = 1.0
-    assert measured(config)["recall"] == {"1": 25.0, "2": 50.0}
+    assert measured(config).figures.recall == {"1": 25.0, "2": 50.0}
 
 
-def test_the_report_says_what_was_measured(config, tmp_path):
+def test_the_files_hold_what_was_measured(config, tmp_path):
     dataset = SimpleNamespace(
         name="places_csv/x", version="1.0.0", counts={"test01": 4, "reference": 4}, metadata={}
     )
@@ -123,7 +132,13 @@ def test_the_report_says_what_was_measured(config, tmp_path):
     result_files.write(tmp_path, config, dataset, results, provenance)
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["schema"] == 1 and saved["tolerances_m"] == [10.0, 5.0, 1.0]
-    assert saved["results"]["fine_tuned"]["test01"]["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
+    figures = saved["results"]["fine_tuned"]["test01"]
+    assert list(figures) == KEYS and figures["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
+    assert figures["segments"][1] == {
+        "first": 1,
+        "queries": 1,
+        "fcm": {"10": 100.0, "5": 100.0, "1": 0.0},
+    }
     text = (tmp_path / "results.md").read_text()
     assert "| test01 | fine-tuned | 75.00 | 50.00 | 25.00 | 75.00 | 100.00 |" in text
     assert "| test01 | oracle (ceiling) | 100.00 | 75.00 | 50.00 |" in text
@@ -142,18 +157,20 @@ def test_a_split_built_anew_is_another_set_of_images(tmp_path):
     info = tmp_path / "dataset_info.json"
     info.write_text("{}")
     dataset = SimpleNamespace(folder=tmp_path)
-    first = evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))
-    assert first == evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))
-    moved = evaluate._image_set(dataset, standing([[0, 0], [1, 0.5]]))
+    first = evaluate.image_set(dataset, standing([[0, 0], [1, 0]]))
+    assert first == evaluate.image_set(dataset, standing([[0, 0], [1, 0]]))
+    moved = evaluate.image_set(dataset, standing([[0, 0], [1, 0.5]]))
     renamed = standing([[0, 0], [1, 0]])
     renamed.image_ids[1] = "other"
     info.write_text('{"num_bytes": 3}')
-    assert len({first, moved, evaluate._image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
+    assert len({first, moved, evaluate.image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
     info.write_text("{}")
-    assert evaluate._image_set(dataset, renamed) not in (first, moved)
+    assert evaluate.image_set(dataset, renamed) not in (first, moved)
 
 
-def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_path, monkeypatch):
+def test_descriptors_that_the_disk_has_no_room_for_are_a_config_error(
+    config, tmp_path, monkeypatch
+):
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
     dataset = SimpleNamespace(counts={"reference": 60, "test01": 40, "train": 1000})
     module = models.build_for_platform(config.model, parallel.AXIS)
@@ -170,8 +187,8 @@ def test_descriptors_that_the_disk_has_no_room_for_are_told_ahead(config, tmp_pa
         (11_800, 4, "float32", False),  # training images too
     ):
         usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(measure.shutil, "disk_usage", lambda _, u=usage: u)
+        monkeypatch.setattr(limits.shutil, "disk_usage", lambda _, u=usage: u)
         config.eval.update(pca=pca, descriptor_dtype=dtype)
-        told = pytest.raises(ConfigError, match=r"of 16 dimensions .*name a --workdir")
-        with contextlib.nullcontext() if fits else told:
+        refused = pytest.raises(ConfigError, match=r"of 16 dimensions .*name a --workdir")
+        with contextlib.nullcontext() if fits else refused:
             limits.check_disk(config, module, dataset, tmp_path)

@@ -1,6 +1,7 @@
 """Which cases are shown, and that each shows its own images."""
 
 import base64
+import dataclasses
 
 import cv2
 import numpy as np
@@ -24,10 +25,15 @@ def test_best_are_sure_and_right_worst_are_sure_and_wrong():
 def test_each_picture_is_the_image_it_says():
     config = made_up_page.config()
     queries, references = made_up_page.places("q"), made_up_page.places("r")
-    matched = (np.arange(40) + 7) % 40  # always wrong
-    figures = {"matched": matched, "distance": np.linspace(0, 1, 40)}
-    errors = np.full(40, 70.0)
-    groups = gallery.build(config, queries, references, figures, errors, np.arange(40))
+    found = made_up_page.result(config, queries, references).matches
+    matches = dataclasses.replace(
+        found,
+        numbers=(np.arange(40) + 7) % 40,  # always wrong
+        distances=np.linspace(0, 1, 40),
+        errors=np.full(40, 70.0),
+        nearest=np.arange(40),
+    )
+    groups = gallery.groups(config, queries, references, matches)
     assert [len(group.cases) for group in groups] == [0, 4, 4]
     for case in groups[1].cases:
         number = int(case.query.split("/")[1])

@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers import made_up_page
 from vprjax.data import source
+from vprjax.evaluation.result import LabelFcm, SequenceFcm
 from vprjax.report import figures, pictures, run_page
 
 HOSTILE = '<script>alert("x")</script>&<b>'
@@ -24,7 +25,7 @@ def dataset(name="places_csv/x"):
 def write(tmp_path, monkeypatch):
     """Writes a page of 40 queries, four of them wrong, and reads it back."""
 
-    def write(name="places_csv/x", split="test01", more=None, cell=None, heading_degrees=0.0):
+    def write(name="places_csv/x", split="test01", cell=None, heading_degrees=0.0, **parts):
         config = made_up_page.config(split)
         config.eval.heading_degrees = heading_degrees
         if cell:
@@ -32,11 +33,9 @@ def write(tmp_path, monkeypatch):
         queries, references = made_up_page.places(split, shift=1.0), made_up_page.places("ref")
         load = {(split,): queries, ("reference",): references}
         monkeypatch.setattr(source, "load", lambda _, splits: load[splits])
-        found = made_up_page.figures(config, queries, references, wrong=(3, 11, 25, 38))
-        results = {
-            "off_the_shelf": {split: {**found, **(more or {})}},
-            "fine_tuned": {split: {**found, **(more or {})}},
-        }
+        found = made_up_page.result(config, queries, references, wrong=(3, 11, 25, 38))
+        found = made_up_page.changed(found, **parts)
+        results = {"off_the_shelf": {split: found}, "fine_tuned": {split: found}}
         provenance = made_up_page.provenance(config)
         run_page.write(tmp_path, tmp_path, config, dataset(name), results, provenance)
         return made_up_page.Read((tmp_path / "report.html").read_text())
@@ -51,10 +50,11 @@ def test_page_is_self_contained_and_shows_the_figures(write):
     assert (
         "90.0 % off the shelf, 90.0 % fine-tuned of 40 queries are answered within 5 m" in page.text
     )
-    assert "90.00 90.00 100.00" in page.text and "recall @2 100.00 100.00" in page.text
+    assert re.search(r"5 90\.00 ([\d.]+ to [\d.]+) 90\.00 \1 100\.00", page.text)
+    assert "recall @1 90.00 90.00 recall @2 100.00 100.00" in page.text
     assert "loss.triplet.margin = 0.1" in page.text and "someword" in page.text
-    # 3 maps, 1 curve; 3 images a case: 4 best, the 4 wrong ones, 4 random
-    assert len(page.svgs()) == 4 and len(page.images) == 4 + 3 * 12
+    # 3 maps, 3 curves; 3 images per case: 4 best, the 4 wrong ones, 4 random
+    assert len(page.svgs()) == 6 and len(page.images) == 6 + 3 * 12
     assert "same way" not in page.text and "another way" not in page.text
     assert "No record of the training" in page.text and "difference" not in page.text
 
@@ -65,18 +65,16 @@ def test_every_name_is_escaped(write):
     assert HOSTILE in page.text and "b" not in page.tags
 
 
-def test_optional_figures_are_drawn_where_they_are_given(write):
-    more = {
-        "interval": {"25": [80.0, 95.0], "10": [79.0, 94.0], "5": [78.0, 93.0]},
-        "average_precision": 71.5,
-        "recall_at_full_precision": 33.25,
-        "precision": np.array([100.0, 90.0]),
-        "pr_recall": np.array([33.25, 90.0]),
-        "strip": np.random.default_rng(0).random((40, 40)),
-    }
-    plain, page = write(), write(more=more)
+def test_intervals_and_confidence_are_shown(write):
+    page = write(
+        figures={
+            "interval": {"25": (80.0, 95.0), "10": (79.0, 94.0), "5": (78.0, 93.0)},
+            "average_precision": 71.5,
+            "recall_at_full_precision": 33.25,
+        },
+        curves={"precision": np.array([100.0, 90.0]), "recall": np.array([33.25, 90.0])},
+    )
     made_up_page.check_self_contained(page)
-    assert len(page.svgs()) == len(plain.svgs()) + 2
     assert "78.0 to 93.0" in page.text
     assert any("fine-tuned, average precision 71.5 %" in image["alt"] for image in page.images)
     assert "average precision 71.50 71.50 recall at 100 % precision 33.25 33.25" in page.text
@@ -87,8 +85,8 @@ def test_the_evaluations_own_errors_count(write):
     """With headings an answer at the right place may be wrong, and another reference be the nearest."""
     errors = np.full(40, np.inf)
     errors[5] = 7.0
-    more = {"error": errors, "nearest": (np.arange(40) + 1) % 40}
-    page = write(more=more, heading_degrees=60.0)
+    nearest = (np.arange(40) + 1) % 40
+    page = write(matches={"errors": errors, "nearest": nearest}, heading_degrees=60.0)
     assert "only where it looks the same way, to 60 degrees." in page.text
     alts = [image["alt"] for image in page.images]
     assert any("at 5 m: 0 of 40" in alt for alt in alts)
@@ -127,7 +125,12 @@ def test_shares_are_of_all_queries_though_fewer_are_drawn(monkeypatch):
 def test_precision_holds_up_to_its_recall(monkeypatch):
     drawn = {}
     monkeypatch.setattr(figures, "picture", lambda figure, alt: drawn.update(figure=figure))
-    one = {"precision": [0.0, 50.0], "pr_recall": [0.0, 100.0], "average_precision": 50.0}
+    places = made_up_page.places("q")
+    one = made_up_page.changed(
+        made_up_page.result(made_up_page.config(), places, places),
+        curves={"precision": np.array([0.0, 50.0]), "recall": np.array([0.0, 100.0])},
+        figures={"average_precision": 50.0},
+    )
     with pictures.style():
         figures.precision_recall("q", {"fine_tuned": one})
     (line,) = drawn["figure"].axes[0].lines
@@ -139,19 +142,20 @@ def test_precision_holds_up_to_its_recall(monkeypatch):
 def test_a_query_that_no_reference_looks_like_has_no_nearest_one(write):
     errors = np.where(np.arange(40) == 5, 1.0, 99.0)
     nearest = np.where(np.arange(40) == 5, 5, -1)
-    page = write(more={"error": errors, "nearest": nearest, "strip": np.zeros((40, 40))})
+    page = write(matches={"errors": errors, "nearest": nearest})
     alts = [image["alt"] for image in page.images]
     assert sum(alt.startswith("nearest reference") for alt in alts) == 1
     assert any("nearest by position for 2 %" in alt for alt in alts)
 
 
-def test_labels_and_sequences_are_told(write):
+def test_labels_and_sequences_are_shown(write):
     fcm = {"25": 50.0, "10": 40.0, "5": 31.5}
-    more = {
-        "labels": {"<corridor>": {"queries": 12, "fcm": fcm}},
-        "sequence": {"length": 5, "fcm": {"25": 98.5, "10": 97.5, "5": 96.5}},
-    }
-    page = write(more=more)
+    page = write(
+        figures={
+            "labels": {"<corridor>": LabelFcm(12, fcm)},
+            "sequence": SequenceFcm(5, {"25": 98.5, "10": 97.5, "5": 96.5}),
+        }
+    )
     assert "<corridor> 12 50.00 40.00 31.50" in page.text
     assert "5 frames together" in page.text and "96.50" in page.text
     assert "label" not in write().text.split("Config")[0]
