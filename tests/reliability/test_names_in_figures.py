@@ -17,7 +17,7 @@ from tests.helpers.made_up_page import Read
 from tfds_builders import show, show_plots
 from vprjax.data import source
 from vprjax.evaluation.result import LabelFcm
-from vprjax.report import result_files, run_page
+from vprjax.report import fcm_curve, run_page
 
 NAMES = (r"$\frac$", "$x$", "a$b", "_a", r"\$_{^%&#~")
 
@@ -51,7 +51,7 @@ def figures_of(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_curves(drawn, tmp_path, name):
     config, _, results = figures_of(name)
-    result_files.draw_curves(tmp_path / "fcm.png", config, results)
+    fcm_curve.write(tmp_path / "fcm.png", config, results)
     assert {name, f"tolerance tau ({name})"} <= set(drawn)
     assert (tmp_path / "fcm.png").stat().st_size > 5000
 

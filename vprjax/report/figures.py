@@ -4,9 +4,13 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from vprjax.evaluation.result import MODEL_NAMES, Result
+from vprjax.report import fcm_curve
 from vprjax.report.pictures import BLUE, FAINT, GREY, INK, ORANGE, Picture, new_figure, picture
 
 COLOURS = {"off_the_shelf": GREY, "fine_tuned": BLUE}
+LOOK = fcm_curve.Look(
+    COLOURS, {"color": FAINT, "alpha": 0.6, "label": "no reference near"}, intervals=True
+)
 FLAT = 0.02  # a route narrower than this share of its length is drawn as a line, not as a map
 DOTS = 4000  # queries drawn at most
 
@@ -25,15 +29,7 @@ def fcm_curves(
     unit = config.dataset.position_unit
     figure = new_figure()
     axis = figure.subplots()
-    first = next(iter(by_model.values())).curves
-    x = first.tolerances
-    axis.fill_between(
-        x, first.oracle_fcm, 100, color=FAINT, alpha=0.6, lw=0, label="no reference near"
-    )
-    for model, result in by_model.items():
-        axis.plot(x, result.curves.fcm, color=COLOURS[model], label=MODEL_NAMES[model])
-        for text, ends in result.figures.interval.items():
-            axis.plot([float(text)] * 2, ends, color=COLOURS[model], lw=3.5, alpha=0.45)
+    fcm_curve.draw(axis, by_model, LOOK)
     if published:
         axis.plot(
             *zip(*published.items(), strict=True), "D", color=ORANGE, ms=6, label="paper", ls=""
@@ -41,8 +37,6 @@ def fcm_curves(
     axis.set(
         xlabel=f"tolerance ({unit})",
         ylabel="FCM (% of queries)",
-        ylim=(0, 100),
-        xlim=(0, x[-1]),
         title=f"FCM over tolerance, {split}",
     )
     axis.legend(loc="best")

@@ -5,13 +5,12 @@ import io
 import json
 import pathlib
 
-from vprjax.errors import naming
 from vprjax.evaluation.result import MODEL_NAMES, Matches, Results
+from vprjax.report import fcm_curve
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 MATCH_COLUMNS = ("query", "x", "y", "match", "match_x", "match_y", "error", "distance")
-COLOURS = {"off_the_shelf": "#8a8f98", "fine_tuned": "#1f6feb"}
 
 
 def write(folder: pathlib.Path, config, dataset, results: Results, provenance: dict) -> None:
@@ -40,7 +39,7 @@ def write(folder: pathlib.Path, config, dataset, results: Results, provenance: d
     for model, by_split in results.items():
         for split, result in by_split.items():
             write_matches(folder / "matches" / f"{model}_{split}.csv", result.matches)
-    draw_curves(folder / "fcm.png", config, results)
+    fcm_curve.write(folder / "fcm.png", config, results)
     write_atomically(folder / "results.md", markdown(config, dataset, results, provenance))
     # results.json comes last: it marks a finished run.
     text = json.dumps(checksum.seal(document), indent=2)
@@ -125,46 +124,3 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         f"- written: {provenance['written']}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def draw_curves(path: pathlib.Path, config, results: Results) -> None:
-    """FCM over tolerance, one panel a query split, with the oracle as ceiling."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a name is a $
-        _draw_curves(path, config, results)
-
-
-def _draw_curves(path: pathlib.Path, config, results: Results) -> None:
-    import matplotlib.pyplot as plt
-
-    splits = list(config.dataset.query_splits)
-    figure, axes = plt.subplots(
-        1, len(splits), figsize=(4.6 * len(splits), 3.6), sharey=True, squeeze=False, dpi=130
-    )
-    for axis, split in zip(axes[0], splits, strict=True):
-        first = next(iter(results.values()))[split].curves
-        axis.fill_between(
-            first.tolerances, first.oracle_fcm, 100, color="#e8e8e8", lw=0, label="no reference"
-        )
-        for model, by_split in results.items():
-            curve = by_split[split].curves.fcm
-            axis.plot(first.tolerances, curve, color=COLOURS[model], lw=2, label=MODEL_NAMES[model])
-        for tolerance in config.dataset.tolerances:
-            axis.axvline(tolerance, color="#cccccc", lw=0.8, zorder=0)
-        axis.set(
-            title=split,
-            xlabel=f"tolerance tau ({config.dataset.position_unit})",
-            ylim=(0, 100),
-            xlim=(0, first.tolerances[-1]),
-        )
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("FCM (% of queries)")
-    axes[0][-1].legend(frameon=False, loc="best")
-    figure.tight_layout()
-    partial = path.with_name(f".{path.name}.partial.png")
-    with naming(path):
-        figure.savefig(partial)
-    plt.close(figure)
-    partial.replace(path)
