@@ -36,7 +36,7 @@ def evaluate(
     Raises:
       ConfigError: the `eval` section asks for what the dataset or the memory does not allow.
     """
-    replicated = parallel.replicate(variables)
+    replicated, title = parallel.replicate(variables), name.replace("_", " ")
     key = {
         "model": store.fingerprint(config.model, variables),
         "dataset": f"{dataset.name}:{dataset.version}",
@@ -44,8 +44,7 @@ def evaluate(
 
     def describe(split: str) -> Described:
         places = dataset.places((split,))
-        every = np.arange(len(places))
-        words = f"describe {split} ({name.replace('_', ' ')})"
+        every, words = np.arange(len(places)), f"describe {split} ({title})"
         dimension = descriptor_size(extract.apply_fn, variables, places)
         written = store.write(
             folder / "descriptors" / f"{name}_{split}",
@@ -59,13 +58,12 @@ def evaluate(
 
     reference = describe(config.dataset.reference_split)
     pca = _fit_pca(config, describe, folder / f"pca_{name}.npz") if config.eval.pca else None
-    out = {}
-    for split in config.dataset.query_splits:
-        words = f"search {split} ({name.replace('_', ' ')})"
-        out[split] = measure(
-            config, describe(split), reference, pca, lambda text, w=words: log(f"{w}: {text}")
-        )
-    return out
+
+    def measured(split: str) -> Result:
+        words = f"search {split} ({title})"
+        return measure(config, describe(split), reference, pca, lambda x: log(f"{words}: {x}"))
+
+    return {split: measured(split) for split in config.dataset.query_splits}
 
 
 def image_set(dataset: source.Dataset, places: source.Places) -> str:

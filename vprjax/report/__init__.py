@@ -1,1 +1,1 @@
-"""Self-contained HTML pages: one a run, one a grid of runs. Pictures are data URIs; no network."""
+"""A run's results as files: JSON, Markdown, CSV, and self-contained HTML pages."""

@@ -1,4 +1,4 @@
-"""Matplotlib figures and images as data URIs with words for those who cannot see them."""
+"""Matplotlib figures and camera images as data URIs with alternative text."""
 
 import base64
 import contextlib
@@ -12,14 +12,14 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Written into the SVG as these colours, then replaced: an SVG's own style sheet follows the reader's
-# light or dark scheme, inside an <img>, too.
+# Placeholders that the SVG's own style sheet replaces: it follows the reader's light or dark scheme even
+# inside an <img>.
 INK, FAINT = "#010203", "#040506"
 SCHEME = (
     "<style>:root{--ink:#1f2328;--faint:#d0d7de}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--faint:#3d444d}}</style>"
 )
-# Told apart in both schemes and by colour-blind readers.
+# Distinct in both schemes and for colour-blind readers.
 BLUE, ORANGE, GREY, GREEN = "#2f81f7", "#d4671c", "#8b949e", "#2a9d72"
 STYLE = {
     "svg.fonttype": "none",
@@ -53,9 +53,9 @@ class Picture:
 
     Attributes:
       uri: `data:` URI.
-      alt: what it shows, for screen readers and text browsers.
-      caption: one line below, may be empty.
-      width: pixels it is made for.
+      alt: alternative text, for screen readers and text browsers.
+      caption: one line below the image, may be empty.
+      width: pixels.
       height: pixels.
     """
 
@@ -68,13 +68,13 @@ class Picture:
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """A context in which figures are made in the pages' style."""
+    """Context manager: figures made inside have the pages' style."""
     with matplotlib.rc_context(STYLE):
         yield
 
 
 def new_figure(width: float = 5.2, height: float = 3.3) -> Figure:
-    """An empty figure of `width` x `height` inches, to be made inside `style()`."""
+    """An empty figure of `width` x `height` inches; call it inside `style()`."""
     return Figure(figsize=(width, height), layout="constrained", dpi=100)
 
 
@@ -98,7 +98,7 @@ def picture(figure: Figure, alt: str, caption: str = "") -> Picture:
 
 
 def thumbnail(image: np.ndarray, alt: str, caption: str = "", widest: int = 320) -> Picture:
-    """A camera image, uint8 `(h, w, 3)` RGB, as JPEG of at most `widest` pixels across."""
+    """A camera image, uint8 `(h, w, 3)` RGB, as JPEG of at most `widest` pixels in width."""
     height, width = image.shape[:2]
     if width > widest:
         size = (widest, max(1, round(height * widest / width)))

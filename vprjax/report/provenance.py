@@ -1,4 +1,4 @@
-"""Where the figures of a run come from: dataset, config, code, machine and command."""
+"""Provenance of a run's figures: dataset, config, code, machine and command."""
 
 import datetime
 import importlib
@@ -16,7 +16,7 @@ from vprjax.runtime.machine import cpu
 
 
 def evaluation_provenance(config, dataset: source.Dataset) -> dict:
-    """What the figures of one evaluation rest on, as JSON."""
+    """Provenance of one evaluation, as JSON."""
     return {
         "dataset": {
             "name": dataset.name,
@@ -36,16 +36,17 @@ def evaluation_provenance(config, dataset: source.Dataset) -> dict:
 
 
 def load_code() -> str:
-    """The version of the code that a whole run goes by: a checkout may change while it goes on.
+    """The version of the code at a run's start, with all modules loaded.
 
-    What only its end needs is loaded now, too; not sooner, because matplotlib costs 0.3 s.
+    A checkout may change during a run. The page's modules, which only the end needs, load here and not
+    on import: matplotlib costs 0.3 s.
     """
     importlib.import_module("vprjax.report.run_page")
     return code_version()
 
 
 def code_version() -> str:
-    """Package version and, in a git checkout, the commit, with `+dirty` where files differ."""
+    """Package version; in a git checkout also the commit, with `+dirty` where files differ."""
     folder = pathlib.Path(vprjax.__file__).parent
 
     def git(*words: str) -> str:
@@ -55,7 +56,7 @@ def code_version() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        # Else the checkout is another project's, around the environment that this one is installed in.
+        # Without it the checkout is another project's, around the environment of this installation.
         own = git("ls-files", "__init__.py")
         commit = git("rev-parse", "--short", "HEAD") if own else ""
         dirty = "+dirty" if commit and git("status", "--porcelain", "--", ".") else ""

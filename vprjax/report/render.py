@@ -1,4 +1,4 @@
-"""Templates to files: every name and label is escaped, and what is written is whole."""
+"""HTML files from templates: all text is escaped, and every file is written atomically."""
 
 import functools
 import pathlib

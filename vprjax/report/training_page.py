@@ -1,4 +1,4 @@
-"""How training went: curves, signs of health, times, from the files a run leaves in its workdir."""
+"""Training on the page: curves, health metrics and times from the files of the workdir."""
 
 import pathlib
 from typing import NamedTuple
@@ -13,7 +13,7 @@ COLOURS = (BLUE, ORANGE, GREEN, GREY)
 
 
 class Panel(NamedTuple):
-    """One chart over steps: columns of metrics.jsonl by their label."""
+    """One chart over steps: labels of metrics.jsonl's columns, on a linear or log axis."""
 
     title: str
     series: dict[str, str]
@@ -45,7 +45,7 @@ PANELS = (
 
 
 def curves(workdir: pathlib.Path) -> list[Picture]:
-    """Charts of `metrics.jsonl` and `validation.jsonl`; none where the run left none."""
+    """Charts of `metrics.jsonl` and `validation.jsonl`; empty where both are missing."""
     metrics = read_rows(workdir / "metrics.jsonl")
     pictures = [_panel(panel, metrics) for panel in PANELS]
     pictures += [_histogram(metrics), _validation(read_rows(workdir / "validation.jsonl"))]
@@ -73,8 +73,8 @@ def _panel(panel: Panel, metrics: list[dict]) -> Picture | None:
         axis.yaxis.set_minor_formatter(NullFormatter())
     if len(found) > 1:
         axis.legend()
-    told = [f"{label} from {v[0]:.3g} to {v[-1]:.3g}" for label, (_, v) in found.items()]
-    return picture(figure, f"{panel.title} over training steps: " + "; ".join(told))
+    ranges = [f"{label} from {v[0]:.3g} to {v[-1]:.3g}" for label, (_, v) in found.items()]
+    return picture(figure, f"{panel.title} over training steps: " + "; ".join(ranges))
 
 
 def _is_number(value) -> bool:
@@ -119,7 +119,7 @@ def _validation(found: list[dict]) -> Picture | None:
 
 
 def times(workdir: pathlib.Path) -> list[tuple[str, str]]:
-    """Name and value of what `timing.jsonl` holds; empty where there is none."""
+    """Names and values of `timing.jsonl`; empty where the file is missing."""
     found = read_rows(workdir / "timing.jsonl")
     if not found:
         return []
@@ -142,7 +142,7 @@ def times(workdir: pathlib.Path) -> list[tuple[str, str]]:
 
 
 def duration(seconds: float) -> str:
-    """`12.3 s`, `4 min 05 s`, `2 h 03 min`."""
+    """Seconds as `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""The paper's Tables III and IV, as printed: the one home of published values."""
+"""The paper's published values: Tables III and IV as printed."""
 
 import csv
 import dataclasses
@@ -22,7 +22,7 @@ NAMES = {  # as the paper writes them
 
 
 class Cell(NamedTuple):
-    """One model of the study: how it is trained and built."""
+    """One model of the study: its loss, pooling head and backbone."""
 
     loss: str
     pooling: str
@@ -43,9 +43,9 @@ class Study:
     """One of the paper's two tables.
 
     Attributes:
-      dataset: the dataset's name that these values belong to, `builder/config`.
+      dataset: name of the dataset that the values belong to, `builder/config`.
       title: of the paper's table.
-      claim: by how many percentage points, least and most, the text says ArcFace is ahead.
+      claim: least and most percentage points that ArcFace leads by, according to the text.
       values: in the paper's order.
     """
 
@@ -60,7 +60,7 @@ class Study:
         return tuple(dict.fromkeys(value.tolerance for value in self.values))
 
     def ladder(self, cell: Cell, test: str) -> dict[float, float]:
-        """FCM by tolerance of one model on one query sequence; empty where the paper has none."""
+        """FCM by tolerance of one model on one query sequence; empty where the paper has no values."""
         return {v.tolerance: v.fcm for v in self.values if (v.cell, v.test) == (cell, test)}
 
     def misprints(self) -> list[tuple[Published, Published]]:
@@ -77,9 +77,9 @@ _STUDIES = {
 
 @functools.cache
 def study(dataset: str) -> Study | None:
-    """The paper's table of a dataset's name, `builder/config`; None where it has none.
+    """The paper's table for a dataset's name, `builder/config`; None where the paper has no table.
 
-    A COLD of other sequences or a RobotCar of other drives is another dataset and has no table.
+    Other sequences of COLD or RobotCar are other datasets and have no table.
     """
     if dataset not in _STUDIES:
         return None
