@@ -15,16 +15,17 @@ import sys
 import time
 from collections.abc import Callable
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import benchmark_build
-import benchmark_extract
-import benchmark_input
-import benchmark_profile
-import benchmark_retrieval
-import benchmark_search_scale
-import benchmark_startup
-import benchmark_train_step
 import jax
+from benchmarks import (
+    build,
+    extract,
+    pipeline,
+    profile,
+    retrieval,
+    search_scale,
+    startup,
+    train_step,
+)
 
 from vprjax.report.provenance import code_version
 from vprjax.runtime.machine import cpu
@@ -33,14 +34,14 @@ from vprjax.storage.atomic import write_atomically
 PACKAGES = "jax", "torch", "faiss"  # what is measured, and beside what
 
 COMMANDS = {
-    "train_step": benchmark_train_step,
-    "extract": benchmark_extract,
-    "input": benchmark_input,
-    "build": benchmark_build,
-    "startup": benchmark_startup,
-    "profile": benchmark_profile,
-    "retrieval": benchmark_retrieval,
-    "search_scale": benchmark_search_scale,
+    "train_step": train_step,
+    "extract": extract,
+    "input": pipeline,
+    "build": build,
+    "startup": startup,
+    "profile": profile,
+    "retrieval": retrieval,
+    "search_scale": search_scale,
 }
 
 

@@ -13,8 +13,8 @@ import math
 import pathlib
 import sys
 
-import grid_cells
-from text_table import NAMES, Table
+from analysis.text_table import NAMES, Table
+from grid import cells
 
 from vprjax.errors import DataError, VprjaxError
 from vprjax.storage.json_lines import read_rows
@@ -55,8 +55,8 @@ def table(grid: pathlib.Path) -> Table:
       DataError: no run has logged a step.
     """
     rows, logged = [], False
-    for cell in dict.fromkeys(grid_cells.cells("synthetic") + grid_cells.cells("nordland")):
-        folders = sorted(grid.glob(f"{grid_cells.name_of(cell)}/seed*"))
+    for cell in dict.fromkeys(cells.of_dataset("synthetic") + cells.of_dataset("nordland")):
+        folders = sorted(grid.glob(f"{cells.name_of(cell)}/seed*"))
         runs = [read_rows(at / "metrics.jsonl") for at in folders]
         logged |= any(runs)
         if runs:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-import child
+from grid import child
 
 
 def free_port() -> int:

@@ -31,12 +31,10 @@ import shlex
 import sys
 import time
 
-import grid_cells
-import grid_page
-import scores
-import tables
-from grid_cells import Job, Settings
-from grid_runner import GridProgress, Runner, Stopped, visible_gpus
+from analysis import scores, study
+from grid import cells, datasets, page
+from grid.cells import Job, Settings
+from grid.runner import GridProgress, Runner, Stopped, visible_gpus
 
 from vprjax.console import log
 from vprjax.errors import ConfigError, VprjaxError
@@ -61,12 +59,12 @@ def choose(jobs: list[Job], patterns: str) -> list[Job]:
 
 def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> list[Job]:
     """Runs what is missing; returns the jobs that failed."""
-    trained = choose(grid_cells.training_jobs(settings), patterns)
+    trained = choose(cells.training_jobs(settings), patterns)
     corridor = settings.dataset == "corridor"
-    evaluated = grid_cells.corridor_jobs(settings, trained) if corridor else []
+    evaluated = cells.corridor_jobs(settings, trained) if corridor else []
     jobs = [*trained, *evaluated]
     if not all([job.finished() for job in jobs]):  # all of them: each may refuse its folder
-        grid_cells.prepare(settings)
+        datasets.prepare(settings)
     runner, progress = Runner(slots, devices), GridProgress(jobs)
     try:
         runner.run([job for job in trained if not job.finished()], progress)
@@ -80,12 +78,12 @@ def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> li
 def write(settings: Settings, began: float) -> None:
     """Tables, page and record of the runs that are finished."""
     folder = settings.folder
-    order = [grid_cells.name_of(cell) for cell in grid_cells.cells(settings.dataset)]
+    order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset)]
     paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
     if not paths:
         return
     found = scores.read(paths)
-    study = published.study(found.dataset.partition(":")[0])
+    paper = published.study(found.dataset.partition(":")[0])
     facts = {
         "command": shlex.join(["python", "experiments/paper_grid.py", *sys.argv[1:]]),
         "machine": f"{cpu()}, Python {platform.python_version()}",
@@ -94,11 +92,11 @@ def write(settings: Settings, began: float) -> None:
     }
     if settings.smoke:
         facts["smoke"] = "tiny runs: they show that everything works and measure nothing"
-    made = tables.write(folder, found, study)
-    grid_page.write(folder, found, study, made, paths, list(facts.items()))
+    made = study.write(folder, found, paper)
+    page.write(folder, found, paper, made, paths, list(facts.items()))
     record = {**facts, "runs": [json.loads(path.read_text(encoding="utf-8")) for path in paths]}
     write_atomically(folder / "grid.json", json.dumps(record, indent=1) + "\n")
-    log(f"page: {folder / grid_page.FILE}, tables: {folder / 'tables.md'}")
+    log(f"page: {folder / page.FILE}, tables: {folder / 'tables.md'}")
 
 
 def change(text: str) -> tuple[str, object]:
@@ -110,8 +108,8 @@ def change(text: str) -> tuple[str, object]:
     key, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"--set {text}: must be KEY=VALUE, e.g. --set tuples.mining=random")
-    if key in grid_cells.OWN:
-        raise ConfigError(f"--set {text}: a grid has several; choose with {grid_cells.OWN[key]}")
+    if key in cells.OWN:
+        raise ConfigError(f"--set {text}: a grid has several; choose with {cells.OWN[key]}")
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -124,7 +122,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--dataset", choices=grid_cells.DATASETS, required=True)
+    add("--dataset", choices=cells.DATASETS, required=True)
     add("--seeds", default="0", help="comma list of training seeds")
     add("--smoke", action="store_true", help="tiny runs: shows that it works, measures nothing")
     add("--runs", type=pathlib.Path, default=pathlib.Path("runs/grid"), help="folder of all grids")

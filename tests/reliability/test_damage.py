@@ -13,7 +13,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import scores
+from analysis import scores
 
 from configs import synthetic
 from tests.helpers import made_up_runs

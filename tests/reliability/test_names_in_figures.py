@@ -4,12 +4,11 @@ import dataclasses
 import html
 
 import cv2
-import grid_page
 import matplotlib.figure
 import numpy as np
 import pytest
-import scores
-import tables
+from analysis import scores, study
+from grid import page as grid_page
 from matplotlib.text import Text
 
 from tests.helpers import made_up_page, made_up_runs
@@ -86,6 +85,6 @@ def test_a_grids_page(tmp_path, name):
     runs = {(("vgg16", "gem", loss), 0): 80.0 for loss in ("triplet", "arcface")}
     paths = made_up_runs.write(tmp_path, runs, dataset=f"{name}:1.0.0")
     found = dataclasses.replace(scores.read(paths), unit=name)
-    grid_page.write(tmp_path, found, None, tables.all_tables(found, None), paths, [])
+    grid_page.write(tmp_path, found, None, study.all_tables(found, None), paths, [])
     page = Read((tmp_path / "report.html").read_text())
     assert f"5 {name}" in texts_of(page)

@@ -15,9 +15,9 @@ import pathlib
 import re
 from collections.abc import Callable
 
-import benchmark_models
-import benchmark_train_step
 import jax
+
+from benchmarks import models, train_step
 
 LANE = "XLA Ops"  # where a trace has such lanes, the others repeat them
 SLACK = 1e-3  # microseconds: times in a trace are rounded to a nanosecond
@@ -25,7 +25,7 @@ SLACK = 1e-3  # microseconds: times in a trace are rounded to a nanosecond
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of this sub-command."""
-    benchmark_models.add_batch_arguments(parser)
+    models.add_batch_arguments(parser)
     parser.add_argument("--cell", default="resnet50,gem,triplet", help="backbone,pooling,loss")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the trace")
     parser.add_argument("--top", type=int, default=15, help="rows a table")
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
     """The table's rows, of `--rounds` steps after one that is not traced."""
     del row
-    pair = benchmark_models.alone(args.cell, args)
-    step = benchmark_train_step.Ours(pair, pair.config.loss.name)
+    pair = models.alone(args.cell, args)
+    step = train_step.Ours(pair, pair.config.loss.name)
     step()
     with jax.profiler.trace(args.out):
         seconds = interleaved({"step": step}, args.rounds)["step"]

@@ -16,22 +16,21 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-import benchmark_models
-import benchmark_train_step
 import cv2
 import numpy as np
 
+from benchmarks import models, train_step
 from configs import base
 from vprjax.data import source
 from vprjax.runtime import prefetch
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 COUNT = 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of this sub-command."""
-    benchmark_models.add_arguments(parser)
+    models.add_arguments(parser)
 
 
 def places(size: int, folder: str) -> source.Places:
@@ -64,9 +63,9 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
                 cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
         image = cv2.imdecode(np.frombuffer(encoded[0], np.uint8), cv2.IMREAD_COLOR_RGB)
-        benchmark_models.check_close("pixels", found.images(order[0])[0], image, 0.0)
+        models.check_close("pixels", found.images(order[0])[0], image, 0.0)
         seconds = interleaved({"opencv": theirs, "vprjax": ours}, args.rounds)
-    step = benchmark_train_step.Ours(benchmark_models.pair("vgg16-gem", args), "triplet")
+    step = train_step.Ours(models.pair("vgg16-gem", args), "triplet")
     step()
     a_step = statistics.median(interleaved({"step": step}, args.rounds)["step"])
     rate, needed = count / statistics.median(seconds["vprjax"]), args.batch / a_step

@@ -9,12 +9,12 @@ import math
 import statistics
 import time
 
-import benchmark_models
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from benchmarks.models import Pair
 from vprjax import models
 
 AGREE = 0.1  # relative, of our count and XLA's
@@ -56,7 +56,7 @@ def share(flops: float, seconds: list[float], peak: float) -> dict[str, float]:
     return {"share_of_peak": round(reached / peak, 3), "peak_gflops": round(peak / 1e9, 1)}
 
 
-def of_extraction(pair: benchmark_models.Pair) -> float:
+def of_extraction(pair: Pair) -> float:
     """FLOPs of one forward pass of the pair's images, checked against XLA's count."""
     apply = models.build(pair.config.model, None, nn.max_pool).apply
     found = sum(products(apply, pair.variables, pair.images))
@@ -64,7 +64,7 @@ def of_extraction(pair: benchmark_models.Pair) -> float:
     return found
 
 
-def of_step(pair: benchmark_models.Pair) -> float:
+def of_step(pair: Pair) -> float:
     """FLOPs of one training step of all parameters, checked against XLA's count.
 
     Every product comes back twice, for the gradients of its two factors; the first one's input has none.

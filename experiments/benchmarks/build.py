@@ -23,7 +23,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 TRAVERSAL = "2019-01-10-11-46-21-radar-oxford-10k"
 PAPER_FRAMES = 135_642  # Table I, four traversals
 SIZE, STORED, QUALITY = 1024, 256, 92

@@ -3,10 +3,10 @@
 import json
 import pathlib
 
-import grid_cells
 import paper_grid
 import pytest
-from grid_cells import Settings
+from grid import cells, datasets
+from grid.cells import Settings
 
 from configs import nordland, synthetic
 from vprjax.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ def settings(dataset="synthetic", **values):
 
 
 def test_twelve_cells_in_the_papers_order_each_with_its_folder():
-    jobs = grid_cells.training_jobs(settings(seeds=(0, 2)))
+    jobs = cells.training_jobs(settings(seeds=(0, 2)))
     assert len(jobs) == 24 and len({job.workdir for job in jobs}) == 24
     assert [job.seed for job in jobs] == [0] * 12 + [2] * 12
     names = [job.name for job in jobs[:5]]
@@ -40,7 +40,7 @@ def test_twelve_cells_in_the_papers_order_each_with_its_folder():
 
 
 def test_config_is_the_datasets_own_with_this_grids_keys():
-    job = grid_cells.training_jobs(settings(seeds=(2,)))[1]
+    job = cells.training_jobs(settings(seeds=(2,)))[1]
     expected = synthetic.get_config("resnet50,gem,triplet")
     expected.seed = 2
     expected.dataset.name = "synthetic/cold_counts"
@@ -50,27 +50,27 @@ def test_config_is_the_datasets_own_with_this_grids_keys():
 
 
 def test_smoke_is_small_and_lies_apart():
-    job = grid_cells.training_jobs(settings(smoke=True))[0]
+    job = cells.training_jobs(settings(smoke=True))[0]
     assert job.steps == 4 and job.config["dataset"]["name"] == "synthetic/tiny"
     assert job.workdir.parts[2] == "synthetic-smoke"
 
 
 def test_changed_keys_reach_config_and_command_and_the_grid_lies_apart():
     asked = settings(changes=(("tuples.mining", "random"), ("optim.ema", 0.5)))
-    job = grid_cells.training_jobs(asked)[0]
+    job = cells.training_jobs(asked)[0]
     assert job.config["tuples"]["mining"] == "random" and job.config["optim"]["ema"] == 0.5
     assert {"--config.tuples.mining=random", "--config.optim.ema=0.5"} <= set(job.words)
     assert job.workdir.parts[2] == "synthetic+tuples.mining=random+optim.ema=0.5"
     with pytest.raises(ConfigError, match='Did you mean "mining"'):
-        grid_cells.training_jobs(settings(changes=(("tuples.minning", "random"),)))
+        cells.training_jobs(settings(changes=(("tuples.minning", "random"),)))
     with pytest.raises(ConfigError, match="--set"):
-        grid_cells.training_jobs(settings(changes=(("train.steps", "many"),)))
+        cells.training_jobs(settings(changes=(("train.steps", "many"),)))
 
 
 def test_real_datasets_start_from_the_weights_at_hand(tmp_path):
-    for name in grid_cells.WEIGHTS["real"].values():
+    for name in cells.WEIGHTS["real"].values():
         (tmp_path / name).touch()
-    jobs = grid_cells.training_jobs(settings("nordland", weights=tmp_path))
+    jobs = cells.training_jobs(settings("nordland", weights=tmp_path))
     assert len(jobs) == 12
     mobile, vgg = jobs[:2]
     expected = nordland.get_config("mobilenetv2,gem,triplet")
@@ -80,11 +80,11 @@ def test_real_datasets_start_from_the_weights_at_hand(tmp_path):
 
 
 def test_corridor_evaluates_nordlands_models(tmp_path):
-    for name in grid_cells.WEIGHTS["real"].values():
+    for name in cells.WEIGHTS["real"].values():
         (tmp_path / name).touch()
     asked = settings("corridor", weights=tmp_path)
-    trained = grid_cells.training_jobs(asked)
-    jobs = grid_cells.corridor_jobs(asked, trained)
+    trained = cells.training_jobs(asked)
+    jobs = cells.corridor_jobs(asked, trained)
     assert trained[0].workdir.parts[-3] == "nordland" and jobs[0].workdir.parts[-3] == "corridor"
     assert f"--checkpoint={trained[0].workdir}" in jobs[0].words and jobs[0].steps == 0
     assert jobs[0].config["dataset"]["name"] == "places_csv/corridor"
@@ -92,33 +92,33 @@ def test_corridor_evaluates_nordlands_models(tmp_path):
 
 
 def test_corridor_is_evaluated_as_the_grid_sets(tmp_path):
-    for name in grid_cells.WEIGHTS["real"].values():
+    for name in cells.WEIGHTS["real"].values():
         (tmp_path / name).touch()
     asked = settings("corridor", weights=tmp_path, changes=(("eval.sequence_length", 5),))
-    (job,) = grid_cells.corridor_jobs(asked, grid_cells.training_jobs(asked)[:1])
+    (job,) = cells.corridor_jobs(asked, cells.training_jobs(asked)[:1])
     assert job.config["eval"]["sequence_length"] == 5
     assert "--config.eval.sequence_length=5" in job.words
 
 
 def test_missing_weights_are_told_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match=r"vgg16-397923af\.pth and resnet50-0676ba61\.pth"):
-        grid_cells.training_jobs(settings("robotcar"))
+        cells.training_jobs(settings("robotcar"))
     with pytest.raises(ConfigError, match=r"holds no vgg16-397923af\.pth"):
-        grid_cells.training_jobs(settings("cold", weights=tmp_path))
-    assert len(grid_cells.training_jobs(settings("robotcar", smoke=True))) == 12
+        cells.training_jobs(settings("cold", weights=tmp_path))
+    assert len(cells.training_jobs(settings("robotcar", smoke=True))) == 12
 
 
 def test_missing_data_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(DataError, match="tfds_builders build robotcar"):
-        grid_cells.prepare(settings("robotcar"))
+        datasets.prepare(settings("robotcar"))
     there = tmp_path / "there"
     elsewhere = settings("robotcar", changes=(("dataset.data_dir", str(there)),))
     assert elsewhere.folder == settings("robotcar").folder
     with pytest.raises(DataError, match=f"--data_dir={there}"):
-        grid_cells.prepare(elsewhere)
+        datasets.prepare(elsewhere)
     with pytest.raises(DataError, match="needs --images"):
-        grid_cells.prepare(settings("nordland", runs=tmp_path))
+        datasets.prepare(settings("nordland", runs=tmp_path))
 
 
 def test_many_settings_still_make_a_name_that_a_folder_may_have(tmp_path):
@@ -133,7 +133,7 @@ def test_many_settings_still_make_a_name_that_a_folder_may_have(tmp_path):
 
 def test_finished_means_results_of_this_config(tmp_path):
     changes = (("tuples.positive", "best"),)
-    job = grid_cells.training_jobs(settings(runs=tmp_path, changes=changes))[0]
+    job = cells.training_jobs(settings(runs=tmp_path, changes=changes))[0]
     job.config["model"]["weights"] = "here/vgg16.pth"
     assert not job.finished()
     job.note_config()
@@ -162,7 +162,7 @@ def test_finished_means_results_of_this_config(tmp_path):
 
 
 def test_a_damaged_file_of_a_run_is_named(tmp_path):
-    job = grid_cells.training_jobs(settings(runs=tmp_path))[0]
+    job = cells.training_jobs(settings(runs=tmp_path))[0]
     job.note_config()
     for text in ('{"provenance": {', '{"provenance": []}', '{"provenance": {}, "crc32": "0"}'):
         job.results.write_text(text)
@@ -179,7 +179,7 @@ def test_what_a_grid_has_several_of_is_not_set(text, flag):
 
 
 def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):
-    job = grid_cells.training_jobs(settings(runs=tmp_path))[0]
+    job = cells.training_jobs(settings(runs=tmp_path))[0]
     job.note_config()
     path = job.workdir / "config.json"
     begun = json.loads(path.read_text())

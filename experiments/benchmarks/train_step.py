@@ -14,11 +14,10 @@ import argparse
 import statistics
 from collections.abc import Callable, Iterator
 
-import benchmark_flops
-import benchmark_models
 import jax
 import numpy as np
 
+from benchmarks import flops, models
 from configs import base
 from vprjax import models
 from vprjax.runtime import parallel
@@ -31,13 +30,13 @@ STEPS = {"cpu": 1, "cuda": 10}  # in a turn
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of this sub-command."""
-    benchmark_models.add_arguments(parser)
+    models.add_arguments(parser)
 
 
 class Ours:
     """The product's own mapped step with its own state, on one batch."""
 
-    def __init__(self, pair: benchmark_models.Pair, loss: str, steps: int = 1):
+    def __init__(self, pair: models.Pair, loss: str, steps: int = 1):
         """`loss` is one of the config's; a call takes so many steps."""
         self.steps = steps
         self.config = pair.config.copy_and_resolve_references()
@@ -78,7 +77,7 @@ class Ours:
         return {"loss": float(found["loss"]), "grad_norm": float(found["grad_norm"])}
 
 
-def parallel_width(pair: benchmark_models.Pair) -> int:
+def parallel_width(pair: models.Pair) -> int:
     """Dimensions of a descriptor."""
     module = models.build_for_platform(pair.config.model, parallel.AXIS)
     return jax.eval_shape(module.apply, pair.variables, pair.images[:1]).shape[-1]
@@ -87,13 +86,13 @@ def parallel_width(pair: benchmark_models.Pair) -> int:
 class Theirs:
     """The rival's step on the same batch."""
 
-    def __init__(self, pair: benchmark_models.Pair, model, args, steps: int = 1):
-        """`model` is one of `benchmark_models.variants`; a call takes so many steps."""
+    def __init__(self, pair: models.Pair, model, args, steps: int = 1):
+        """`model` is one of `models.variants`; a call takes so many steps."""
         import torch
 
         self.args, self.steps = args, steps
         self.model, self.margin = model, pair.config.loss.triplet_margin
-        self.device = benchmark_models.torch_device()
+        self.device = models.torch_device()
         self.images = torch.from_numpy(pair.images).to(self.device)
         self.optimiser = torch.optim.AdamW(
             model.parameters(), 1e-5, weight_decay=1e-4, fused=self.device == "cuda"
@@ -112,10 +111,11 @@ class Theirs:
     def step(self):
         """Sends off one step; leaves `loss` and `grad_norm`."""
         import torch
-        import torch_rival
+
+        from benchmarks import torch_rival
 
         self.optimiser.zero_grad()
-        with benchmark_models.precision(self.args):
+        with models.precision(self.args):
             descriptors = self.model(self.images).float()
         tuples = descriptors.reshape(TUPLES, -1, descriptors.shape[-1])
         loss = torch_rival.triplet(tuples, self.margin)
@@ -132,8 +132,8 @@ class Theirs:
 
 def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
     """Rows of the table; stops where the sides do not agree."""
-    peak = benchmark_flops.peaks(args.dtype)
-    for name in benchmark_models.MODELS:
+    peak = flops.peaks(args.dtype)
+    for name in models.MODELS:
         losses = [loss for loss in base.LOSSES if args.only in f"{name}-{loss}"]
         if losses:
             yield from _measure_one(name, losses, args, peak, interleaved, row)
@@ -143,17 +143,17 @@ def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
 def _measure_one(
     name: str, losses: list[str], args, peak: float, interleaved: Callable, row: Callable
 ) -> Iterator[dict]:
-    pair = benchmark_models.pair(name, args)
-    models = benchmark_models.variants(pair.torch, not args.no_compile)
-    flops, steps = benchmark_flops.of_step(pair), STEPS[benchmark_models.torch_device()]
-    variants = {kind: Theirs(pair, model, args, steps) for kind, model in models.items()}
+    pair = models.pair(name, args)
+    rivals = models.variants(pair.torch, not args.no_compile)
+    work, steps = flops.of_step(pair), STEPS[models.torch_device()]
+    variants = {kind: Theirs(pair, model, args, steps) for kind, model in rivals.items()}
     ours = {loss: Ours(pair, loss, steps) for loss in dict.fromkeys(["triplet", *losses])}
     found = {kind: side.first() for kind, side in variants.items()}
     own = {loss: side.first() for loss, side in ours.items()}["triplet"]
-    close = benchmark_models.tolerance(args)
+    close = models.tolerance(args)
     for kind, figures in found.items():
         for what, value in figures.items():
-            benchmark_models.check_close(f"{name} {what}, {kind}", own[what], value, close)
+            models.check_close(f"{name} {what}, {kind}", own[what], value, close)
     turns = interleaved(variants | ours, args.rounds, settle=True)
     seconds = {name: [turn / steps for turn in found] for name, found in turns.items()}
     best = min(variants, key=lambda kind: statistics.median(seconds[kind]))
@@ -162,7 +162,7 @@ def _measure_one(
     print({kind: round(statistics.median(seconds[kind]), 4) for kind in variants}, flush=True)
     for loss in losses:
         rival, theirs = rivals[loss]
-        more = benchmark_flops.share(flops, seconds[loss], peak)
+        more = flops.share(work, seconds[loss], peak)
         more["images_s"] = round(len(pair.images) / statistics.median(seconds[loss]), 1)
-        mark = benchmark_models.mark(args)
-        yield row(f"{name}-{loss}{mark}", rival, seconds[loss], theirs, flops, **more)
+        mark = models.mark(args)
+        yield row(f"{name}-{loss}{mark}", rival, seconds[loss], theirs, work, **more)

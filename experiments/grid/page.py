@@ -4,10 +4,9 @@ import json
 import os
 import pathlib
 
-import conclusions
-import scores
-from scores import OFF_THE_SHELF, PROJECTED, Key, Scores
-from text_table import NAMES, Table
+from analysis import conclusions, scores
+from analysis.scores import OFF_THE_SHELF, PROJECTED, Key, Scores
+from analysis.text_table import NAMES, Table
 
 from vprjax.evaluation.result import MODEL_NAMES
 from vprjax.report import pictures, render, training_page
@@ -33,7 +32,7 @@ def write(
       folder: the grid's folder.
       found: scores of the finished runs.
       study: the paper's table of this dataset, if there is one.
-      tables: what `tables.all_tables` gives.
+      tables: what `study.all_tables` gives.
       paths: the runs' `results.json`, below `folder`.
       facts: name and value of what the whole grid rests on.
     """

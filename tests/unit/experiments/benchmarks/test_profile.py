@@ -4,12 +4,10 @@ import argparse
 import types
 
 import benchmark
-import benchmark_models
-import benchmark_profile
-import benchmark_train_step
 import jax
 import jax.numpy as jnp
 import pytest
+from benchmarks import models, profile, train_step
 
 from configs import base
 
@@ -41,18 +39,18 @@ MADE_UP = [
 
 
 def test_a_loop_does_not_count_what_runs_within_it():
-    found = benchmark_profile.own_times(MADE_UP)
+    found = profile.own_times(MADE_UP)
     assert found == {"while.1": (2, 1), "dot.7": (8, 2), "dot.12.clone": (3, 1), "copy": (1, 1)}
 
 
 def test_the_table_sums_kinds_and_lists_the_longest_first():
-    rows = benchmark_profile.table(benchmark_profile.own_times(MADE_UP), steps=2, top=9, origins={})
+    rows = profile.table(profile.own_times(MADE_UP), steps=2, top=9, origins={})
     kinds, single = ([r for r in rows if name in r] for name in ("kind", "operation"))
     assert kinds[0] == {"kind": "dot", "ms_a_step": 5.5, "calls_a_step": 1.5, "share": 0.7857}
     assert [r["operation"] for r in single] == ["dot.7", "dot.12.clone", "while.1", "copy"]
     for part in (kinds, single):
         assert sum(r["share"] for r in part) == pytest.approx(1, abs=1e-3)
-    assert len(benchmark_profile.table(benchmark_profile.own_times(MADE_UP), 2, 1, {})) == 2
+    assert len(profile.table(profile.own_times(MADE_UP), 2, 1, {})) == 2
 
 
 def test_the_lanes_of_operations_stand_for_the_whole_device():
@@ -64,11 +62,11 @@ def test_the_lanes_of_operations_stand_for_the_whole_device():
         event("fusion.4", 0.0, 5_000.0, tid=2, pid=3, long_name="%fusion.4 = ..."),
         event("volta_sgemm", 0.0, 5_000.0, tid=9, pid=3, hlo_op="fusion.4"),
     ]
-    assert benchmark_profile.own_times(device) == {"fusion.4": (5, 1)}
+    assert profile.own_times(device) == {"fusion.4": (5, 1)}
     streams = [e for e in device if e["tid"] == 9]
-    assert benchmark_profile.own_times(streams) == {"fusion.4": (5, 1)}
+    assert profile.own_times(streams) == {"fusion.4": (5, 1)}
     with pytest.raises(SystemExit, match="no operation"):
-        benchmark_profile.own_times(device[:2])
+        profile.own_times(device[:2])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_the_lanes_of_operations_stand_for_the_whole_device():
     [("dot.3", "dot"), ("add_fusion", "add_fusion"), ("copy.1.remat2.clone.4", "copy")],
 )
 def test_kinds(name, kind):
-    assert benchmark_profile.kind(name) == kind
+    assert profile.kind(name) == kind
 
 
 class Tiny:
@@ -92,10 +90,10 @@ class Tiny:
 
 def test_a_real_step_is_traced_and_its_largest_operation_is_first(tmp_path, monkeypatch, capsys):
     pair = types.SimpleNamespace(config=base.get_config())
-    monkeypatch.setattr(benchmark_models, "alone", lambda cell, args: pair)
-    monkeypatch.setattr(benchmark_train_step, "Ours", Tiny)
+    monkeypatch.setattr(models, "alone", lambda cell, args: pair)
+    monkeypatch.setattr(train_step, "Ours", Tiny)
     args = argparse.Namespace(cell="", out=tmp_path, rounds=2, top=5)
-    rows = benchmark_profile.measure(args, benchmark.interleaved, benchmark.row)
+    rows = profile.measure(args, benchmark.interleaved, benchmark.row)
     kinds, single = ([r for r in rows if name in r] for name in ("kind", "operation"))
     assert single[0]["of"].endswith("dot_general") and single[0]["calls_a_step"] == 1
     for part in (kinds, single):

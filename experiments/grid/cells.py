@@ -6,22 +6,16 @@ import importlib
 import json
 import os
 import pathlib
-import shlex
-import subprocess
-import sys
 
-import child
 from ml_collections import ConfigDict
 
 from vprjax.config import changes
-from vprjax.console import log
-from vprjax.data import source
-from vprjax.errors import ConfigError, DataError
+from vprjax.errors import ConfigError
 from vprjax.report.published import Cell
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAPER_BACKBONES = ("vgg16", "resnet50")
 REAL_BACKBONES = ("mobilenetv2", "vgg16")  # of which real weights are at hand, VGG16's in part
 WEIGHTS = {
@@ -179,7 +173,7 @@ def _name(path: str | None) -> str:
     return pathlib.PurePath(path or "").name
 
 
-def cells(dataset: str) -> list[Cell]:
+def of_dataset(dataset: str) -> list[Cell]:
     """The 12 cells in the paper's order."""
     real = dataset in ("nordland", "corridor")
     return [
@@ -202,7 +196,7 @@ def training_jobs(settings: Settings) -> list[Job]:
     return [
         _training_job(settings, cell, seed)
         for seed in settings.seeds
-        for cell in cells(settings.dataset)
+        for cell in of_dataset(settings.dataset)
     ]
 
 
@@ -210,7 +204,7 @@ def _training_job(settings: Settings, cell: Cell, seed: int) -> Job:
     workdir = settings.folder / name_of(cell) / f"seed{seed}"
     names = f"{cell.backbone},{cell.pooling},{cell.loss}"
     overrides = _overrides(settings, cell.backbone) | {"seed": seed}
-    config = _config(settings.dataset, names, overrides)
+    config = config_of(settings.dataset, names, overrides)
     file = os.path.relpath(ROOT / f"configs/{settings.dataset}.py")
     words = ["-m", "vprjax.main", f"--config={file}:{names}", f"--workdir={workdir}"]
     words += [f"--config.{key}={value}" for key, value in overrides.items()]
@@ -223,7 +217,7 @@ def corridor_jobs(settings: Settings, trained: list[Job]) -> list[Job]:
     """One evaluation of every model trained on Nordland."""
     data_dir = str(settings.runs / "datasets")
     changes = {key: value for key, value in settings.changes if key.startswith("eval.")}
-    own = _config("corridor", "", {"dataset.data_dir": data_dir} | changes)
+    own = config_of("corridor", "", {"dataset.data_dir": data_dir} | changes)
     file = os.path.relpath(ROOT / "configs/corridor.py")
     jobs = []
     for job in trained:
@@ -240,7 +234,8 @@ def corridor_jobs(settings: Settings, trained: list[Job]) -> list[Job]:
     return jobs
 
 
-def _config(dataset: str, names: str, overrides: dict) -> ConfigDict:
+def config_of(dataset: str, names: str, overrides: dict) -> ConfigDict:
+    """The config of `configs/DATASET.py:names` with `overrides`; raises ConfigError for an unknown key."""
     config = importlib.import_module(f"configs.{dataset}").get_config(names)
     try:
         config.update_from_flattened_dict(overrides)
@@ -285,59 +280,3 @@ def _weights(settings: Settings, backbone: str) -> str:
     if not path.is_file():
         raise ConfigError(f"--weights={settings.weights} holds no {path.name}")
     return str(path)
-
-
-def prepare(settings: Settings) -> None:
-    """Builds the datasets that this project can build by itself, if they are missing.
-
-    Raises:
-      DataError: a dataset is missing and cannot be built here.
-    """
-    data = settings.runs / "datasets"
-    if settings.dataset == "synthetic":
-        name = "tiny" if settings.smoke else COLD_COUNTS["name"]
-        option = name if settings.smoke else json.dumps(COLD_COUNTS)
-        _build("synthetic", name, data, [f"--config={option}"])
-    elif settings.dataset in ("nordland", "corridor"):
-        _build_real(settings, "nordland", {"height": 64, "width": 128}, ["--drop_still"])
-        if settings.dataset == "corridor":
-            _build_real(settings, "corridor", {}, [])
-    else:
-        source.open_dataset(_config(settings.dataset, "", dict(settings.changes)))
-
-
-def _build_real(settings: Settings, name: str, size: dict, words: list[str]) -> None:
-    if _built("places_csv", name, settings.runs / "datasets"):
-        return
-    if settings.images is None or not (settings.images / name).is_dir():
-        raise DataError(
-            f"--dataset={name} needs --images, a folder with {name}'s images in {name}/"
-        )
-    raw = settings.runs / "raw" / name
-    script = os.path.relpath(ROOT / "experiments/real_images.py")
-    call(script, name, f"--images={settings.images / name}", f"--raw={raw}", *words)
-    option = json.dumps({"name": name, "position_unit": "frames", **size})
-    data = settings.runs / "datasets"
-    _build("places_csv", name, data, [f"--manual_dir={raw}", f"--config={option}"])
-
-
-def _built(builder: str, name: str, data: pathlib.Path) -> bool:
-    wanted = ConfigDict({"dataset": {"name": f"{builder}/{name}", "data_dir": str(data)}})
-    return source.find(wanted) is not None
-
-
-def _build(builder: str, name: str, data: pathlib.Path, words: list[str]) -> None:
-    if not _built(builder, name, data):
-        call("-m", "tfds_builders", "build", builder, f"--data_dir={data}", *words)
-
-
-def call(*words: str) -> None:
-    """Runs a Python command as a user would type it, and says so.
-
-    Raises:
-      DataError: it failed.
-    """
-    log("$ " + shlex.join(["python", *words]))
-    command = [sys.executable, *words]
-    if subprocess.run(command, check=False, preexec_fn=child.die_with_parent).returncode:
-        raise DataError(f"python {shlex.join(words)} failed; see the lines above")

@@ -3,8 +3,7 @@
 import dataclasses
 import pathlib
 
-from scores import OFF_THE_SHELF, PROJECTED, Mean
-
+from analysis.scores import OFF_THE_SHELF, PROJECTED, Mean
 from vprjax.report import published
 from vprjax.storage.atomic import write_atomically
 

@@ -9,9 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-import child
-from grid_cells import Job
-
+from grid import child
+from grid.cells import Job
 from vprjax.console import Progress, log
 
 POLL_SECONDS = 0.5

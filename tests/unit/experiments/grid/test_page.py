@@ -2,10 +2,9 @@
 
 import base64
 
-import grid_page
 import pytest
-import scores
-import tables
+from analysis import scores, study
+from grid import page as grid_page
 
 from tests.helpers import made_up_page, made_up_runs
 from vprjax.report import published
@@ -21,9 +20,9 @@ def write(folder, dataset, seeds=(0, 1)):
                 runs[(backbone, "gem", loss), seed] = 80.0 + 2 * i + seed
     paths = made_up_runs.write(folder, runs, dataset=dataset)
     found = scores.read(paths)
-    study = published.study(dataset.partition(":")[0])
-    made = tables.all_tables(found, study)
-    grid_page.write(folder, found, study, made, paths, [("machine", HOSTILE)])
+    paper = published.study(dataset.partition(":")[0])
+    made = study.all_tables(found, paper)
+    grid_page.write(folder, found, paper, made, paths, [("machine", HOSTILE)])
     page = made_up_page.Read((folder / "report.html").read_text())
     made_up_page.check_self_contained(page)
     return page
@@ -62,7 +61,7 @@ def test_one_model_alone_has_nothing_to_compare(tmp_path, seeds):
         tmp_path, {(("vgg16", "gem", "triplet"), seed): 50.0 for seed in seeds}
     )
     found = scores.read(paths)
-    grid_page.write(tmp_path, found, None, tables.all_tables(found, None), paths, [])
+    grid_page.write(tmp_path, found, None, study.all_tables(found, None), paths, [])
     page = made_up_page.Read((tmp_path / "report.html").read_text())
     assert "No two finished runs differ in one part alone" in page.text
 

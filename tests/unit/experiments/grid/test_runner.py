@@ -7,17 +7,17 @@ import subprocess
 import sys
 import time
 
-import grid_runner
 import pytest
-from grid_cells import Job
-from grid_runner import GridProgress, Runner
+from grid import runner
+from grid.cells import Job
+from grid.runner import GridProgress, Runner
 
 FINISH = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{}')"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(grid_runner, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.02)
 
 
 def job(folder, name, code=FINISH, steps=3):
@@ -65,13 +65,13 @@ def test_slots_without_gpus_share_the_cores(tmp_path):
     jobs = [job(tmp_path, name, code) for name in "ab"]
     assert not run(jobs, slots=2).failed
     seen = sorted((j.workdir / "mark").read_text() for j in jobs)
-    assert seen == sorted(map(str, grid_runner.shares(sorted(os.sched_getaffinity(0)), 2)))
+    assert seen == sorted(map(str, runner.shares(sorted(os.sched_getaffinity(0)), 2)))
 
 
 def test_shares_use_every_core_once():
-    assert grid_runner.shares([2, 3, 5, 7], 1) == [[2, 3, 5, 7]]
-    assert grid_runner.shares([2, 3, 5, 7, 8], 2) == [[2, 5, 8], [3, 7]]
-    assert grid_runner.shares([2, 3], 3) == [[2], [3], [2]]
+    assert runner.shares([2, 3, 5, 7], 1) == [[2, 3, 5, 7]]
+    assert runner.shares([2, 3, 5, 7, 8], 2) == [[2, 5, 8], [3, 7]]
+    assert runner.shares([2, 3], 3) == [[2], [3], [2]]
 
 
 def test_progress_counts_logged_steps_and_whole_jobs(tmp_path):
@@ -91,8 +91,8 @@ def test_progress_counts_logged_steps_and_whole_jobs(tmp_path):
 PROGRAM = """
 import pathlib, sys
 sys.path.insert(0, {experiments!r})
-import grid_runner
-from grid_cells import Job
+from grid import runner
+from grid.cells import Job
 workdir = pathlib.Path(sys.argv[1])
 code = "import os, pathlib, signal, sys, time\\n" \\
     "def note(*_): pathlib.Path(sys.argv[1] + '.saved').touch(); sys.exit(0)\\n" \\
@@ -101,15 +101,15 @@ code = "import os, pathlib, signal, sys, time\\n" \\
     "time.sleep(60)"
 job = Job("a", 0, workdir, {{}}, ("-c", code, str(workdir / "results.json")), 1)
 try:
-    grid_runner.Runner(1, []).run([job], grid_runner.GridProgress([job]))
-except grid_runner.Stopped as stopped:
+    runner.Runner(1, []).run([job], runner.GridProgress([job]))
+except runner.Stopped as stopped:
     sys.exit(str(stopped))
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_ends_the_running_job_too(tmp_path, how):
-    program = PROGRAM.format(experiments=str(pathlib.Path(grid_runner.__file__).parent))
+    program = PROGRAM.format(experiments=str(pathlib.Path(runner.__file__).parents[1]))
     grid = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.PIPE, text=True
     )

@@ -12,22 +12,22 @@ import functools
 import statistics
 from collections.abc import Callable, Iterator
 
-import benchmark_flops
-import benchmark_models
 import jax
+
+from benchmarks import flops, models
 
 CLOSE = 1e-4  # relative, of whole batches of descriptors in float32 on a CPU
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of this sub-command."""
-    benchmark_models.add_arguments(parser)
+    models.add_arguments(parser)
 
 
 def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
     """Rows of the table; stops where the sides do not agree."""
-    peak = benchmark_flops.peaks(args.dtype)
-    for name in benchmark_models.MODELS:
+    peak = flops.peaks(args.dtype)
+    for name in models.MODELS:
         if args.only in name:
             yield _measure_one(name, args, peak, interleaved, row)
             jax.clear_caches()
@@ -36,32 +36,32 @@ def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
 def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Callable) -> dict:
     import torch
 
-    pair = benchmark_models.pair(name, args)
-    flops = benchmark_flops.of_extraction(pair)
-    ours = benchmark_models.apply_fn(pair)
-    images, device = torch.from_numpy(pair.images), benchmark_models.torch_device()
+    pair = models.pair(name, args)
+    work = flops.of_extraction(pair)
+    ours = models.apply_fn(pair)
+    images, device = torch.from_numpy(pair.images), models.torch_device()
     exact = device == "cpu" and args.dtype == "float32"
-    close = CLOSE if exact else benchmark_models.tolerance(args)
+    close = CLOSE if exact else models.tolerance(args)
 
     def describe(model):
-        with torch.inference_mode(), benchmark_models.precision(args):
+        with torch.inference_mode(), models.precision(args):
             return model(images.to(device)).float().cpu()
 
-    rivals = benchmark_models.variants(pair.torch, not args.no_compile)
+    rivals = models.variants(pair.torch, not args.no_compile)
     theirs = {kind: functools.partial(describe, model) for kind, model in rivals.items()}
     found = ours(pair.images)
     for kind, run in theirs.items():
-        benchmark_models.check_close(f"{name} descriptors, {kind}", found, run().numpy(), close)
+        models.check_close(f"{name} descriptors, {kind}", found, run().numpy(), close)
     contestants = theirs | {"vprjax": functools.partial(ours, pair.images)}
     seconds = interleaved(contestants, args.rounds, settle=True)
     best = min(theirs, key=lambda kind: statistics.median(seconds[kind]))
-    more = benchmark_flops.share(flops, seconds["vprjax"], peak)
+    more = flops.share(work, seconds["vprjax"], peak)
     more["images_s"] = round(len(images) / statistics.median(seconds["vprjax"]), 1)
     return row(
-        f"{name}-extract{benchmark_models.mark(args)}",
+        f"{name}-extract{models.mark(args)}",
         best,
         seconds["vprjax"],
         seconds[best],
-        flops,
+        work,
         **more,
     )

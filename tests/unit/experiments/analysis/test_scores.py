@@ -2,10 +2,9 @@
 
 import json
 
-import conclusions
 import pytest
-import scores
-from scores import Key
+from analysis import conclusions, scores
+from analysis.scores import Key
 
 from tests.helpers import made_up_runs
 from vprjax.errors import DataError

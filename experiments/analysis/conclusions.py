@@ -1,9 +1,8 @@
 """What the figures say of the paper's conclusions: paired differences, and its claim on its own tables."""
 
-import scores
-from scores import UNTRAINED, Scores
-from text_table import NAMES, Table, difference, signed
-
+from analysis import scores
+from analysis.scores import UNTRAINED, Scores
+from analysis.text_table import NAMES, Table, difference, signed
 from vprjax.report.published import Study
 
 COMPARISONS = (  # part, first, second

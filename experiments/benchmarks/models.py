@@ -50,7 +50,8 @@ class Pair:
 def pair(name: str, args) -> Pair:
     """Random weights, made in PyTorch and read as its `state_dict`; NetVLAD's from our k-means."""
     import torch
-    import torch_rival
+
+    from benchmarks import torch_rival
 
     device = torch_device()
     if device == "cuda":  # JAX's own defaults: float32 products in TF32, the fastest algorithms

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAIN = [sys.executable, "-m", "vprjax.main"]
 LIMIT = 3.0  # seconds that --help may take
 

@@ -1,0 +1,1 @@
+"""What the figures of many runs say: means, intervals, comparisons, tables."""

@@ -1,0 +1,1 @@
+"""One file per benchmark: each `add_arguments(parser)` and `measure(args, interleaved, row)`."""
