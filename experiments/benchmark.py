@@ -100,14 +100,29 @@ def machine() -> str:
     return f"{len(own)} x {own[0]} beside {cpu()}" if own else cpu()
 
 
-def main() -> None:
-    """Runs one sub-command."""
+def command_line() -> argparse.ArgumentParser:
+    """The parser; flags that all sub-commands share may stand before or after the sub-command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=pathlib.Path, help="file to write the rows to")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds; the median counts")
+    _add_shared(parser, json=None, rounds=5)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
-        module.add_arguments(commands.add_parser(name, help=module.__doc__.splitlines()[0]))
+        command = commands.add_parser(name, help=module.__doc__.splitlines()[0])
+        # With a default of its own a sub-command would overwrite what stands before its name.
+        _add_shared(command, json=argparse.SUPPRESS, rounds=argparse.SUPPRESS)
+        module.add_arguments(command)
+    return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser, json, rounds) -> None:
+    parser.add_argument("--json", type=pathlib.Path, default=json, help="file for the rows")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help="timed rounds (5); the median counts"
+    )
+
+
+def main() -> None:
+    """Runs one sub-command."""
+    parser = command_line()
     args = parser.parse_args()
     # The rival wants GPU memory, too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
@@ -124,7 +139,7 @@ def main() -> None:
 
 
 def write(record: pathlib.Path, code: str, rows: list[dict]) -> None:
-    """The record of what has been measured so far: one that is cut keeps the rows that it had."""
+    """Writes the rows measured so far: a run that is cut keeps the rows that it had."""
     record.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", *sys.argv])
     document = {

@@ -1,6 +1,7 @@
 """Turns of the contestants of a benchmark."""
 
 import json
+import pathlib
 import sys
 import types
 
@@ -52,3 +53,18 @@ def test_what_was_measured_outlives_a_run_that_is_cut(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         benchmark.main()
     assert json.loads(record.read_text())["rows"] == [{"name": "first"}]
+
+
+@pytest.mark.parametrize("command", benchmark.COMMANDS)
+def test_shared_flags_stand_before_or_after_the_sub_command(command):
+    asked = {
+        "build": ["--work=w"],
+        "search_scale": ["--work=w"],
+        "profile": ["--out=o"],
+    }.get(command, [])
+    parser, shared = benchmark.command_line(), ["--json=f.json", "--rounds=2"]
+    before = parser.parse_args([*shared, command, *asked])
+    assert before == parser.parse_args([command, *shared, *asked])
+    assert before == parser.parse_args([shared[0], command, *asked, shared[1]])
+    assert before.json == pathlib.Path("f.json") and before.rounds == 2
+    assert parser.parse_args([command, *asked]).rounds == 5
