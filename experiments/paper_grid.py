@@ -31,7 +31,7 @@ import shlex
 import sys
 import time
 
-from analysis import scores, study
+from analysis import rows, scores, study
 from grid import cells, datasets, page
 from grid.cells import Job, Settings
 from grid.runner import GridProgress, Runner, Stopped, visible_gpus
@@ -94,8 +94,10 @@ def write(settings: Settings, began: float) -> None:
         facts["smoke"] = "tiny runs: they show that everything works and measure nothing"
     made = study.write(folder, found, paper)
     page.write(folder, found, paper, made, paths, list(facts.items()))
-    record = {**facts, "runs": [json.loads(path.read_text(encoding="utf-8")) for path in paths]}
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    record = {**facts, "runs": results}
     write_atomically(folder / "grid.json", json.dumps(record, indent=1) + "\n")
+    rows.write(folder, rows.renewed(rows.merged(rows.of_results(r, folder.name) for r in results)))
     log(f"page: {folder / page.FILE}, tables: {folder / 'tables.md'}")
 
 

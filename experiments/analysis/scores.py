@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -127,7 +127,9 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
             )
         _add(document, values, oracle)
     unit = first["provenance"]["config"]["dataset"]["position_unit"]
-    ordered = {key: values[key] for key in sorted(values, key=_place(documents))}
+    splits = [d["provenance"]["config"]["dataset"]["query_splits"] for _, d in documents]
+    tests = list(dict.fromkeys(split for names in splits for split in names))
+    ordered = {key: values[key] for key in sorted(values, key=papers_order(tests))}
     return Scores(first["dataset"], unit, tuple(first["tolerances_m"]), ordered, oracle)
 
 
@@ -177,7 +179,7 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
         cell = Cell(*(trained[part][name] for part, name in CELL_KEYS))
         first, before = settings.setdefault(cell, (path, own))
         for key, (was, now) in differences(before, own).items():
-            if None not in (was, now) and _shared(key, trained):
+            if None not in (was, now) and matters(key, trained):
                 raise DataError(
                     f"{path} has {key}={now!r}, {first} of the same model {was!r}: one table holds one "
                     "grid"
@@ -190,8 +192,8 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
         seen[cell][trained["seed"]] = path
 
 
-def _shared(key: str, trained: dict) -> bool:
-    """Whether one model's runs must share what `key` says: training and the model depend on it."""
+def matters(key: str, trained: dict) -> bool:
+    """Whether training, the model or an FCM depends on what `key` says: one model's runs share it."""
     loss, (part, _, name) = trained["loss"], key.partition(".")
     places = loss["name"] == "arcface" and loss.get("arcface_classes") == "places"
     parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
@@ -224,18 +226,15 @@ def _trained(document: dict) -> dict:
     return provenance.get("trained_with") or provenance["config"]
 
 
-def _place(documents: list[tuple[pathlib.Path, dict]]):
-    """Sort key: the paper's order, tolerances widest first."""
-    splits = [d["provenance"]["config"]["dataset"]["query_splits"] for _, d in documents]
-    tests = list(dict.fromkeys(split for names in splits for split in names))
+def papers_order(tests: Sequence[str]) -> Callable[[Key], tuple]:
+    """A sort key: off the shelf first, then loss, query split, pooling, backbone, widest tolerance."""
 
-    def place(key: Key):
+    def order(key: Key) -> tuple:
         loss = (*UNTRAINED, *base.LOSSES).index(key.cell.loss)
-        test = tests.index(key.test)
         backbone = (key.cell.backbone != "vgg16", key.cell.backbone)  # the paper's: VGG16, ResNet50
-        return loss, test, key.cell.pooling, backbone, -key.tolerance
+        return loss, tests.index(key.test), key.cell.pooling, backbone, -key.tolerance
 
-    return place
+    return order
 
 
 def mean(values: Sequence[float]) -> Mean:
