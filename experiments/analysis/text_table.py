@@ -34,9 +34,13 @@ class Table:
 
     def markdown(self) -> str:
         """Title, table and notes."""
+        return f"## {self.title}\n\n{self.body()}"
+
+    def body(self) -> str:
+        """Table and notes."""
         marks = ["---"] * self.words + ["---:"] * (len(self.head) - self.words)
         lines = ["| " + " | ".join(row) + " |" for row in (self.head, marks, *self.rows)]
-        return "\n".join([f"## {self.title}", "", *lines, *(f"\n{note}" for note in self.notes)])
+        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)])
 
     def show(self, out: pathlib.Path | None) -> None:
         """Prints the Markdown; the file `out`, if any, also gets it."""

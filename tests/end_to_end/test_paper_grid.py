@@ -33,7 +33,8 @@ def test_killed_and_run_again_it_goes_on(finished_cell):
     said, workdir = finished_cell.said, finished_cell.workdir
     assert "0 of 1 runs are finished" in said and "1 of 1 finished" in said
     assert "resume from" in (workdir / "log.txt").read_text()
-    for name in ("tables.md", "tables.tex", "tables.csv", "report.html", "grid.json"):
+    written = ("tables.md", "tables.tex", "tables.csv", "report.html", "grid.json")
+    for name in (*written, "runs.csv", "configs.jsonl"):
         assert (workdir.parents[1] / name).stat().st_size > 100
     assert (workdir / "report.html").exists()
     record = json.loads((workdir.parents[1] / "grid.json").read_text())

@@ -1,0 +1,179 @@
+"""Benchmarks as a table: `speed.csv`, one row per case that was measured, and the tables from it."""
+
+import csv
+import io
+import pathlib
+import shlex
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from analysis.text_table import Table
+from vprjax.errors import DataError
+
+FILE = "speed.csv"
+FLAGS = ("--batch", "--size", "--dtype")  # of a benchmark's command: what else makes another case
+NOISE = "queries x references x dimensions"
+TITLES = {
+    "noise-2048-k1": f"noise, 20,000 x 10,000 x 2,048 ({NOISE}), k = 1",
+    "noise-2048-k20": "the same, k = 20",
+    "noise-32768-k1": "noise, 2,048 x 4,096 x 32,768, k = 1",
+    "nordland-gem-k1": "Nordland, MobileNetV2 + GeM, 3,576 x 3,576 x 576, k = 1",
+    "nordland-gem-k20": "the same, k = 20",
+    "nordland-netvlad-k1": "Nordland, MobileNetV2 + NetVLAD, 3,576 x 3,576 x 36,864, k = 1",
+    "nordland-netvlad-k20": "the same, k = 20",
+}
+
+
+class Measured(NamedTuple):
+    """One case of one benchmark on one machine.
+
+    Attributes:
+      benchmark: sub-command of `benchmark.py`.
+      case: what was run.
+      flags: of the command, where they make another case.
+      ours_s: median seconds.
+      ours_low: least seconds.
+      ours_high: most seconds.
+      rival: whom or what it is compared with.
+      rival_s: its median seconds.
+      rival_low: its least seconds.
+      rival_high: its most seconds.
+      ratio: `rival_s / ours_s`.
+      figures: what else was measured, `name=value` joined by `; `.
+      machine: processor or accelerator.
+      code_version: of the checkout.
+      packages: versions, `name=value` joined by `; `.
+    """
+
+    benchmark: str
+    case: str
+    flags: str
+    ours_s: str
+    ours_low: str
+    ours_high: str
+    rival: str
+    rival_s: str
+    rival_low: str
+    rival_high: str
+    ratio: str
+    figures: str
+    machine: str
+    code_version: str
+    packages: str
+
+
+def of_benchmark(document: Mapping) -> list[Measured]:
+    """The rows of what `benchmark.py --json=FILE` writes.
+
+    Raises:
+      DataError: they are of no benchmark with a rival or a model.
+    """
+    words = shlex.split(document["command"])
+    names = [word for word in words[2:] if not word.startswith("-")]
+    flags = " ".join(word for word in words if word.startswith(FLAGS))
+    tail = (
+        document["machine"],
+        document.get("code_version", ""),
+        _joined(document.get("packages", {})),
+    )
+    return [Measured(names[0], *_case(row, flags), *tail) for row in document["rows"]]
+
+
+def _case(row: Mapping, flags: str) -> tuple[str, ...]:
+    if "model_s" in row:  # search_scale: the rival is the cost model
+        row = dict(row)
+        ours, model = row.pop("seconds"), row.pop("model_s")
+        case = f"{row.pop('references'):,} references"
+        times = (ours, "", "", "cost model", model, "", "", round(model / ours, 2))
+        return case, flags, *map(str, times), _joined(row)
+    known = ("name", "rival", "vprjax_s", "rival_s", "ratio", "spread", "rival_spread")
+    if not set(known) <= row.keys():
+        raise DataError("these rows have no place in speed.csv: they have no rival")
+    more = {key: value for key, value in row.items() if key not in known}
+    times = (row["vprjax_s"], *row["spread"], row["rival"], row["rival_s"], *row["rival_spread"])
+    return row["name"], flags, *map(str, (*times, row["ratio"])), _joined(more)
+
+
+def _joined(values: Mapping) -> str:
+    return "; ".join(f"{key}={value}" for key, value in values.items())
+
+
+def replaced(before: list[Measured], added: list[Measured]) -> list[Measured]:
+    """`before` with `added`, which replace rows of the same case, flags, machine and code."""
+
+    def key(row: Measured) -> tuple:
+        return row.benchmark, row.case, row.flags, row.machine, row.code_version
+
+    new = {key(row) for row in added}
+    return [*(row for row in before if key(row) not in new), *added]
+
+
+def read(folder: pathlib.Path) -> list[Measured]:
+    """The rows of `speed.csv` in `folder`.
+
+    Raises:
+      DataError: the file is missing or damaged.
+    """
+    try:
+        text = (folder / FILE).read_text(encoding="utf-8")
+        return [Measured(**row) for row in csv.DictReader(io.StringIO(text))]
+    except (OSError, TypeError, csv.Error) as error:
+        raise DataError(f"{folder} holds no {FILE} ({type(error).__name__}: {error})") from error
+
+
+def text(rows: list[Measured]) -> str:
+    """The content of `speed.csv`."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([Measured._fields, *rows])
+    return out.getvalue()
+
+
+def of(rows: list[Measured], benchmark: str) -> list[Measured]:
+    """The rows of one benchmark."""
+    return [row for row in rows if row.benchmark == benchmark]
+
+
+def rivals(rows: list[Measured], benchmark: str) -> Table:
+    """One row per case; per machine "ours s / rival's s / ratio", where the rows differ the last code's.
+
+    Of several ways to run a case, `NAME (WAY)`, the first is the one that the program chose.
+    """
+    own = of(rows, benchmark)
+    found: dict[tuple[str, str], dict[str, Measured]] = {}
+    for row in own:
+        by_machine = found.setdefault((row.case.partition(" (")[0], _rival(row)), {})
+        before = by_machine.get(_column(row))
+        if before is None or before.code_version != row.code_version:
+            by_machine[_column(row)] = row
+    columns = list(dict.fromkeys(map(_column, own)))
+    lines = [
+        [TITLES.get(name, name), rival, *(_cell(by_machine.get(column)) for column in columns)]
+        for (name, rival), by_machine in found.items()
+    ]
+    return Table("", ["", "rival", *columns], lines, 2, [])
+
+
+def _rival(row: Measured) -> str:
+    return "PyTorch" if row.rival.startswith("torch") else row.rival
+
+
+def _column(row: Measured) -> str:
+    return ", ".join(text for text in (row.machine, row.flags) if text)
+
+
+def _cell(row: Measured | None) -> str:
+    if row is None:
+        return ""
+    return f"{float(row.ours_s):.3g} / {float(row.rival_s):.3g} / {float(row.ratio):.2f}"
+
+
+def figures(rows: list[Measured], benchmark: str) -> Table:
+    """One row per case with everything that was measured."""
+    own = of(rows, benchmark)
+    more = [dict(part.split("=", 1) for part in row.figures.split("; ")) for row in own]
+    names = list(dict.fromkeys(name for found in more for name in found))
+    lines = [
+        [row.case, row.ours_s, f"{row.rival}: {row.rival_s}", *(found.get(n, "") for n in names)]
+        for row, found in zip(own, more, strict=True)
+    ]
+    return Table("", ["", "seconds", "rival", *names], lines, 1, [])

@@ -1,0 +1,85 @@
+"""The record of measured results, and every results table in Markdown made from it.
+
+    python experiments/records.py
+    python experiments/records.py --add runs/grid/nordland --add runs/train_step.json
+
+`experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (a line per config) and
+`speed.csv` (one row per case of a benchmark). `--add` takes a grid's folder or what
+`benchmark.py --json=FILE` wrote. A grid's rows replace those of the same set (the folder's name), cell
+and seed.
+Then the command gives all configs today's key names and digests. It fills the block between
+`<!-- results: NAME -->` and `<!-- end -->` in the project's Markdown files with the table NAME.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from analysis import fill, rows, speed
+from analysis.record_tables import Records
+
+from vprjax.errors import DataError, VprjaxError
+from vprjax.storage.atomic import write_atomically
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "experiments/records"
+
+
+def added(records: Records, path: pathlib.Path) -> Records:
+    """The records with what a grid's folder or a benchmark's file holds.
+
+    Raises:
+      DataError: it holds neither.
+    """
+    if path.is_dir():
+        return Records(rows.replaced(records.runs, rows.read(path)), records.speed)
+    try:
+        found = speed.of_benchmark(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no benchmark's record ({type(error).__name__}: {error})"
+        ) from error
+    return Records(records.runs, speed.replaced(records.speed, found))
+
+
+def texts(root: pathlib.Path, records: Records) -> dict[pathlib.Path, str]:
+    """Every file that the records decide, with its content."""
+    runs = rows.renewed(records.runs)
+    records = Records(runs, records.speed)
+    folder = root / FOLDER.relative_to(ROOT)
+    out = {folder / name: text for name, text in rows.texts(runs).items()}
+    out[folder / speed.FILE] = speed.text(records.speed)
+    for path in fill.documents(root):
+        try:
+            out[path] = fill.filled(path.read_text(encoding="utf-8"), records)
+        except DataError as error:
+            raise DataError(f"{path.relative_to(root)}: {error}") from error
+    return out
+
+
+def main() -> int:
+    """Adds, regenerates and prints which files have changed; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--add", type=pathlib.Path, action="append", default=[], help="a grid's folder, or a file"
+    )
+    args = parser.parse_args()
+    try:
+        records = fill.read(FOLDER)
+        for path in args.add:
+            records = added(records, path)
+        for path, text in texts(ROOT, records).items():
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_atomically(path, text)
+                print(path.relative_to(ROOT))
+        return 0
+    except (VprjaxError, OSError) as error:
+        print(f"records: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
