@@ -1,7 +1,15 @@
 """Corridor, an indoor fisheye pair of passes: evaluation only.
 
+python experiments/real_images.py corridor --images=REAL/corridor --raw=runs/raw/corridor
+python -m tfds_builders build places_csv --manual_dir=runs/raw/corridor \
+        --config='{"name": "corridor", "height": 64, "width": 128, "position_unit": "frames"}'
 python -m vprjax.main --mode=evaluate --checkpoint=runs/nordland --workdir=runs/corridor \
         --config=configs/corridor.py
+
+Cost: no time is on record; there are 111 queries and 111 references.
+Result after configs/nordland.py:gem,triplet, FCM (%) at 5 / 3 / 2 / 1 frames, mean of three seeds:
+    82.0 / 80.2 / 75.7 / 60.4 to 25.5 / 19.8 / 17.1 / 11.4
+All cells are in experiments/README.md.
 """
 
 from configs import base

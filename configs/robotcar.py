@@ -1,7 +1,14 @@
 """Oxford Radar RobotCar, the paper's outdoor study (Table III).
 
+python -m tfds_builders build robotcar --manual_dir=RAW
 python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --workdir=runs/robotcar \
         --config.model.weights=resnet50-0676ba61.pth
+
+Cost: not measured, as the dataset has not been run here; 20,000 steps. Its build takes about
+18 minutes on two cores and 2.8 GB, extrapolated from 4,000 synthetic frames.
+Result: not measured; the paper prints FCM (%) at 25 / 10 / 5 / 2 m for this cell:
+    test01 96.51 / 94.08 / 68.91 / 48.09
+    test02 92.00 / 89.00 / 84.62 / 65.08
 
 Steps and mining follow from the data; rates, margins, scale and batches are those of
 `configs/base.py` for every loss and head: no sweep on this dataset chose them.
