@@ -2,7 +2,7 @@
 
 python experiments/real_images.py corridor --images=REAL/corridor --raw=runs/raw/corridor
 python -m tfds_builders build places_csv --manual_dir=runs/raw/corridor \
-        --config='{"name": "corridor", "height": 64, "width": 128, "position_unit": "frames"}'
+        --config='{"name": "corridor", "position_unit": "frames"}'
 python -m vprjax.main --mode=evaluate --checkpoint=runs/nordland --workdir=runs/corridor \
         --config=configs/corridor.py
 

@@ -1,6 +1,7 @@
 """Your own images: a folder with places.csv.
 
-python -m tfds_builders build places_csv --manual_dir=RAW --config='{"name": "mine", "height": 240, "width": 320}'
+python -m tfds_builders build places_csv --manual_dir=RAW \
+        --config='{"name": "mine", "height": 240, "width": 320}'
 python -m vprjax.main --config=configs/places_csv.py:vgg16,gem,triplet --workdir=runs/mine \
         --config.dataset.name=places_csv/mine --config.model.weights=vgg16-397923af.pth
 
