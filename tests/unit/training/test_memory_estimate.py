@@ -14,7 +14,6 @@ import pytest
 from tests.helpers import short_run
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config
-from vprjax.descriptors import extraction
 from vprjax.errors import ConfigError
 from vprjax.runtime import memory, parallel
 from vprjax.training import loop, memory_estimate
@@ -141,25 +140,6 @@ def test_the_compilers_own_refusal_becomes_a_sentence():
     assert "remat" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_images_that_do_not_fit_a_device_at_once_are_told_with_what_to_lower(monkeypatch):
-    words = ["RESOURCE_EXHAUSTED: Out of memory.\nmore", "INTERNAL: a broken card"]
-
-    def apply_fn(variables, images):
-        return images.mean(axis=(1, 2, 3))
-
-    def broken(variables, images):
-        raise jax.errors.JaxRuntimeError(words[0])
-
-    extract = extraction.Extractor(apply_fn, 16)
-    monkeypatch.setattr(extract, "_apply", broken)
-    told = r"^describing 16 images at once does not fit .*EXHAUSTED.*memory\.\): lower eval\.batch$"
-    with pytest.raises(ConfigError, match=told):
-        extract({}, drive(), np.arange(20), "describe")
-    del words[0]
-    with pytest.raises(jax.errors.JaxRuntimeError, match="a broken card"):
-        extract({}, drive(), np.arange(20), "describe")
-
-
 def test_a_device_that_tells_its_memory_is_asked(monkeypatch):
     class Device:
         platform, device_kind = "gpu", "a card"
@@ -175,21 +155,3 @@ def test_a_device_that_tells_its_memory_is_asked(monkeypatch):
     # Two arguments, one of which becomes the first result, a sum, at most one copy, two batches ahead.
     assert 16_004 <= found.further < 21_000
     assert (found.peak, found.free, found.where) == (found.further + 100, 900, "a card's memory")
-    assert memory.measured_peak() == 400
-
-
-def test_control_groups_bound_what_is_free(tmp_path):
-    meminfo, own = tmp_path / "meminfo", tmp_path / "cgroup"
-    meminfo.write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
-    own.write_text("0::/job/step\n")
-    inner = tmp_path / "groups" / "job" / "step"
-    inner.mkdir(parents=True)
-    (inner / "memory.max").write_text("max\n")
-    assert memory.available(meminfo, own, tmp_path / "groups") == 50 * 1024
-    for name, text in (
-        ("max", "40000"),
-        ("current", "30000"),
-        ("stat", "inactive_file 9\nactive_file 20"),
-    ):
-        (inner.parent / f"memory.{name}").write_text(text + "\n")
-    assert memory.available(meminfo, own, tmp_path / "groups") == 10029
