@@ -1,19 +1,20 @@
-"""`jax.lax.conv_general_dilated` for CPUs: the same values, not slow.
+"""`jax.lax.conv_general_dilated` for CPUs: the same values in less time.
 
-XLA's CPU backend takes all nine multiplications of a 3x3 convolution, reaches a fraction of its speed in
-the weight gradient, and crawls through depthwise ones. Here
+XLA's CPU backend spends nine multiplications per output of a 3x3 convolution. Its weight gradient reaches a
+fraction of the processor's speed, and its depthwise convolution even less. This module instead computes
 
-- a 3x3 convolution of stride 1 in float32, and its input gradient, are Winograd's (`cpu_winograd`);
-- another ordinary convolution is the stock one;
-- an ordinary convolution's weight gradient is a sum of matrix products of the shifted input with the
+- a 3x3 convolution of stride 1 in float32, and its input gradient, by Winograd's method (`winograd`);
+- any other ordinary convolution by the stock function;
+- an ordinary convolution's weight gradient as a sum of matrix products of the shifted input with the
   output's gradient, a few rows of the image at a time;
-- a 1x1 convolution is one matrix product;
-- a depthwise convolution is a sum of shifted multiply-adds, which XLA fuses into one loop.
+- a 1x1 convolution as one matrix product;
+- a depthwise convolution as a sum of shifted multiply-adds, which XLA fuses into one loop.
 
-Give it to `flax.linen.Conv(conv_general_dilated=...)` on a CPU; on a TPU or GPU use the stock one.
+Pass it to `flax.linen.Conv(conv_general_dilated=...)` on a CPU; a TPU or GPU does best with the stock one.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -24,11 +25,21 @@ from vprjax.cpu_ops import winograd
 
 _NHWC_HWIO = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
-# A block with at most so many output positions stays in a core's cache while it is shifted.
-_BLOCK_POSITIONS = 2048
+# Options of the stock function that the fast ways support.
+_OPTIONS = {
+    "lhs_dilation",
+    "rhs_dilation",
+    "dimension_numbers",
+    "feature_group_count",
+    "batch_group_count",
+    "precision",
+}
 
-# With fewer channels a matrix product per tap is too thin: one per kernel row.
-_FEW_CHANNELS = 128
+# Most output positions of a block that stays in a core's cache while it shifts.
+BLOCK_POSITIONS = 2048
+
+# With fewer channels a matrix product per tap is too thin; one per kernel row replaces it.
+FEW_CHANNELS = 128
 
 _Pads = tuple[tuple[int, int], ...]
 
@@ -38,40 +49,21 @@ def conv_general_dilated(
     rhs: jax.Array,
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int] | None = None,
-    rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers=None,
-    feature_group_count: int = 1,
-    batch_group_count: int = 1,
-    precision=None,
-    **others,
+    **options,
 ) -> jax.Array:
     """The convolution `jax.lax.conv_general_dilated` computes, with fast gradients on a CPU.
 
-    Fast for NHWC images and HWIO kernels without dilation or negative padding, ordinary or
-    depthwise (one kernel per channel); anything else goes to the stock function. Reverse mode
-    only, except for 1x1 kernels.
+    NHWC images and HWIO kernels, ordinary or depthwise (one kernel per channel), are fast without
+    dilation or negative padding; the stock function computes anything else. `options` are the stock
+    function's. Only a 1x1 kernel has a forward-mode derivative.
 
     Shapes: `(b, h, w, c), (kh, kw, c or 1, o) -> (b, h', w', o)`. Raises: what the stock one does.
     """
     stock = functools.partial(
-        lax.conv_general_dilated,
-        window_strides=window_strides,
-        padding=padding,
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=dimension_numbers,
-        feature_group_count=feature_group_count,
-        batch_group_count=batch_group_count,
-        precision=precision,
-        **others,
+        lax.conv_general_dilated, window_strides=window_strides, padding=padding, **options
     )
     out = jax.eval_shape(stock, lhs, rhs)  # also refuses what the stock function refuses
-    dilated = {1} != {*(lhs_dilation or (1,)), *(rhs_dilation or (1,))}
-    asked = any(value is not None for value in others.values())
-    if lhs.ndim != 4 or dilated or batch_group_count != 1 or asked or 0 in out.shape:
-        return stock(lhs, rhs)
-    if lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) != _NHWC_HWIO:
+    if 0 in out.shape or not _is_plain(lhs, rhs, options):
         return stock(lhs, rhs)
     strides = tuple(window_strides)
     if isinstance(padding, str):
@@ -79,13 +71,24 @@ def conv_general_dilated(
     pads = tuple((int(low), int(high)) for low, high in padding)
     if min(map(min, pads)) < 0:
         return stock(lhs, rhs)
-    if feature_group_count == 1:
+    groups, precision = options.get("feature_group_count", 1), options.get("precision")
+    if groups == 1:
         if rhs.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0)):
             return _pointwise(lhs, rhs, strides, precision)
         return _ordinary(lhs, rhs, strides, pads, precision)
-    if feature_group_count == lhs.shape[3] == rhs.shape[3]:
+    if groups == lhs.shape[3] == rhs.shape[3]:
         return _depthwise(lhs, rhs, strides, pads)
     return stock(lhs, rhs)
+
+
+def _is_plain(lhs: jax.Array, rhs: jax.Array, options: dict) -> bool:
+    """Whether operands are NHWC and HWIO, without dilation and without options unknown here."""
+    dilations = (options.get(name) or (1,) for name in ("lhs_dilation", "rhs_dilation"))
+    unknown = any(options[name] is not None for name in options.keys() - _OPTIONS)
+    if lhs.ndim != 4 or {1} != {*itertools.chain(*dilations)} or unknown:
+        return False
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, options.get("dimension_numbers"))
+    return numbers == _NHWC_HWIO and options.get("batch_group_count", 1) == 1
 
 
 def _pointwise(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], precision) -> jax.Array:
@@ -126,7 +129,7 @@ def _ordinary_backward(strides, pads, precision, residuals, gradient):
 
 
 def _ordinary_to_x(x, kernel, gradient, strides, pads, precision) -> jax.Array:
-    """The gradient convolved with the kernel turned round, padded by what the input was not."""
+    """The gradient convolved with the flipped kernel, under the complement of the input's padding."""
     turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     rest = tuple((2 - low, 2 - high) for low, high in pads)
     if winograd.pays(gradient, turned, strides, rest):
@@ -139,7 +142,7 @@ _ordinary.defvjp(_ordinary_forward, _ordinary_backward)
 
 
 def _ordinary_to_kernel(padded, gradient, kernel_shape, strides, precision) -> jax.Array:
-    """`(kh kw, c, o)`, or `(kh, kw c, o)` where the channels are few; the last two may be swapped."""
+    """The weight gradient `(kh kw, c, o)`, with few channels `(kh, kw c, o)`; see `_gradient_first`."""
     kh, kw, c, _ = kernel_shape
     size = gradient.shape[1:3]
     dot = functools.partial(
@@ -148,7 +151,7 @@ def _ordinary_to_kernel(padded, gradient, kernel_shape, strides, precision) -> j
         precision=precision,
         preferred_element_type=jnp.promote_types(padded.dtype, jnp.float32),
     )
-    if c >= _FEW_CHANNELS:
+    if c >= FEW_CHANNELS:
         taps = _taps(padded, (kh, kw), size, strides)
     else:
         wide = (padded.shape[1], size[1])
@@ -160,12 +163,13 @@ def _ordinary_to_kernel(padded, gradient, kernel_shape, strides, precision) -> j
 
 
 def _gradient_first(kernel_shape: Sequence[int]) -> bool:
-    """Whether products have the gradient in front: XLA is faster with the wider factor behind.
+    """Whether the gradient is a product's first factor, which swaps the last two axes.
 
-    Swapping each product instead would not do, as XLA takes a transpose back into its product.
+    XLA is faster with the wider factor second. It merges a transpose of one product back into that product,
+    so that the swap waits for the sum.
     """
     _, kw, c, o = kernel_shape
-    return c >= _FEW_CHANNELS or kw * c >= o
+    return c >= FEW_CHANNELS or kw * c >= o
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -203,7 +207,7 @@ _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 def _sum_over_blocks(
     of_block: Callable, padded: jax.Array, gradient: jax.Array, kernel: Sequence[int], strides
 ) -> jax.Array:
-    """`of_block(padded, gradient)` summed over blocks of images, or of rows of one image."""
+    """Sums `of_block(padded, gradient)` over blocks of images, or of one image's rows."""
     b, h, w, _ = gradient.shape
     images, rows = _block(b, h, w)
     if (images, rows) == (b, h):
@@ -227,12 +231,12 @@ def _sum_over_blocks(
 
 
 def _block(b: int, h: int, w: int) -> tuple[int, int]:
-    """Images, and rows of each, of a block: the most that fit, in equal blocks."""
-    whole = [n for n in range(1, b + 1) if b % n == 0 and n * h * w <= _BLOCK_POSITIONS]
+    """Images per block and rows per image: the most that fit, in equal blocks."""
+    whole = [n for n in range(1, b + 1) if b % n == 0 and n * h * w <= BLOCK_POSITIONS]
     if whole:
         return max(whole), h
     return 1, max(
-        (n for n in range(1, h + 1) if h % n == 0 and n * w <= _BLOCK_POSITIONS), default=1
+        (n for n in range(1, h + 1) if h % n == 0 and n * w <= BLOCK_POSITIONS), default=1
     )
 
 
@@ -243,7 +247,7 @@ def _pad(x: jax.Array, pads: _Pads) -> jax.Array:
 def _taps(
     padded: jax.Array, kernel: Sequence[int], size: Sequence[int], strides: Sequence[int]
 ) -> Iterator[jax.Array]:
-    """For each tap of the kernel, row by row, the input it meets: `(b, *size, c)`."""
+    """Yields the input `(b, *size, c)` that each tap of the kernel meets, row by row."""
     b, _, _, c = padded.shape
     for i in range(kernel[0]):
         for j in range(kernel[1]):

@@ -1,9 +1,9 @@
-"""Max pooling for CPUs: the same values and gradients as `flax.linen.max_pool`, not slow.
+"""Max pooling for CPUs: the values and gradients of `flax.linen.max_pool` in less time.
 
-XLA's CPU backend finds the winners of the backward pass in one scalar loop over every window. Here the
-forward pass is a maximum of shifted inputs, and the backward pass one elementwise loop over the input.
+XLA's CPU backend finds the winners of the backward pass in one scalar loop over every window. This module's
+forward pass is a maximum of shifted inputs, its backward pass one elementwise loop over the input.
 
-Give it to `vprjax.models.build` on a CPU; on a TPU or GPU use the stock one.
+Pass it to `vprjax.models.build` on a CPU; a TPU or GPU does best with the stock one.
 """
 
 import functools
@@ -20,9 +20,10 @@ _Pads = tuple[tuple[int, int], ...]
 def max_pool(
     x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: _Pads = ((0, 0), (0, 0))
 ) -> jax.Array:
-    """The largest value of each window; its gradient goes to the window's first largest value.
+    """The largest value of each window; the gradient goes to the window's first largest value.
 
-    Shapes: `(b, h, w, c) -> (b, h', w', c)`; an axis shorter than the window leaves 0. Reverse mode only.
+    Only the reverse-mode derivative exists. Shapes: `(b, h, w, c) -> (b, h', w', c)`; the output axis of an
+    input shorter than the window has length 0.
     """
     sizes = zip(x.shape[1:3], padding, window, strides, strict=True)
     h, w = (max(0, (n + sum(pad) - size) // stride + 1) for n, pad, size, stride in sizes)
@@ -46,7 +47,7 @@ def _backward(window, strides, pads, residuals, gradient):
     winner = jnp.full(y.shape, -1, jnp.int32)
     for (i, j), tap in reversed(list(_taps(x, window, strides, pads))):
         winner = jnp.where(tap == y, _code(i, j), winner)
-    # Padded input row s q + r is met by the windows q - m, as their row r + s m.
+    # Windows q - m meet padded input row s q + r as their row r + s m.
     reach = [-(-window[axis] // strides[axis]) for axis in (0, 1)]
     rows, columns = (
         max(
@@ -78,7 +79,7 @@ def _code(i, j):
 
 
 def _taps(x, window, strides, pads):
-    """`((i, j), (b, h', w', c))`: what each place of the window sees, row by row."""
+    """Yields `((i, j), (b, h', w', c))`: the input under each position of the window, row by row."""
     lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=lowest)
     b, h, w, c = padded.shape

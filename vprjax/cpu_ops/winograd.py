@@ -1,9 +1,9 @@
 """3x3 convolutions of stride 1 for CPUs with 4 of their 9 multiplications: Winograd's F(2x2, 3x3).
 
-`y = A^T [G k G^T * B^T d B] A` for each 4x4 tile `d` of the input, which gives 2x2 of the output (Lavin
-& Gray 2016, arXiv:1509.09308): sixteen matrix products over the channels, one for each entry of a tile.
-The factors are 1 and 1/2 and the sums shorter than those of a stock convolution, so that the values are
-at least as near to float64's. Tiles are taken in blocks, which stay in the cache between the steps.
+`y = A^T [G k G^T * B^T d B] A` turns each 4x4 tile `d` of the input into 2x2 outputs (Lavin & Gray 2016,
+arXiv:1509.09308). It costs sixteen matrix products over the channels, one per entry of a tile. The factors
+are 1 and 1/2 and the sums shorter than a stock convolution's, so that the values are at least as near to
+float64's. Blocks of tiles stay in the cache between the steps.
 """
 
 from collections.abc import Sequence
@@ -17,27 +17,27 @@ _INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])  
 _KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G
 _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])  # A^T
 
-# Most tiles of a block: of 200 to 6,000 the fastest for the layers of VGG16 and ResNet50.
-_BLOCK_TILES = 2048
+# Most tiles per block: the fastest from 200 to 6,000 for the layers of VGG16 and ResNet50.
+BLOCK_TILES = 2048
 
-# Multiplications of a stock convolution's tap below which compiling all this costs more than it saves.
-_LEAST_WORK = 1 << 24
+# Multiplications per tap of a stock convolution below which compilation costs more than it saves.
+LEAST_WORK = 1 << 24
 
 _Pads = tuple[tuple[int, int], ...]
 _Planes = list[list[jax.Array]]
 
 
 def pays(x: jax.Array, kernel: jax.Array, strides: Sequence[int], pads: _Pads) -> bool:
-    """Whether a convolution is one of these, in float32, and so large that it is faster so."""
+    """Whether a convolution is 3x3 of stride 1 in float32, and large enough to be faster here."""
     kh, kw, c, o = kernel.shape
     if (kh, kw, *strides) != (3, 3, 1, 1) or not x.dtype == kernel.dtype == jnp.float32:
         return False
     h, w = _output_size(x, pads)
-    return min(c, o) >= 32 and len(x) * h * w * c * o >= _LEAST_WORK
+    return min(c, o) >= 32 and len(x) * h * w * c * o >= LEAST_WORK
 
 
 def convolve(x: jax.Array, kernel: jax.Array, pads: _Pads, precision) -> jax.Array:
-    """The convolution. Shapes: `(b, h, w, c), (3, 3, c, o) -> (b, h', w', o)`."""
+    """The 3x3 convolution of stride 1. Shapes: `(b, h, w, c), (3, 3, c, o) -> (b, h', w', o)`."""
     (h, w), b = _output_size(x, pads), len(x)
     across = -(-w // 2)
     images, rows = _shares(b, -(-h // 2), across)
@@ -53,7 +53,7 @@ def convolve(x: jax.Array, kernel: jax.Array, pads: _Pads, precision) -> jax.Arr
     def block(number):
         at = (number // bands * images, number % bands * 2 * rows, 0, 0)
         part = lax.dynamic_slice(tall, at, (images, 2 * rows + 2, *x.shape[2:]))
-        # Widened here it is a copy in the cache: XLA would read a slice through the whole, twice as slow.
+        # Padding here copies the slice into the cache; else XLA reads it from the whole, twice as slowly.
         part = lax.pad(part, zero, (none, none, edges[2], none))
         return _untiled(_transform(_OUTPUT, _products(_tiles(part), kernels, precision)))
 
@@ -66,15 +66,15 @@ def _output_size(x: jax.Array, pads: _Pads) -> tuple[int, int]:
 
 
 def _shares(b: int, down: int, across: int) -> tuple[int, int]:
-    """Images, and rows of tiles of each, of a block: of equal blocks, the largest that fit."""
-    fit = max(1, _BLOCK_TILES // across)
+    """Images per block and rows of tiles per image: the largest equal blocks that fit."""
+    fit = max(1, BLOCK_TILES // across)
     if fit < down:
         return 1, -(-down // -(-down // fit))
     return -(-b // -(-b // (fit // down))), down
 
 
 def _tiles(x: jax.Array) -> _Planes:
-    """The sixteen entries of all transformed 4x4 tiles, each `(b, rows, across, c)`."""
+    """The sixteen entries of all transformed 4x4 tiles, `(b, rows, across, c)` each."""
     b, h, w, c = x.shape
     lines = [lax.slice(x, (0, i, 0, 0), (b, h - 3 + i, w, c), (1, 2, 1, 1)) for i in range(4)]
     out = []
@@ -98,7 +98,7 @@ def _products(tiles: _Planes, kernels: _Planes, precision) -> _Planes:
 
 
 def _untiled(planes: _Planes) -> jax.Array:
-    """`2 x 2` planes `(b, rows, across, o)` as `(b, 2 rows, 2 across, o)`."""
+    """Interleaves `2 x 2` planes: `(b, rows, across, o)` each -> `(b, 2 rows, 2 across, o)`."""
     b, rows, across, o = planes[0][0].shape
     lines = [jnp.stack(row, axis=3).reshape(b, rows, 2 * across, o) for row in planes]
     return jnp.stack(lines, axis=2).reshape(b, 2 * rows, 2 * across, o)
@@ -111,7 +111,7 @@ def _transform(matrix: np.ndarray, planes: _Planes) -> _Planes:
 
 
 def _sum(weights: np.ndarray, terms: Sequence[jax.Array]) -> jax.Array:
-    """Written out, since XLA fuses sums into one loop over all terms, but no product with 0 or 1."""
+    """The weighted sum, without products by 0 and 1, which XLA does not remove."""
     total = None
     for weight, term in zip(weights.tolist(), terms, strict=True):
         if weight:

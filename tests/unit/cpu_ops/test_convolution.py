@@ -60,8 +60,8 @@ def _with_gradients(convolution, x, kernel, **options):
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "c", "o", "groups"), CASES)
 def test_equals_the_stock_convolution(monkeypatch, kernel, strides, padding, c, o, groups):
-    monkeypatch.setattr(convolution, "_BLOCK_POSITIONS", 2 * 13 * 9)  # two blocks of two images
-    monkeypatch.setattr(convolution, "_FEW_CHANNELS", 16)
+    monkeypatch.setattr(convolution, "BLOCK_POSITIONS", 2 * 13 * 9)  # two blocks of two images
+    monkeypatch.setattr(convolution, "FEW_CHANNELS", 16)
     x, w = _operands(kernel, c, o, groups)
     options = {"window_strides": strides, "padding": padding, "dimension_numbers": NHWC}
     options["feature_group_count"] = groups
@@ -83,7 +83,7 @@ def test_the_block_size_does_not_matter(monkeypatch, positions, groups, strides)
     options = {"window_strides": strides, "padding": "SAME", "dimension_numbers": NHWC}
     options["feature_group_count"] = groups
     wanted = _with_gradients(lax.conv_general_dilated, x, w, **options)[2]
-    monkeypatch.setattr(convolution, "_BLOCK_POSITIONS", positions)
+    monkeypatch.setattr(convolution, "BLOCK_POSITIONS", positions)
     got = _with_gradients(convolution.conv_general_dilated, x, w, **options)[2]
     assert _error(got, wanted) <= 1e-5
 

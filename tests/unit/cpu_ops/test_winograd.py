@@ -47,7 +47,7 @@ def test_equals_float64_and_is_no_further_from_it_than_the_stock_convolution(siz
 @pytest.mark.parametrize("tiles", [1, 3, 11, 36, 72, 100_000])
 def test_the_block_size_does_not_matter(monkeypatch, tiles):
     x, kernel = _operands(5, 13, 9)
-    monkeypatch.setattr(winograd, "_BLOCK_TILES", tiles)
+    monkeypatch.setattr(winograd, "BLOCK_TILES", tiles)
     got = jax.jit(lambda x, k: winograd.convolve(x, k, SAME, None))(x, kernel)
     assert _error(got, _float64(x, kernel, SAME)) <= 1e-6
 
@@ -68,7 +68,7 @@ def _through_cpu_conv(x, kernel, padding, strides=(1, 1)):
 
 @pytest.mark.parametrize("pads", [SAME, ((0, 0), (2, 1)), ((3, 0), (1, 1))])
 def test_gradients_through_the_cpu_convolution(monkeypatch, pads):
-    monkeypatch.setattr(winograd, "_LEAST_WORK", 1)
+    monkeypatch.setattr(winograd, "LEAST_WORK", 1)
     x, kernel = _operands(4, 13, 9)
 
     def stock(x, kernel):
@@ -93,7 +93,7 @@ def _stock_convolutions(x, kernel, **options):
 
 def test_where_it_is_used(monkeypatch):
     x, kernel = _operands(4, 13, 9)
-    monkeypatch.setattr(winograd, "_LEAST_WORK", x[..., 0].size * 40 * 36)
+    monkeypatch.setattr(winograd, "LEAST_WORK", x[..., 0].size * 40 * 36)
     assert _stock_convolutions(x, kernel) == 0
     assert _stock_convolutions(x, kernel, strides=(2, 2)) == 3
     assert _stock_convolutions(x[..., :31], kernel[:, :, :31]) == 3  # too thin a product
