@@ -1,8 +1,8 @@
 """Exact nearest neighbours in bounded memory, over all devices: the full distance matrix never exists.
 
-`search` scans blocks of references for lower bounds of all distances (`scan`, with one of the encodings of
-`encode`), then computes the exact distances of the few that can still be among the first k (`refine`).
-The answer does not depend on the encoding; the time does.
+`search` scans blocks of references for lower bounds of all distances (`scan`, with an encoding of
+`encode`). It then computes exact distances for the few references that may be among the first k
+(`refine`). The encoding changes the time, never the answer.
 """
 
 import dataclasses
@@ -22,15 +22,15 @@ TooLittleMemory = plan.TooLittleMemory
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """Neighbours, nearest first, and how they were found.
+    """The search result: neighbours, nearest first, and the cost of finding them.
 
     Attributes:
       distances: `(q, k)` float32.
       indices: `(q, k)` int64.
-      scan: the encoding used, "float32", "bfloat16" or "pruned 0.25" (share of the dimensions).
+      scan: the scan method, "float32", "bfloat16" or "pruned 0.25" (share of the dimensions).
       plan: the block sizes.
-      evaluated: exact distances a query, on average.
-      completed: queries whose candidates did not suffice, searched once more in float32.
+      evaluated: mean number of exact distances per query.
+      completed: queries that needed a second search in float32, as their candidates did not suffice.
     """
 
     distances: np.ndarray
@@ -49,7 +49,7 @@ def nearest(
     metric: str = "l2",
     scan: str = "auto",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` references nearest to every query, nearest first: `search`'s distances and indices."""
+    """Distances and indices `(q, k)` of the `k` references nearest to each query; see `search`."""
     found = search(queries, references, k, memory_bytes, metric, scan)
     return found.distances, found.indices
 
@@ -63,17 +63,17 @@ def search(
     scan: str = "auto",
     tell: Callable[[str], None] | None = None,
 ) -> Found:
-    """The `k` references nearest to every query, ranked as float64 ranks them, ties to the lower index.
+    """The `k` references nearest to each query, ranked as in float64, ties to the lower index.
 
     Args:
-      queries: `(q, d)` arrays or memory maps of any float type, the same on every process.
-      references: `(r, d)`.
-      k: neighbours wanted, at most r.
-      memory_bytes: bound on the blocks of rows and distances of this process (see `plan`).
-      metric: "l2", or "cosine": `1 - cos`, of rows that need not be unit vectors.
-      scan: how lower bounds are computed, "float32", "bfloat16" or "pruned" (bfloat16 along the main
-        directions); "auto" is float32, but on a CPU whichever a sample says is fastest.
-      tell: called with a sentence on scan, blocks and memory before the first block.
+      queries: `(q, d)` array or memory map of any float type, the same on every process.
+      references: `(r, d)`, likewise.
+      k: number of neighbours, 1..r.
+      memory_bytes: bound on this process's blocks of rows and distances (see `plan`).
+      metric: "l2", or "cosine": `1 - cos`, whatever the rows' norms.
+      scan: scan method of the lower bounds: "float32", "bfloat16" or "pruned" (bfloat16 along the main
+        directions). "auto" is float32; on a CPU it is the fastest for a sample.
+      tell: receives one sentence on scan method, blocks and memory before the first block.
 
     Raises:
       ValueError: shapes do not fit, `k` is not in 1..r, a descriptor is not finite, or the budget is too

@@ -1,4 +1,4 @@
-"""Which way of scanning is fastest, judged on a sample; all give the same neighbours."""
+"""The choice of the fastest scan method on a sample; all give the same neighbours."""
 
 import functools
 import time
@@ -12,26 +12,26 @@ from vprjax.retrieval.rows import Rows
 from vprjax.retrieval.scan import Scanner, dot
 from vprjax.runtime import parallel
 
-SHARES = (0.125, 0.25, 0.5)  # of the dimensions, that a pruned scan may multiply
-SMALL = 2e10  # multiplications below which choosing would take longer than the search
-LEARN, QUERIES = 512, 64  # rows of each side that directions are learned from; queries of the trial
-BLOCKS = 2  # of the dimensions, whose spectra stand for all
-GATHER = 100.0  # time to compute one exact distance, in float32 multiplications of a matrix product
+SHARES = (0.125, 0.25, 0.5)  # shares of the dimensions that a pruned scan may multiply
+SMALL = 2e10  # multiplications below which choosing takes longer than the search
+LEARN, QUERIES = 512, 64  # rows of each side to learn directions from; queries of the trial
+BLOCKS = 2  # blocks of dimensions whose spectra stand for all
+GATHER = 100.0  # time of one exact distance, in float32 multiplications of a matrix product
 
 
-SPARE = {"float32": 7, "bfloat16": 31, "pruned": 63}  # candidates that are kept beyond k
+SPARE = {"float32": 7, "bfloat16": 31, "pruned": 63}  # candidates kept beyond k
 
 
 def spare(way: str) -> int:
-    """Candidates beyond k that a scan so called keeps."""
+    """Candidates that a scan method keeps beyond k."""
     return SPARE[way.split()[0]]
 
 
 def scanner(scan: str, queries: Rows, references: Rows, k: int) -> tuple[str, Scanner]:
-    """The scanner of that name and what it is called.
+    """The chosen scan method's full name and its scanner.
 
-    "auto" is float32 on accelerators, on several processes and for small searches; on a CPU it is the
-    one for which the speed of products here and the distances of a sample predict the shortest time.
+    "auto" is float32 on accelerators, among several processes and for small searches. On a CPU it is the
+    method with the shortest time predicted from a sample's distances and this processor's speed.
     """
     q, (r, d) = len(queries), references.shape
     alone = jax.default_backend() == "cpu" and parallel.process_count() == 1
@@ -53,25 +53,25 @@ def scanner(scan: str, queries: Rows, references: Rows, k: int) -> tuple[str, Sc
 
 
 def _sample(rows: Rows) -> np.ndarray:
-    """Rows spread evenly over all."""
+    """At most `LEARN` rows, evenly spread over all."""
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(LEARN, len(rows))).astype(np.int64))
     return rows(chosen)
 
 
 def _costs(queries: np.ndarray, references: np.ndarray, q: int, r: int, k: int) -> dict[str, float]:
-    """Time of each way, as a share of multiplying everything in float32; of centred samples."""
+    """Time of each scan method on centred samples, as a share of all float32 multiplications."""
     products = _bfloat16_time()
     exact, norms = _distances(queries[:: -(-len(queries) // QUERIES)], references)
-    # k neighbours of all r are so many of the sample; with fewer than one, the nearest stands in.
+    # The sample's share of the k neighbours among all r; the nearest stands in for less than one.
     sampled = min(max(1, round(k * len(references) / r)), len(references))
     kth = np.partition(exact, sampled - 1, axis=1)[:, sampled - 1 : sampled]
 
     def refining(way: str, outside: float) -> float:
-        """Time for the exact distances, if the bounds miss so much of the norms' squares."""
+        """Time of the exact distances if the bounds miss the share `outside` of the squared norms."""
         missed = 2 * (outside + 2 * encode.HALF) * norms
         share = (exact - missed <= kth).mean(axis=1) - sampled / len(references)
         left = np.maximum(share, 0) * r + k
-        # Queries with more left than are kept are searched again, at twice the price.
+        # A query with more left than it keeps is searched again, at twice the price.
         again = (left > k + spare(way)).mean()
         return float(GATHER * left.mean() / r + 2 * again)
 
@@ -88,14 +88,14 @@ def _costs(queries: np.ndarray, references: np.ndarray, q: int, r: int, k: int) 
 
 
 def _distances(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances `(n, m)` and products of the norms."""
+    """Squared distances and products of the norms, both `(n, m)`."""
     squares = [np.einsum("nd,nd->n", x, x) for x in (queries, references)]
     exact = np.add.outer(*squares) - 2 * queries @ references.T
     return exact, np.sqrt(np.multiply.outer(*squares))
 
 
 def _energy(rows: np.ndarray) -> np.ndarray:
-    """`(width,)` share of the squared norms along the first 1, 2, ... main directions of a block."""
+    """Share `(width,)` of the squared norms along a block's first 1, 2, ... main directions."""
     blocks, width = encode.block_sizes(rows.shape[1])
     total = np.zeros(width)
     for number in np.unique(np.linspace(0, blocks - 1, BLOCKS).astype(int)):
@@ -106,7 +106,7 @@ def _energy(rows: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _bfloat16_time() -> float:
-    """Time of a bfloat16 matrix product as a share of a float32 one, on this processor."""
+    """Time of a bfloat16 matrix product on this processor, as a share of a float32 product's."""
     rows = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
     seconds = {}
     for kind in (jnp.float32, jnp.bfloat16):

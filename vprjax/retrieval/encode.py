@@ -1,8 +1,7 @@
-"""What a scan compares instead of the descriptors, and how far off a comparison can be.
+"""Encodings that a scan compares in place of the descriptors, with bounds of their error.
 
-An encoding maps rows to values in a space in which no two rows are farther apart than they were, rounded
-by at most `error`: `|q - r| >= |v_q - v_r| - error_q - error_r`. So a search for the nearest values, with
-one matrix product, gives lower bounds of all distances.
+An encoding maps rows to values without moving any two apart, up to a rounding of at most `error`:
+`|q - r| >= |v_q - v_r| - error_q - error_r`. One matrix product of values thus bounds all distances below.
 """
 
 import math
@@ -12,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BLOCK = 512  # dimensions rotated together, about: a rotation of all would cost more than the search
-LANES = 64  # numbers that are added up side by side
-HALF = 2.0**-8  # relative error of rounding to bfloat16, twice what is possible
+BLOCK = 512  # dimensions rotated together, about: rotating all at once costs more than the search
+LANES = 64  # numbers summed side by side
+HALF = 2.0**-8  # relative error of rounding to bfloat16, twice the worst case
 
 
 class Encoded(NamedTuple):
-    """Rows as a scan sees them: values `(n, m)`, their squared norms `(n,)` and `error` `(n,)`."""
+    """Encoded rows: values `(n, m)`, their squared norms `(n,)` and `error` `(n,)`."""
 
     values: jax.Array
     squared: jax.Array
@@ -26,15 +25,15 @@ class Encoded(NamedTuple):
 
 
 def rounding(terms: int) -> float:
-    """Relative error of a float32 sum of so many products.
+    """Relative error of a float32 sum of `terms` products, `8 sqrt(terms) eps`.
 
-    It grows like `sqrt(terms) eps` in a random walk; 8 of these are far out in its tail.
+    The error is a random walk of size `sqrt(terms) eps`; 8 times that lies far out in its tail.
     """
     return 8 * math.sqrt(terms) * float(np.finfo(np.float32).eps)
 
 
 def squares(rows: jax.Array) -> jax.Array:
-    """Squared norms `(n,)` of rows; in lanes, since a CPU adds one long row one number at a time."""
+    """Squared norms `(n,)` of rows, summed in lanes: a CPU adds one long row number by number."""
     n, d = rows.shape
     whole = d // LANES * LANES
     lanes = rows[:, :whole].reshape(n, -1, LANES)
@@ -48,18 +47,18 @@ def float32(rows: jax.Array) -> Encoded:
 
 
 def bfloat16(rows: jax.Array, mean: jax.Array) -> Encoded:
-    """Rows about `mean` `(d,)` in bfloat16: a shift leaves distances and makes what is rounded small."""
+    """Rows minus `mean` `(d,)` in bfloat16: the shift keeps distances and makes rounding errors small."""
     values = (rows - mean[None, :]).astype(jnp.bfloat16)
     squared = squares(values.astype(jnp.float32))
     return Encoded(values, squared, HALF * jnp.sqrt(squared))
 
 
 def rotated(rows: jax.Array, mean: jax.Array, bases: jax.Array) -> Encoded:
-    """Rows about `mean` along the orthonormal `bases` `(blocks, width, m)`, and the norm of the rest.
+    """Rows minus `mean` along the orthonormal `bases` `(blocks, width, m)`, and the norm of the rest.
 
-    Each block of dimensions is projected on its own basis. With x = (inside, outside),
-    `|q - r|^2 = |q_in - r_in|^2 + |q_out - r_out|^2 >= |q_in - r_in|^2 + (|q_out| - |r_out|)^2`, so that
-    (inside, |outside|) is such a space. In bfloat16.
+    Each block of dimensions is projected onto its own basis; the values are bfloat16. With
+    x = (inside, outside), `|q - r|^2 = |q_in - r_in|^2 + |q_out - r_out|^2
+    >= |q_in - r_in|^2 + (|q_out| - |r_out|)^2`, so that (inside, |outside|) is an encoding.
     """
     rows = rows - mean[None, :]
     blocks, width, m = bases.shape
@@ -70,7 +69,7 @@ def rotated(rows: jax.Array, mean: jax.Array, bases: jax.Array) -> Encoded:
     squared = squares(rows)
     outside = jnp.sqrt(jnp.maximum(squared - squares(inside), 0))
     values = jnp.concatenate([inside, outside[:, None]], axis=1).astype(jnp.bfloat16)
-    # The difference of two sums is off by `slack`, its root by slack / root or, near 0, sqrt(slack).
+    # Two sums' difference errs by `slack`, its root by slack / root or, near 0, sqrt(slack).
     slack = 2 * rounding(d) * squared
     root = jnp.minimum(slack / jnp.maximum(outside, 1e-30), jnp.sqrt(2 * slack))
     error = (HALF + rounding(width)) * jnp.sqrt(squared) + root
@@ -80,8 +79,8 @@ def rotated(rows: jax.Array, mean: jax.Array, bases: jax.Array) -> Encoded:
 def learn_bases(rows: np.ndarray, share: float) -> np.ndarray:
     """Orthonormal bases `(blocks, width, m)` of the main directions of centred `rows` `(n, d)`.
 
-    Each block of dimensions keeps `share` of them, found by subspace iteration from a fixed start. Any
-    orthonormal basis keeps a search exact, a good one makes it fast.
+    Each block keeps `share` of its dimensions, by subspace iteration from a fixed start. Any orthonormal
+    basis keeps a search exact; a good one makes it fast.
     """
     blocks, width = block_sizes(rows.shape[1])
     m = max(1, round(width * share))
@@ -94,7 +93,7 @@ def learn_bases(rows: np.ndarray, share: float) -> np.ndarray:
 
 
 def block_sizes(d: int) -> tuple[int, int]:
-    """Number and width of the blocks that `d` dimensions are cut into; the last may be padded."""
+    """Number and width of the blocks of `d` dimensions; padding fills the last."""
     blocks = max(1, round(d / BLOCK))
     return blocks, math.ceil(d / blocks)
 

@@ -1,12 +1,12 @@
-"""How a search is cut into blocks so that it stays within a memory budget."""
+"""Block sizes that keep a search within a memory budget."""
 
 import dataclasses
 import math
 
 FLOAT = 4
-GROUP = 32  # columns whose minimum stands for them in the first pass of top-k; see `scan`
+GROUP = 32  # columns per minimum in the first pass of top-k; see `scan`
 MOST_QUERIES, MOST_REFERENCES = 8192, 8192  # rows past which a larger block is no faster
-CACHED_QUERIES = 512  # whose distances to a block of references still fit a processor's cache
+CACHED_QUERIES = 512  # queries whose distances to a block of references fit a processor's cache
 CACHED_COLUMNS = 4096  # dimensions past which cutting the queries costs more than the cache saves
 
 
@@ -19,12 +19,12 @@ class Plan:
     """Sizes of the blocks of one search.
 
     Attributes:
-      query_rows: queries that are searched at once, against all references; a multiple of `parts`.
-      parts: so many parts of these go through a block of references one after the other.
-      reference_rows: references a block, over all devices; a multiple of `devices * GROUP`.
-      columns: descriptor dimensions that are multiplied at once.
-      kept: candidates kept a query.
-      bytes: what the blocks take in this process at their peak, copies on the host included.
+      query_rows: queries searched at once against all references; a multiple of `parts`.
+      parts: parts of these queries that meet a block of references one after the other.
+      reference_rows: references per block, over all devices; a multiple of `devices * GROUP`.
+      columns: descriptor dimensions multiplied at once.
+      kept: candidates kept per query.
+      bytes: peak size of this process's blocks, with copies on the host.
     """
 
     query_rows: int
@@ -44,21 +44,21 @@ class Plan:
 def make(
     queries: int, references: int, dimension: int, kept: int, memory_bytes: int, devices: int = 1
 ) -> Plan:
-    """The largest useful blocks within the budget.
+    """The largest useful blocks within `memory_bytes`.
 
-    Bytes: queries twice (host and device), references five times (one block in use with what a product
-    packs of it; one ahead on the host, on the device and in the pages of its file), distances with the
-    passes of top-k three times, the candidates, all float32.
-    Where even small blocks of whole rows do not fit, the descriptor axis is cut too.
+    In float32, a plan counts queries twice (host and device) and references five times: one block in
+    use, a product's packed copy of it, and one block ahead on the host, on the device and in its file's
+    pages. It counts distances three times, for the passes of top-k, and the candidates. If small blocks
+    of whole rows do not fit, the descriptor axis is cut too.
 
     Raises:
-      TooLittleMemory: the budget is too small for any block; names the smallest that is not.
+      TooLittleMemory: the budget is too small for any block; the message names the smallest that suffices.
     """
     unit = devices * GROUP
     most = math.ceil(min(references, MOST_REFERENCES * devices) / unit) * unit
 
     def size(q: int, r: int, c: int) -> int:
-        whole = 2 if c == dimension else 4  # Queries in parts are read ahead like references.
+        whole = 2 if c == dimension else 4  # Cut queries are read ahead like references.
         return FLOAT * (whole * q * c + 5 * r * c + 3 * q * r + 8 * q * kept * devices)
 
     columns = dimension
@@ -70,14 +70,14 @@ def make(
             f"dimensions on {devices} devices need at least {smallest:,}"
         )
     rows = most
-    # References get at most half the budget; queries, which save passes over them, the rest.
+    # References get at most half the budget. Queries get the rest, as they save passes over references.
     while rows > unit and size(1, rows, columns) > memory_bytes / 2:
         rows -= unit
     q = min(queries, MOST_QUERIES)
     rows = math.ceil(references / math.ceil(references / rows) / unit) * unit
     fixed, each = size(0, rows, columns), size(1, rows, columns) - size(0, rows, columns)
     q = max(1, min(q, (memory_bytes - fixed) // each - MOST_QUERIES // CACHED_QUERIES))
-    q = math.ceil(queries / math.ceil(queries / q))  # Blocks of one size: little is padding.
+    q = math.ceil(queries / math.ceil(queries / q))  # equal blocks need little padding
     parts = math.ceil(q / CACHED_QUERIES) if dimension <= CACHED_COLUMNS else 1
     q = math.ceil(q / parts) * parts
     return Plan(q, parts, rows, columns, kept, size(q, rows, columns))

@@ -1,4 +1,4 @@
-"""From lower bounds to the exact ranking, by the distances of the few references still in question."""
+"""From lower bounds to the exact ranking, by the distances of the few references left."""
 
 import concurrent.futures
 import dataclasses
@@ -12,23 +12,23 @@ from vprjax.retrieval.encode import rounding
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.scan import Candidates
 
-EPS = float(np.finfo(np.float32).eps)  # what a shift of both sides adds to a bound
-CACHE_BYTES = 512 << 10  # of gathered rows at once a thread: they stay in a core's cache
-CHUNK_BYTES = 4 << 20  # of rows at once where there is no hurry
-CHUNK = 64  # queries a thread takes at once
+EPS = float(np.finfo(np.float32).eps)  # error that a shift of both sides adds to a bound
+CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
+CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
+CHUNK = 64  # queries that a thread takes at once
 STEP = 4  # candidates of a query evaluated at once, after the first k
-LANES = 512  # dimensions summed in float32; these sums are added up in float64
+LANES = 512  # dimensions per float32 sum; float64 adds up these sums
 
 
 @dataclasses.dataclass(frozen=True)
 class Ranked:
-    """The first k of every query.
+    """The first k references of each query.
 
     Attributes:
       squared: `(q, k)` float64, squared L2.
       indices: `(q, k)` int64.
-      sure: `(q,)` bool, whether no reference outside the candidates can be among them.
-      evaluated: references whose distance was computed, over all queries.
+      sure: `(q,)` bool, whether the bounds rule out every reference outside the candidates.
+      evaluated: number of exact distances, over all queries.
     """
 
     squared: np.ndarray
@@ -38,17 +38,17 @@ class Ranked:
 
 
 def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ranked:
-    """Exact distances in the order of the lower bounds, until the next bound exceeds the k-th distance.
+    """Ranks candidates by exact distance, in the order of their bounds, up to the k-th distance.
 
-    No reference is evaluated that the bounds rule out (optimal multi-step search, Seidl & Kriegel 1998).
-    Distances are sums of squared float32 differences, off by no more than `near`; near-ties are decided by
-    float64, ties by the index.
+    The bounds rule out the rest (optimal multi-step search, Seidl & Kriegel 1998). Distances are sums of
+    squared float32 differences with a relative error below `near`. Float64 decides near-ties; the lower
+    index wins ties.
 
     Args:
-      queries: n of them.
-      references: all of them.
-      candidates: of these queries, at least k each.
-      k: neighbours wanted.
+      queries: a block of n queries.
+      references: all references.
+      candidates: at least k candidates of each query.
+      k: number of neighbours.
     """
     n = len(queries)
     every = candidates.indices.shape[1] == len(references)
@@ -69,7 +69,7 @@ def _threads() -> concurrent.futures.ThreadPoolExecutor:
 
 
 def near(d: int) -> float:
-    """Relative error that a distance over d dimensions stays within, with room to spare."""
+    """Bound, with a margin, of the relative error of a distance over `d` dimensions."""
     return rounding(min(d, LANES)) / 2
 
 
@@ -87,7 +87,7 @@ def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
         if done < kept:
             kth = np.partition(exact[open_, :done], k - 1, axis=1)[:, k - 1]
             open_ = open_[lower[open_, done] <= kth * tolerance]
-    exact[~np.isfinite(lower)] = np.inf  # padding, where there are fewer references than candidates
+    exact[~np.isfinite(lower)] = np.inf  # padding, if there are fewer references than candidates
     order = np.lexsort((indices, exact), axis=1)
     exact = np.take_along_axis(exact, order, axis=1)
     indices = np.take_along_axis(indices, order, axis=1)
@@ -99,7 +99,7 @@ def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
 def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
     """Squared distances `(m, c)` of the queries `numbers` `(m,)` to the references `chosen` `(m, c)`.
 
-    Through one small buffer a thread: fresh memory for every step would cost more than the sums.
+    Each thread reuses one small buffer: fresh memory per step costs more than the sums.
     """
     (m, c), d = chosen.shape, queries.shape[1]
     out = np.empty((m, c))
@@ -113,12 +113,12 @@ def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
             references.gather(part.ravel(), rows)
             rows = rows.reshape(*part.shape, d)
             rows -= queries[numbers[top : top + height], None, :]
-            out[top : top + height, left : left + width] = _squared_norms(rows)
+            out[top : top + height, left : left + width] = squared_norms(rows)
     return out
 
 
-def _squared_norms(rows: np.ndarray) -> np.ndarray:
-    """Squared norms `(q, c)` in float64 of float32 rows `(q, c, d)`."""
+def squared_norms(rows: np.ndarray) -> np.ndarray:
+    """Squared norms of float32 rows, `(q, c, d) -> (q, c)` float64."""
     whole = rows.shape[2] // LANES * LANES
     lanes, rest = rows[..., :whole].reshape(*rows.shape[:2], -1, LANES), rows[..., whole:]
     return np.vecdot(lanes, lanes).sum(axis=2, dtype=np.float64) + np.vecdot(rest, rest)
@@ -134,7 +134,7 @@ def _buffer(rows: int, d: int) -> np.ndarray:
 
 
 def _settle_ties(queries, references, exact, indices, k: int) -> None:
-    """Sorts again, by float64, the neighbours that float32 could not tell apart."""
+    """Sorts again in float64 the neighbours that float32 cannot tell apart."""
     slack = 2 * near(queries.shape[1])
     first = exact[:, : k + 1]
     tied = np.diff(first, axis=1) <= slack * first[:, 1:]
@@ -149,7 +149,7 @@ def _settle_ties(queries, references, exact, indices, k: int) -> None:
 
 
 def squared_distances(query: np.ndarray, references: Rows, indices: np.ndarray) -> np.ndarray:
-    """Squared L2 distances `(m,)` in float64 of one query `(d,)` to the references at `indices`."""
+    """Squared L2 distances `(m,)` float64 from one query `(d,)` to the references at `indices`."""
     out = np.empty(len(indices))
     rows = max(1, CHUNK_BYTES // (8 * len(query)))
     for first in range(0, len(indices), rows):
@@ -160,10 +160,10 @@ def squared_distances(query: np.ndarray, references: Rows, indices: np.ndarray) 
 
 
 def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int) -> int:
-    """Searches the queries that are not sure again, among all references that may be near enough.
+    """Searches the queries that are not `sure` again, among all references that may be near enough.
 
-    Their k-th distance so far bounds the true one; every reference whose float32 distance may be below
-    it is ranked in float64. Fills `ranked` and returns the number of these queries.
+    A query's k-th distance so far bounds the true one. Float64 ranks each reference whose float32 distance
+    may lie below it. Fills `ranked` and returns the number of these queries.
     """
     rows = np.flatnonzero(~ranked.sure)
     step = max(1, int(memory_bytes // (16 * references.shape[1])))
@@ -171,7 +171,7 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
         chosen = rows[first : first + step]
         block = queries(chosen)
         reached = ranked.squared[chosen, -1]
-        close = _near_enough(block, references, reached, memory_bytes // 4)
+        close = near_enough(block, references, reached, memory_bytes // 4)
         for row, query, found in zip(chosen, block, close, strict=True):
             exact = squared_distances(query, references, found)
             order = np.lexsort((found, exact))[: ranked.squared.shape[1]]
@@ -179,11 +179,11 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
     return len(rows)
 
 
-def _near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[np.ndarray]:
-    """For every query the references that may be within the squared distance `reached` `(n,)`.
+def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[np.ndarray]:
+    """Indices, per query, of the references that may lie within the squared distance `reached` `(n,)`.
 
-    Both about the queries' mean, a shift that leaves distances: what is off grows with the norms, and
-    descriptors that have nearly fallen together would else all be near enough.
+    The error of a product grows with the norms. Subtracting the queries' mean from both sides keeps
+    distances and shrinks the norms; else all descriptors nearly collapsed to one point are near enough.
     """
     (n, d), count = queries.shape, len(references)
     mean = queries.mean(axis=0)

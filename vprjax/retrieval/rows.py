@@ -1,4 +1,4 @@
-"""Rows of descriptors from arrays and memory maps, as float32, without growing resident memory."""
+"""Descriptor rows of arrays and memory maps, as float32, in bounded resident memory."""
 
 import mmap
 
@@ -8,13 +8,13 @@ CHUNK_BYTES = 64 << 20
 
 
 class Rows:
-    """Reads rows of an array or memory map of any float type, as they are or as unit vectors."""
+    """Reads rows of an array or memory map of any float type, unchanged or as unit vectors."""
 
     def __init__(self, array, unit: bool = False):
-        """Wraps `(n, d)` descriptors; with `unit` one pass over them finds their norms.
+        """Wraps `(n, d)` descriptors; `unit` costs one pass over them for their norms.
 
         Raises:
-          ValueError: with `unit`, a descriptor is zero.
+          ValueError: a descriptor is zero and `unit` is set.
         """
         self.array, self.shape = array, array.shape
         self._map = _map_of(array)
@@ -26,18 +26,18 @@ class Rows:
         return self.shape[0]
 
     def __call__(self, rows, columns: slice = slice(None)) -> np.ndarray:
-        """Rows `(m, c)` at a slice or `(m,)` numbers; of a memory map a copy, whose pages are dropped."""
+        """Rows `(m, c)` at a slice or at `(m,)` numbers; a memory map is copied and drops its pages."""
         whole = columns == slice(None)
         found = self.array[rows] if whole else self.array[rows, columns]
         out = np.asarray(found, np.float32) if self._map is None else np.array(found, np.float32)
         if self._map is not None:
             del found
-            # Pages of a file count as resident: kept, a search would grow to the file's size.
+            # A file's pages count as resident: unless dropped, a search grows to the file's size.
             self._map.madvise(mmap.MADV_DONTNEED)
         return out if self._scale is None else out * self._scale[rows, None]
 
     def gather(self, numbers: np.ndarray, out: np.ndarray) -> None:
-        """Rows at `numbers` `(m,)` into `out` `(m, d)`."""
+        """Copies the rows at `numbers` `(m,)` into `out` `(m, d)`."""
         if self._map is None and self._scale is None and self.array.dtype == np.float32:
             np.take(self.array, numbers, axis=0, out=out, mode="clip")  # other modes buffer
         else:
@@ -56,10 +56,10 @@ class Rows:
 
 
 class Block:
-    """A stretch of the rows, counted from its start; held in memory if asked."""
+    """A stretch of `Rows`, numbered from its start."""
 
     def __init__(self, rows: Rows, part: slice, hold: bool):
-        """`part` has a start and a stop."""
+        """Takes `part`, a slice with start and stop, and reads it into memory if `hold`."""
         self._rows, self._first, self._count = rows, part.start, part.stop - part.start
         self._held = rows(part) if hold else None
 
@@ -67,7 +67,7 @@ class Block:
         return self._count
 
     def __call__(self, rows, columns: slice = slice(None)) -> np.ndarray:
-        """As `Rows`."""
+        """Rows `(m, c)`, as `Rows` gives them."""
         if self._held is not None:
             return self._held[rows, columns]
         if isinstance(rows, slice):

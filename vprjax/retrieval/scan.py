@@ -1,7 +1,7 @@
-"""The pass over all references: distances of encoded rows, of which the smallest are kept.
+"""The pass over all references, which keeps the smallest distances of encoded rows.
 
-References are split over the devices of all processes; each device keeps its own best, and these are
-merged on the host at the end of a block of queries.
+References are split over the devices of all processes. Each device keeps its own best, and the host merges
+these at the end of a block of queries.
 """
 
 import dataclasses
@@ -19,16 +19,16 @@ from vprjax.retrieval.rows import Block, Rows
 from vprjax.runtime import parallel
 from vprjax.runtime.prefetch import prefetch
 
-WHOLE, SPLIT = False, True  # of an argument: on every device, or its share
+WHOLE, SPLIT = False, True  # an argument is whole on every device, or split over them
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """For every query the references with the smallest lower bounds, in ascending order.
+    """Per query the references with the smallest lower bounds, in ascending order.
 
     Attributes:
       indices: `(q, kept)` int64.
-      lower: `(q, kept)` float64, squared L2; inf where there are fewer references than `kept`.
+      lower: `(q, kept)` float64, squared L2; inf past the last reference.
     """
 
     indices: np.ndarray
@@ -36,10 +36,10 @@ class Candidates:
 
 
 class Scanner:
-    """Scans with one encoding; compiled once a block size."""
+    """Scans with one encoding; each block size compiles once."""
 
     def __init__(self, encoder: Callable, *constants: np.ndarray):
-        """`encoder(rows, *constants)` gives `encode.Encoded`; constants are held on every device."""
+        """Takes `encoder(rows, *constants) -> encode.Encoded`; every device holds the constants."""
         self._constants = tuple(parallel.place_copies(c) for c in constants)
         self._encode_queries = jax.jit(encoder)
         self._encode_references = _split_encoder(encoder, len(constants))
@@ -49,7 +49,7 @@ class Scanner:
 
         Args:
           queries: `(n, d)` float32, n at most `plan.query_rows`.
-          references: all of them.
+          references: all references.
           plan: block sizes, with `columns == d`.
 
         Raises:
@@ -64,16 +64,16 @@ class Scanner:
             lambda n: _place(references, plan, n), 0, _blocks(count, plan), depth=1
         ):
             rows = self._encode_references(block, *self._constants)
-            del block  # a name kept here or below is a block more than `plan` counts
+            del block  # a name kept here or below holds one block more than `plan` counts
             first = parallel.place_copies(np.int32(number * plan.reference_rows))
             best = _step(count, plan.parts)(best, own.values, rows, first)
-            best.norm.block_until_ready()  # else blocks would pile up on the device
+            best.norm.block_until_ready()  # else blocks pile up on the device
             del rows
         return _gathered(best, own, len(queries))
 
 
 def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
-    """As `Scanner.scan` on float32 rows, of which only `plan.columns` dimensions are held at once."""
+    """`Scanner.scan` of float32 rows, with only `plan.columns` dimensions in memory at once."""
     count, d = references.shape
     parts = [slice(c, c + plan.columns) for c in range(0, d, plan.columns)]
     best, own = _empty(plan), None
@@ -116,7 +116,7 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _place(references: Rows, plan: Plan, number: int, columns: slice = slice(None)) -> jax.Array:
-    """The share of block `number` that is this process's, padded with zero rows, on its devices."""
+    """The share of this process in block `number`, padded with zero rows, on its devices."""
     share = parallel.process_rows(plan.reference_rows)
     first, count = number * plan.reference_rows, len(references)
     rows = references(
@@ -126,7 +126,7 @@ def _place(references: Rows, plan: Plan, number: int, columns: slice = slice(Non
 
 
 class Best(NamedTuple):
-    """What a device keeps: smallest distances and indices, the largest error and norm it has met."""
+    """A device's smallest distances so far with their indices, and the largest error and norm."""
 
     distances: jax.Array
     indices: jax.Array
@@ -143,7 +143,7 @@ def _empty(plan: Plan) -> Best:
 
 
 def dot(queries: jax.Array, references: jax.Array) -> jax.Array:
-    """Products `(q, r)` in float32 of rows `(q, m)` and `(r, m)`, of float32 as exact as the device can."""
+    """Products `(q, m), (r, m) -> (q, r)` float32, at the device's highest precision."""
     return jax.lax.dot_general(
         queries,
         references,
@@ -170,7 +170,7 @@ def _squares_split() -> Callable:
 
 @functools.cache
 def _step(count: int, parts: int) -> Callable:
-    """Multiplies and merges one block of references, a part of the queries after the other."""
+    """A function that multiplies and merges one block of references, one part of the queries at a time."""
 
     def step(best: Best, queries, rows: encode.Encoded, first):
         def one(part):
@@ -189,7 +189,7 @@ def _step(count: int, parts: int) -> Callable:
 
 @functools.cache
 def _merge_columns(count: int) -> Callable:
-    """As `_step`, with float32 products at hand."""
+    """`_step` for given float32 products."""
 
     def step(best: Best, products, squared, first):
         merged = _merge(best.distances, best.indices, products, squared, first, count)
@@ -199,12 +199,12 @@ def _merge_columns(count: int) -> Callable:
 
 
 def _largest(norm, squared):
-    """NaN and infinity pass through, so that they are noticed at the end."""
+    """The larger norm; NaN and infinity pass through to the final check."""
     return jnp.maximum(norm, jnp.sqrt(squared.max()))
 
 
 def _merge(best, indices, products, squared, first, count: int):
-    """Merges the distances of one block into the best; what is padding is infinitely far away."""
+    """Merges one block's distances into the best; padding is infinitely far away."""
     size = len(squared)
     places = first + parallel.shard_number() * size + jnp.arange(size, dtype=jnp.int32)
     squared = jnp.where(places < count, squared, jnp.inf)
@@ -218,9 +218,9 @@ def _merge(best, indices, products, squared, first, count: int):
 
 
 def _smallest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """The `count` smallest of every row, by the minima of groups first: one cheap pass over all.
+    """The `count` smallest values of each row and their columns, after one cheap pass over groups.
 
-    They lie in the `count` groups of the smallest minima, so that nothing is lost.
+    They lie in the `count` groups with the smallest minima.
     """
     n, m = values.shape
     groups = m // GROUP
@@ -236,7 +236,7 @@ def _smallest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _gathered(best: Best, own: encode.Encoded, n: int, d: int | None = None) -> Candidates:
-    """The best of all devices together, as lower bounds of the true distances."""
+    """Merges the best of all devices into lower bounds of the true distances."""
     scanned, indices, error, norm = (parallel.collect(part) for part in best)
     own_squared, own_error = (np.asarray(x, np.float64)[:n, None] for x in (own.squared, own.error))
     if not (np.isfinite(norm).all() and np.isfinite(own_squared).all()):

@@ -13,13 +13,13 @@ def test_distances_are_as_good_as_is_said(d):
     rng = np.random.default_rng(d)
     rows = (3 + rng.normal(size=(4, 5, d))).astype(np.float32)
     exact = (rows.astype(np.float64) ** 2).sum(axis=2)
-    found = refine._squared_norms(rows)
+    found = refine.squared_norms(rows)
     assert found.dtype == np.float64
     assert np.abs(found / exact - 1).max() < refine.near(d) / 4
 
 
 @pytest.mark.parametrize("d", [3, 600, 5_000])
-def test_few_are_near_enough_where_all_have_nearly_fallen_together(d):
+def test_few_arenear_enough_where_all_have_nearly_fallen_together(d):
     rng = np.random.default_rng(d)
     queries, references = (
         (1 + 1e-3 * rng.normal(size=(n, d))).astype(np.float32) / np.float32(np.sqrt(d))
@@ -27,7 +27,7 @@ def test_few_are_near_enough_where_all_have_nearly_fallen_together(d):
     )
     squared = ((references[None].astype(np.float64) - queries[:, None]) ** 2).sum(axis=2)
     reached = np.partition(squared, 4, axis=1)[:, 4]
-    found = refine._near_enough(queries, Rows(references, False), reached, 1 << 20)
+    found = refine.near_enough(queries, Rows(references, False), reached, 1 << 20)
     for row, near in zip(squared, found, strict=True):
         assert np.isin(np.argsort(row)[:5], near).all() and len(near) < 100
 

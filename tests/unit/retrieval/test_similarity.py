@@ -17,13 +17,13 @@ def test_blocks_give_the_whole_product(rows):
 
 def test_one_shape_is_compiled_whatever_is_left_over(monkeypatch):
     shapes = set()
-    products = similarity._products
+    products = similarity.products
 
     def seen(queries, others):
         shapes.add(others.shape)
         return products(queries, others)
 
-    monkeypatch.setattr(similarity, "_products", seen)
+    monkeypatch.setattr(similarity, "products", seen)
     x = np.ones((11, 6), np.float32)
     similarity.similarities(x[:3], x, block_bytes=4 * 6 * 4)
     assert shapes == {(4, 6)}
