@@ -95,7 +95,7 @@ class Places:
         indices = np.asarray(indices)
         flat = indices.ravel()
         names = self.image_ids[flat]
-        decoded = list(_decoders().map(_decode, self.encoded(flat), names))
+        decoded = list(_decoders().map(decode, self.encoded(flat), names))
         for image, name in zip(decoded, names, strict=True):
             if image.shape != decoded[0].shape:
                 raise DataError(
@@ -163,7 +163,12 @@ def _check_size(encoded: bytes, name: str) -> None:
         )
 
 
-def _decode(encoded: bytes, name: str) -> np.ndarray:
+def decode(encoded: bytes, name: str) -> np.ndarray:
+    """An encoded image as uint8 `(h, w, 3)`, RGB.
+
+    Raises:
+      DataError: the image does not decode or exceeds `MOST_PIXELS`; names it.
+    """
     _check_size(encoded, name)
     bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:

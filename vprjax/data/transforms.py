@@ -1,4 +1,4 @@
-"""Light augmentation on the device: pure functions of images and keys."""
+"""Image augmentation on the device, as pure functions of images and keys."""
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,16 @@ def augment(
 ) -> jax.Array:
     """Augments the images of one tuple or place: `(m, h, w, 3)` grey levels -> float32, the same shape.
 
-    Every image is cropped, brightened, stretched and given noise for itself; `mirror` turns all `m` of
-    them or none, so that they still show one place.
+    Each image draws its own crop, contrast, brightness and noise. `mirror` flips all `m` images or none,
+    so that they still show one place. The result stays within 0..255.
 
     Args:
       images: `(m, h, w, 3)`, 0..255.
-      key: one key for the group.
-      crop: up to this share of height and width is cropped off, the rest scaled back.
-      mirror: left-right, with probability 1/2.
-      brightness: added grey level, up to +- this share of 255.
-      contrast: factor about the image's mean, between `1 - contrast` and `1 + contrast`.
+      key: one random key for the group.
+      crop: largest share of height and of width to cut off; the rest is scaled back.
+      mirror: whether to flip left and right with probability 1/2.
+      brightness: largest added grey level, as a share of 255, up or down.
+      contrast: largest change of the factor about the image's mean, `1 - contrast` to `1 + contrast`.
       noise: standard deviation of Gaussian noise, in grey levels.
     """
     keys = jax.random.split(key, 6)
@@ -47,7 +47,7 @@ def augment(
 
 
 def _crop(images: jax.Array, key: jax.Array, share: float) -> jax.Array:
-    """A random window of at least `1 - share` of each side, scaled back to the full size."""
+    """Cuts a random window of at least `1 - share` of each side and scales it back to full size."""
     _, h, w, _ = images.shape
 
     def one(image, key):

@@ -41,7 +41,7 @@ def _kmeans(points: jax.Array, key: jax.Array, k: int, iterations: int, block: i
 
     def step_once(state):
         step, centers, _ = state
-        after = _lloyd_step(points, centers, block)
+        after = lloyd_step(points, centers, block)
         return step + 1, after, jnp.any(after != centers)
 
     start = (0, _plus_plus(points, key, k), True)
@@ -66,7 +66,7 @@ def _plus_plus(points: jax.Array, key: jax.Array, k: int) -> jax.Array:
     return points[jnp.append(drawn, last)]
 
 
-def _lloyd_step(points: jax.Array, centers: jax.Array, block: int) -> jax.Array:
+def lloyd_step(points: jax.Array, centers: jax.Array, block: int) -> jax.Array:
     """The means of the points nearest to each centre; empty ones go to the farthest points."""
     n, k = len(points), len(centers)
 
