@@ -47,7 +47,7 @@ def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
     """
     shown = splits[:SPLITS]
     anchor = next((split for split in shown if split.name == "reference"), shown[0])
-    indices, reach = _along(anchor.positions)
+    indices, reach = spread_along(anchor.positions)
     height, width = shown[0].image(0).shape[:2]
     size = (2.0 * len(indices), (2.0 * height / width + 0.35) * len(shown) + 0.4)
     figure, axes = plt.subplots(
@@ -55,7 +55,9 @@ def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
     )
     for row, split in zip(axes, shown, strict=True):
         for axis, index in zip(row, indices, strict=True):
-            nearest, distance = _nearest(split, anchor.positions[index], anchor.headings[index])
+            nearest, distance = nearest_image(
+                split, anchor.positions[index], anchor.headings[index]
+            )
             axis.set(xticks=[], yticks=[])
             if distance > reach:
                 axis.set_title("none near", fontsize=8, color="grey")
@@ -68,7 +70,7 @@ def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
     plt.close(figure)
 
 
-def _along(positions: np.ndarray) -> tuple[np.ndarray, float]:
+def spread_along(positions: np.ndarray) -> tuple[np.ndarray, float]:
     """Indices of `PLACES` images evenly spaced along the route, and half the way between two."""
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     run = np.concatenate([[0.0], np.cumsum(steps)])
@@ -77,7 +79,7 @@ def _along(positions: np.ndarray) -> tuple[np.ndarray, float]:
     return np.minimum(np.searchsorted(run, wanted), len(positions) - 1), run[-1] / count / 2
 
 
-def _nearest(split, position: np.ndarray, heading: float) -> tuple[int, float]:
+def nearest_image(split, position: np.ndarray, heading: float) -> tuple[int, float]:
     """Index and distance of the nearest image, facing the same way where headings are known."""
     distances = np.linalg.norm(split.positions - position, axis=1)
     turn = np.abs(np.angle(np.exp(1j * (split.headings - heading))))

@@ -50,6 +50,6 @@ def test_the_bounds_leave_room_for_many_images(tmp_path):
     fields = ("whichSet", "dbImageFns", "utmDb", "qImageFns", "utmQ")
     struct = dict(zip(fields, ("val", names, utm, names[:9], utm[:, :9]), strict=True))
     scipy.io.savemat(tmp_path / "a.mat", {"dbStruct": struct}, do_compression=True)
-    found, positions, *_ = layouts._dbstruct(tmp_path / "a.mat")
+    found, positions, *_ = layouts.dbstruct(tmp_path / "a.mat")
     assert len(found) == count and found[-1] == "254/254063_pitch1_yaw1.jpg"
     assert (positions == utm.T).all()

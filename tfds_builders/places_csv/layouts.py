@@ -147,7 +147,7 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
     splits: dict[str, list[Frame]] = {}
     problems: list[str] = []
     for table in tables:
-        database, utm_database, queries, utm_queries = _dbstruct(table)
+        database, utm_database, queries, utm_queries = dbstruct(table)
         roots = _image_roots(folder, queries)
         own, asked = (splits.setdefault(_split_name([table.stem, kind]), []) for kind in roots)
         problems += _add_frames(own, table, "database", database, utm_database, roots, set())
@@ -199,8 +199,12 @@ def _image_roots(folder: pathlib.Path, queries: list[str]) -> dict[str, _Roots]:
     }
 
 
-def _dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
-    """Names and `(n, 2)` UTM positions of database and queries."""
+def dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+    """Names and `(n, 2)` UTM positions of a `.mat` file's database, then of its queries.
+
+    Raises:
+      RawDataError: no `dbStruct` can be read within `MEMORY` and `SECONDS`.
+    """
     import scipy.io  # noqa: F401  # no other layout needs it; here since its threads' stacks count below
 
     remedy = "use the data set's .mat file (MATLAB 5 to 7.2)"

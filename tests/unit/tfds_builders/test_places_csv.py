@@ -1,5 +1,6 @@
 """places_csv through the command line: records, order, sizes, and every kind of bad input."""
 
+import fcntl
 import json
 import os
 import re
@@ -15,9 +16,9 @@ import tensorflow_datasets as tfds
 
 from tests.helpers.commands import ROOT
 from tests.helpers.raw_places import command, decoded, image, records, tree, write_raw
-from tfds_builders import build, discover
+from tfds_builders import discover
 from tfds_builders.__main__ import main
-from tfds_builders.builder import PlacesBuilder
+from tfds_builders.builder import PlacesBuilder, work_dir
 
 
 def test_records_follow_the_schema(tmp_path):
@@ -307,7 +308,10 @@ def test_an_error_leaves_other_datasets_alone(tmp_path):
 def test_two_builds_at_once(tmp_path, capsys):
     raw, out = write_raw(tmp_path / "raw"), tmp_path / "out"
     builder = discover.make("places_csv", None, out)
-    with build._only_build(builder):
+    work = work_dir(builder)
+    work.mkdir(parents=True)
+    with (work / "lock").open("w") as lock:  # as the other process holds it
+        fcntl.flock(lock, fcntl.LOCK_EX)
         assert command("build", "places_csv", raw, out) == 2
     assert "is being built by another process" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ from tests.helpers.raw_places import command, write_raw
 from tfds_builders import discover
 from tfds_builders.__main__ import main
 from tfds_builders.show import find_built, route
-from tfds_builders.show_plots import _along, _nearest
+from tfds_builders.show_plots import nearest_image, spread_along
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +43,15 @@ def test_show_prints_and_draws(built, tmp_path, capsys):
 def test_contact_sheet_shows_the_nearest_facing_image():
     positions = np.array([[0.0, 0], [1, 0], [2, 0]])
     split = type("S", (), {"positions": positions, "headings": np.array([0.0, np.pi, np.nan])})
-    assert _nearest(split, np.array([1.1, 0]), 0.1) == (2, pytest.approx(0.9))
-    assert _nearest(split, np.array([1.1, 0]), 3.1) == (1, pytest.approx(0.1))
-    assert _nearest(split, np.array([1.1, 0]), np.nan) == (1, pytest.approx(0.1))
+    assert nearest_image(split, np.array([1.1, 0]), 0.1) == (2, pytest.approx(0.9))
+    assert nearest_image(split, np.array([1.1, 0]), 3.1) == (1, pytest.approx(0.1))
+    assert nearest_image(split, np.array([1.1, 0]), np.nan) == (1, pytest.approx(0.1))
 
 
 def test_places_are_evenly_spaced_along_the_route():
     # Standing still for half of the images must not show one place eight times.
     x = np.concatenate([np.zeros(100), np.arange(1, 101)])
-    indices, reach = _along(np.stack([x, 0 * x], axis=1))
+    indices, reach = spread_along(np.stack([x, 0 * x], axis=1))
     np.testing.assert_allclose(np.diff(x[indices]), 12.5, atol=1)
     assert reach == pytest.approx(6.25)
 
