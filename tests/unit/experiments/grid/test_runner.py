@@ -74,18 +74,30 @@ def test_shares_use_every_core_once():
     assert runner.shares([2, 3], 3) == [[2], [3], [2]]
 
 
-def test_progress_counts_logged_steps_and_whole_jobs(tmp_path):
+class Bar:
+    """A progress bar that shows nothing."""
+
+    def __init__(self, what, total, unit, start):
+        self.total, self.done = total, start
+
+    def advance(self, n):
+        self.done += n
+
+
+def test_progress_counts_logged_steps_and_whole_jobs(tmp_path, monkeypatch):
+    bars = []
+    monkeypatch.setattr(grid_runner, "Progress", lambda *words: bars.append(Bar(*words)) or bars[0])
     jobs = [job(tmp_path, "a", steps=10), job(tmp_path, "b", steps=10)]
     jobs[0].workdir.mkdir()
     (jobs[0].workdir / "metrics.jsonl").write_text('{"step": 2}\n{"step": 4}\n{"st')
     progress = GridProgress(jobs)
-    assert progress._bar._total == 22 and progress._bar._done == 4
+    assert bars[0].total == 22 and bars[0].done == 4
     (jobs[0].workdir / "metrics.jsonl").write_text('{"step": 8}\n')
     progress.look(jobs)
     progress.look(jobs)
-    assert progress._bar._done == 8
+    assert bars[0].done == 8
     progress.finished(jobs[0], 1.0)
-    assert progress._bar._done == 11
+    assert bars[0].done == 11
 
 
 PROGRAM = """
