@@ -1,4 +1,4 @@
-"""What a person sees during a run: log lines and a progress bar with ETA."""
+"""The console during a run: log lines and a progress bar with the time left."""
 
 import contextlib
 import sys
@@ -11,27 +11,27 @@ _speaks = True
 
 
 def speak(yes: bool) -> None:
-    """Whether this process shows and writes anything; of several, the first one does."""
+    """Turns this process's output on or off; among several processes only the first one speaks."""
     global _speaks
     _speaks = yes
 
 
 def speaks() -> bool:
-    """Whether this process shows and writes anything."""
+    """Whether this process writes to the console and to metric files."""
     return _speaks
 
 
 def log(message: str) -> None:
-    """One line to standard error, kept apart from a running progress bar."""
+    """Writes one line to standard error, apart from a running progress bar."""
     if _speaks:
         tqdm.write(message, file=sys.stderr)
 
 
 class Progress:
-    """A progress bar with ETA on a terminal; elsewhere a plain line every `seconds`."""
+    """A progress bar on a terminal; elsewhere a plain line every `seconds`."""
 
     def __init__(self, what: str, total: int, unit: str, start: int = 0, seconds: float = 15.0):
-        """Starts at `start` of `total` units of `what`."""
+        """Starts at `start` of `total` units; `what` labels the bar."""
         self._bar = tqdm(
             total=total,
             initial=start,
@@ -48,7 +48,7 @@ class Progress:
         self._said = self._began
 
     def advance(self, n: int = 1, **figures: float) -> None:
-        """`n` more units are done; `figures` are shown beside the bar."""
+        """Counts `n` more units as done and shows `figures` beside the bar."""
         self._done += n
         self._bar.update(n)
         if figures:
@@ -71,7 +71,7 @@ class Progress:
 
 @contextlib.contextmanager
 def progress(what: str, total: int, unit: str, start: int = 0) -> Iterator[Progress]:
-    """A `Progress` that is closed whatever happens."""
+    """A context with a `Progress`, which it closes even after an error."""
     bar = Progress(what, total, unit, start)
     try:
         yield bar

@@ -1,4 +1,4 @@
-"""Errors with a sentence for the user: what is wrong, where, and what to do."""
+"""Errors whose message tells the user what is wrong, where, and what to do."""
 
 import contextlib
 import pathlib
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def naming(path: pathlib.Path) -> Iterator[None]:
-    """An OSError that names no file, as a write's on a full disk, names `path`."""
+    """A context that adds `path` to an OSError without a file name, such as a full disk's."""
     try:
         yield
     except OSError as error:
@@ -17,28 +17,28 @@ def naming(path: pathlib.Path) -> Iterator[None]:
 
 
 class VprjaxError(Exception):
-    """A mistake outside the program; main prints its text and exits with 2."""
+    """A mistake outside the program; `main` prints the message and exits with status 2."""
 
 
 class ConfigError(VprjaxError):
-    """A config key or value that cannot be used."""
+    """The config holds a key or value that vprjax cannot use."""
 
 
 class NoNegatives(ConfigError):
-    """Too few images are far enough to be negatives: what every process of several finds alike."""
+    """Too few images lie far enough away to be negatives; every process finds the same."""
 
 
 class DataError(VprjaxError):
-    """A dataset or record that is missing or cannot be read."""
+    """A dataset or record is missing or unreadable."""
 
 
 class WeightsError(VprjaxError):
-    """Pretrained weights or a checkpoint that do not fit the model."""
+    """Pretrained weights or a checkpoint are damaged or do not fit the model."""
 
 
 class Preempted(VprjaxError):
-    """SIGTERM came and nothing is lost; main exits with 0."""
+    """SIGTERM ended the run without loss; `main` exits with status 0."""
 
 
 class TrainingError(VprjaxError):
-    """Training that cannot go on."""
+    """Training cannot go on."""

@@ -1,1 +1,1 @@
-"""Files of a run: checkpoints, checksums, JSON lines, atomic writes, the workdir and its lock."""
+"""A run's files: checkpoints, checksums, JSON lines, atomic writes, the workdir and its lock."""

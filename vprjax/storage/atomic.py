@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all."""
+"""Writes that leave a file whole, old or new."""
 
 import os
 import pathlib
@@ -7,11 +7,15 @@ from vprjax.errors import naming
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a UTF-8 file so that a reader sees the old or the new text, never a part."""
+    """Writes a UTF-8 file; a reader sees the old or the new text, never a part.
+
+    Raises:
+      OSError: the file cannot be written; the old text stays.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with naming(path):
-            partial.write_text(text, encoding="utf-8")  # whatever the locale: pages say so
+            partial.write_text(text, encoding="utf-8")  # in any locale: the pages declare it
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

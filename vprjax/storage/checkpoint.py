@@ -1,4 +1,4 @@
-"""Checkpoints on disk, through orbax: the only file that imports it."""
+"""Checkpoints on disk; the only file that imports orbax."""
 
 import contextlib
 import functools
@@ -17,31 +17,29 @@ from vprjax.errors import ConfigError, TrainingError, WeightsError
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
-# In the config item:
-DIGESTS = "sha256"  # of the arrays of the other items
-NAMES = "names"  # of the arrays of the training item
+# Keys of the config item:
+DIGESTS = "sha256"  # digests of the other items' arrays
+NAMES = "names"  # paths of the training item's arrays
 
 
 class Checkpoints:
     """The checkpoints of one run: the untrained model (step 0), the best and the latest few.
 
-    Each holds three items: `model` (all that evaluation needs), `training` (all else that training goes
-    on from) and `config` (JSON, with its own checksum and the SHA-256 of the other two). A checkpoint
-    appears under its final name only when it is whole, and what is read from it is checked.
+    A checkpoint has three items: `model` (what evaluation needs), `training` (what resuming needs besides)
+    and `config` (JSON with its checksum and the SHA-256 of the other two). It takes its final name once
+    it is whole, and every read verifies the checksums.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3, read_only: bool = False):
-        """Opens (and unless `read_only` makes) `folder`."""
+        """Opens `folder`, and makes it unless `read_only`; pruning keeps the latest `keep`."""
         self.folder = pathlib.Path(folder).absolute()
         self._keep = keep
         _leave_out_closed_loops()
         if not read_only:
             self.folder.mkdir(parents=True, exist_ok=True)
             if jax.process_index() == 0:
-                self._remove_parts(
-                    "*"
-                )  # of a save that was killed, which would take space for ever
-        own = jax.process_index()  # The first process alone writes; every process reads for itself.
+                self._remove_parts("*")  # a killed save leaves its parts behind
+        own = jax.process_index()  # The first process writes; each process reads for itself.
         self._manager = ocp.CheckpointManager(
             self.folder,
             item_handlers={
@@ -52,7 +50,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 enable_async_checkpointing=False,
                 save_interval_steps=0 if read_only else 1,
-                create=False,  # orbax makes no folder for one process of several
+                create=False,  # orbax makes no folder for a single process among several
                 read_only=read_only,
                 multiprocessing_options=ocp.options.MultiprocessingOptions(
                     primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"p{own}"
@@ -61,7 +59,7 @@ class Checkpoints:
         )
 
     def steps(self) -> list[int]:
-        """Steps with a whole checkpoint, ascending."""
+        """Steps with a whole checkpoint, in ascending order."""
         return sorted(self._manager.all_steps())
 
     def save(
@@ -70,7 +68,7 @@ class Checkpoints:
         """Writes one checkpoint, then prunes; `model` and `training` are trees of arrays.
 
         Raises:
-          TrainingError: it cannot be written; it then does not count as a checkpoint.
+          TrainingError: the checkpoint cannot be written; nothing of it remains.
         """
         digests = {"model": checksum.of_arrays(model), "training": checksum.of_arrays(training)}
         sealed = {**config, DIGESTS: digests, NAMES: _names(training)}
@@ -90,28 +88,28 @@ class Checkpoints:
         self.prune(best)
 
     def amend(self, step: int, changes: dict) -> None:
-        """Replaces parts of what `config` gives at `step`; a kill leaves them as they were or are.
+        """Replaces keys of the `config` item at `step`; a kill leaves all of them old or all new.
 
         Raises:
-          TrainingError: it cannot be written; the checkpoint is as it was.
+          TrainingError: the item cannot be written; the checkpoint stays as it is.
         """
-        file = self.folder / str(step) / "config" / "metadata"  # orbax's, of JSON
+        file = self.folder / str(step) / "config" / "metadata"  # orbax's name of the JSON file
         try:
             write_atomically(file, json.dumps(checksum.seal({**self._sealed(step), **changes})))
         except OSError as error:
             raise self._unwritten(step, error, "it") from error
 
-    def _unwritten(self, step: int, error: Exception, goes_on: str) -> TrainingError:
+    def _unwritten(self, step: int, error: Exception, start: str) -> TrainingError:
         first = (str(error).splitlines() or ["no message"])[0]
         return TrainingError(
             f"checkpoint {self.folder / str(step)} cannot be written ({type(error).__name__}: {first}); "
-            f"mend that (free disk space?) and run the same command again: it goes on from {goes_on}"
+            f"free disk space or mend the cause, and run the same command again: it resumes from {start}"
         )
 
     def prune(self, best: int | None) -> None:
-        """Removes all but steps 0, `best` and the latest few; the first process alone does.
+        """Removes all but steps 0, `best` and the latest few; only the first process does so.
 
-        A save does it, and may be killed ahead of that. What cannot be removed is left for the next one.
+        Every save prunes, but a kill may come in between. The next prune retries what cannot be removed.
         """
         steps = self.steps()
         for step in steps[: -self._keep] if jax.process_index() == 0 else ():
@@ -128,47 +126,50 @@ class Checkpoints:
             shutil.rmtree(part, ignore_errors=True)
 
     def restore_model(self, step: int) -> dict:
-        """The model's variables saved at `step`, as nested dicts of NumPy arrays.
+        """The model's variables at `step`, as nested dicts of NumPy arrays.
 
         Raises:
-          WeightsError: the checkpoint is missing or damaged; names it.
+          WeightsError: the checkpoint is missing or damaged; the message names it.
         """
         with self._naming(step):
             return self._restore(step, "model", self._manager.item_metadata(step)["model"])
 
     def restore_training(self, step: int, template: Any) -> Any:
-        """What else the run had at `step`, in the structure, shapes and types of `template`.
+        """The `training` item at `step`, in the structure, shapes and types of `template`.
 
         Raises:
-          ConfigError: it has other arrays, or of other shapes.
-          WeightsError: the checkpoint is missing or damaged; names it.
+          ConfigError: the item's arrays have other paths or shapes.
+          WeightsError: the checkpoint is missing or damaged; the message names it.
         """
         with self._naming(step):
             self._check_names(step, template)
             return self._restore(step, "training", template)
 
     def _check_names(self, step: int, template: Any) -> None:
-        """Tells a sound checkpoint of another version, which has other arrays, from a damaged one."""
+        """Raises ConfigError for a sound checkpoint of another version, which has other arrays."""
         saved = self._sealed(step).get(NAMES)
         if saved is not None and (other := set(saved) ^ set(_names(template))):
             raise ConfigError(
-                f"checkpoint {self.folder / str(step)} was saved by another version of vprjax or of a "
-                f"library: one has {min(other)!r}, the other does not; go on with the versions of then or "
-                "name another --workdir"
+                f"checkpoint {self.folder / str(step)} comes from another version of vprjax or of a "
+                f"library, as only one has {min(other)!r}; resume with the old versions or name another "
+                "--workdir"
             )
 
     def _restore(self, step: int, item: str, template: Any) -> Any:
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(_on_host(template))})
         restored = self._manager.restore(step, args=args)[item]
         for kept, wanted in zip(jax.tree.leaves(restored), jax.tree.leaves(template), strict=True):
-            if (kept.shape, kept.dtype) != (wanted.shape, wanted.dtype):  # orbax gives what it has
+            if (kept.shape, kept.dtype) != (
+                wanted.shape,
+                wanted.dtype,
+            ):  # orbax ignores the template's
                 raise ConfigError(
                     f"checkpoint {self.folder / str(step)} holds {item} of {kept.shape} {kept.dtype} where "
                     f"this run has {wanted.shape} {wanted.dtype}: name another --workdir"
                 )
         saved = self._sealed(step).get(DIGESTS, {}).get(item)
         if saved is not None and saved != checksum.of_arrays(restored):
-            raise ValueError(f"{item} is not as it was written")
+            raise ValueError(f"{item} differs from its checksum")
         return restored
 
     def _sealed(self, step: int) -> dict:
@@ -176,7 +177,7 @@ class Checkpoints:
         return checksum.unseal(json.dumps(self._manager.restore(step, args=args)["config"]))
 
     def set_aside(self, step: int) -> None:
-        """Takes a damaged checkpoint out of the list; its files stay as `<step>.damaged`."""
+        """Takes a damaged checkpoint off the list; its files stay as `<step>.damaged`."""
         aside = self.folder / f"{step}.damaged"
         shutil.rmtree(aside, ignore_errors=True)
         (self.folder / str(step)).rename(aside)
@@ -197,7 +198,7 @@ class Checkpoints:
         try:
             yield
         except (ConfigError, MemoryError):
-            raise  # sound, but of another run, or more than fits
+            raise  # the checkpoint is sound: another run's, or larger than memory
         except Exception as error:
             first = (str(error).splitlines() or ["no message"])[0]
             raise WeightsError(
@@ -206,15 +207,15 @@ class Checkpoints:
             ) from error
 
     def close(self) -> None:
-        """Waits for writes and frees the manager."""
+        """Waits for writes and frees orbax's manager."""
         self._manager.close()
 
 
 def open_for_reading(folder: str | pathlib.Path) -> Checkpoints:
-    """Checkpoints of a finished or running job; `folder` is the workdir or its `checkpoints`.
+    """Checkpoints of a finished or running job; `folder` is its workdir or `checkpoints` folder.
 
     Raises:
-      WeightsError: there is no checkpoint.
+      WeightsError: the folder holds no checkpoint.
     """
     folder = pathlib.Path(folder)
     if (folder / "checkpoints").is_dir():
@@ -225,7 +226,7 @@ def open_for_reading(folder: str | pathlib.Path) -> Checkpoints:
 
 
 def _leave_out_closed_loops() -> None:
-    """No word of tensorstore's threads that orbax has closed their loop, as it does where a write fails."""
+    """Silences "Event loop is closed", which tensorstore's threads print after a failed write."""
     if getattr(sys.unraisablehook, "func", None) is not _hook:
         sys.unraisablehook = functools.partial(_hook, sys.unraisablehook)
 
@@ -236,10 +237,10 @@ def _hook(before, unraisable) -> None:
 
 
 def _names(tree: Any) -> list[str]:
-    """Where every array of a tree is in it, as `".opt_state[0].mu['a']"`."""
+    """Paths of a tree's arrays, such as `".opt_state[0].mu['a']"`."""
     return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def _on_host(tree: Any) -> Any:
-    """Empty NumPy arrays to restore into, so that no device or sharding is remembered."""
+    """Empty NumPy arrays to restore into, free of devices and shardings."""
     return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)

@@ -1,4 +1,4 @@
-"""Checksums of what a run writes, so that damage on a disk is found and not taken for figures."""
+"""Checksums of a run's files: a reader tells damage on the disk from figures."""
 
 import hashlib
 import json
@@ -12,20 +12,20 @@ KEY = "crc32"
 
 
 def seal(values: dict) -> dict:
-    """`values` with their checksum as last key."""
+    """`values` with their CRC-32 under the last key, `KEY`."""
     return {**values, KEY: _crc(values)}
 
 
 def line(values: dict) -> str:
-    """`values` sealed, as one line of a JSON Lines file."""
+    """Sealed `values` as one line of a JSON Lines file."""
     return json.dumps(seal(values)) + "\n"
 
 
 def unseal(text: str) -> dict:
-    """The JSON object `text` without its checksum; one that was never sealed passes.
+    """The JSON object in `text` without its checksum; an object without a checksum passes.
 
     Raises:
-      ValueError: it is no JSON object, or not as it was written.
+      ValueError: `text` is no JSON object, or differs from its checksum.
     """
     values = json.loads(text)
     if not isinstance(values, dict):
@@ -40,7 +40,7 @@ def _crc(values: dict) -> str:
 
 
 def of_arrays(tree: Any) -> str:
-    """SHA-256 of a tree's arrays: their places in it, types, shapes and bytes."""
+    """SHA-256 of a tree's arrays: their paths, types, shapes and bytes."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)

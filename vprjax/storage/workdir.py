@@ -1,4 +1,4 @@
-"""The folder of a run: made, shared by all processes, and held by one run at a time."""
+"""The folder of a run: all processes share it, and one run holds it at a time."""
 
 import contextlib
 import fcntl
@@ -11,20 +11,20 @@ from vprjax.runtime import compile_cache, parallel
 
 
 def make_workdir(workdir: pathlib.Path) -> None:
-    """Makes the folder where it is missing, and keeps compiled programs there.
+    """Makes the folder if it is missing and keeps compiled programs there.
 
     Raises:
-      ConfigError: it cannot be made.
+      ConfigError: the folder cannot be made.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--workdir={workdir} cannot be made ({error}); name another") from error
-    compile_cache.use(workdir)  # not earlier: a compilation would make a workdir for a refused run
+    compile_cache.use(workdir)  # last: an earlier compilation makes a workdir for a refused run
 
 
 def _check_shared(workdir: pathlib.Path) -> None:
-    """Raises ConfigError where the folder is not one and the same for all processes."""
+    """Raises ConfigError unless all processes see the same folder."""
     if parallel.process_count() == 1:
         return
     mark = workdir / f".seen-by-all-{parallel.from_first(secrets.randbits(31))}.partial"
@@ -43,10 +43,12 @@ def _check_shared(workdir: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def hold_workdir(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the workdir for this process (and goes with it, however it ends), rid of a killed one's parts.
+    """A context that holds the workdir's lock and removes the parts that a killed run left.
+
+    The lock ends with the process, however that ends.
 
     Raises:
-      ConfigError: another run holds it, nothing can be written there, or processes do not share it.
+      ConfigError: another run holds the folder, it is not writable, or the processes do not share it.
     """
     try:
         lock = (workdir / ".lock").open("w")

@@ -57,7 +57,9 @@ def test_arrays_of_other_shapes_are_of_another_run_not_damaged(tmp_path):
 def test_arrays_that_another_version_lacks_are_no_damage(tmp_path):
     save(tmp_path, [0])
     reader = checkpoint.open_for_reading(tmp_path)
-    with pytest.raises(ConfigError, match=r"saved by another version .* one has \"\['more'\]\""):
+    with pytest.raises(
+        ConfigError, match=r"comes from another version .* only one has \"\['more'\]\""
+    ):
         reader.restore_training(0, {**TRAINING, "more": np.zeros(3)})
 
 
@@ -168,7 +170,7 @@ def test_a_full_disk_while_amending_leaves_the_checkpoint_as_it_was(tmp_path, mo
     save(tmp_path, [0, 5])
     writer = checkpoint.Checkpoints(tmp_path)
     monkeypatch.setattr(checkpoint, "write_atomically", full)
-    with pytest.raises(TrainingError, match=r"/5 cannot be written .*No space.* goes on from it$"):
+    with pytest.raises(TrainingError, match=r"/5 cannot be written .*No space.* resumes from it$"):
         writer.amend(5, {"validations": [[5, 1.5]]})
     assert "validations" not in checkpoint.open_for_reading(tmp_path).config(5)
 
