@@ -1,4 +1,4 @@
-"""Compiled programs kept in the workdir, so that a second start of a run need not compile again."""
+"""Compiled programs in the workdir: a second start of a run does not compile again."""
 
 import pathlib
 
@@ -6,14 +6,14 @@ import jax
 
 from vprjax.runtime import machine
 
-SECONDS = 0.2  # programs that compile faster are not kept
+SECONDS = 0.2  # the cache skips programs that compile faster
 
 
 def use(workdir: pathlib.Path) -> None:
-    """From now on compiled programs go to `workdir/compiled/KIND` and come from there.
+    """Makes JAX keep compiled programs in `workdir/compiled/KIND` and read them from there.
 
-    A program for a CPU fits that CPU's instructions alone, hence one folder a kind of machine. A folder
-    that `JAX_COMPILATION_CACHE_DIR` names is used as it is. Nothing is made before the first compilation.
+    A CPU program fits one instruction set, hence one folder per kind of machine. The folder in
+    `JAX_COMPILATION_CACHE_DIR` takes precedence. The first compilation makes the folder.
     """
     if jax.config.jax_compilation_cache_dir:
         return

@@ -1,4 +1,4 @@
-"""Start of a run of several processes: TPU pod, SLURM, Open MPI, or a plain list of hosts."""
+"""Start of a run with several processes: TPU pod, SLURM, Open MPI, or a plain list of hosts."""
 
 import os
 import signal
@@ -10,22 +10,21 @@ from vprjax import console
 from vprjax.errors import ConfigError
 
 AUTO = "auto"
-PORT = 8476  # of the first host, where the others ask for it
-PATIENCE = 300  # seconds to wait for one another
+PORT = 8476  # the first host listens here for the others
+PATIENCE = 300  # seconds that the processes wait for one another
 
 
 def start(hosts: str, process_id: int | None) -> bool:
-    """Joins the other processes, if there are any, before any other use of JAX.
+    """Joins the other processes, if there are any; returns whether it has. Precedes any use of JAX.
 
-    With `hosts`, a comma list with one entry a process, the first one (`name` or `name:port`) is the
-    coordinator; a process finds itself by `process_id` or, with one process a host, by its name. With
-    "auto" JAX asks the cluster, a Cloud TPU pod its metadata server. Without `hosts` so do SLURM, Open MPI
-    and GKE, which say in the environment that there are several processes. Of SLURM and Open MPI a process
-    gets one GPU, the one of its number on its node; of a list all that its host has. Returns whether it
-    has joined others.
+    - `hosts` as a comma list has one entry per process; the first, `name` or `name:port`, coordinates. A
+      process finds itself by `process_id` or by its host's name, and uses all devices of its host.
+    - `hosts="auto"` makes JAX ask the cluster; a Cloud TPU pod asks its metadata server.
+    - Without `hosts`, the environment of SLURM, Open MPI or GKE decides. Under SLURM and Open MPI each
+      process uses one GPU, numbered as the process is on its node.
 
     Raises:
-      ConfigError: this host is not in the list, the number is outside it, or there is no cluster to ask.
+      ConfigError: this host is not in the list, `process_id` is outside it, or JAX finds no cluster.
     """
     names = [name.strip() for name in hosts.split(",") if name.strip()]
     if len(names) > 1:
@@ -38,7 +37,7 @@ def start(hosts: str, process_id: int | None) -> bool:
         console.log(
             f"process {number} of {len(names)} joins at {first}, which it tries for {PATIENCE} s"
         )
-        # Not SLURM's way: a list that `srun` started would have one GPU a process.
+        # Not as SLURM detects it: each process that `srun` starts would get one GPU.
         jax.distributed.initialize(
             first,
             num_processes=len(names),
@@ -51,22 +50,22 @@ def start(hosts: str, process_id: int | None) -> bool:
             jax.distributed.initialize()
         except ValueError as error:
             raise ConfigError(
-                f"no cluster was found to join ({error}): name the hosts of all processes with --hosts and "
-                "this one's number with --process_id"
+                f"no cluster answers ({error}): name the hosts of all processes with --hosts and this "
+                "one's number with --process_id"
             ) from error
     if jax.distributed.is_initialized():
-        # JAX has taken it for itself, and would swallow it until training begins (`preemption`).
+        # JAX has taken SIGTERM and swallows it; `preemption` takes it once training begins.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         console.speak(jax.process_index() == 0)
         console.log(
-            f"{jax.process_count()} processes with {jax.device_count()} devices, of which this one has "
+            f"{jax.process_count()} processes share {jax.device_count()} devices; this one has "
             f"{jax.local_device_count()}"
         )
     return jax.distributed.is_initialized()
 
 
 def check_joined() -> None:
-    """Raises ConfigError where there are other processes that this one was never told to join."""
+    """Raises ConfigError if other processes run that this one has not joined."""
     if jax.process_count() > 1 and not jax.distributed.is_initialized():
         raise ConfigError(
             f"this is one of {jax.process_count()} processes that have not joined: give each --hosts={AUTO}"
@@ -74,24 +73,24 @@ def check_joined() -> None:
 
 
 def _own_number(names: list[str]) -> int:
-    """The place of this host in the list, by its full or short name."""
+    """The number of this host in the list, by its full or short name."""
     own = {socket.gethostname(), socket.gethostname().split(".")[0], socket.getfqdn()}
     found = [number for number, name in enumerate(names) if name.split(":")[0] in own]
     if len(found) != 1:
         raise ConfigError(
-            f"this host, {socket.gethostname()}, is {len(found)} times in --hosts={','.join(names)}; "
-            "give --process_id"
+            f"--hosts={','.join(names)} names this host, {socket.gethostname()}, {len(found)} times; give "
+            "--process_id"
         )
     return found[0]
 
 
 def _announced() -> bool:
-    """Whether the environment tells of a job of several processes, of which this is one.
+    """Whether the environment announces several processes and this is one of them.
 
-    A SLURM batch script itself is not, but what its `srun` starts.
+    `srun` starts such processes; SLURM's batch script itself is none.
     """
     sizes = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
     several = any(int(os.environ.get(name) or 1) > 1 for name in sizes)
     own = any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_RANK"))
-    workers = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")  # of GKE
+    workers = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")  # GKE sets these
     return (several and own) or any("," in os.environ.get(name, "") for name in workers)

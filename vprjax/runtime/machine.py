@@ -1,4 +1,4 @@
-"""The processor: its name for records, and its kind, which a compiled program fits alone."""
+"""The processor: a name for records and a kind for compiled programs."""
 
 import hashlib
 import os
@@ -10,23 +10,23 @@ INFO = pathlib.Path("/proc/cpuinfo")
 
 
 def cpu(info: pathlib.Path = INFO) -> str:
-    """Model, widest vector instructions (one model name stands for many speeds) and usable cores."""
-    told = _told(info)
-    model = told.get("model name") or platform.processor() or platform.machine()
-    flags = told.get("flags", "").split()
+    """Model, widest vector instructions and usable cores; one model name covers many speeds."""
+    facts = _last_processor(info)
+    model = facts.get("model name") or platform.processor() or platform.machine()
+    flags = facts.get("flags", "").split()
     wide = [name for name in VECTORS if name in flags][:1]
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
     return ", ".join([model, *wide, f"{len(usable)} core{'s' if len(usable) > 1 else ''}"])
 
 
 def kind(info: pathlib.Path = INFO) -> str:
-    """A short digest of the architecture and its instructions."""
-    told = _told(info)
-    flags = told.get("flags") or told.get("Features", "")  # as x86 and ARM call them
+    """A short digest of the architecture and its instruction set; a compiled program fits one kind."""
+    facts = _last_processor(info)
+    flags = facts.get("flags") or facts.get("Features", "")  # names on x86 and on ARM
     return hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:12]
 
 
-def _told(info: pathlib.Path) -> dict[str, str]:
-    """What Linux says of the last processor; nothing where it says nothing."""
+def _last_processor(info: pathlib.Path) -> dict[str, str]:
+    """Linux's facts on the last processor; empty without the file."""
     lines = info.read_text().splitlines() if info.exists() else []
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

@@ -1,4 +1,4 @@
-"""Memory of the device and the machine: what is held, free and at the peak, and a guard around its use."""
+"""Memory of device and machine: bytes held, free and at the peak, and a guard for running out."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 @contextlib.contextmanager
 def fits(what: str, change: str) -> Iterator[None]:
-    """Raises ConfigError, which says what to `change`, where the device runs out of memory inside."""
+    """A context that raises ConfigError with the advice `change` when the device runs out of memory."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -26,29 +26,29 @@ def fits(what: str, change: str) -> Iterator[None]:
 
 
 def held_and_free(device) -> tuple[int, int | None]:
-    """Bytes of a device that are in use, and those that are not, None where it does not tell."""
+    """Bytes in use and free on a device; free is None if the device does not report it."""
     stats = device.memory_stats() or {}
     held, limit = stats.get("bytes_in_use", 0), stats.get("bytes_limit")
     return held, None if limit is None else limit - held
 
 
 def measured_peak() -> int:
-    """Bytes at the peak so far: of this process on a CPU, else of its first device (0: unknown)."""
+    """Peak bytes so far: this process's on a CPU, else its first device's (0: unknown)."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
-    # Not ru_maxrss, which begins with the peak of the process that started this one.
+    # Not ru_maxrss, which starts at the parent process's peak.
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def resident() -> int:
-    """Bytes of this process in the machine's memory."""
+    """Resident bytes of this process."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-# In a control group's count and given back when it is asked for, as MemAvailable reckons, too.
+# A control group counts these, yet gives them back on demand, as MemAvailable assumes too.
 RECLAIMED = ("active_file", "inactive_file", "slab_reclaimable")
 
 
@@ -57,7 +57,7 @@ def available(
     membership: pathlib.Path = pathlib.Path("/proc/self/cgroup"),
     cgroups: pathlib.Path = CGROUPS,
 ) -> int:
-    """Bytes that this process may still take: of the machine, and of every control group it is in."""
+    """Bytes that this process may still take, within the machine and each of its control groups."""
     rows = dict(line.split(":") for line in meminfo.read_text().splitlines())
     free = [int(rows["MemAvailable"].split()[0]) * 1024]
     own = [line[3:] for line in membership.read_text().splitlines() if line.startswith("0::")]

@@ -1,4 +1,4 @@
-"""The only file that maps over devices: `jax.pmap` for steps, a mesh for retrieval."""
+"""The only file that maps over devices: `jax.pmap` for steps, a mesh for the search."""
 
 import functools
 from collections.abc import Callable
@@ -9,25 +9,24 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-AXIS = "batch"  # One name for every mapped function: arrays pass between them without a recompile.
+AXIS = "batch"  # one name for all mapped functions: arrays pass between them without a recompile
 
 
 def device_count() -> int:
-    """Devices that a step is mapped over, those of all processes."""
+    """Number of devices that a step runs on, over all processes."""
     return jax.device_count()
 
 
 def local_device_count() -> int:
-    """Devices of this process."""
+    """Number of devices of this process."""
     return jax.local_device_count()
 
 
 def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
     """`fn` on every device at once, under the axis name `AXIS`.
 
-    Arguments and results carry a leading device axis.
-
-    Arguments numbered in `donate` give their buffers to the result.
+    Arguments and results have a leading device axis. Arguments numbered in `donate` give their buffers
+    to the result.
     """
     return jax.pmap(fn, axis_name=AXIS, donate_argnums=donate)
 
@@ -35,8 +34,8 @@ def map_over_devices(fn: Callable, donate: tuple[int, ...] = ()) -> Callable:
 def compiler_options(remat: bool) -> dict[str, str]:
     """XLA's options for a train step.
 
-    On a CPU XLA takes down the barriers that keep `jax.checkpoint`'s second computation apart from its
-    first, and then merges the two, so that nothing is saved; without that pass they stand.
+    XLA's CPU backend removes the barriers between `jax.checkpoint`'s two computations, merges them, and so
+    saves no memory. The option turns that pass off.
     """
     if remat and jax.default_backend() == "cpu":
         return {"xla_disable_hlo_passes": "cse_barrier_expander"}
@@ -44,10 +43,10 @@ def compiler_options(remat: bool) -> dict[str, str]:
 
 
 def compile_mapped(mapped: Callable, state: Any, batch: Any, remat: bool):
-    """`mapped(state, batch)` compiled for one copy of the state and a split batch, as a callable.
+    """Compiles `mapped(state, batch)` for one copy of the state and a split batch.
 
-    It also has XLA's `memory_analysis()`. With one process nothing is put on the devices for it, and
-    the state may be shapes alone.
+    The callable result also has XLA's `memory_analysis()`. A single process compiles without touching the
+    devices, and its `state` may be shapes.
     """
     if process_count() > 1:
         lowered = mapped.lower(replicate(state), batch)
@@ -58,7 +57,7 @@ def compile_mapped(mapped: Callable, state: Any, batch: Any, remat: bool):
 
 
 class _AcrossProcesses:
-    """What `jax.pmap` does around its compiled function where there are several processes."""
+    """Wraps a compiled function as `jax.pmap` does among several processes."""
 
     def __init__(self, compiled):
         self._compiled, self.memory_analysis = compiled, compiled.memory_analysis
@@ -72,56 +71,56 @@ class _AcrossProcesses:
 
 
 def process_count() -> int:
-    """Processes that train together."""
+    """Number of processes that train together."""
     return jax.process_count()
 
 
 def is_primary() -> bool:
-    """Whether this is the process that writes files and prints."""
+    """Whether this process writes files and prints."""
     return jax.process_index() == 0
 
 
 def barrier(name: str) -> None:
-    """Waits until all processes are here."""
+    """Waits until all processes call it with `name`."""
     if process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set in any process; all must ask."""
+    """Whether the flag is set in any process; all processes must call it."""
     if process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
 def from_first(number: int) -> int:
-    """The first process's number, in every process; all must ask."""
+    """The first process's `number`; all processes must call it."""
     if process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(np.array(number)))
 
 
 def copied_from_first(tree: Any) -> Any:
-    """The first process's arrays, in every process; all must ask."""
+    """The first process's arrays; all processes must call it."""
     if process_count() == 1:
         return tree
     return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
 
 
 def process_rows(count: int) -> slice:
-    """The rows, of `count` rows of a global batch, that this process feeds to its devices."""
+    """The share of this process in a global batch of `count` rows."""
     share = count // process_count()
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
 def gather(output: jax.Array) -> jax.Array:
-    """Inside a mapped function: the rows `(b, ...)` of all devices, in order, on every device."""
+    """Inside a mapped function: `(b, ...)` per device -> `(devices b, ...)` in order, on every device."""
     every = jax.lax.all_gather(output, AXIS)
     return every.reshape(-1, *output.shape[1:])
 
 
 def replicate(tree: Any) -> Any:
-    """One copy of `tree` a device of this process, as arrays with a leading device axis."""
+    """One copy of `tree` per device of this process, with a leading device axis."""
     n = jax.local_device_count()
     stacked = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (n, *np.shape(x))), tree)
     return _onto_devices()(stacked)
@@ -129,7 +128,7 @@ def replicate(tree: Any) -> Any:
 
 @functools.cache
 def _onto_devices() -> Callable:
-    """One function for all calls: JAX compiles and keeps every new one anew."""
+    """One function for all calls: JAX would compile and keep each new one."""
     return map_over_devices(lambda x: x)
 
 
@@ -139,13 +138,13 @@ def unreplicate(tree: Any) -> Any:
 
 
 def split(tree: Any) -> Any:
-    """Rows of this process, `(b, ...)` host arrays -> `(devices, b / devices, ...)`, in order."""
+    """Host arrays `(b, ...)` of this process -> `(devices, b / devices, ...)`, in order."""
     n = jax.local_device_count()
     return jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), tree)
 
 
 def place(tree: Any) -> Any:
-    """As `split`, and copied to this process's devices: an ahead-of-time thread spares the loop that."""
+    """`split` and copied to this process's devices, which a prefetching thread does ahead of the loop."""
     mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
     return jax.device_put(split(tree), NamedSharding(mesh, PartitionSpec(AXIS)))
 
@@ -160,13 +159,12 @@ def _specs(split: tuple[bool, ...]) -> tuple[PartitionSpec, ...]:
 
 
 def map_shards(fn: Callable, split: tuple[bool, ...], donate: tuple[int, ...] = ()) -> Callable:
-    """`fn` on every device's share, jitted; its results are split over the devices.
+    """Jits `fn` on every device's share; the results are split over the devices.
 
     Args:
-      fn: pure; may ask for its device's number with `shard_number`.
-      split: for each argument whether it is split along its first axis (else whole on every device);
-        arguments may be trees.
-      donate: numbers of arguments whose buffers the result may take.
+      fn: a pure function, which may use `shard_number`.
+      split: per argument whether its arrays are split along their first axis, else whole on every device.
+      donate: numbers of the arguments whose buffers the result may take.
     """
     mapped = jax.shard_map(
         fn, mesh=_mesh(), in_specs=_specs(split), out_specs=PartitionSpec(AXIS), check_vma=False
@@ -175,24 +173,24 @@ def map_shards(fn: Callable, split: tuple[bool, ...], donate: tuple[int, ...] = 
 
 
 def shard_number() -> jax.Array:
-    """Inside a function of `map_shards`: the number of this device."""
+    """Inside a function of `map_shards`: this device's number."""
     return jax.lax.axis_index(AXIS)
 
 
 def place_shards(rows: np.ndarray) -> jax.Array:
-    """The rows that `process_rows` gives this process -> one array split over all devices."""
+    """The rows of this process (`process_rows`) -> one array split over all devices."""
     return jax.make_array_from_process_local_data(NamedSharding(_mesh(), PartitionSpec(AXIS)), rows)
 
 
 def place_copies(array: np.ndarray) -> jax.Array:
-    """The same array, that every process holds, whole on every device."""
+    """An array that every process holds -> the same array, whole on every device."""
     return jax.make_array_from_process_local_data(
         NamedSharding(_mesh(), PartitionSpec()), array, array.shape
     )
 
 
 def collect(array: jax.Array) -> np.ndarray:
-    """All shards of an array on every process's host."""
+    """An array's shards of all devices, on every process's host."""
     if process_count() > 1:
         return multihost_utils.process_allgather(array, tiled=True)
     return np.asarray(array)

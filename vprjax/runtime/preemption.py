@@ -1,4 +1,4 @@
-"""SIGTERM, as pods and clusters send it before they take a machine away."""
+"""SIGTERM, which pods and clusters send before they take a machine away."""
 
 import contextlib
 import signal
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from vprjax.errors import Preempted
 from vprjax.runtime import parallel
 
-AGREE_EVERY = 10  # steps between two questions to the other processes
+AGREE_EVERY = 10  # steps between two exchanges among processes
 
 
 class Preemption:
-    """A context in which SIGTERM is noted instead of killing the process."""
+    """A context that notes SIGTERM instead of letting it kill the process."""
 
     def __init__(self):
-        """Nothing has come yet."""
+        """Starts without a signal."""
         self._came = self._at_once = False
         self._before = None
 
@@ -35,9 +35,9 @@ class Preemption:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """A context that SIGTERM ends with `Preempted`, for work that changes nothing that is saved.
+        """A context that SIGTERM ends with `Preempted`, for work that leaves saved files unchanged.
 
-        With several processes none may leave alone, so there it waits for `agreed`.
+        Among several processes none may stop alone; SIGTERM then waits for `agreed`.
         """
         self._at_once = parallel.process_count() == 1
         try:
@@ -48,9 +48,9 @@ class Preemption:
             self._at_once = False
 
     def agreed(self, step: int, ask: bool = False) -> bool:
-        """Whether to stop at this step; the same answer in every process.
+        """Whether to stop at this step; every process gets the same answer.
 
-        Of several, the others are asked every few steps alone, or where to `ask` is said.
+        Several processes exchange it every `AGREE_EVERY` steps, and at each step with `ask`.
         """
         if parallel.process_count() == 1:
             return self._came

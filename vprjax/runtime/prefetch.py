@@ -1,4 +1,4 @@
-"""Work done ahead in a thread of its own, in order."""
+"""A thread that works ahead, in order."""
 
 import concurrent.futures
 from collections.abc import Callable, Iterator
@@ -6,9 +6,10 @@ from typing import Any
 
 
 def prefetch(produce: Callable[[int], Any], first: int, last: int, depth: int = 2) -> Iterator:
-    """Yields `(n, produce(n))` for `first <= n < last`, `depth` ahead; an error comes out in its turn.
+    """Yields `(n, produce(n))` for `first <= n < last`, computed `depth` ahead in a thread.
 
-    What was yielded is not held here, so that it is freed when the caller is done with it.
+    An error of `produce(n)` is raised at `n`. A yielded value has no reference here, so that the caller
+    frees it.
     """
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         waiting = [pool.submit(produce, n) for n in range(first, min(first + depth, last))]
