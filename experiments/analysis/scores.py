@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from configs import base
-from vprjax.config.changes import differences
+from vprjax.config.changes import completed, differences
 from vprjax.errors import DataError
 from vprjax.report.published import Cell, Study
 from vprjax.storage import checksum
@@ -195,7 +195,7 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
 def matters(key: str, trained: dict) -> bool:
     """Whether training, the model or an FCM depends on what `key` says: one model's runs share it."""
     loss, (part, _, name) = trained["loss"], key.partition(".")
-    places = loss["name"] == "arcface" and loss.get("arcface_classes") == "places"
+    places = loss["name"] == "arcface" and loss.get("arcface", {}).get("classes") == "places"
     parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
     if part == "loss":
         return name.startswith(loss["name"])  # the other losses' margins change nothing
@@ -221,9 +221,9 @@ def _images(document: dict) -> dict:
 
 
 def _trained(document: dict) -> dict:
-    """The config that the model was trained with."""
+    """The config that the model was trained with, with this version's keys."""
     provenance = document["provenance"]
-    return provenance.get("trained_with") or provenance["config"]
+    return completed(provenance.get("trained_with") or provenance["config"])
 
 
 def papers_order(tests: Sequence[str]) -> Callable[[Key], tuple]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import flops, models
 from configs import base
-from vprjax import models
+from vprjax.models import build_for_platform
 from vprjax.runtime import parallel
 from vprjax.training import assemble, state
 
@@ -54,7 +54,7 @@ class Ours:
         else:
             batch["positions"] = np.zeros((b, m, 2), np.float32)
         step = assemble.train_step(
-            self.config, models.build_for_platform(self.config.model, parallel.AXIS), start.params
+            self.config, build_for_platform(self.config.model, parallel.AXIS), start.params
         )
         self.batch = parallel.place(batch)  # as the product's loop does, ahead of the step
         self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
@@ -79,7 +79,7 @@ class Ours:
 
 def parallel_width(pair: models.Pair) -> int:
     """Dimensions of a descriptor."""
-    module = models.build_for_platform(pair.config.model, parallel.AXIS)
+    module = build_for_platform(pair.config.model, parallel.AXIS)
     return jax.eval_shape(module.apply, pair.variables, pair.images[:1]).shape[-1]
 
 
@@ -91,7 +91,7 @@ class Theirs:
         import torch
 
         self.args, self.steps = args, steps
-        self.model, self.margin = model, pair.config.loss.triplet_margin
+        self.model, self.margin = model, pair.config.loss.triplet.margin
         self.device = models.torch_device()
         self.images = torch.from_numpy(pair.images).to(self.device)
         self.optimiser = torch.optim.AdamW(
@@ -158,7 +158,7 @@ def _measure_one(
     seconds = {name: [turn / steps for turn in found] for name, found in turns.items()}
     best = min(variants, key=lambda kind: statistics.median(seconds[kind]))
     rivals = {"triplet": (best, seconds[best])}
-    rivals |= {loss: ("our triplet", seconds["triplet"]) for loss in base.LOSSES[1:]}
+    rivals |= {loss: ("our triplet", seconds["triplet"]) for loss in list(base.LOSSES)[1:]}
     print({kind: round(statistics.median(seconds[kind]), 4) for kind in variants}, flush=True)
     for loss in losses:
         rival, theirs = rivals[loss]

@@ -42,7 +42,7 @@ COLD_COUNTS = {
     "test02": 970,
 }
 SMOKE = {
-    "model.netvlad_clusters": 8,
+    "model.netvlad.clusters": 8,
     "train.steps": 4,
     "train.log_every": 2,
     "train.checkpoint_every": 2,

@@ -128,14 +128,14 @@ def test_runs_share_the_margin_of_their_own_loss_alone(tmp_path):
     for seed, own, others in ((0, 0.1, 0.2), (1, 0.1, 0.7), (2, 0.3, 0.7)):
         document = made_up_runs.document(TRI, seed, 50.0)
         document["provenance"]["config"]["loss"] |= {
-            "triplet_margin": own,
-            "contrastive_margin": others,
+            "triplet": {"margin": own},
+            "contrastive": {"margin": others},
         }
         paths.append(tmp_path / f"{seed}.json")
         paths[-1].write_text(json.dumps(document))
     assert len(scores.read(paths[:2]).values) == 16
     with pytest.raises(
-        DataError, match=r"has loss\.triplet_margin=0\.3, .* of the same model 0\.1"
+        DataError, match=r"has loss\.triplet\.margin=0\.3, .* of the same model 0\.1"
     ):
         scores.read(paths)
 

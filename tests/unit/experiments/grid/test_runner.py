@@ -86,7 +86,7 @@ class Bar:
 
 def test_progress_counts_logged_steps_and_whole_jobs(tmp_path, monkeypatch):
     bars = []
-    monkeypatch.setattr(grid_runner, "Progress", lambda *words: bars.append(Bar(*words)) or bars[0])
+    monkeypatch.setattr(runner, "Progress", lambda *words: bars.append(Bar(*words)) or bars[0])
     jobs = [job(tmp_path, "a", steps=10), job(tmp_path, "b", steps=10)]
     jobs[0].workdir.mkdir()
     (jobs[0].workdir / "metrics.jsonl").write_text('{"step": 2}\n{"step": 4}\n{"st')
