@@ -15,8 +15,8 @@ from flax import traverse_util
 
 from configs import base
 from vprjax import models
-from vprjax.models import Layers, names
-from vprjax.weights import pretrained
+from vprjax.models import Layers
+from vprjax.weights import names, pretrained
 
 torch = pytest.importorskip("torch")
 import safetensors.torch  # noqa: E402

@@ -26,7 +26,7 @@ from vprjax.data import source
 from vprjax.descriptors import store
 from vprjax.errors import DataError, WeightsError
 from vprjax.report import run_page
-from vprjax.weights import pretrained
+from vprjax.weights import files, pretrained
 
 SOURCES = sorted(
     p for top in ("vprjax", "tfds_builders", "configs") for p in (ROOT / top).rglob("*.py")
@@ -252,7 +252,7 @@ def test_a_small_file_cannot_claim_large_arrays(tmp_path):
         f.create_dataset("block1_conv1/kernel:0", (huge,), np.float32, chunks=(1 << 18,))
     torch.save({"features.0.weight": torch.ones(1).expand(huge)}, tmp_path / "a.pth")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrained, "LARGEST", 1 << 20)
+        patch.setattr(files, "LARGEST", 1 << 20)
         np.savez_compressed(tmp_path / "a.npz", a=np.zeros(1 << 20))
         for suffix in (".h5", ".npz", ".pth"):
             assert (tmp_path / f"a{suffix}").stat().st_size < 20_000
@@ -262,7 +262,7 @@ def test_a_small_file_cannot_claim_large_arrays(tmp_path):
 
 def test_a_safetensors_larger_than_weights_are_is_not_read(tmp_path, monkeypatch):
     safetensors.numpy.save_file({"a": np.zeros(1 << 19, np.float32)}, tmp_path / "a.safetensors")
-    monkeypatch.setattr(pretrained, "LARGEST", 1 << 20)
+    monkeypatch.setattr(files, "LARGEST", 1 << 20)
     with pytest.raises(WeightsError, match="claim more than 1,048,576 bytes"):
         pretrained.load(tmp_path / "a.safetensors", "vgg16")
 
@@ -276,7 +276,7 @@ def test_a_deflated_pth_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     ):
         for name in stored.namelist():
             deflated.writestr(name, stored.read(name))
-    monkeypatch.setattr(pretrained, "LARGEST", 1 << 20)
+    monkeypatch.setattr(files, "LARGEST", 1 << 20)
     monkeypatch.setattr(torch, "load", None)
     assert (tmp_path / "a.pth").stat().st_size < 30_000
     with pytest.raises(WeightsError, match="claim more than 1,048,576 bytes"):

@@ -1,7 +1,6 @@
 """Models: a backbone cut at a stage, a pooling, an optional linear projection."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +8,12 @@ from flax import linen as nn
 
 from vprjax.cpu_ops import convolution
 from vprjax.cpu_ops import max_pool as cpu_max_pool
-from vprjax.models import mobilenet, resnet, vgg
+from vprjax.models.backbones import BACKBONES
+from vprjax.models.backbones.layers import Layers
 from vprjax.models.descriptor import Descriptor
 from vprjax.models.heads import HEADS
-from vprjax.models.layers import Layers
 from vprjax.variants import pick
 
-# Name -> (module class, {stage: its parameter groups, in order}).
-BACKBONES = {
-    "vgg16": (vgg.VGG16, vgg.STAGES),
-    "resnet50": (resnet.ResNet50, resnet.STAGES),
-    "resnet50_v1": (partial(resnet.ResNet50, v1=True), resnet.STAGES),
-    "mobilenetv2": (mobilenet.MobileNetV2, mobilenet.STAGES),
-}
 HEAD = "head"  # as `train_from`: pooling and projection alone train
 BATCH_NORMS = ("frozen", "train")
 PROJECTION_STARTS = ("pca", "pca_whitened", "random")
@@ -90,10 +82,10 @@ def lowest_values(model_config) -> dict[str, float]:
 def backbone(name: str, stage: str = "", train_from: str = "", layers: Layers | None = None):
     """Builds a backbone alone, `(b, h, w, 3) -> (b, h', w', c)`; stage "" is the last."""
     _one_of("backbone", name, BACKBONES)
-    module, stages = BACKBONES[name]
-    stage = stage or list(stages)[-1]
-    _one_of("stage", stage, stages)
-    return module(stage=stage, train_from=train_from, layers=layers or Layers())
+    variant = BACKBONES[name]
+    stage = stage or list(variant.stages)[-1]
+    _one_of("stage", stage, variant.stages)
+    return variant.module(stage=stage, train_from=train_from, layers=layers or Layers())
 
 
 def frozen_prefixes(model_config) -> tuple[str, ...]:
@@ -102,13 +94,13 @@ def frozen_prefixes(model_config) -> tuple[str, ...]:
     Their gradients are zero; an optimiser must also keep weight decay away from them.
     """
     check(model_config)
-    _, stages = BACKBONES[model_config.backbone]
+    stages = BACKBONES[model_config.backbone].stages
     if not model_config.train_from:
         return ()
     names = [*stages, HEAD]
     before = names[: names.index(model_config.train_from)]
     groups = dict.fromkeys(group for stage in before for group in stages[stage])
-    # A MobileNetV2 block trains as a whole, whether named by its output or by its expansion.
+    # A parameter group trains as a whole, where two stages end in it.
     first = stages.get(model_config.train_from, ())
     return tuple(f"backbone/{g}/" for g in groups if g not in first)
 
@@ -117,7 +109,7 @@ def check(model_config) -> None:
     """Raises ValueError with one sentence on the first key of `model` that cannot be built."""
     c = model_config
     _one_of("backbone", c.backbone, BACKBONES)
-    stages = BACKBONES[c.backbone][1]
+    stages = BACKBONES[c.backbone].stages
     _one_of("stage", c.stage, ("", *stages), f" of {c.backbone}")
     _one_of("train_from", c.train_from, ("", *stages, HEAD), f" of {c.backbone}")
     names = list(stages)

@@ -6,11 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vprjax.models.backbones.sources import MEAN, STD
 from vprjax.models.heads.vectors import l2_normalize
-
-# torchvision's ImageNet statistics, RGB, on the 0..255 scale.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 
 
 class Descriptor(nn.Module):

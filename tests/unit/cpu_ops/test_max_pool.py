@@ -6,7 +6,7 @@ import pytest
 
 from vprjax import models
 from vprjax.cpu_ops import max_pool
-from vprjax.models.layers import Layers
+from vprjax.models.backbones.layers import Layers
 
 # window, strides, padding; inputs are 15 x 13
 CASES = [

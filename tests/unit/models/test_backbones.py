@@ -85,7 +85,7 @@ def test_a_cut_backbone_holds_nothing_of_later_layers(backbone, stage, shape):
     assert {p: a.shape for p, a in flat.items()}.items() <= {
         p: a.shape for p, a in full.items()
     }.items()
-    stages = models.BACKBONES[backbone][1]
+    stages = models.BACKBONES[backbone].stages
     last = list(stages).index(stage) if stage else len(stages) - 1
     expected = {group for name in list(stages)[: last + 1] for group in stages[name]}
     assert {path[1] for path in flat} == expected
@@ -150,7 +150,7 @@ def test_train_from(backbone, stage, train_from, trained):
         frozen = path.startswith(prefixes)
         assert frozen == (path.split("/")[1] not in trained)
         assert (not gradient.any()) == frozen, path
-    if backbone != "vgg16":
+    if models.BACKBONES[backbone].batch_norm:
         before = traverse_util.flatten_dict(variables["batch_stats"], sep="/")
         for path, value in traverse_util.flatten_dict(new["batch_stats"], sep="/").items():
             assert np.array_equal(value, before[path]) == path.startswith(prefixes), path

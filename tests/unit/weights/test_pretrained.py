@@ -22,8 +22,7 @@ from flax import traverse_util
 from configs import base
 from vprjax import models
 from vprjax.errors import WeightsError
-from vprjax.models import names
-from vprjax.weights import pretrained
+from vprjax.weights import names, pretrained
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +281,9 @@ def test_fingerprint_is_the_files_sha256(tmp_path):
 
 
 def test_import_brings_no_other_framework():
-    code = "import sys, vprjax.pretrained; print([m for m in ('torch', 'tensorflow', 'keras', "
+    code = (
+        "import sys, vprjax.weights.pretrained; print([m for m in ('torch', 'tensorflow', 'keras', "
+    )
     code += "'huggingface_hub') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

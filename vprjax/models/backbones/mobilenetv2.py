@@ -6,7 +6,9 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from vprjax.models.layers import Layers
+from vprjax.models.backbones.layers import Layers
+from vprjax.models.backbones.sources import keras_leaf
+from vprjax.models.backbones.variant import Backbone, Path, Source
 
 EPSILON = 1e-3
 # Name -> (output channels, stride); every block but the first widens its input by 6.
@@ -111,3 +113,32 @@ class _ConvNorm(nn.Module):
         return nn.relu6(
             self.layers.conv_norm(x, names, self.features, self.size, self.stride, **more)
         )
+
+
+def _keras(path: Path) -> str:
+    _, group, layer, _ = path
+    if group == "Conv1":
+        name = "Conv1" if layer == "conv" else "bn_Conv1"
+    elif group == "Conv_1":
+        name = "Conv_1" if layer == "conv" else "Conv_1_bn"
+    else:
+        name = f"{group}_{layer.replace('_norm', '_BN')}"
+    depthwise = "depthwise_" if layer == "depthwise" else ""
+    return f"{name}/{depthwise}{keras_leaf(path)}"
+
+
+# Of Keras' `preprocess_input(mode="tf")`: x / 127.5 - 1.
+_SYMMETRIC = {"mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)}
+
+BACKBONE = Backbone(
+    title="MobileNetV2",
+    module=MobileNetV2,
+    stages=STAGES,
+    batch_norm=True,
+    sources={"keras": Source(_keras, _SYMMETRIC, head="(Logits|predictions)/(kernel|bias)")},
+    refused={
+        "torch": "torchvision's and timm's MobileNetV2 pads stride-2 convolutions differently; only "
+        "Keras weights (.h5, .npz) fit"
+    },
+    cut_for={64: "block_13_expand", 48: "block_6_expand"},
+)

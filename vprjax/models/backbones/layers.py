@@ -1,4 +1,4 @@
-"""Convolution, BatchNorm and max pooling as every backbone makes them."""
+"""Convolution, BatchNorm and max pooling of every backbone."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class Layers:
     `batch_norm="frozen"` always uses the running statistics; `"train"` uses the batch's in
     training, averaged over the mapped axis `batch_norm_axis` if one is named.
     `conv_general_dilated` replaces `jax.lax.conv_general_dilated` in every convolution, `max_pool`
-    flax's. With `remat` the backward pass keeps each stage's input alone and computes the stage again.
+    flax's. With `remat` the backward pass keeps only each stage's input and computes the stage again.
     """
 
     dtype: Any = jnp.float32

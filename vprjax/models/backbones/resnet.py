@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from vprjax.models.layers import Layers
+from vprjax.models.backbones.layers import Layers
 
 BLOCKS = {"conv2": 3, "conv3": 4, "conv4": 6, "conv5": 3}
 # Stage -> its parameter groups. A stage ends behind its last ReLU, conv1 before the max pool.

@@ -1,0 +1,50 @@
+"""What a backbone's file states about it, and what a family of weights files calls its arrays."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flax import linen as nn
+
+Path = tuple[str, ...]  # in a backbone's own variables: ("params", "conv2_1", "norm1", "scale")
+Scaling = Mapping[str, tuple[float, float, float]]  # {"mean": ..., "std": ...}: RGB, 0..255 scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """How one family of weights files ("torch", "keras") holds a backbone.
+
+    Attributes:
+      name: path of a variable -> its array's name in the file.
+      preprocess: what images are scaled by, or a function of the file's arrays that gives it.
+      flip_first: whether the first kernel's input channels are BGR.
+      head: pattern of the names of a classifier's arrays and counters, which no descriptor needs.
+    """
+
+    name: Callable[[Path], str]
+    preprocess: Scaling | Callable[[Mapping[str, Any]], Scaling]
+    flip_first: bool = False
+    head: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """One backbone, `(b, h, w, 3) -> (b, h', w', c)`.
+
+    Attributes:
+      title: its name in tables and figures.
+      module: called with `stage`, `train_from` and `layers`.
+      stages: stage -> its parameter groups, both in the order of computation.
+      batch_norm: whether it has BatchNorm.
+      sources: family of weights files -> how it holds the backbone.
+      refused: family of weights files that does not fit -> why, and what to use instead.
+      cut_for: image height of a small-image config -> the stage to cut at; else the last stage.
+    """
+
+    title: str
+    module: Callable[..., nn.Module]
+    stages: Mapping[str, tuple[str, ...]]
+    batch_norm: bool
+    sources: Mapping[str, Source]
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    cut_for: Mapping[int, str] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,56 @@
+"""Where a weights file lies: a path, or a Hugging Face hub id that is fetched and checked."""
+
+import pathlib
+import re
+
+from vprjax.errors import WeightsError
+from vprjax.weights import files
+
+HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>.*))?")
+COMMIT = re.compile("[0-9a-f]{7,40}")
+HUB_FILE = "model.safetensors"
+
+
+def resolve(path: str) -> pathlib.Path:
+    """The local file of a path, or of a hub id `owner/name@commit`, which it fetches if need be.
+
+    Raises WeightsError: no such file, a hub id without a commit hash, offline, damaged download.
+    """
+    file = pathlib.Path(path).expanduser()
+    if file.is_file():
+        return file
+    match = HUB_ID.fullmatch(str(path))
+    if not match or file.suffix in files.SUFFIXES:
+        raise WeightsError(f"weights file {path} does not exist")
+    if not COMMIT.fullmatch(match["revision"] or ""):
+        raise WeightsError(
+            f"weights {path} are not a file, and a hub id needs a commit's hash, not a branch's or tag's "
+            f"name, to keep a run repeatable: {match['repo']}@<commit hash>"
+        )
+    return _download(match["repo"], match["revision"])
+
+
+def _download(repo: str, revision: str) -> pathlib.Path:
+    by_hand = f"download {HUB_FILE} of {repo} by hand and pass the file"
+    try:
+        import huggingface_hub
+    except ImportError as e:
+        raise WeightsError(
+            f"a hub id needs huggingface_hub (pip install 'vprjax[hub]'); or {by_hand}"
+        ) from e
+    try:
+        file = pathlib.Path(huggingface_hub.hf_hub_download(repo, HUB_FILE, revision=revision))
+    except Exception as e:  # offline, unknown repository or revision: one family of causes each
+        cause = str(e).partition("\n")[0]
+        raise WeightsError(f"cannot fetch {repo}@{revision} ({cause}); {by_hand}") from e
+    # The hub's cache keeps a large file under the SHA-256 that the hub reported for it.
+    blob = file.resolve()
+    if not re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        raise WeightsError(
+            f"{file} cannot be checked: the cache lacks the SHA-256 that the hub reported; {by_hand}"
+        )
+    if files.sha256(blob) != blob.name:
+        raise WeightsError(
+            f"{file} is damaged: its SHA-256 is not the {blob.name} that the hub reported; delete {blob}"
+        )
+    return file

@@ -1,0 +1,55 @@
+"""Names, shapes and layouts of a backbone's arrays in the files of each family."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from vprjax.models import backbone
+from vprjax.models.backbones import BACKBONES
+from vprjax.models.backbones.variant import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """How a file orders the axes of our kernels `(h, w, c, d)` and depthwise ones `(h, w, 1, c)`."""
+
+    kernel: tuple[int, ...]
+    depthwise: tuple[int, ...]
+
+    def order(self, path: Path) -> tuple[int, ...]:
+        return self.depthwise if path[-2] == "depthwise" else self.kernel
+
+
+_LAYOUTS = {
+    "torch": _Layout(kernel=(3, 2, 0, 1), depthwise=(3, 2, 0, 1)),
+    "keras": _Layout(kernel=(0, 1, 2, 3), depthwise=(0, 1, 3, 2)),
+}
+
+
+def names_and_shapes(name: str, source: str) -> dict[Path, tuple[str, tuple[int, ...]]]:
+    """Path -> (name, shape) in a file of `source`, for every array of the whole backbone `name`.
+
+    Raises KeyError where the backbone has no such source, or `source` no layout.
+    """
+    naming = BACKBONES[name].sources[source].name
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    ours = jax.eval_shape(backbone(name).init, jax.random.key(0), image)
+    flat = traverse_util.flatten_dict(ours)
+    return {path: (naming(path), _shape(path, a.shape, source)) for path, a in flat.items()}
+
+
+def convert(path: Path, array: np.ndarray, source: str) -> np.ndarray:
+    """A file's array in our layout: kernels `(h, w, c, d)`, depthwise ones `(h, w, 1, c)`.
+
+    Raises KeyError where `source` has no layout.
+    """
+    array, layout = np.asarray(array, np.float32), _LAYOUTS[source]
+    return array.transpose(np.argsort(layout.order(path))) if path[-1] == "kernel" else array
+
+
+def _shape(path: Path, shape: tuple[int, ...], source: str) -> tuple[int, ...]:
+    layout = _LAYOUTS[source]
+    return tuple(shape[i] for i in layout.order(path)) if path[-1] == "kernel" else shape
