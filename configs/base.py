@@ -14,17 +14,14 @@ not trust.
 from ml_collections import ConfigDict
 
 from vprjax.losses import LOSSES
+from vprjax.models import backbones
 from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
 
-BACKBONES = ("vgg16", "resnet50", "resnet50_v1", "mobilenetv2")
+BACKBONES = tuple(backbones.BACKBONES)
 POOLINGS = tuple(HEADS)
-STRIDE_16 = {  # the last stage whose map is 1/16 of the image, for small images
-    "vgg16": "conv5",
-    "resnet50": "conv4",
-    "resnet50_v1": "conv4",
-    "mobilenetv2": "block_13_expand",
-}
+# The stage per backbone for images of height 64, with a map of 1/16 of the image; "" is the last.
+STRIDE_16 = {name: b.cut_for.get(64, "") for name, b in backbones.BACKBONES.items()}
 
 
 def get_config() -> ConfigDict:

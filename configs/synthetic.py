@@ -10,16 +10,12 @@ The grid's cells at COLD's counts are in experiments/README.md.
 """
 
 from configs import base
+from vprjax.models.backbones import BACKBONES
 
 # Stages whose maps are 1/8 of the 64x48 images (vgg16: 1/4), so that minutes of training from random
-# weights show. Rates and steps were picked for the default cell, on the town of seed 1 (the
-# default's is seed 0).
-STAGE = {
-    "vgg16": "conv3",
-    "resnet50": "conv3",
-    "resnet50_v1": "conv3",
-    "mobilenetv2": "block_6_expand",
-}
+# weights show; "" is the last. Rates and steps were picked for the default cell, on the town of seed 1
+# (the default's is seed 0).
+STAGE = {name: backbone.cut_for.get(48, "") for name, backbone in BACKBONES.items()}
 
 
 def get_config(names: str = ""):
