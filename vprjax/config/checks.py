@@ -80,7 +80,7 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
 def against_accumulation(config) -> list[str]:
     """Why this config cannot have train.accumulate above 1; empty where it can."""
     reasons = sampling.kind(config).against_accumulation(config)
-    if config.model.batch_norm == "train" and config.model.backbone != "vgg16":
+    if config.model.batch_norm == "train" and models.BACKBONES[config.model.backbone].batch_norm:
         reasons.append("change the statistics of model.batch_norm='train'")
     return [f"train.accumulate above 1 would {reason}; set one of them back" for reason in reasons]
 

@@ -6,11 +6,10 @@ import functools
 import pathlib
 from typing import NamedTuple
 
+from vprjax.models.backbones import BACKBONES
+
 NAMES = {  # as the paper writes them
-    "vgg16": "VGG16",
-    "resnet50": "ResNet50",
-    "resnet50_v1": "ResNet50 v1",
-    "mobilenetv2": "MobileNetV2",
+    **{name: backbone.title for name, backbone in BACKBONES.items()},
     "mac": "MAC",
     "spoc": "SPoC",
     "gem": "GeM",
