@@ -34,7 +34,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     }
     with hold_workdir(workdir):
         loop.train(config, ready.data, workdir, ready.weights, provenance)
-        return _evaluate(config, dataset, open_for_reading(workdir), workdir, code)
+        return evaluate_models(config, dataset, open_for_reading(workdir), workdir, code)
 
 
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
@@ -52,10 +52,19 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     ready = preflight.check_checkpoint(trained, workdir, trained_dataset, count)
     make_workdir(workdir)
     with hold_workdir(workdir):
-        return _evaluate(trained, ready.dataset, checkpoints, workdir, code)
+        return evaluate_models(trained, ready.dataset, checkpoints, workdir, code)
 
 
-def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
+def evaluate_models(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
+    """Evaluates the untrained and the chosen model of a run; writes and prints the results.
+
+    Args:
+      config: the whole config.
+      dataset: the evaluated dataset.
+      checkpoints: of the run, open for reading.
+      workdir: an existing folder, held by this run.
+      code: version of the code that the run began with.
+    """
     extract = Extractor(
         models.build_for_platform(config.model, parallel.AXIS).apply, config.eval.batch
     )
@@ -82,9 +91,8 @@ def _evaluate(config, dataset, checkpoints, workdir: pathlib.Path, code: str) ->
 
         trained_in = checkpoints.folder.parent
         run_page.write(workdir, trained_in, config, dataset, results, provenance)
-        result_files.write(
-            workdir, config, dataset, results, provenance
-        )  # last: results.json ends a run
+        # Last: results.json ends a run.
+        result_files.write(workdir, config, dataset, results, provenance)
         if not config.eval.keep_descriptors:
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         print((workdir / "results.md").read_text(encoding="utf-8"))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from configs import base
-from tests.helpers.memory_places import drive
 from vprjax import run
 from vprjax.config import checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, WeightsError
 from vprjax.report import provenance
 from vprjax.storage import checkpoint, workdir
+from vprjax.training import preflight
 from vprjax.training.validation import History
 
 
@@ -24,10 +24,8 @@ def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch)
     config, said = base.get_config(), []
     config.dataset.name = "places_csv/seasons"
     dataset = types.SimpleNamespace(name=config.dataset.name, metadata={"position_unit": unit})
-    monkeypatch.setattr(source, "open_dataset", lambda _: dataset)
-    monkeypatch.setattr(checks, "check_splits", lambda *_: None)
-    monkeypatch.setattr(run, "log", said.append)
-    assert run._dataset(config, training=True) is dataset
+    monkeypatch.setattr(preflight, "log", said.append)
+    preflight.warn_of_unit(config, dataset)
     assert [("are in frames, dataset.position_unit is 'm'" in line) for line in said] == (
         [True] * warned
     )
@@ -40,9 +38,10 @@ def test_evaluation_asks_ahead_of_its_long_work_whether_pca_fits(monkeypatch, tm
         steps=lambda: [0], config=lambda _: {"config": config.to_dict(), "validations": []}
     )
     monkeypatch.setattr(run, "open_for_reading", lambda _: saved)
+    dataset = types.SimpleNamespace(metadata={}, counts={"train": 3000})
     monkeypatch.setattr(checks, "check_values", lambda *_: None)
-    monkeypatch.setattr(run, "_dataset", lambda *_, **__: None)
-    monkeypatch.setattr(source, "load", lambda *_: drive(size=(64, 64)))
+    monkeypatch.setattr(checks, "check_splits", lambda *_, **__: None)
+    monkeypatch.setattr(source, "open_dataset", lambda _: dataset)
     with pytest.raises(ConfigError, match=r"eval.pca=2000 must be at most the \d+ dimensions"):
         run.evaluate_checkpoint("a run", None, tmp_path / "workdir")
     assert not (tmp_path / "workdir").exists()
@@ -53,9 +52,8 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     now, told = ["began"], []
     monkeypatch.setattr(provenance, "code_version", lambda: now[0])
     dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
-    monkeypatch.setattr(run, "_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr(preflight, "check_training", lambda *_: preflight.Ready(dataset))
     monkeypatch.setattr(workdir.compile_cache, "use", lambda _: None)
-    monkeypatch.setattr(run.limits, "check_disk", lambda *_: None)
 
     def train(*_):
         assert "vprjax.report.run_page" in sys.modules  # which the end needs, as it is now
@@ -63,7 +61,7 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
 
     monkeypatch.setattr(run.loop, "train", train)
     monkeypatch.setattr(run, "open_for_reading", lambda _: None)
-    monkeypatch.setattr(run, "_evaluate", lambda *words: told.append(words[-1]))
+    monkeypatch.setattr(run, "evaluate_models", lambda *words: told.append(words[-1]))
     config = base.get_config()
     config.dataset.name, config.tuples.batch = "places_csv/x", 8
     monkeypatch.delitem(sys.modules, "vprjax.report.run_page", raising=False)
@@ -111,7 +109,7 @@ def evaluate(monkeypatch, tmp_path):
     def evaluated():
         said.clear()
         reader = checkpoint.open_for_reading(tmp_path)
-        return run._evaluate(config, dataset, reader, tmp_path, "code"), said[:-1]
+        return run.evaluate_models(config, dataset, reader, tmp_path, "code"), said[:-1]
 
     return evaluated
 

@@ -40,7 +40,6 @@ def build(
     c = model_config
     layers = Layers(
         jnp.dtype(c.compute_dtype),
-        jnp.float32,
         c.batch_norm,
         batch_norm_axis,
         conv_general_dilated,

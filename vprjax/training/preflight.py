@@ -85,7 +85,7 @@ def _check_evaluation(
     rendered.build_missing(config)
     dataset = source.open_dataset(config)
     checks.check_splits(config, dataset, training=trained_dataset is None)
-    _warn_of_unit(config, dataset)
+    warn_of_unit(config, dataset)
     module = models.build_for_platform(config.model, parallel.AXIS)
     limits.check_pca(config, module, dataset)
     limits.check_disk(config, module, dataset, workdir, models_evaluated)
@@ -119,7 +119,7 @@ def _weights(model_config) -> tuple[dict | None, str]:
     return loaded, pretrained.fingerprint(model_config.weights)
 
 
-def _warn_of_unit(config, dataset: source.Dataset) -> None:
+def warn_of_unit(config, dataset: source.Dataset) -> None:
     """One line where the dataset's position unit is another than the config's."""
     unit, said = dataset.metadata.get("position_unit"), config.dataset.position_unit
     if unit and unit != said:

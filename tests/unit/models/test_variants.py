@@ -14,7 +14,7 @@ from vprjax import models
 from vprjax.config import checks
 from vprjax.errors import WeightsError
 from vprjax.models.backbones import BACKBONES
-from vprjax.models.backbones.layers import Layers
+from vprjax.models.backbones.layers import Conv, Layers
 from vprjax.models.backbones.sources import keras_leaf
 from vprjax.models.backbones.variant import Backbone, Source
 from vprjax.weights import names, pretrained
@@ -71,10 +71,10 @@ class Tiny(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=False):
-        x = nn.relu(self.layers.conv("stem", 4, 3, 2, bias=True)(x))
+        x = nn.relu(self.layers.conv("stem", Conv(4, 3, 2, bias=True))(x))
         if self.stage == "early":
             return x
-        return nn.relu(self.layers.conv("body", 8, 3, 2, bias=True)(x))
+        return nn.relu(self.layers.conv("body", Conv(8, 3, 2, bias=True))(x))
 
 
 TINY = Backbone(

@@ -196,7 +196,7 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
     for run in ("whole", "cut"):
         (tmp_path / run).mkdir()
     short_run.train(c, tmp_path / "whole")
-    mine = loop._mine
+    mine = loop.mine_round
 
     def terminate(job, step, current):
         if step == 3:
@@ -204,7 +204,7 @@ def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
         mine(job, step, current)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_mine", terminate)
+        patch.setattr(loop, "mine_round", terminate)
         with pytest.raises(Preempted, match="saved at step 3"):
             short_run.train(c, tmp_path / "cut")
     assert state_of(tmp_path / "cut")[1] == [0, 3]

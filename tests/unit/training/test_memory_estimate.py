@@ -55,7 +55,7 @@ def test_what_cannot_fit_is_refused_and_a_smaller_step_goes_on(tmp_path, monkeyp
         patch.setattr(
             memory_estimate, "check", lambda config, estimate, *held: found.append(estimate)
         )
-        patch.setattr(loop, "_run", lambda *args: None)
+        patch.setattr(loop, "run_rounds", lambda *args: None)
         short_run.train(c, tmp_path)
     (tmp_path / "tight").mkdir()
     monkeypatch.setattr(memory, "available", lambda: int(0.8 * found[0].further))

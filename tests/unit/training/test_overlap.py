@@ -16,7 +16,7 @@ from vprjax import batch_losses
 from vprjax.console import progress
 from vprjax.runtime import parallel
 from vprjax.runtime.preemption import Preemption
-from vprjax.training import loop
+from vprjax.training import begin, loop
 from vprjax.training.step import TrainMetrics, TrainState
 
 
@@ -70,11 +70,11 @@ def test_training_holds_no_copy_of_the_state_but_the_devices(tmp_path, monkeypat
         return replicate(tree)
 
     def look(job, step_fn, current, step, collected):
-        jax.block_until_ready(step_fn(current, loop._first_batch(job)))
+        jax.block_until_ready(step_fn(current, begin.first_batch(job)))
         alive.extend(x.shape for ref in one_copy if (x := ref()) is not None)
 
     monkeypatch.setattr(parallel, "replicate", watched)
-    monkeypatch.setattr(loop, "_run", look)
+    monkeypatch.setattr(loop, "run_rounds", look)
     short_run.train(c, tmp_path)
     assert one_copy and not alive
 
@@ -100,9 +100,9 @@ def test_between_two_rows_nothing_is_transferred_unasked(tmp_path, monkeypatch):
     def writes_a_row(self, done, *rest):
         return done in (3, 6, 7)
 
-    monkeypatch.setattr(loop, "_steps", under("disallow", loop._steps))
+    monkeypatch.setattr(loop, "take_steps", under("disallow", loop.take_steps))
     monkeypatch.setattr(loop.Recorder, "add", under("allow", loop.Recorder.add, which=writes_a_row))
-    for name in ("check_trap", "_save"):
+    for name in ("check_trap", "save"):
         monkeypatch.setattr(loop, name, under("allow", getattr(loop, name)))
     short_run.train(c, tmp_path)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
@@ -146,7 +146,7 @@ def test_the_loop_neither_reads_nor_awaits_a_step_before_the_row_is_due(tmp_path
     job = types.SimpleNamespace(config=c, sampler=sampler, validation=None)
     recorder = loop.Recorder(c, tmp_path, 0)
     with contextlib.closing(recorder), progress("train", 8, "steps") as bar, pytest.raises(Read):
-        loop._steps(job, step, None, 0, 8, recorder, bar, Preemption())
+        loop.take_steps(job, step, None, 0, 8, recorder, bar, Preemption())
     assert len(taken) == 4
 
 
@@ -155,7 +155,7 @@ def test_the_step_compiles_while_the_model_starts_with_the_shapes_it_will_have(
     tmp_path, monkeypatch, loss
 ):
     compiling, seen = threading.Event(), {}
-    compile_step, start = loop._compile_step, loop._start
+    compile_step, start = begin.compile_step, begin.start_state
 
     def compiled(job, current):
         compiling.set()
@@ -167,8 +167,8 @@ def test_the_step_compiles_while_the_model_starts_with_the_shapes_it_will_have(
         seen["real"] = start(job, weights)
         return seen["real"]
 
-    monkeypatch.setattr(loop, "_compile_step", compiled)
-    monkeypatch.setattr(loop, "_start", started)
+    monkeypatch.setattr(begin, "compile_step", compiled)
+    monkeypatch.setattr(begin, "start_state", started)
     c = config(loss)
     c.optim.ema = 0.9
     c.train.steps = 1

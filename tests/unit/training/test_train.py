@@ -137,7 +137,7 @@ def test_mining_for_steps_that_never_come_is_warned_of(
 ):
     c = config()
     c.tuples.update(mining_interval=8, mining=mining, positive="random")
-    monkeypatch.setattr(loop, "_run", lambda *_: None)
+    monkeypatch.setattr(loop, "run_rounds", lambda *_: None)
     short_run.train(c, tmp_path)
     words = "tuples.mining_interval=8 steps, and train.steps is 7: lower the interval"
     assert (words in capsys.readouterr().err) == warned

@@ -10,6 +10,29 @@ from flax import linen as nn
 
 
 @dataclasses.dataclass(frozen=True)
+class Conv:
+    """A square convolution.
+
+    Attributes:
+      features: output channels.
+      size: of the kernel, in pixels.
+      stride: in pixels.
+      padding: None is `size // 2` on every side (PyTorch's rule), else lax's.
+      groups: of channels.
+      bias: whether it adds one.
+      gain: of the start, 2 behind a ReLU and 1 behind a linear layer.
+    """
+
+    features: int
+    size: int
+    stride: int = 1
+    padding: str | None = None
+    groups: int = 1
+    bias: bool = False
+    gain: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Layers:
     """What all layers of one backbone share: types, BatchNorm rule, convolution function.
 
@@ -20,7 +43,6 @@ class Layers:
     """
 
     dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
     batch_norm: str = "frozen"
     batch_norm_axis: str | None = None
     conv_general_dilated: Callable | None = None
@@ -31,40 +53,23 @@ class Layers:
         """`layers(module, x)`, a stage of the backbone `module`; the names it makes stay the same."""
         return (nn.remat(layers) if self.remat else layers)(module, x)
 
-    def conv(
-        self,
-        name: str,
-        features: int,
-        size: int,
-        stride: int = 1,
-        padding: str | None = None,
-        groups: int = 1,
-        bias: bool = False,
-        gain: float = 2.0,
-    ) -> nn.Conv:
-        """A square convolution; `padding=None` is `size // 2` on every side (PyTorch's rule).
+    def conv(self, name: str, shape: Conv) -> nn.Conv:
+        """The convolution of `shape`, with He initialisation.
 
-        He initialisation in its fan_in form, `variance = gain / fan_in`: it keeps the forward
-        variance, also of depthwise kernels, whose fan_out would count all channels. `gain` is 2
-        behind a ReLU and 1 behind a linear layer (He et al. 2015).
+        `variance = gain / fan_in` keeps the forward variance, also of depthwise kernels, whose fan_out
+        would count all channels (He et al. 2015).
         """
-        return self._conv(nn.Conv, name, features, size, stride, padding, groups, bias, gain)
+        return self._conv(nn.Conv, name, shape)
 
     def conv_norm(
         self,
         x: jax.Array,
         names: tuple[str, str],
-        features: int,
-        size: int,
-        stride: int = 1,
+        shape: Conv,
         *,
         train: bool,
         epsilon: float,
         scale: float = 1.0,
-        padding: str | None = None,
-        groups: int = 1,
-        bias: bool = False,
-        gain: float = 2.0,
     ) -> jax.Array:
         """A convolution (see `conv`) and its BatchNorm, whose scale starts at `scale`.
 
@@ -74,32 +79,29 @@ class Layers:
         conv, norm = names
         scale_init = nn.initializers.constant(scale)
         if train and self.batch_norm == "train":
-            x = self._conv(nn.Conv, conv, features, size, stride, padding, groups, bias, gain)(x)
             return nn.BatchNorm(
                 use_running_average=False,
                 momentum=0.9,
                 epsilon=epsilon,
                 dtype=self.dtype,
-                param_dtype=self.param_dtype,
                 scale_init=scale_init,
                 axis_name=self.batch_norm_axis,
                 name=norm,
-            )(x)
-        affine = _FrozenNorm(features, epsilon, self.param_dtype, scale_init, name=norm)()
-        folded = self._conv(_ConvAffine, conv, features, size, stride, padding, groups, bias, gain)
-        return folded(x, *affine)
+            )(self.conv(conv, shape)(x))
+        affine = _FrozenNorm(shape.features, epsilon, scale_init, name=norm)()
+        return self._conv(_ConvAffine, conv, shape)(x, *affine)
 
-    def _conv(self, kind, name, features, size, stride, padding, groups, bias, gain):
+    def _conv(self, kind: type[nn.Conv], name: str, shape: Conv) -> nn.Conv:
+        half = shape.size // 2
         return kind(
-            features,
-            (size, size),
-            strides=(stride, stride),
-            padding=[(size // 2, size // 2)] * 2 if padding is None else padding,
-            feature_group_count=groups,
-            use_bias=bias,
+            shape.features,
+            (shape.size, shape.size),
+            strides=(shape.stride, shape.stride),
+            padding=[(half, half)] * 2 if shape.padding is None else shape.padding,
+            feature_group_count=shape.groups,
+            use_bias=shape.bias,
             dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            kernel_init=nn.initializers.variance_scaling(gain, "fan_in", "normal"),
+            kernel_init=nn.initializers.variance_scaling(shape.gain, "fan_in", "normal"),
             conv_general_dilated=self.conv_general_dilated,
             name=name,
         )
@@ -110,7 +112,6 @@ class _FrozenNorm(nn.Module):
 
     features: int
     epsilon: float
-    param_dtype: Any
     scale_init: Callable
 
     @nn.compact
@@ -118,8 +119,8 @@ class _FrozenNorm(nn.Module):
         shape = (self.features,)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32).value
         var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32).value
-        scale = self.param("scale", self.scale_init, shape, self.param_dtype)
-        bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
+        scale = self.param("scale", self.scale_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
         a = scale * jax.lax.rsqrt(var + self.epsilon)
         return a, bias - mean * a
 
@@ -130,9 +131,9 @@ class _ConvAffine(nn.Conv):
     @nn.compact
     def __call__(self, x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1] // self.feature_group_count, self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        kernel = self.param("kernel", self.kernel_init, shape)
         if self.use_bias:
-            b = b + a * self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+            b = b + a * self.param("bias", self.bias_init, (self.features,))
         convolve = self.conv_general_dilated or jax.lax.conv_general_dilated
         y = convolve(
             x.astype(self.dtype),

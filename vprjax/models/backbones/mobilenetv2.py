@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from vprjax.models.backbones.layers import Layers
+from vprjax.models.backbones.layers import Conv, Layers
 from vprjax.models.backbones.sources import keras_leaf
 from vprjax.models.backbones.variant import Backbone, Path, Source
 
@@ -49,18 +49,18 @@ class InvertedResidual(nn.Module):
         residual = self.stride == 1 and x.shape[-1] == self.channels
         y, wide = x, x.shape[-1] * self.expansion
 
-        def conv_norm(y, name, features, size, stride=1, **more):
-            names, more = (name, f"{name}_norm"), {"train": train, "epsilon": EPSILON, **more}
-            return self.layers.conv_norm(y, names, features, size, stride, **more)
+        def conv_norm(y, name, shape, scale=1.0):
+            names = (name, f"{name}_norm")
+            return self.layers.conv_norm(y, names, shape, train=train, epsilon=EPSILON, scale=scale)
 
         if self.expansion > 1:
-            y = nn.relu6(conv_norm(y, "expand", wide, 1, gain=1.0))  # the input is linear
+            y = nn.relu6(conv_norm(y, "expand", Conv(wide, 1, gain=1.0)))  # the input is linear
         if self.expand_only:
             return y
         # XLA's SAME equals Keras' correct_pad + VALID: (0, 1) for even sizes, (1, 1) for odd ones.
-        y = conv_norm(y, "depthwise", wide, 3, self.stride, padding="SAME", groups=wide)
+        y = conv_norm(y, "depthwise", Conv(wide, 3, self.stride, padding="SAME", groups=wide))
         scale = BRANCH_SCALE if residual else 1.0
-        y = conv_norm(nn.relu6(y), "project", self.channels, 1, scale=scale)
+        y = conv_norm(nn.relu6(y), "project", Conv(self.channels, 1), scale)
         return x + y if residual else y
 
 
@@ -108,11 +108,9 @@ class _ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         gain = 2.0 if self.size == 3 else 1.0  # Conv_1 stands behind a linear projection
-        more = {"train": train, "epsilon": EPSILON, "padding": "SAME", "gain": gain}
+        shape = Conv(self.features, self.size, self.stride, padding="SAME", gain=gain)
         names = ("conv", "norm")
-        return nn.relu6(
-            self.layers.conv_norm(x, names, self.features, self.size, self.stride, **more)
-        )
+        return nn.relu6(self.layers.conv_norm(x, names, shape, train=train, epsilon=EPSILON))
 
 
 def _keras(path: Path) -> str:

@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from vprjax.models.backbones.layers import Layers
+from vprjax.models.backbones.layers import Conv, Layers
 
 BLOCKS = {"conv2": 3, "conv3": 4, "conv4": 6, "conv5": 3}
 # Stage -> its parameter groups. A stage ends behind its last ReLU, conv1 before the max pool.
@@ -38,8 +38,8 @@ class Bottleneck(nn.Module):
 
         def conv_norm(x, i, features, size, stride, scale=1.0):
             names = ("shortcut", "shortcut_norm") if i == 0 else (f"conv{i}", f"norm{i}")
-            more = {"train": train, "epsilon": epsilon, "scale": scale, "bias": self.v1}
-            return self.layers.conv_norm(x, names, features, size, stride, **more)
+            shape = Conv(features, size, stride, bias=self.v1)
+            return self.layers.conv_norm(x, names, shape, train=train, epsilon=epsilon, scale=scale)
 
         y = nn.relu(conv_norm(x, 1, self.channels, 1, strides[0]))
         y = nn.relu(conv_norm(y, 2, self.channels, 3, strides[1]))
@@ -94,5 +94,6 @@ class _Stem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        more = {"train": train, "epsilon": 1.001e-5 if self.v1 else 1e-5, "bias": self.v1}
-        return nn.relu(self.layers.conv_norm(x, ("conv", "norm"), 64, 7, 2, **more))
+        epsilon, shape = 1.001e-5 if self.v1 else 1e-5, Conv(64, 7, 2, bias=self.v1)
+        names = ("conv", "norm")
+        return nn.relu(self.layers.conv_norm(x, names, shape, train=train, epsilon=epsilon))

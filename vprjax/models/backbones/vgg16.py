@@ -8,7 +8,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from vprjax.models.backbones.layers import Layers
+from vprjax.models.backbones.layers import Conv, Layers
 from vprjax.models.backbones.sources import CAFFE, IMAGENET, keras_leaf, torch_leaf
 from vprjax.models.backbones.variant import Backbone, Path, Scaling, Source
 
@@ -46,7 +46,7 @@ def _stage(vgg: VGG16, x: jax.Array, name: str) -> jax.Array:
     if name != "conv1":
         x = vgg.layers.max_pool(x, (2, 2), strides=(2, 2))
     for layer in STAGES[name]:
-        x = nn.relu(vgg.layers.conv(layer, CHANNELS[name], 3, bias=True)(x))
+        x = nn.relu(vgg.layers.conv(layer, Conv(CHANNELS[name], 3, bias=True))(x))
     return x
 
 

@@ -1,0 +1,92 @@
+"""What one training run holds from start to end, and how it saves itself."""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+from vprjax.data.source import Places
+from vprjax.descriptors.extraction import Extractor
+from vprjax.runtime import parallel
+from vprjax.sampling.places import PlaceSampler
+from vprjax.sampling.tuples import TupleSampler
+from vprjax.storage.checkpoint import Checkpoints
+from vprjax.training import resume, validation
+from vprjax.training.preflight import TrainingData
+from vprjax.training.recorder import Recorder
+from vprjax.training.step import TrainState
+
+
+@dataclasses.dataclass
+class Job:
+    """What one training run holds from start to end.
+
+    Attributes:
+      config: the whole config.
+      workdir: gets `checkpoints/` (step 0 is the untrained model), `metrics.jsonl`, `validation.jsonl`
+        (the same whatever interruptions there were), `timing.jsonl` (wall time) and `parameters.txt`.
+      provenance: saved with every checkpoint.
+      data: the training images, what they are validated on, the sampler.
+      module: the model.
+      extract: its extractor, for mining and validation.
+      history: the validations so far.
+    """
+
+    config: Any
+    workdir: pathlib.Path
+    provenance: dict
+    data: TrainingData
+    module: Any
+    extract: Extractor
+    history: validation.History
+
+    @property
+    def images(self) -> Places:
+        """The training images."""
+        return self.data.images
+
+    @property
+    def held_out(self) -> validation.Validation | None:
+        """What validation measures, or None."""
+        return self.data.held_out
+
+    @property
+    def sampler(self) -> TupleSampler | PlaceSampler:
+        """What a batch is made of."""
+        return self.data.sampler
+
+    @functools.cached_property
+    def checkpoints(self) -> Checkpoints:
+        """The run's; the folder is made on first use."""
+        return Checkpoints(self.workdir / "checkpoints", self.config.train.keep_checkpoints)
+
+
+def save(job: Job, current: TrainState, collected) -> None:
+    """Saves one copy of the state where its step is not saved yet, through the first process alone."""
+    collected = Recorder.empty() if collected is None else collected
+    saved = {
+        "config": job.config.to_dict(),
+        "provenance": job.provenance,
+        "validations": job.history.rows,
+    }
+    if parallel.is_primary() and int(current.step) not in job.checkpoints.steps():
+        best = job.history.best_of({*job.checkpoints.steps(), int(current.step)})
+        resume.save(job.checkpoints, current, job.sampler, collected, saved, best)
+    parallel.barrier("save")
+
+
+def model_variables(current: TrainState) -> dict:
+    """The model's variables in a state."""
+    return {"params": current.params["model"], **current.constants}
+
+
+def validates_at(job: Job, step: int) -> bool:
+    """After every so many steps, and after the last one, whose model is to be compared too."""
+    if job.held_out is None or not step:
+        return False
+    return step % job.config.validation.every == 0 or step == job.config.train.steps
+
+
+def validation_pending(job: Job, step: int) -> bool:
+    """Whether a run that was cut at this step, saved before its validation, has to make up for that."""
+    return validates_at(job, step) and job.history.last < step
