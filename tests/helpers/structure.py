@@ -38,7 +38,6 @@ ORDER = (
     "weights",
     "descriptors",
     "data",
-    "batch_losses",
     "losses",
     "models",
     "cpu_ops",
@@ -54,7 +53,7 @@ LEAVES = ("console", "errors", "optim", "variants")  # these import no room but 
 
 # What a file or folder may import of vprjax, besides itself: narrower than the order.
 NARROW = {
-    "vprjax/losses.py": (),
+    "vprjax/losses": ("vprjax.variants",),
     "vprjax/sampling/mining.py": (),
     "vprjax/sampling/place_classes.py": (),
     "vprjax/data/transforms.py": (),
@@ -72,6 +71,8 @@ NARROW = {
         "vprjax.data",
         "vprjax.errors",
         "vprjax.evaluation",
+        "vprjax.losses",
+        "vprjax.models",
         "vprjax.runtime",
         "vprjax.storage",
     ),

@@ -6,18 +6,12 @@ import functools
 import pathlib
 from typing import NamedTuple
 
+from vprjax.losses import LOSSES
 from vprjax.models.backbones import BACKBONES
+from vprjax.models.heads import HEADS
 
-NAMES = {  # as the paper writes them
-    **{name: backbone.title for name, backbone in BACKBONES.items()},
-    "mac": "MAC",
-    "spoc": "SPoC",
-    "gem": "GeM",
-    "netvlad": "NetVLAD",
-    "triplet": "triplet",
-    "contrastive": "contrastive",
-    "arcface": "ArcFace",
-}
+# As the paper and tables write the variants.
+NAMES = {name: v.title for variants in (BACKBONES, HEADS, LOSSES) for name, v in variants.items()}
 
 
 class Cell(NamedTuple):
