@@ -10,7 +10,7 @@ from vprjax.retrieval.rows import Block, Rows
 PROGRAM = """
 import sys
 import numpy as np
-from vprjax.memory import measured_peak
+from vprjax.runtime.memory import measured_peak
 from vprjax.retrieval.rows import Rows
 
 stored = np.memmap(sys.argv[1], np.float32, "r", shape=(4000, 16384))
