@@ -113,7 +113,7 @@ def test_arrays_that_are_not_those_saved_are_refused(tmp_path, monkeypatch, item
         patch.setattr(checksum, "of_arrays", lambda tree: of_arrays(tree) + "x" * (tree is other))
         save(tmp_path, [0])
     reader = checkpoint.open_for_reading(tmp_path)
-    with pytest.raises(WeightsError, match=f"{item} is not as it was written"):
+    with pytest.raises(WeightsError, match=f"{item} differs from its checksum"):
         (reader.restore_model(0), reader.restore_training(0, TRAINING))
 
 
