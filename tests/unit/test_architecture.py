@@ -25,7 +25,7 @@ def function(lines, parameters=0):
 
 # The least that a tree must have, and that holds every bound.
 SOUND = {
-    **{name if name.endswith(".py") else f"{name}/__init__.py": "" for name in structure.NARROW},
+    **{f"{name}/__init__.py": "" for name in structure.NARROW},
     "vprjax/__init__.py": "__version__ = '1'\n",
     "vprjax/main.py": "from vprjax import run\n",
     "vprjax/run.py": "import vprjax.training.step\nfrom vprjax.storage import checkpoint\n",
@@ -90,10 +90,17 @@ BROKEN = {
         ({"configs/base.py": "def f(a, b, c, /, d, e, *f, g, h, **i): ...\n"}, "9 parameters"),
     ],
     "imports beyond what a file may know": [
-        ({"vprjax/training/step.py": "import vprjax.storage.checkpoint\n"}, "step.py imports"),
+        (
+            {"vprjax/training/step/__init__.py": "import vprjax.storage.checkpoint\n"},
+            "step/__init__",
+        ),
         ({"vprjax/models/heads.py": "from vprjax.runtime import parallel\n"}, "heads.py imports"),
         ({"vprjax/report/page.py": "from vprjax import training\n"}, "vprjax/report/page.py"),
-        ({"vprjax/weights/kmeans.py": None}, "vprjax/weights/kmeans.py is not there"),
+        (
+            {"vprjax/losses/__init__.py": None, "vprjax/losses.py": "import vprjax.run\n"},
+            "losses.py",
+        ),
+        ({"vprjax/weights/kmeans/__init__.py": None}, "vprjax/weights/kmeans is not there"),
     ],
     "importers of a package beside its home": [
         ({"vprjax/run.py": "import orbax.checkpoint\n"}, "vprjax/run.py imports orbax"),
