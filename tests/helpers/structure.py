@@ -38,7 +38,6 @@ ORDER = (
     "weights",
     "descriptors",
     "data",
-    "batch_losses",
     "losses",
     "models",
     "cpu_ops",
