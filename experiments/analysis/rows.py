@@ -74,15 +74,23 @@ class Record:
 
 
 def portable(config: Mapping) -> dict:
-    """A config with today's key names, without what is a row's own or one machine's.
+    """A config with today's key names, without what is a row's own, one machine's or another variant's.
 
-    The seed is a column; the data's folder and the weights' folder are of one machine.
+    The seed is a column; the folders of data and weights are of one machine. The own keys of variants that
+    the config does not choose go, so that a loss which comes later changes no digest.
     """
     out = completed(config)
     out.pop("seed", None)
     out["dataset"] = {key: v for key, v in out["dataset"].items() if key != "data_dir"}
+    chosen = out["loss"]["name"], out["model"]["pooling"], out["model"]["backbone"]
+    for section in ("loss", "model"):
+        out[section] = {
+            key: value
+            for key, value in out[section].items()
+            if key in chosen or not isinstance(value, Mapping)
+        }
     if out["model"].get("weights"):
-        out["model"] = out["model"] | {"weights": pathlib.PurePath(out["model"]["weights"]).name}
+        out["model"] |= {"weights": pathlib.PurePath(out["model"]["weights"]).name}
     return out
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from analysis.text_table import Table
+from analysis.text_table import NAMES, Table
 from vprjax.errors import DataError
 
 FILE = "speed.csv"
@@ -147,10 +147,21 @@ def rivals(rows: list[Measured], benchmark: str) -> Table:
             by_machine[_column(row)] = row
     columns = list(dict.fromkeys(map(_column, own)))
     lines = [
-        [TITLES.get(name, name), rival, *(_cell(by_machine.get(column)) for column in columns)]
+        [_title(name), rival, *(_cell(by_machine.get(column)) for column in columns)]
         for (name, rival), by_machine in found.items()
     ]
-    return Table("", ["", "rival", *columns], lines, 2, [])
+    note = "Seconds of ours / of the rival / the rival's by ours: above 1 ours is faster."
+    return Table("", ["", "rival", *columns], lines, 2, [note])
+
+
+def _title(case: str) -> str:
+    """`VGG16 + GeM, triplet` of `vgg16-gem-triplet`; other cases by `TITLES`, or as they are called."""
+    backbone, _, rest = case.partition("-")
+    if backbone not in NAMES:
+        return TITLES.get(case, case)
+    pooling, *more = rest.split("-")
+    words = (NAMES.get(word, word) for word in more)
+    return ", ".join([f"{NAMES[backbone]} + {NAMES[pooling]}", *words])
 
 
 def _rival(row: Measured) -> str:
@@ -158,7 +169,8 @@ def _rival(row: Measured) -> str:
 
 
 def _column(row: Measured) -> str:
-    return ", ".join(text for text in (row.machine, row.flags) if text)
+    machine = row.machine.partition(" beside ")[0]
+    return ", ".join(text for text in (machine, row.flags) if text)
 
 
 def _cell(row: Measured | None) -> str:

@@ -54,6 +54,18 @@ def test_a_config_is_the_same_for_every_seed_and_on_every_machine():
     assert rows.digest(rows.portable(config)) != rows.digest(rows.portable(other))
 
 
+def test_another_losss_keys_change_no_digest():
+    config = made_up_runs.document(CELL, 0, 1.0)["provenance"]["config"]
+    before = rows.portable(config)
+    config["loss"] |= {"triplet": {"margin": 0.7}, "made_up": {"scale": 3.0}}
+    config["model"] |= {"gem": {"p": 9.0}}
+    assert rows.portable(config) == before
+    config["loss"]["arcface"] = {"scale": 9.0}
+    assert (
+        rows.portable(config)["loss"]["arcface"]["scale"] == 9.0 and rows.portable(config) != before
+    )
+
+
 def test_todays_keys_give_new_digests_and_forgotten_configs_go(monkeypatch):
     found = rows.of_results(results(), "a")
     found = rows.Record(found.rows, found.configs | {"unused": next(iter(found.configs.values()))})
