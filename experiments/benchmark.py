@@ -1,8 +1,9 @@
 """vprjax against its rivals, interleaved in one run: `python experiments/benchmark.py retrieval`.
 
-Every sub-command first checks that the answers agree, then times both in turn and prints a Markdown table
-of medians; `--json=FILE` also writes one row a line of the table, each once it is measured. Times mean
-little on another machine; the ratio (rival's time / ours) is what counts.
+A sub-command first checks that the answers agree. It then times both in turn and prints their medians.
+`--json=FILE` also writes one JSON row per line of the table, once it is measured;
+`experiments/records.py --add FILE` adds them to the record. Times mean little on another machine; the
+ratio, the rival's time by ours, is what counts.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from vprjax.report.provenance import code_version
 from vprjax.runtime.machine import cpu
 from vprjax.storage.atomic import write_atomically
 
-PACKAGES = "jax", "torch", "faiss"  # what is measured, and beside what
+PACKAGES = "jax", "torch", "faiss"  # what the record names versions of
 
 COMMANDS = {
     "train_step": train_step,
@@ -50,9 +51,9 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds of every round of each contestant, one after the other within a round.
 
-    With `settle` each has an untimed run ahead of its timed one. A virtual machine may get memory that the
-    one before has just let go from its host again: the first VGG16 step after PyTorch's spent 2.9 s in the
-    kernel, every next 0.7.
+    With `settle` each contestant runs untimed ahead of its timed run. A virtual machine fetches memory from
+    its host again once the contestant before has released it. VGG16's first step after PyTorch's spent
+    2.9 s in the kernel, every later one 0.7 s.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
@@ -68,9 +69,9 @@ def interleaved(
 def row(
     name: str, rival: str, ours: list[float], theirs: list[float], flops: float, **more
 ) -> dict:
-    """One line of the table; `flops` of brute force, so that pruning shows as more than is possible.
+    """One line of the table.
 
-    With `flops` of 0 they are left out.
+    `flops` are brute force's, so that pruning shows as more than is possible; 0 leaves them out.
     """
     v, r = statistics.median(ours), statistics.median(theirs)
     return {

@@ -1,9 +1,9 @@
-"""Did every run of a grid stay sound? A row a cell, from what its runs logged while they trained.
+"""Did every run of a grid stay sound? One row per cell, from the logs of its runs.
 
     python experiments/grid_health.py runs/grid/synthetic --out=FILE.md
 
-Sound: it is finished, all that it logged is finite, its loss moved, and its descriptors did not fall
-together: an effective rank near 1 says that they lie on one line, a variance near 0 in one point
+A sound run is finished, logged only finite values, and its loss moved. Its descriptors did not collapse: an
+effective rank near 1 puts them on one line, a variance near 0 in one point
 (`vprjax.training.health.spread`).
 The exit status is 1 where a run is not sound.
 """
@@ -49,7 +49,7 @@ def summary(runs: list[list[dict]], finished: bool) -> list[str]:
 
 
 def table(grid: pathlib.Path) -> Table:
-    """A row a cell that has runs, in the paper's order.
+    """One row per cell that has runs, in the paper's order.
 
     Raises:
       DataError: no run has logged a step.

@@ -3,9 +3,9 @@
     python experiments/launch_local.py --processes=2 --devices=4 -- \
         python -m vprjax.main --config=configs/synthetic.py --workdir=runs/two
 
-`--devices` gives every process so many virtual CPU devices; leave it out to let the processes see the
-machine's own. Ends with the first process that fails, and kills the others. SIGTERM goes on to all, which
-save and end; its status is theirs.
+`--devices` is the number of virtual CPU devices per process; without it they see the machine's own. The
+command ends with the first process that fails and kills the others. It passes SIGTERM on to all, which save
+and end; its exit status is theirs.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> int:
     """Starts the processes and waits for them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--devices", type=int, default=0, help="virtual CPU devices a process")
+    parser.add_argument("--devices", type=int, default=0, help="virtual CPU devices per process")
     parser.add_argument("command", nargs="+", help="after --")
     args = parser.parse_args()
     port, came = free_port(), []

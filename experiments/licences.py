@@ -46,10 +46,12 @@ def closure() -> list[str]:
 
 
 def licence(name: str) -> str:
-    """The licence that a package's metadata tell; empty where they tell none."""
-    told = importlib.metadata.metadata(name)
-    classes = [c.rpartition(" :: ")[2] for c in told.get_all("Classifier", []) if "License ::" in c]
-    text = told.get("License-Expression") or "; ".join(classes) or told.get("License", "")
+    """The licence in a package's metadata; empty where it has none."""
+    metadata = importlib.metadata.metadata(name)
+    classes = [
+        c.rpartition(" :: ")[2] for c in metadata.get_all("Classifier", []) if "License ::" in c
+    ]
+    text = metadata.get("License-Expression") or "; ".join(classes) or metadata.get("License", "")
     return next(iter(text.strip().splitlines()), "")
 
 

@@ -5,13 +5,14 @@
     python experiments/paper_grid.py --dataset=corridor --images=REAL --weights=REAL/weights
 
 Every run has a folder of its own, `RUNS/DATASET/BACKBONE-POOLING-LOSS/seedN`. The same command runs what
-is missing and goes on with what was cut. Off-the-shelf rows come with the runs, which measure the model
-before training, too. Corridor evaluates the models trained on Nordland and trains those that are missing.
+is missing and resumes what was cut. Every run also measures the model off the shelf. Corridor evaluates the
+models trained on Nordland and trains those that are missing. The grid's folder gets tables, a page and the
+rows that `experiments/records.py --add FOLDER` takes.
 
-One run at a time uses all devices of the host. `--jobs` runs several; where the host has several GPUs each
-gets one, and that many jobs is the default; without a GPU each gets its share of the cores. Several hosts
-share a grid on common storage with `--cells` (where the dataset must be built first, start one host and
-wait for it); the same command without `--cells` then makes the tables of all:
+One run at a time uses all devices of the host; `--jobs` runs several. Where the host has several GPUs, each
+job gets one, and the default is one job per GPU. Without a GPU each job gets its share of the cores.
+Several hosts share a grid on common storage with `--cells`. Where the dataset must be built first, start
+one host and wait for it. The same command without `--cells` then makes the tables of all:
 
     host1$ python experiments/paper_grid.py --dataset=robotcar --cells='vgg16-*' ...
     host2$ python experiments/paper_grid.py --dataset=robotcar --cells='resnet50-*' ...
@@ -132,7 +133,7 @@ def parse() -> argparse.Namespace:
     add("--images", type=pathlib.Path, help="folder of nordland/ and corridor/ images")
     add("--cells", default="*", help="comma list of patterns of cells, e.g. 'vgg16-*'")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="config key of all runs")
-    add("--jobs", type=int, help="runs at a time; by default one a GPU, else one")
+    add("--jobs", type=int, help="runs at a time; by default one per GPU, else one")
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ Two protocols cut the training part of Nordland in two, to choose settings on, w
 trains to 12000; `val` is 12510 to 18000 and `reference` all of the summer to 18000, as many as the test's.
 
 Nordland (every 10th frame, `images-%05d.png` in `summer` and `winter`, the same number is the same
-place): position is number / 10, one unit a frame. Sequences `train_summer`, `train_winter` (to 18000),
+place): position is number / 10, one unit per frame. Sequences `train_summer`, `train_winter` (to 18000),
 `reference` (summer above 18500) and `test02` (winter above 18500); 18010 to 18500 is a gap. Every
 reference and query image is kept. `--drop_still` leaves black frames and frames that hardly differ from
 the one before out of the training sequences: while the train stands they make negatives that look alike.

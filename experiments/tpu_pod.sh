@@ -3,12 +3,12 @@
 #
 #   POD=my-v4-32 ZONE=us-central2-b REPO=https://... experiments/tpu_pod.sh setup
 #   POD=... ZONE=... experiments/tpu_pod.sh run --config=configs/robotcar.py:resnet50,gem,arcface --workdir=... \
-#       --config.places.batch_places=16   # over all devices, of which it must be a multiple
+#       --config.places.batch_places=16   # over all devices: a multiple of their number
 #   POD=... ZONE=... experiments/tpu_pod.sh stop     # SIGTERM: every worker saves and exits; `run` goes on
 #
 # `setup` takes the workers' python3, or PYTHON=python3.11: it must be 3.11 or newer, where images of Ubuntu 22.04 bring
 # 3.10. DRY=1 only prints. The workdir and the dataset must be folders on storage that all workers share (a disk, or a
-# bucket that is mounted): the first worker alone writes, all of them read. With --hosts=auto the pod says who is who.
+# bucket that is mounted): only the first worker writes, all of them read. With --hosts=auto the pod says who is who.
 set -euo pipefail
 : "${POD:?name of the TPU VM}" "${ZONE:?its zone}"
 action=${1:?setup, run or stop}

@@ -1,1 +1,1 @@
-"""What the figures of many runs say: means, intervals, comparisons, tables."""
+"""Figures of many runs: means, intervals, comparisons, tables, the record."""

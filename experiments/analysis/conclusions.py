@@ -1,4 +1,4 @@
-"""What the figures say of the paper's conclusions: paired differences, and its claim on its own tables."""
+"""The paper's conclusions on measured figures: paired differences, and its claim on its own tables."""
 
 from analysis import scores
 from analysis.scores import UNTRAINED, Scores
@@ -73,7 +73,7 @@ def claim_table(study: Study) -> Table:
 
 
 def claim_sentence(study: Study) -> str:
-    """What the paper's own table says of the claim, in plain words."""
+    """One paragraph: where the paper's own table supports the claim."""
     least, most = study.claim
     own, inside, outside, singles = scores.of_study(study), [], [], []
     for pooling in ("gem", "netvlad"):
@@ -81,8 +81,8 @@ def claim_sentence(study: Study) -> str:
             every = scores.pairs(own, "loss", "arcface", other)
             d = [round(p.difference, 2) for p in every if p.key.cell.pooling == pooling]
             average = sum(d) / len(d)
-            told = f"{NAMES[pooling]} against {other} ({signed(average)})"
-            (inside if least <= average <= most else outside).append(told)
+            words = f"{NAMES[pooling]} against {other} ({signed(average)})"
+            (inside if least <= average <= most else outside).append(words)
             singles += [least <= x <= most for x in d]
     return (
         f"The text claims a lead of {least:g} to {most:g} %. In the paper's own table the mean difference "
@@ -105,14 +105,14 @@ def sentences(found: Scores) -> list[str]:
         }
         values = [value.mean for value in means.values()]
         certain = {t: value.interval for t, value in means.items() if value.interval}
-        told = {
+        certainty = {
             "ahead beyond the interval": [t for t, (low, _) in certain.items() if low > 0],
             "behind beyond the interval": [t for t, (_, high) in certain.items() if high < 0],
-            "not told apart": [t for t in means if t not in certain or _holds(certain[t], 0.0)],
+            "not separated": [t for t in means if t not in certain or _holds(certain[t], 0.0)],
         }
         parts = [
             f"{words} at {', '.join(f'{t:g}' for t in ts)} {found.unit}"
-            for words, ts in told.items()
+            for words, ts in certainty.items()
             if ts
         ]
         out.append(

@@ -1,4 +1,4 @@
-"""What the rows of `runs.csv` say: chosen by set, as scores, as lines of a model's variants."""
+"""The rows of `runs.csv`, chosen by set: as scores, and as lines of a model's variants."""
 
 import collections
 from collections.abc import Iterable

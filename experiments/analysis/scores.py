@@ -193,7 +193,7 @@ def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
 
 
 def matters(key: str, trained: dict) -> bool:
-    """Whether training, the model or an FCM depends on what `key` says: one model's runs share it."""
+    """Whether training, the model or an FCM depends on `key`, which one model's runs then share."""
     loss, (part, _, name) = trained["loss"], key.partition(".")
     places = loss["name"] == "arcface" and loss.get("arcface", {}).get("classes") == "places"
     parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]

@@ -7,7 +7,7 @@ from vprjax.errors import DataError
 
 
 def compare(first: Scores, second: Scores, names: tuple[str, str]) -> Table:
-    """A row a cell, query split and tolerance: FCM (%) of both, and first minus second.
+    """One row per cell, query split and tolerance: FCM (%) of both, and first minus second.
 
     Raises:
       DataError: they are of different datasets, or have no cell in common.

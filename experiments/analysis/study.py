@@ -13,7 +13,7 @@ from vprjax.storage.atomic import write_atomically
 
 
 def main_table(ours: Scores | None, study: Study | None) -> Table:
-    """One row a model and query split in the paper's order: ours, paper's, difference; ceilings last.
+    """One row per model and query split in the paper's order: ours, paper's, difference; ceilings last.
 
     Columns of ours or the paper's are left out where there are none; where ours are means of different
     numbers of seeds, a column holds the number.
@@ -109,7 +109,7 @@ def all_tables(ours: Scores | None, study: Study | None) -> list[Table]:
 
 
 def csv_text(ours: Scores | None, study: Study | None) -> str:
-    """The main table with one row a figure and nothing rounded."""
+    """The main table with one row per figure and nothing rounded."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(

@@ -21,7 +21,7 @@ class Table:
     Attributes:
       title: one line.
       head: names of the columns.
-      rows: as many texts a row.
+      rows: one text per column.
       words: how many columns hold words.
       notes: sentences below.
     """

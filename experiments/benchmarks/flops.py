@@ -83,8 +83,8 @@ def of_step(pair: Pair) -> float:
 
 def _by_xla(function, *args) -> float | None:
     """XLA's count; None on a GPU, where it has none before it compiles."""
-    told = jax.jit(function).lower(*args).cost_analysis()
-    return None if told is None else float(told["flops"])
+    cost = jax.jit(function).lower(*args).cost_analysis()
+    return None if cost is None else float(cost["flops"])
 
 
 def agree(what: str, ours: float, xla: float | None) -> None:

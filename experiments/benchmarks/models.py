@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of every sub-command that runs a model."""
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
-    parser.add_argument("--batch", type=int, default=8, help="images a step")
+    parser.add_argument("--batch", type=int, default=8, help="images per step")
     parser.add_argument("--dtype", default="float32", help="compute dtype, or bfloat16")
 
 

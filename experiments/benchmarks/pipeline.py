@@ -1,4 +1,4 @@
-"""Images a second that the input pipeline delivers, against a plain OpenCV loop and against the step.
+"""Images per second of the input pipeline, against a plain OpenCV loop and against the step.
 
     python experiments/benchmark.py --json=FILE input
 

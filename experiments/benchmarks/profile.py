@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_batch_arguments(parser)
     parser.add_argument("--cell", default="resnet50,gem,triplet", help="backbone,pooling,loss")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the trace")
-    parser.add_argument("--top", type=int, default=15, help="rows a table")
+    parser.add_argument("--top", type=int, default=15, help="rows per table")
 
 
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
@@ -41,7 +41,7 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
         seconds = interleaved({"step": step}, args.rounds)["step"]
     spent = own_times(newest_trace(args.out))
     total = sum(ms for ms, _ in spent.values()) / args.rounds
-    print(f"{1e3 * sum(seconds) / args.rounds:.1f} ms a step, {total:.1f} ms of operations\n")
+    print(f"{1e3 * sum(seconds) / args.rounds:.1f} ms per step, {total:.1f} ms of operations\n")
     return table(spent, args.rounds, args.top, origins(step.compiled.as_text()))
 
 
@@ -110,7 +110,7 @@ def origins(hlo: str) -> dict[str, str]:
 def table(
     spent: dict[str, tuple[float, int]], steps: int, top: int, origins: dict[str, str]
 ) -> list[dict]:
-    """Rows of the `top` kinds, then of the `top` operations: a step's ms, calls, and share of all."""
+    """Rows of the `top` kinds, then of the `top` operations: ms and calls per step, and share of all."""
     total = sum(ms for ms, _ in spent.values())
     kinds: dict[str, tuple[float, int]] = {}
     for name, (ms, calls) in spent.items():

@@ -1,4 +1,4 @@
-"""How soon a command answers: `--help`, and the first step of a first and of a second start.
+"""Seconds until a command answers: `--help`, and the first step of a first and a second start.
 
     python experiments/benchmark.py --rounds=3 --json=FILE startup
 

@@ -5,8 +5,8 @@
 Full fine-tuning with frozen BatchNorm: tuples of a query, a positive and negatives, `--batch` images in
 all, uint8 in. The descriptors, the loss and the gradient's norm of both sides are compared first. The
 rival is PyTorch eager, eager in channels_last, and torch.compile, on the same device; the fastest counts.
-Each takes an untimed turn ahead of each timed one, since training takes step after step; on a GPU a turn
-is ten steps, sent off one after the other and waited for at the end, as a training loop does.
+Each takes an untimed turn ahead of each timed one, since training takes step after step. On a GPU a turn is
+ten steps, sent off one after the other and waited for at the end, as a training loop does.
 Contrastive and ArcFace are compared with our own triplet step; FLOPs are the model's, a loss has few.
 """
 
@@ -37,7 +37,7 @@ class Ours:
     """The product's own mapped step with its own state, on one batch."""
 
     def __init__(self, pair: models.Pair, loss: str, steps: int = 1):
-        """`loss` is one of the config's; a call takes so many steps."""
+        """`loss` is one of the config's; a call takes `steps` steps."""
         self.steps = steps
         self.config = pair.config.copy_and_resolve_references()
         self.config.loss.name = loss
@@ -87,7 +87,7 @@ class Theirs:
     """The rival's step on the same batch."""
 
     def __init__(self, pair: models.Pair, model, args, steps: int = 1):
-        """`model` is one of `models.variants`; a call takes so many steps."""
+        """`model` is one of `models.variants`; a call takes `steps` steps."""
         import torch
 
         self.args, self.steps = args, steps

@@ -17,7 +17,7 @@ from vprjax.storage.atomic import write_atomically
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAPER_BACKBONES = ("vgg16", "resnet50")
-REAL_BACKBONES = ("mobilenetv2", "vgg16")  # of which real weights are at hand, VGG16's in part
+REAL_BACKBONES = ("mobilenetv2", "vgg16")  # real weights are at hand; VGG16's in part
 WEIGHTS = {
     "paper": {"vgg16": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"},
     "real": {
@@ -25,8 +25,7 @@ WEIGHTS = {
         "vgg16": "vgg16_imagenet_block1-3_only.npz",
     },
 }
-# Blocks 1 to 3 are real and stay as they are; blocks 4 and 5, of which no real weight is at hand, start
-# from random values and train.
+# Blocks 1 to 3 are real and stay as they are; blocks 4 and 5 start from random values and train.
 PARTIAL_VGG16 = {"model.partial_weights": True, "model.train_from": "conv4"}
 # A folder's name may have 255 bytes; of more settings their digest stands in it, grid.json has them.
 LONGEST_MARKS = 200
@@ -74,7 +73,7 @@ OWN = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the command line says.
+    """The command line's settings.
 
     Attributes:
       dataset: one of `DATASETS`.
@@ -97,8 +96,8 @@ class Settings:
     @property
     def folder(self) -> pathlib.Path:
         """Where this grid's runs, tables and page lie; a changed grid lies apart."""
-        told = [(key, value) for key, value in self.changes if key != "dataset.data_dir"]
-        marks = "".join(f"+{key}={value}".replace("/", "_") for key, value in told)
+        kept = [(key, value) for key, value in self.changes if key != "dataset.data_dir"]
+        marks = "".join(f"+{key}={value}".replace("/", "_") for key, value in kept)
         if len(marks.encode()) > LONGEST_MARKS:
             marks = "+" + hashlib.sha256(marks.encode()).hexdigest()[:16]
         return self.runs / (self.dataset + "-smoke" * self.smoke + marks)

@@ -61,7 +61,7 @@ def _build(builder: str, name: str, data: pathlib.Path, words: list[str]) -> Non
 
 
 def call(*words: str) -> None:
-    """Runs a Python command as a user would type it, and says so.
+    """Logs and runs a Python command as a user would type it.
 
     Raises:
       DataError: it failed.

@@ -62,7 +62,7 @@ def dots(found: Scores, study: Study | None, test: str, tolerance: float) -> Pic
     heads = list(dict.fromkeys((cell.backbone, cell.pooling) for cell in found.cells))
     losses = [x for x in COLOURS if any(cell.loss == x for cell in found.cells)]
     figure = pictures.new_figure(5.0, 1.1 + 0.55 * len(heads))
-    axis, told, paper_shown = figure.subplots(), [], False
+    axis, shown, paper_shown = figure.subplots(), [], False
     for loss in losses:  # in the legend even where the first model lacks it
         axis.plot([], [], "o", color=COLOURS[loss], ms=6, label=NAMES[loss])
     for row, (backbone, pooling) in enumerate(heads):
@@ -74,7 +74,7 @@ def dots(found: Scores, study: Study | None, test: str, tolerance: float) -> Pic
             axis.plot(own.mean, y, "o", color=COLOURS[loss], ms=6)
             if own.interval:
                 axis.plot(own.interval, [y, y], color=COLOURS[loss], lw=2.2, alpha=0.55)
-            told.append(f"{NAMES[backbone]} {NAMES[pooling]} {NAMES[loss]} {own.mean:.1f}")
+            shown.append(f"{NAMES[backbone]} {NAMES[pooling]} {NAMES[loss]} {own.mean:.1f}")
             printed = study.ladder(key.cell, test).get(tolerance) if study else None
             if printed is not None:
                 axis.plot(printed, y, "D", mfc="none", mec=INK, ms=7, mew=1.1)
@@ -86,7 +86,7 @@ def dots(found: Scores, study: Study | None, test: str, tolerance: float) -> Pic
     axis.set(ylim=(len(heads) - 0.45, -0.55), xlim=(-1.5, 101.5), xlabel="FCM (%)")
     axis.set_title(f"{test}, {tolerance:g} {found.unit}")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
-    return pictures.picture(figure, f"FCM (%), {axis.get_title()}: " + ", ".join(told))
+    return pictures.picture(figure, f"FCM (%), {axis.get_title()}: " + ", ".join(shown))
 
 
 def forest(found: Scores, whose: str) -> Picture | None:
@@ -114,8 +114,8 @@ def forest(found: Scores, whose: str) -> Picture | None:
     axis.set_yticks(places, [text for _, text, _ in rows])
     axis.set(ylim=(max(places) + 0.7, -0.7), xlabel="points of FCM", title=whose)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
-    told = [f"{name} at {text} {value.mean:+.1f}" for name, text, value in rows]
-    return pictures.picture(figure, f"Paired differences, {whose}: " + "; ".join(told))
+    shown = [f"{name} at {text} {value.mean:+.1f}" for name, text, value in rows]
+    return pictures.picture(figure, f"Paired differences, {whose}: " + "; ".join(shown))
 
 
 def _run(folder: pathlib.Path, path: pathlib.Path) -> dict:

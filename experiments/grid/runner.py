@@ -1,4 +1,4 @@
-"""Runs a list of jobs as processes of their own, so many at a time, and tells how far they are."""
+"""Runs a list of jobs as processes of their own, some at a time, and shows their progress."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from grid.cells import Job
 from vprjax.console import Progress, log
 
 POLL_SECONDS = 0.5
-LOG = "log.txt"  # in the job's workdir: what its process said
+LOG = "log.txt"  # in the job's workdir: its process's output
 
 
 class Stopped(Exception):
-    """SIGTERM or Ctrl-C came; the running jobs have been told and have ended."""
+    """SIGTERM or Ctrl-C came; the running jobs have received it and have ended."""
 
 
 class Runner:
@@ -61,17 +61,17 @@ class Runner:
     def _start(self, job: Job) -> None:
         slot = self._free.pop(0)
         job.note_config()
-        with (job.workdir / LOG).open("a") as said:
+        with (job.workdir / LOG).open("a") as output:
             process = subprocess.Popen(
                 [sys.executable, *job.words],
                 env=_environment(slot, self._devices),
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C comes to this process, which passes SIGTERM on
                 preexec_fn=self._in_child(slot),
             )
-        log(f"{job.name} seed {job.seed} starts; what it says goes to {job.workdir / LOG}")
+        log(f"{job.name} seed {job.seed} starts; its output goes to {job.workdir / LOG}")
         self._running.append((job, process, slot, time.monotonic()))
 
     def _in_child(self, slot: int) -> Callable[[], None]:
@@ -125,17 +125,17 @@ def visible_gpus() -> list[str]:
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
     try:
-        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return []
-    lines = [line for line in told.stdout.splitlines() if line.startswith("GPU ")]
+    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
     return [str(i) for i in range(len(lines))]
 
 
 def last_line(job: Job) -> str:
-    """The last line that a job said."""
+    """The last line of a job's log."""
     lines = (job.workdir / LOG).read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "its log is empty"
 
 
 def steps_done(workdir: pathlib.Path) -> int:
@@ -168,7 +168,7 @@ class GridProgress:
             self._advance(job, _units(job, False))
 
     def finished(self, job: Job, seconds: float) -> None:
-        """Counts a whole job and says so."""
+        """Counts and logs a whole job."""
         self._advance(job, _units(job, True))
         self._count += 1
         log(f"{job.name} seed {job.seed}: {seconds:.0f} s, {self._count} of {self._jobs} finished")

@@ -1,4 +1,4 @@
-"""What counts as a sound run of a grid, and what its table says."""
+"""Which runs of a grid count as sound, and the table's rows."""
 
 import sys
 

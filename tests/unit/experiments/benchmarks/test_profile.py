@@ -98,4 +98,4 @@ def test_a_real_step_is_traced_and_its_largest_operation_is_first(tmp_path, monk
     assert single[0]["of"].endswith("dot_general") and single[0]["calls_a_step"] == 1
     for part in (kinds, single):
         assert 0.5 < part[0]["share"] <= sum(r["share"] for r in part) <= 1.001
-    assert "ms a step" in capsys.readouterr().out
+    assert "ms per step" in capsys.readouterr().out

@@ -38,7 +38,7 @@ def test_all_jobs_run_and_a_failed_one_stops_no_other(tmp_path, capsys):
     assert [failed.name for failed in run(jobs).failed] == ["bad", "silent"]
     assert [j.results.exists() for j in jobs] == [False, False, True, True]
     said = capsys.readouterr().err
-    assert "bad seed 0 failed: the disk is full" in said and "it said nothing" in said
+    assert "bad seed 0 failed: the disk is full" in said and "its log is empty" in said
     assert "2 of 4 finished" in said
 
 
