@@ -71,7 +71,7 @@ NARROW = {
         "vprjax.data",
         "vprjax.errors",
         "vprjax.evaluation",
-        "vprjax.losses",  # their titles, as the models'
+        "vprjax.losses",  # titles of the losses and the models
         "vprjax.models",
         "vprjax.runtime",
         "vprjax.storage",
@@ -79,21 +79,10 @@ NARROW = {
 }
 # Packages with one importer in vprjax, configs and tfds_builders.
 IMPORTERS = {"orbax": "vprjax/storage/checkpoint.py", "jinja2": "vprjax/report/render.py"}
-MAPS = (
-    "jax.pmap",
-    "jax.shard_map",
-    "shard_map(",
-    "Mesh(",
-)  # words of a file that maps over devices
+# Words of a file that maps over devices.
+MAPS = ("jax.pmap", "jax.shard_map", "shard_map(", "Mesh(")
 MAPPER = "vprjax/runtime/parallel.py"
 CONFIGS_IMPORT = ("configs", "ml_collections", "vprjax.models", "vprjax.losses", "vprjax.variants")
-OF_NAMEDTUPLES = {
-    "_replace",
-    "_asdict",
-    "_fields",
-    "_field_defaults",
-    "_make",
-}  # public all the same
 
 
 @dataclasses.dataclass(frozen=True)
