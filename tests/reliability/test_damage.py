@@ -18,7 +18,6 @@ from analysis import scores
 from configs import synthetic
 from tests.helpers import made_up_runs
 from tests.helpers.memory_places import standing
-from vprjax import console
 from vprjax.data import source
 from vprjax.descriptors import store
 from vprjax.errors import DataError, VprjaxError
@@ -99,12 +98,12 @@ def make_lines(folder, _):
 
     def read():
         """Left-out rows must have been named; those that are read must be as they were."""
-        said, before = [], console.log
-        console.log = said.append
+        said, before = [], json_lines.log
+        json_lines.log = said.append
         try:
             found = json_lines.read_rows(path)
         finally:
-            console.log = before
+            json_lines.log = before
         kept = [json.dumps({k: row.get(k) for k in whole[0]}, sort_keys=True) for row in found]
         if said and set(kept) < set(known):
             raise DataError(said[0])
