@@ -11,7 +11,6 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
-import test_evaluation
 
 from tests.helpers import made_up_page
 from vprjax.report import result_files
@@ -48,14 +47,18 @@ def files_in(folder):
 def reports(folder, *, new):
     """Writes the report of one run, or another with other figures, whose files grow in their order."""
     config = made_up_page.config()
-    figures = test_evaluation.measured(config)
+    queries, references = made_up_page.places("test01", n=4), made_up_page.places("ref", n=4)
+    found = made_up_page.result(config, queries, references)
     if new:
-        figures["error"] = figures["error"] + 1
-        figures["curve"] = figures["curve"] / 2
+        found = made_up_page.changed(
+            found,
+            matches={"errors": found.matches.errors + 1},
+            curves={"fcm": found.curves.fcm / 2},
+        )
     words = dict.fromkeys(("weights_sha256", "steps", "code_version"), "new" if new else "old")
     words |= {"device": "x" * 100_000, "written": "now", "command": "x" * 200_000}
     dataset = SimpleNamespace(name="places_csv/x", version="1.0.0", counts={}, metadata={})
-    results = {"fine_tuned": {"test01": figures}}
+    results = {"fine_tuned": {"test01": found}}
     return lambda: result_files.write(folder, config, dataset, results, words)
 
 
@@ -101,7 +104,7 @@ def test_metrics_that_are_shortened_on_resuming(tally, tmp_path):
 
 SAVING = """
 import pathlib, sys
-from test_cut_writes import limit_files, save
+from tests.reliability.test_cut_writes import limit_files, save
 if int(sys.argv[2]):
     limit_files(int(sys.argv[2]))
 save(pathlib.Path(sys.argv[1]), 10)
