@@ -10,8 +10,8 @@ import jax
 import launch_local
 import numpy as np
 import pytest
-from test_device_count import ROOT
 
+from tests.multidevice.test_device_count import ROOT
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 

@@ -6,7 +6,8 @@ import sys
 
 import launch_local
 import numpy as np
-from test_device_count import ROOT
+
+from tests.multidevice.test_device_count import ROOT
 
 PROGRAM = """
 import os

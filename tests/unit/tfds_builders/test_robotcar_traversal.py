@@ -1,10 +1,10 @@
 """RobotCar's archives that are compressed as a whole: refused, and passed over once they are unpacked."""
 
 import pytest
-from test_robotcar import ONE, build, built
 
 import tests.helpers.raw_robotcar as raw
 from tests.helpers.raw_places import records
+from tests.unit.tfds_builders.test_robotcar import ONE, build, built
 
 
 def test_a_packed_tar(tmp_path, capsys):
