@@ -1,4 +1,4 @@
-"""The train step that a config asks for, mapped over the devices."""
+"""The config's train step, mapped over the devices."""
 
 import functools
 
@@ -12,7 +12,7 @@ from vprjax.training.step import StepRules, make_train_step
 
 
 def train_step(config, module, params):
-    """The mapped train step `(state, batch) -> (state, metrics)`; the state's buffers are reused."""
+    """Makes the mapped train step `(state, batch) -> (state, metrics)`; it reuses the state's buffers."""
     a = config.augment
     augment = functools.partial(
         transforms.augment,

@@ -1,4 +1,4 @@
-"""How a run begins: from a checkpoint or an untrained model, with a compiled step that fits the memory."""
+"""The start of a run: a checkpoint or an untrained model, and a compiled step that fits the memory."""
 
 import concurrent.futures
 from typing import Any
@@ -18,9 +18,12 @@ from vprjax.weights import initialise
 
 
 def begin(job: Job, weights: dict | None):
-    """What `loop.run_rounds` takes besides the job; None where nothing is left to train.
+    """Returns what `loop.run_rounds` takes besides the job, or None where nothing is left to train.
 
-    The one copy of the state that the devices' are made of ends here: with many classes it is gigabytes.
+    The host's copy of the state ends here: with many classes it takes gigabytes.
+
+    Raises:
+      ConfigError: the workdir holds another run, or a step does not fit the memory.
     """
     found = resume.resume(
         job.config, job.provenance, job.checkpoints, job.module, job.images, job.sampler
@@ -43,8 +46,8 @@ def begin(job: Job, weights: dict | None):
 
 
 def _start_and_compile(job: Job, weights: dict | None):
-    """The state before the first step, and the compiled step, which is made meanwhile."""
-    if parallel.process_count() > 1:  # all processes compile with copies of the state itself
+    """Returns the state before the first step, and the step, which compiles meanwhile."""
+    if parallel.process_count() > 1:  # several processes compile with copies of the state itself
         current = start_state(job, weights)
         return current, compile_step(job, current)
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile") as pool:
@@ -54,7 +57,11 @@ def _start_and_compile(job: Job, weights: dict | None):
 
 
 def start_state(job: Job, weights: dict | None) -> TrainState:
-    """The untrained model and a fresh optimiser."""
+    """Returns the train state of the untrained model with a fresh optimiser.
+
+    Raises:
+      ConfigError: the training images are too few to start the model from.
+    """
     config, places = job.config, job.images
     try:
         variables, notes = initialise.initialise(
@@ -79,18 +86,18 @@ def start_state(job: Job, weights: dict | None) -> TrainState:
 
 
 def compile_step(job: Job, current: TrainState):
-    """The compiled train step for such a state, of which shapes are enough with one process."""
+    """Compiles the train step for `current`; one process needs its shapes alone."""
     step = assemble.train_step(job.config, job.module, current.params)
     return memory_estimate.compile_step(job.config, step, current, first_batch(job))
 
 
 def first_batch(job: Job) -> dict[str, np.ndarray]:
-    """The rows of the first batch that this process feeds, split over its devices."""
+    """Returns this process's rows of the first batch, split over its devices."""
     return parallel.split(job.sampler.batch(0, parallel.process_rows(len(job.sampler.indices(0)))))
 
 
 def _check_memory(job: Job, step_fn, current: TrainState) -> None:
-    """Tells what a step and a mining round take; raises ConfigError where they do not fit."""
+    """Logs the memory of a step and a mining round; raises ConfigError where they do not fit."""
     size = 4 * descriptor_size(job.module.apply, model_variables(current), job.images)
     mined = size * job.sampler.cached_images(int(current.step))
     validated = size * len(job.held_out) if job.held_out else 0
@@ -99,7 +106,7 @@ def _check_memory(job: Job, step_fn, current: TrainState) -> None:
     interval, steps = job.config.tuples.mining_interval, job.config.train.steps
     if mined and interval > steps:
         log(
-            f"warning: a mining round describes the images of tuples.mining_interval={interval} steps, and "
+            f"warning: a mining round describes the images of tuples.mining_interval={interval} steps, but "
             f"train.steps is {steps}: lower the interval"
         )
     memory_estimate.check(job.config, found, mined, validated)

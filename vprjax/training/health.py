@@ -1,4 +1,4 @@
-"""Signs of sound or failing training, computed inside the step. Pure."""
+"""Figures of sound or failing training, computed inside the step by pure functions."""
 
 from typing import Any
 
@@ -19,36 +19,36 @@ class Histogram(metrics.Metric):
 
     @classmethod
     def empty(cls) -> "Histogram":
-        """No counts."""
+        """Returns zero counts."""
         return cls(jnp.zeros(HISTOGRAM_BINS, jnp.int32))
 
     @classmethod
     def from_model_output(cls, values: jax.Array, **_) -> "Histogram":
-        """Counts the finite ones of `values` `(...)`."""
+        """Counts the finite numbers of `values` `(...)`."""
         bins = jnp.floor(values.ravel() * (HISTOGRAM_BINS / 2))
         bins = jnp.where(jnp.isfinite(bins), jnp.clip(bins, 0, HISTOGRAM_BINS - 1), -1)
         hot = jax.nn.one_hot(bins.astype(jnp.int32), HISTOGRAM_BINS, dtype=jnp.int32)
         return cls(hot.sum(axis=0, dtype=jnp.int32))
 
     def merge(self, other: "Histogram") -> "Histogram":
-        """Adds the counts."""
+        """Returns the sum of both counts."""
         return type(self)(self.counts + other.counts)
 
     def reduce(self) -> "Histogram":
-        """Adds over a leading axis."""
+        """Sums the counts over a leading axis."""
         return type(self)(self.counts.sum(axis=0))
 
     def compute(self) -> jax.Array:
-        """The counts."""
+        """Returns the counts."""
         return self.counts
 
 
 def spread(descriptors: jax.Array, axis: str) -> dict[str, jax.Array]:
-    """How far the global batch's descriptors spread: signs of collapse.
+    """Computes the spread of the global batch's descriptors; low figures are signs of collapse.
 
-    `variance = 1 - |mean|^2`: 0 when all are one point, near 1 when they fill the sphere.
-    `effective_rank = tr(C)^2 / tr(C^2)`, C their covariance (participation ratio): how many directions
-    they use, at most one fewer than there are images in the batch.
+    `variance = 1 - |mean|^2` is 0 where all descriptors are one point, and near 1 where they fill the
+    sphere. `effective_rank = tr(C)^2 / tr(C^2)`, with C their covariance, is the participation ratio. It
+    counts the directions in use, at most one fewer than the batch's images.
 
     Shapes: `(n, d)` of this device -> two `()`.
     """
@@ -57,13 +57,13 @@ def spread(descriptors: jax.Array, axis: str) -> dict[str, jax.Array]:
     centred = every - every.mean(axis=0, keepdims=True)
     gram = jnp.matmul(centred, centred.T, precision=jax.lax.Precision.HIGHEST)
     trace, squares = jnp.trace(gram), jnp.sum(gram**2)
-    some = trace > 1e-6 * len(every)  # less is rounding
+    some = trace > 1e-6 * len(every)  # a smaller trace is rounding
     rank = jnp.where(some, trace**2 / jnp.where(some, squares, 1.0), 0.0)
     return {"variance": trace / len(every), "effective_rank": rank}
 
 
 def gradient_norms(grads: Any) -> dict[str, jax.Array]:
-    """L2 norms: of all gradients, the backbone's, the head's and the ArcFace class weights'."""
+    """Computes the L2 norms of all gradients, and of the backbone's, the head's and the class weights'."""
     model = grads["model"]
     head = {name: tree for name, tree in model.items() if name != "backbone"}
     return {

@@ -1,4 +1,4 @@
-"""What one training run holds from start to end, and how it saves itself."""
+"""The parts that one training run holds from start to end, and how it saves them."""
 
 import dataclasses
 import functools
@@ -19,16 +19,18 @@ from vprjax.training.step import TrainState
 
 @dataclasses.dataclass
 class Job:
-    """What one training run holds from start to end.
+    """The parts that one training run holds from start to end.
+
+    Interruptions change nothing in `metrics.jsonl` and `validation.jsonl`.
 
     Attributes:
       config: the whole config.
-      workdir: gets `checkpoints/` (step 0 is the untrained model), `metrics.jsonl`, `validation.jsonl`
-        (the same whatever interruptions there were), `timing.jsonl` (wall time) and `parameters.txt`.
-      provenance: saved with every checkpoint.
-      data: the training images, what they are validated on, the sampler.
+      workdir: folder of `checkpoints/` (step 0 is the untrained model), `metrics.jsonl`,
+        `validation.jsonl`, `timing.jsonl` (wall time) and `parameters.txt`.
+      provenance: facts that every checkpoint saves.
+      data: the training images, the held-out images and the sampler.
       module: the model.
-      extract: its extractor, for mining and validation.
+      extract: the model's extractor, for mining and validation.
       history: the validations so far.
     """
 
@@ -47,22 +49,22 @@ class Job:
 
     @property
     def held_out(self) -> validation.Validation | None:
-        """What validation measures, or None."""
+        """The queries and references of validation, or None."""
         return self.data.held_out
 
     @property
     def sampler(self) -> TupleSampler | PlaceSampler:
-        """What a batch is made of."""
+        """The sampler of the batches."""
         return self.data.sampler
 
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:
-        """The run's; the folder is made on first use."""
+        """The run's checkpoints; the first use makes their folder."""
         return Checkpoints(self.workdir / "checkpoints", self.config.train.keep_checkpoints)
 
 
 def save(job: Job, current: TrainState, collected) -> None:
-    """Saves one copy of the state where its step is not saved yet, through the first process alone."""
+    """Saves one copy of the state through the first process, unless its step is saved already."""
     collected = Recorder.empty() if collected is None else collected
     saved = {
         "config": job.config.to_dict(),
@@ -76,17 +78,17 @@ def save(job: Job, current: TrainState, collected) -> None:
 
 
 def model_variables(current: TrainState) -> dict:
-    """The model's variables in a state."""
+    """Returns the model's variables in a train state."""
     return {"params": current.params["model"], **current.constants}
 
 
 def validates_at(job: Job, step: int) -> bool:
-    """After every so many steps, and after the last one, whose model is to be compared too."""
+    """Whether validation follows this step: every `validation.every` steps, and after the last."""
     if job.held_out is None or not step:
         return False
     return step % job.config.validation.every == 0 or step == job.config.train.steps
 
 
 def validation_pending(job: Job, step: int) -> bool:
-    """Whether a run that was cut at this step, saved before its validation, has to make up for that."""
+    """Whether the run saved this step but was cut before its validation."""
     return validates_at(job, step) and job.history.last < step

@@ -19,7 +19,7 @@ from vprjax.training.preflight import TrainingData
 from vprjax.training.recorder import Recorder
 from vprjax.training.step import TrainState
 
-_SAVED = "SIGTERM: saved at step {}; the same command goes on from there"
+_SAVED = "SIGTERM: saved at step {}; run the same command to go on from there"
 
 
 def train(
@@ -29,15 +29,15 @@ def train(
 
     Args:
       config: the whole config, checked.
-      data: what the model trains on.
+      data: the training images, the held-out images and the sampler.
       workdir: an existing folder.
-      weights: what `pretrained.load` gave; None starts from random values.
-      provenance: saved with every checkpoint, beside the digest of the training images.
+      weights: the result of `pretrained.load`, or None for random values.
+      provenance: facts that every checkpoint saves, beside the digest of the training images.
 
     Raises:
       ConfigError: the workdir holds another run, or a step does not fit the memory.
-      TrainingError: a figure is not finite.
-      Preempted: SIGTERM came; the state is saved.
+      TrainingError: a tensor is not finite.
+      Preempted: SIGTERM ended the run; the state is saved.
     """
     provenance = {**provenance, "image_set": data.image_set}
     module = models.build_for_platform(config.model, parallel.AXIS)
@@ -46,23 +46,29 @@ def train(
     job = Job(config, workdir, provenance, data, module, extract, history)
     begun = begin(job, weights)
     if begun is not None:
-        if parallel.is_primary():  # of an evaluation of the model as it was
+        if parallel.is_primary():  # an evaluation before this training left them
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         run_rounds(job, *begun)
     if history.ended:
-        log(f"stopped early: of {len(history.rows)} validations step {history.best}'s was best")
+        log(f"stopped early: step {history.best} is the best of {len(history.rows)} validations")
     job.checkpoints.prune(history.best_of(job.checkpoints.steps()))
     job.checkpoints.close()
 
 
 def _save_one(job: Job, current, recorder: Recorder) -> None:
-    """Saves one device's copy of what training has come to, which has been checked."""
+    """Saves one device's copy of the checked state and of the metrics since the last row."""
     current, collected = parallel.unreplicate((current, recorder.collected))
     save(job, current, collected)
 
 
 def run_rounds(job: Job, step_fn, current: TrainState, step: int, collected) -> None:
-    """All rounds from `step`, the replicated state's, to the last: mine, step, validate, save."""
+    """Runs all rounds from `step`, the replicated state's, to the last: mines, steps, validates, saves.
+
+    Raises:
+      NoNegatives: too few images lie beyond the negative radius; the state is saved.
+      TrainingError: a tensor is not finite.
+      Preempted: SIGTERM ended the run; the state is saved.
+    """
     steps = job.config.train.steps
     recorder = Recorder(job.config, job.workdir, step, collected, job.history.last)
     with (
@@ -82,7 +88,7 @@ def run_rounds(job: Job, step_fn, current: TrainState, step: int, collected) -> 
                 except Preempted:
                     _save_one(job, current, recorder)
                     raise Preempted(_SAVED.format(step)) from None
-                except NoNegatives:  # with a larger pool it goes on from here
+                except NoNegatives:  # a run with a larger pool goes on from here
                     _save_one(job, current, recorder)
                     raise
             last = min(job.sampler.round_end(step), steps, _next_validation(job, step))
@@ -103,7 +109,12 @@ def _next_validation(job: Job, step: int) -> int:
 def take_steps(
     job: Job, step_fn, current, first: int, last: int, recorder, bar: Progress, preemption
 ):
-    """Steps `first .. last`, on tuples that stay the same."""
+    """Takes steps `first .. last` on one round's tuples and returns the state.
+
+    Raises:
+      TrainingError: a tensor is not finite.
+      Preempted: SIGTERM ended the run; the state is saved.
+    """
     every, steps = job.config.train.checkpoint_every, job.config.train.steps
     rows = parallel.process_rows(len(job.sampler.indices(first)))
     batches = prefetch(lambda n: parallel.place(job.sampler.batch(n, rows)), first, last)
@@ -123,7 +134,7 @@ def take_steps(
                     stop = preemption.agreed(done, ask=True)
             if stop and done < steps:
                 raise Preempted(_SAVED.format(done))
-        # Before the next round's tuples replace those of the culprit.
+        # The check precedes the next round, whose tuples replace those of the bad step.
         check_trap(current)
         check_parameters(current)
     except NotFinite as error:
@@ -149,9 +160,9 @@ def mine_round(job: Job, step: int, current) -> None:
 
 
 def _validate(job: Job, step: int, current, recorder: Recorder, preemption: Preemption) -> None:
-    """Measures the model that would be evaluated: the running mean where there is one.
+    """Validates the model that evaluation would take: the running mean where there is one.
 
-    The step's checkpoint is told of it, but where SIGTERM cuts it short.
+    The step's checkpoint records the result, unless SIGTERM cuts the validation short.
     """
     variables = model_variables(current)
     if job.config.optim.ema:

@@ -1,4 +1,4 @@
-"""The non-finite guard: a trap inside the step, and the host's reading of it."""
+"""The non-finite guard: a record inside the step, and the host's reading of it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,33 +12,33 @@ from vprjax.errors import TrainingError
 from vprjax.runtime import parallel
 
 NO_TRAP = (-1, -1)
-# Order of the trap's tensors: these, then every gradient by its path.
+# The guard numbers these tensors first, then every gradient by its path.
 TRAPPED = ("descriptors", "loss")
 
 
 def first_bad(trees: Sequence[Any]) -> jax.Array:
-    """Number of the first tensor in `trees` that holds NaN or infinity, -1 if none does."""
+    """Returns the number of the first tensor in `trees` that holds NaN or infinity, or -1."""
     bad = jnp.stack([~jnp.isfinite(x).all() for x in jax.tree.leaves(trees)])
     return jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)
 
 
 def sprung(trap: jax.Array, step: jax.Array, bad: jax.Array) -> jax.Array:
-    """The trap `(2,)` int32, (step, tensor), which keeps the first finding."""
+    """Returns the guard's record `(2,)` int32, (step, tensor), which keeps the first finding."""
     found = jnp.where(bad >= 0, jnp.stack([step, bad]), jnp.array(NO_TRAP, jnp.int32))
     return jnp.where(trap[0] >= 0, trap, found)
 
 
 class NotFinite(Exception):
-    """The trap has sprung: at `step`, in the tensor `name`."""
+    """The guard's finding: the tensor `name` is not finite at `step`."""
 
     def __init__(self, step: int, name: str):
-        """Keeps both."""
+        """Keeps the step and the tensor's name."""
         super().__init__(f"{name} not finite at step {step}")
         self.step, self.name = step, name
 
 
 def check_trap(state) -> None:
-    """Raises NotFinite if a tensor of a step so far was NaN or infinite."""
+    """Raises NotFinite if the guard has found a NaN or infinity in a step so far."""
     step, number = (int(x) for x in parallel.unreplicate(state.trap))
     if step < 0:
         return
@@ -48,7 +48,7 @@ def check_trap(state) -> None:
 
 
 def check_parameters(state) -> None:
-    """Raises NotFinite if the last update left a NaN or infinite parameter, which none may resume from."""
+    """Raises NotFinite if the last update left a non-finite parameter, from which no run may resume."""
     step, params = parallel.unreplicate((state.step, state.params))
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         if not np.isfinite(np.asarray(leaf)).all():
@@ -56,7 +56,7 @@ def check_parameters(state) -> None:
 
 
 def trapped(error: NotFinite, image_ids: list[str]) -> TrainingError:
-    """The user's sentence for a sprung trap: step, first bad tensor and the images of the batch."""
+    """Returns the error of the guard's finding: step, first bad tensor and images of the batch."""
     shown = ", ".join(image_ids[:64]) + (f" and {len(image_ids) - 64} more" * (len(image_ids) > 64))
     return TrainingError(
         f"{error.name} is not finite at step {error.step}, on images {shown}: look at these images, "

@@ -1,4 +1,4 @@
-"""All checks of both jobs, in one order, each ahead of anything slower than itself."""
+"""All checks of both jobs in one order, each ahead of anything slower than itself."""
 
 import dataclasses
 import pathlib
@@ -18,12 +18,12 @@ from vprjax.weights import pretrained
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What a model trains on.
+    """The images of one training run and their sampler.
 
     Attributes:
       images: the training images.
-      held_out: what validation measures, or None.
-      sampler: the batches.
+      held_out: the queries and references of validation, or None.
+      sampler: the sampler of the batches.
       image_set: digest of all images of the training splits.
     """
 
@@ -35,13 +35,13 @@ class TrainingData:
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """What the checks of a job have opened.
+    """The dataset and weights that the checks of a job open.
 
     Attributes:
-      dataset: the evaluated dataset, on which training trains too.
-      data: what a model trains on; None where a checkpoint is evaluated.
-      weights: what `pretrained.load` gave; None starts from random values.
-      weights_sha256: their file's, or "random".
+      dataset: the evaluated dataset, which training reads too.
+      data: the training data; None where a checkpoint is evaluated.
+      weights: the result of `pretrained.load`, or None for random values.
+      weights_sha256: SHA-256 of the weights' file, or "random".
     """
 
     dataset: source.Dataset
@@ -51,10 +51,10 @@ class Ready:
 
 
 def check_training(config, workdir: pathlib.Path) -> Ready:
-    """Checks a job that trains and evaluates; nothing is written but a missing rendered dataset.
+    """Checks a job that trains and evaluates; it writes nothing but a missing rendered dataset.
 
     Raises:
-      VprjaxError: the first thing that is wrong, in one sentence.
+      VprjaxError: a check fails; the sentence is on the first one.
     """
     dataset = _check_evaluation(config, workdir, models_evaluated=2)
     weights, sha256 = _weights(config.model)
@@ -65,10 +65,10 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
 def check_checkpoint(
     config, workdir: pathlib.Path, trained_dataset: str, models_evaluated: int
 ) -> Ready:
-    """Checks a job that evaluates a checkpoint, whose model trained on `trained_dataset`.
+    """Checks a job that evaluates a checkpoint of a model trained on `trained_dataset`.
 
     Raises:
-      VprjaxError: the first thing that is wrong, in one sentence.
+      VprjaxError: a check fails; the sentence is on the first one.
     """
     return Ready(_check_evaluation(config, workdir, models_evaluated, trained_dataset))
 
@@ -79,7 +79,7 @@ def _check_evaluation(
     models_evaluated: int,
     trained_dataset: str | None = None,
 ) -> source.Dataset:
-    """The checks that both jobs share, the fastest first."""
+    """Runs the checks that both jobs share, the fastest first, and returns the dataset."""
     checks.check_values(config, trained_dataset)
     distributed.check_joined()
     rendered.build_missing(config)
@@ -93,10 +93,10 @@ def _check_evaluation(
 
 
 def training_data(config, dataset: source.Dataset) -> TrainingData:
-    """The training images, the held-out segment and the sampler.
+    """Returns the training images, the held-out segment and the sampler.
 
     Raises:
-      ConfigError: the images do not allow what the config asks, or the state does not fit the memory.
+      ConfigError: the images do not allow the config, or the state does not fit the memory.
     """
     every = dataset.places(tuple(config.dataset.train_splits))
     images, held_out = validation.split_off(config, every, dataset)
@@ -110,7 +110,7 @@ def training_data(config, dataset: source.Dataset) -> TrainingData:
 
 
 def _weights(model_config) -> tuple[dict | None, str]:
-    """The pretrained weights and their file's SHA-256."""
+    """Loads the pretrained weights; returns them and their file's SHA-256."""
     if not model_config.weights:
         return None, "random"
     loaded = pretrained.load(
@@ -120,10 +120,10 @@ def _weights(model_config) -> tuple[dict | None, str]:
 
 
 def warn_of_unit(config, dataset: source.Dataset) -> None:
-    """One line where the dataset's position unit is another than the config's."""
+    """Warns in one line where the dataset's position unit differs from the config's."""
     unit, said = dataset.metadata.get("position_unit"), config.dataset.position_unit
     if unit and unit != said:
         log(
             f"warning: positions of {dataset.name} are in {unit}, dataset.position_unit is {said!r}: "
-            f"radii and tolerances count {unit}, and what is printed says {said}"
+            f"radii and tolerances count {unit}, but tables print {said}; set it to {unit!r}"
         )

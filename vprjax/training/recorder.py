@@ -1,4 +1,4 @@
-"""What training tells of itself: metrics and times as JSON lines, and the trap for what is not finite."""
+"""Records of training: metrics, validations and times as JSON lines."""
 
 import contextlib
 import pathlib
@@ -17,7 +17,7 @@ from vprjax.training.non_finite import check_trap
 from vprjax.training.step import TrainMetrics
 from vprjax.training.tensorboard import Summaries
 
-# What is timed apart from the steps, and how it is told.
+# Work that is timed apart from the steps, and its words in the log.
 APART = {
     "mining": "for mining",
     "validation": "for validation",
@@ -29,14 +29,14 @@ class Recorder:
     """Collects the steps' metrics and writes them every `log_every` steps.
 
     Attributes:
-      collected: the metrics since the last row; saved in checkpoints, so that a run that was cut between
-        two rows writes the same rows.
+      collected: the metrics since the last row. Checkpoints save them, so that a run cut between two rows
+        writes the same rows.
     """
 
     def __init__(self, config, workdir: pathlib.Path, start: int, collected=None, validated=0):
-        """Opens `metrics.jsonl` and its like; rows past step `start` are dropped.
+        """Opens the files of metrics, times and validations, and drops rows past step `start`.
 
-        So are validations past step `validated`, the last one that the checkpoint tells of.
+        It also drops validations past step `validated`, the last one in the checkpoint.
         """
         self._every, self._steps = config.train.log_every, config.train.steps
         self._logged = HEADS[config.model.pooling].logged
@@ -45,7 +45,9 @@ class Recorder:
         self._timing = JsonLines(workdir / "timing.jsonl", start)
         self._validation = JsonLines(workdir / "validation.jsonl", validated)
         self._summaries = Summaries(workdir / "tensorboard", parallel.is_primary())
-        if collected is None or self._metrics.kept == start:  # a stop writes its row after it saved
+        if (
+            collected is None or self._metrics.kept == start
+        ):  # a stop saves first, then writes its row
             collected = self.empty()
         self.collected = parallel.replicate(collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(APART, 0.0)
@@ -53,12 +55,12 @@ class Recorder:
 
     @staticmethod
     def empty() -> TrainMetrics:
-        """No step's metrics yet."""
+        """Returns the metrics before any step."""
         return jax.tree.map(np.asarray, TrainMetrics.empty())
 
     @contextlib.contextmanager
     def apart(self, what: str):
-        """A context whose time counts as `what` (one of APART), not as steps."""
+        """Counts the time of a context as `what` (one of APART), not as steps."""
         start = time.monotonic()
         yield
         self._apart[what] += time.monotonic() - start
@@ -66,7 +68,7 @@ class Recorder:
     def waiting(self, batches: Iterable) -> Iterator:
         """Yields the batches; the wait for each counts as "data".
 
-        An upper bound of what the devices miss: they may still be at work on the step before.
+        The wait bounds the devices' idle time from above: they may still compute the step before.
         """
         ahead = iter(batches)
         while True:
@@ -77,19 +79,19 @@ class Recorder:
             yield batch
 
     def add(self, done: int, measured, state) -> dict[str, float]:
-        """Takes the metrics of step number `done`; returns figures for the progress bar."""
+        """Adds the metrics of step number `done`; returns figures for the progress bar."""
         self.collected = self.collected.merge(measured)
         if done % self._every and done != self._steps:
             return {}
         return self._write(done, state)
 
     def stopped(self, done: int, state) -> None:
-        """Writes what no row holds yet of a run that stops early."""
+        """Writes the metrics that no row holds yet, where a run stops early."""
         if parallel.unreplicate(self.collected.loss.count):
             self._write(done, state)
 
     def _write(self, done: int, state) -> dict[str, float]:
-        """Writes a row of all that is collected; returns figures for the progress bar."""
+        """Writes one row of the collected metrics; returns figures for the progress bar."""
         check_trap(state)
         figures = {
             name: np.asarray(value).tolist()
@@ -106,7 +108,7 @@ class Recorder:
         return {"loss": figures["loss"], "active": figures["active"]}
 
     def _write_times(self, done: int) -> None:
-        """`step_seconds` is what none of APART took."""
+        """Writes one row of times; `step_seconds` is the time that none of APART took."""
         whole = time.monotonic() - self._began
         times = {"seconds": whole, "step_seconds": whole - sum(self._apart.values())}
         times |= {f"{what}_seconds": seconds for what, seconds in self._apart.items()}
@@ -115,13 +117,13 @@ class Recorder:
         self._began, self._apart = time.monotonic(), dict.fromkeys(self._apart, 0.0)
 
     def shares(self) -> str:
-        """What each of APART took of the wall time of this process's logged steps."""
+        """Returns one line: the shares of APART in the wall time of this process's logged steps."""
         whole = max(self._totals["seconds"], 1e-9)
         shares = (
             f"{self._totals[f'{what}_seconds'] / whole:.1%} {words}"
             for what, words in APART.items()
         )
-        return f"time: {whole:.0f} s, of it {', '.join(shares)}"
+        return f"time: {whole:.0f} s: {', '.join(shares)}"
 
     def validated(self, step: int, found: dict[str, float]) -> None:
         """Writes one validation."""

@@ -1,4 +1,4 @@
-"""The train state's way into a checkpoint and back."""
+"""Saves the train state in a checkpoint and restores it."""
 
 import functools
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from vprjax.storage.checkpoint import Checkpoints
 from vprjax.training.recorder import Recorder
 from vprjax.training.state import create
 
-_NONE, _REFUSED = -1, -2  # in place of the step of a checkpoint
+_NONE, _REFUSED = -1, -2  # in place of a checkpoint's step
 
 
 def save(
     checkpoints: Checkpoints, state, sampler, collected, saved: dict, best: int | None
 ) -> None:
-    """Saves one device's copy: the model that is evaluated, and all that training goes on from.
+    """Saves one device's copy of the model for evaluation, and of all that training resumes from.
 
     Args:
-      checkpoints: where to.
-      state: one copy of the state. With a running mean that is the model, else the parameters are.
-      sampler: its mined tuples go along, so that a round resumes as it was.
+      checkpoints: the run's checkpoints.
+      state: one copy of the state. The model is its running mean, or its parameters where it has none.
+      sampler: the sampler, whose mined tuples are saved, so that a round resumes unchanged.
       collected: one copy of the metrics since the last logged row.
       saved: JSON: config, provenance, validations.
-      best: a step whose checkpoint is kept, too.
+      best: a step whose checkpoint is kept too, or None.
     """
     state = jax.tree.map(np.asarray, state)
     training = {
@@ -46,19 +46,19 @@ def save(
 
 
 def _raw_statistics(state) -> dict:
-    """The BatchNorm statistics that go with the raw parameters, where means of them are kept as well."""
+    """Returns the BatchNorm statistics of the raw parameters, where their running means are kept too."""
     found = {name: state.constants[name] for name in (state.ema or {}) if name != "params"}
     return {"raw_statistics": found} if found else {}
 
 
 def resume(config, provenance: dict, checkpoints: Checkpoints, module, places, sampler):
-    """State, collected metrics and validations at the last sound checkpoint; None where there is none.
+    """Restores state, collected metrics and validations of the last sound checkpoint; None without one.
 
-    The sampler gets its tuples back. A damaged checkpoint is set aside: the run goes on from the one
-    before, to the same end. The first process chooses, the others follow it.
+    The sampler gets its tuples back. A damaged checkpoint is set aside: the run resumes from the one
+    before and ends the same. The first process chooses the checkpoint, and the others follow it.
 
     Raises:
-      ConfigError: the run was begun with another config.
+      ConfigError: the run began with another config.
       WeightsError: no checkpoint is sound.
     """
     restore = functools.partial(_restore, config, provenance, checkpoints, module, places, sampler)
@@ -72,7 +72,7 @@ def resume(config, provenance: dict, checkpoints: Checkpoints, module, places, s
     if refused is not None:
         raise refused
     if step == _REFUSED:
-        raise WeightsError("the first process cannot go on from its checkpoints; see what it says")
+        raise WeightsError("the first process cannot resume from its checkpoints; see its error")
     if step == _NONE:
         return None
     log(f"resume from {checkpoints.folder / str(step)}")
@@ -80,7 +80,7 @@ def resume(config, provenance: dict, checkpoints: Checkpoints, module, places, s
 
 
 def _last_sound(checkpoints: Checkpoints, restore: Callable):
-    """Its step and what `restore` makes of it; those after it are set aside."""
+    """Returns the last sound step and its restored parts; sets the damaged steps after it aside."""
     while steps := checkpoints.steps():
         try:
             return steps[-1], restore(steps[-1])

@@ -1,4 +1,4 @@
-"""The train state's beginning."""
+"""The train state before the first step."""
 
 import functools
 from typing import Any
@@ -14,7 +14,7 @@ from vprjax.training.step import TrainState
 
 
 def create(config, variables: dict, classes) -> TrainState:
-    """A fresh optimiser around the model's `variables` and ArcFace's `classes` (or ())."""
+    """Makes the train state of the model's `variables` and ArcFace's `classes` (or ())."""
     params = {"model": variables["params"], "classes": classes}
     averaged = ["params", "batch_stats"] if config.model.batch_norm == "train" else ["params"]
     ema = {name: variables[name] for name in averaged if name in variables}
@@ -29,7 +29,7 @@ def create(config, variables: dict, classes) -> TrainState:
 
 
 def shapes(config, module, images: Places, sampler) -> TrainState:
-    """Shapes and types of the state before the first step, without a model.
+    """Returns the shapes and types of the state before the first step, without a model.
 
     Raises:
       ConfigError: the images are too small for the model.
@@ -43,7 +43,7 @@ def shapes(config, module, images: Places, sampler) -> TrainState:
 
 
 def optimiser(config, params):
-    """The config's optimiser for this parameter tree."""
+    """Makes the config's optimiser for this parameter tree."""
     frozen = models.frozen_prefixes(config.model)
     own = {**models.head_rates(config.model), "classes": losses.class_rate(config.loss)}
     return optim.make_optimiser(config.optim, config.train.steps, params, frozen, own)

@@ -15,7 +15,7 @@ from vprjax.training import health, non_finite
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """All that a step changes or reads; one copy a device.
+    """All that a step changes or reads; one copy per device.
 
     Attributes:
       step: steps taken.
@@ -23,8 +23,8 @@ class TrainState(flax.struct.PyTreeNode):
       constants: the model's other collections (BatchNorm statistics, preprocessing).
       opt_state: optax state.
       ema: running means of the model's "params" and, where they train, "batch_stats"; or ().
-      trap: `(2,)` int32, the first step with a tensor that is not finite and the tensor's number, or -1;
-        from that step on nothing else changes.
+      trap: `(2,)` int32, the non-finite guard's record: the first bad step and its tensor's number, or
+        -1. From that step on nothing else changes.
     """
 
     step: jax.Array
@@ -37,10 +37,10 @@ class TrainState(flax.struct.PyTreeNode):
 
 @flax.struct.dataclass
 class TrainMetrics(metrics.Collection):
-    """Means over the steps of a log interval and over all devices; histograms are sums.
+    """Means over a log interval's steps and over all devices; histograms are sums.
 
-    `active` is the share of negatives that violate the margin; of ArcFace on places, of images nearer to
-    another place's weight than to their own.
+    `active` is the share of negatives that violate the margin. With ArcFace on places it is the share of
+    images nearer to another place's weight than to their own.
     """
 
     loss: metrics.Average.from_output("loss")
@@ -59,14 +59,14 @@ class TrainMetrics(metrics.Collection):
 
 @dataclasses.dataclass(frozen=True)
 class StepRules:
-    """How a step goes about its batch.
+    """The rules of a step.
 
     Attributes:
-      train_batch_norm: BatchNorm uses and updates the batch's statistics.
+      train_batch_norm: whether BatchNorm uses and updates the batch's statistics.
       axis: name of the mapped axis.
-      accumulate: parts that each device's rows go through one after the other, to save memory.
-      ema_decay: of the running mean of the parameters; 0 keeps none.
-      lowest: least value by parameter path, which an update does not go below.
+      accumulate: parts of each device's rows, computed one after the other to save memory.
+      ema_decay: decay of the parameters' running mean; 0 keeps none.
+      lowest: least value by parameter path; an update stays at it or above.
     """
 
     train_batch_norm: bool
@@ -84,11 +84,11 @@ def make_train_step(
     key: jax.Array,
     rules: StepRules,
 ) -> Callable:
-    """A step `(state, batch) -> (state, metrics)` for one device of the mapped axis.
+    """Makes a step `(state, batch) -> (state, metrics)` for one device of the mapped axis.
 
-    `batch["images"]` is uint8 `(b, m, h, w, c)`: b tuples or places of m images. Losses are averaged
-    over the global batch; random keys depend on the step and the global row, so that the result does
-    not depend on the number of devices.
+    `batch["images"]` is uint8 `(b, m, h, w, c)`: b tuples or places of m images. The step averages losses
+    over the global batch. Random keys depend on the step and the global row, so that the number of devices
+    does not change the result.
 
     Args:
       apply_fn: the model, `(variables, images (n, h, w, c)) -> (n, d)`.
@@ -96,7 +96,7 @@ def make_train_step(
       optimiser: optax transformation of `params`.
       augment: `(images (m, h, w, c), key) -> (m, h, w, c)`.
       key: seed of the augmentation.
-      rules: how the step goes about its batch.
+      rules: the rules of the step.
     """
     axis = rules.axis
     find = _gradients(apply_fn, loss_fn, rules.train_batch_norm, rules.accumulate)
@@ -109,7 +109,7 @@ def make_train_step(
         )
         batch = {**batch, "images": jax.vmap(augment)(batch["images"], keys)}
         grads, (parts, descriptors, new) = find(state, batch)
-        # Not `new`: trained BatchNorm has averaged over `axis`, and a mean of equals may round.
+        # Not `new`: trained BatchNorm averages over `axis` itself, and a mean of equals may round.
         grads = jax.lax.pmean(grads, axis)
         figures = health.spread(descriptors, axis) | health.gradient_norms(grads)
         measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
@@ -121,7 +121,7 @@ def make_train_step(
 
 
 def _gradients(apply_fn, loss_fn, train_batch_norm: bool, accumulate: int) -> Callable:
-    """`(state, batch) -> (gradients, (loss_fn's parts, descriptors, new collections))`, of all rows."""
+    """Makes `(state, batch) -> (gradients, (loss_fn's parts, descriptors, new collections))`."""
 
     def forward(params, constants, batch, step):
         b, m = batch["images"].shape[:2]
@@ -159,7 +159,7 @@ def _gradients(apply_fn, loss_fn, train_batch_norm: bool, accumulate: int) -> Ca
 
 
 def _updated(state, optimiser, grads, new, trap, rules: StepRules) -> TrainState:
-    """The next state; only its step and trap move once the trap has sprung."""
+    """Returns the next state; after the guard's finding only the step moves."""
     updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
     params = optim.apply_updates(state.params, updates, rules.lowest)
     ema = state.ema

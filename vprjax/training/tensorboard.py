@@ -10,13 +10,13 @@ from vprjax.training.health import HISTOGRAM_BINS
 
 
 class Summaries:
-    """Writes rows of metrics as TensorBoard events; without the extra `tensorboard` it writes nothing.
+    """Writes rows of metrics as TensorBoard events, or nothing without the extra `tensorboard`.
 
-    TensorFlow, which the events need, is imported on the first row.
+    The first row imports TensorFlow, which writes the events.
     """
 
     def __init__(self, folder: pathlib.Path, writes: bool = True):
-        """Events go to `folder`, if this process is the one that `writes`."""
+        """Sends events to `folder`, if this process is the one that `writes`."""
         found = all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard"))
         self._folder, self._writes, self._writer = folder, writes and found, None
 
@@ -29,7 +29,9 @@ class Summaries:
             from clu import metric_writers
 
             with contextlib.suppress(RuntimeError):  # raised where TensorFlow is in use already
-                tf.config.set_visible_devices([], "GPU")  # or it takes their memory from JAX
+                tf.config.set_visible_devices(
+                    [], "GPU"
+                )  # TensorFlow would take their memory from JAX
             self._writer = metric_writers.SummaryWriter(str(self._folder))
         scalars, histograms = {}, {}
         for name, value in values.items():
@@ -42,12 +44,12 @@ class Summaries:
         self._writer.flush()
 
     def close(self) -> None:
-        """Closes the events."""
+        """Closes the event file."""
         if self._writer is not None:
             self._writer.close()
 
 
 def _spread_out(counts) -> np.ndarray:
-    """The distances that the counts stand for, at their bins' centres."""
+    """Returns one distance per count, at the centre of its bin."""
     width = 2 / HISTOGRAM_BINS
     return np.repeat(width * (np.arange(HISTOGRAM_BINS) + 0.5), counts)

@@ -1,4 +1,4 @@
-"""Validation while training: a held-out stretch of the training route, or named splits."""
+"""Validation during training: a held-out segment of the training route, or named splits."""
 
 import dataclasses
 from collections.abc import Collection
@@ -16,17 +16,20 @@ from vprjax.sampling import mining
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """Queries that training never sees, and their references, which of a named split it may."""
+    """Queries that training never sees, and their references.
+
+    Training may see the references where they are a named split.
+    """
 
     queries: Places
     references: Places
 
     def __len__(self) -> int:
-        """Images that a validation describes."""
+        """Returns the number of images that one validation describes."""
         return len(self.queries) + len(self.references)
 
     def measure(self, config, extract: Extractor, variables, step: int) -> dict[str, float]:
-        """FCM by tolerance, and as `mean` the mean over the tolerances, which ranks checkpoints."""
+        """Measures FCM by tolerance, and as `mean` the mean over tolerances, which ranks checkpoints."""
         words = f"validate at step {step}"
         sides = [
             measure.Described(x, extract(variables, x, np.arange(len(x)), words))
@@ -37,16 +40,18 @@ class Validation:
 
 
 def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, Validation | None]:
-    """The images left to train on, and the validation that the config asks for.
+    """Returns the images left to train on, and the config's validation.
 
-    `validation.query_split` names a split that is matched to `validation.reference_split`. Else
-    `validation.stretch` takes that share of the route off the end of the first training split: its
-    images there are the references, images of other visits (`mining.visits`; without
-    `tuples.other_visit_seconds` other splits) within `tuples.positive_radius` of them the
-    queries; nothing within `tuples.negative_radius` of the stretch is trained on.
+    `validation.query_split` names a split that is matched to `validation.reference_split`. Without it, the
+    held-out segment is the last share `validation.stretch` of the first training split's route.
+
+    The references are the first split's images on the segment. The queries are images of other visits
+    within `tuples.positive_radius` of them. Training leaves out every image within
+    `tuples.negative_radius` of the segment. Visits are those of `mining.visits`, or the splits where
+    `tuples.other_visit_seconds` is 0.
 
     Raises:
-      ConfigError: the stretch holds no second visit, or nothing is left to train on.
+      ConfigError: the held-out segment has no second visit, or no image is left to train on.
     """
     v, tuples = config.validation, config.tuples
     if not v.every:
@@ -56,7 +61,7 @@ def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, 
             dataset.places((name,)) for name in (v.query_split, v.reference_split)
         )
         return places, Validation(queries, references)
-    visit = places.splits  # without a gap that ends a visit: the frame next door is no other visit
+    visit = places.splits  # without a pause between visits: a neighbouring frame is no other visit
     if tuples.other_visit_seconds:
         visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
     references = _end_of_route(places, v.stretch, tuples.negative_radius)
@@ -67,18 +72,18 @@ def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, 
     if not len(queries) or not len(rest):
         raise ConfigError(
             f"validation.stretch={v.stretch:g} of the training route leaves {len(queries)} queries from "
-            f"another visit (another split, or with tuples.other_visit_seconds="
-            f"{tuples.other_visit_seconds:g} above 0 after so long a pause) and {len(rest)} images to "
-            "train on, both are needed: change it or name validation.query_split"
+            f"another visit (another split, or a pause of tuples.other_visit_seconds="
+            f"{tuples.other_visit_seconds:g} above 0) and {len(rest)} images to train on, but both are "
+            "needed: change it or name validation.query_split"
         )
     validation = Validation(places.subset(queries), places.subset(references))
     return places.subset(rest), validation
 
 
 def _end_of_route(places: Places, share: float, longest: float) -> np.ndarray:
-    """Images of the first split on the last `share` of its travelled distance.
+    """Returns the first split's images on the last `share` of its travelled distance.
 
-    Steps over more than `longest` (a new lap, a cut recording) do not count.
+    Steps longer than `longest` (a new lap, a cut recording) do not count.
     """
     first = np.flatnonzero(places.splits == 0)
     steps = np.linalg.norm(np.diff(places.positions[first], axis=0), axis=1)
@@ -91,7 +96,7 @@ class History:
     """The validations so far: which step is best, and whether to stop.
 
     Attributes:
-      rows: `[step, mean FCM]` of every validation; saved in checkpoints.
+      rows: `[step, mean FCM]` of every validation; checkpoints save them.
     """
 
     def __init__(self, patience: int, rows: list[list[float]]):
@@ -99,21 +104,21 @@ class History:
         self._patience, self.rows = patience, rows
 
     def add(self, step: int, score: float) -> None:
-        """Takes one validation."""
+        """Adds one validation."""
         self.rows.append([step, score])
 
     @property
     def last(self) -> int:
-        """The step of the last validation; 0 before the first."""
+        """The step of the last validation, or 0 before the first."""
         return int(self.rows[-1][0]) if self.rows else 0
 
     @property
     def best(self) -> int | None:
-        """The step of the highest score, the earliest of equals; None before the first validation."""
+        """The step of the highest score, the earliest of equals, or None before the first validation."""
         return self.best_of([row[0] for row in self.rows])
 
     def best_of(self, steps: Collection[float]) -> int | None:
-        """The best of `steps`; None where none of them was validated."""
+        """Returns the best of `steps`, or None where none of them is validated."""
         rows = [row for row in self.rows if row[0] in steps]
         return int(max(rows, key=lambda row: (row[1], -row[0]))[0]) if rows else None
 

@@ -92,7 +92,7 @@ def test_a_state_that_cannot_fit_is_refused_before_the_model_starts(tmp_path, mo
     monkeypatch.setattr(loop.initialise, "initialise", None)
     monkeypatch.setattr(memory, "available", lambda: 10_000)
     words = (
-        r"optimiser's moments take 0.00 GiB, and 0.00 GiB are free: set model.projection .* places"
+        r"optimiser's moments take 0.00 GiB, but 0.00 GiB are free: set model.projection .* places"
     )
     with pytest.raises(ConfigError, match=words):
         short_run.train(config("arcface"), tmp_path)

@@ -43,7 +43,7 @@ def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, capsys, 
     stale.mkdir(parents=True)
     short_run.train(config(loss), tmp_path)
     assert not stale.exists()  # of an evaluation before these steps
-    share = float(re.search(r"of it ([\d.]+)% for mining", capsys.readouterr().err)[1])
+    share = float(re.search(r"time: \d+ s: ([\d.]+)% for mining", capsys.readouterr().err)[1])
     assert (0 < share < 100) is (loss == "triplet")
     stale.mkdir(parents=True)
     short_run.train(config(loss), tmp_path)  # Finished: nothing is left to compile for.

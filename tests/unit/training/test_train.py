@@ -128,7 +128,7 @@ def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatc
     c.train.steps = 30  # more steps change nothing: it says so
     capsys.readouterr()
     short_run.train(c, tmp_path)
-    assert "stopped early: of 4 validations step 4's was best" in capsys.readouterr().err
+    assert "stopped early: step 4 is the best of 4 validations" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("mining", "warned"), [("hard", True), ("random", False)])
@@ -139,7 +139,7 @@ def test_mining_for_steps_that_never_come_is_warned_of(
     c.tuples.update(mining_interval=8, mining=mining, positive="random")
     monkeypatch.setattr(loop, "run_rounds", lambda *_: None)
     short_run.train(c, tmp_path)
-    words = "tuples.mining_interval=8 steps, and train.steps is 7: lower the interval"
+    words = "tuples.mining_interval=8 steps, but train.steps is 7: lower the interval"
     assert (words in capsys.readouterr().err) == warned
 
 
