@@ -1,6 +1,6 @@
-"""From `(seed, step, mined tuples)` to batches: no state to save but the mined table.
+"""Samplers: batches from `(seed, step, mined tuples)`, where only the mined table is saved.
 
-The loss decides between tuples and places; each sampler answers for itself what follows from that.
+The loss decides between tuples and places; the sampler answers every question that follows.
 """
 
 from vprjax import losses
@@ -10,12 +10,12 @@ from vprjax.sampling.tuples import TupleSampler
 
 
 def kind(config) -> type[TupleSampler] | type[PlaceSampler]:
-    """The sampler that the config's loss asks for."""
+    """Returns the class of sampler that the config's loss asks for."""
     return PlaceSampler if losses.trains_on_places(config.loss) else TupleSampler
 
 
 def make_sampler(config, places: Places) -> TupleSampler | PlaceSampler:
-    """The config's sampler of the training images.
+    """Makes the config's sampler of the training images.
 
     Raises:
       ValueError: the images give no batch.

@@ -1,7 +1,7 @@
 """Training tuples from poses and cached descriptors: pure functions of their arguments.
 
-A tuple is a row of image indices `(query, positive, negative_1 .. negative_n)`. Positions are compared
-in float64; descriptors in float32.
+A tuple is a row of image indices `(query, positive, negative_1 .. negative_n)`. Positions compare in
+float64, descriptors in float32.
 """
 
 import dataclasses
@@ -10,19 +10,21 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.spatial import cKDTree
 
-NONE = -1  # In a table of remembered negatives: no image.
-# With a pool, of a query's positives so many at least are looked at, all where it has no more.
+NONE = -1  # no image, in the hard-negative memory
+# With a pool, mining looks at this number of a query's positives at least, or at all that it has.
 POSITIVES = 3
-# Of queries' descriptors, and of their similarities to a whole pool, so many bytes are at work at once.
+# Bytes at work at once: of queries' descriptors, and of their similarities to a whole pool.
 SIMILARITY_BYTES = 1 << 28
-BLOCK = 1000  # images whose neighbours are found at once, in lists of 40 bytes a neighbour
+BLOCK = 1000  # images whose neighbours are found at once, in lists of 40 bytes per neighbour
 
 
 def visits(timestamps: np.ndarray, splits: np.ndarray, gap_seconds: float) -> np.ndarray:
-    """Visit number of every image `(n,)`: a new one at each split and after each pause >= the gap.
+    """Numbers the visit of every image `(n,)`; each split and each pause >= the gap starts a new one.
 
-    A positive from another visit shows the place at another time, not the frame next door. With
-    `gap_seconds=0` every image is a visit of its own, so that any image may be a positive.
+    A positive from another visit shows the place at another time, unlike a neighbouring frame. With
+    `gap_seconds=0` every image is its own visit, so that any image may be a positive.
+
+    Units: `timestamps` `(n,)` in microseconds, `gap_seconds` in seconds.
     """
     if gap_seconds <= 0:
         return np.arange(len(timestamps))
@@ -31,10 +33,15 @@ def visits(timestamps: np.ndarray, splits: np.ndarray, gap_seconds: float) -> np
 
 
 class Positives:
-    """For every image the images of the same place on another visit, within the positive radius."""
+    """Per image, the images of the same place on another visit, within the positive radius.
+
+    Attributes:
+      of: per image, the ascending indices of its positives.
+      queries: indices of the images that have a positive.
+    """
 
     def __init__(self, positions: np.ndarray, visit: np.ndarray, radius: float):
-        """Finds them with a k-d tree: `positions (n, 2)` float64, `visit (n,)`, radius in their unit."""
+        """Finds them with a k-d tree: `positions (n, 2)` float64, `visit (n,)`, `radius` in their unit."""
         tree, every = cKDTree(positions), np.arange(len(positions))
         self.of = []
         for rows in np.split(every, every[BLOCK::BLOCK]):
@@ -45,9 +52,9 @@ class Positives:
 
 
 def queries_at(queries: np.ndarray, seed: int, first: int, count: int) -> np.ndarray:
-    """Entries `first .. first + count` of an endless stream of shuffled passes over `queries`.
+    """Returns entries `first .. first + count` of an endless stream of shuffled passes over `queries`.
 
-    A pure function of `(seed, first)`: pass `e` is a permutation drawn from `(seed, e)`.
+    The stream is a pure function of `(seed, first)`: pass `e` is a permutation drawn from `(seed, e)`.
     """
     n = len(queries)
     places = np.arange(first, first + count)
@@ -61,13 +68,13 @@ def queries_at(queries: np.ndarray, seed: int, first: int, count: int) -> np.nda
 
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """Descriptors `(m, d)` float32 of the images `indices` `(m,)` (ascending), as of a round's start."""
+    """Descriptors `(m, d)` float32 of the images `indices` `(m,)` (ascending), at a round's start."""
 
     indices: np.ndarray
     descriptors: np.ndarray
 
     def of(self, images: np.ndarray) -> np.ndarray:
-        """Descriptors of `images`; no copy where they are all that are cached.
+        """Returns the descriptors of `images`, without a copy where they are all that is cached.
 
         Raises:
           KeyError: an image is not cached.
@@ -80,7 +87,7 @@ class Cache:
         return self.descriptors[rows]
 
     def among(self, images: np.ndarray) -> np.ndarray:
-        """Those of `images` that are cached."""
+        """Returns those of `images` that are cached."""
         return images[self.indices[self._rows(images)] == images]
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
@@ -89,14 +96,14 @@ class Cache:
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """One mining round: what it draws from, before any descriptor.
+    """The images that one mining round draws from, before any descriptor.
 
     Attributes:
       queries: `(rows,)` image indices, one per tuple.
       pool: `(m,)` ascending indices of the images that may be negatives.
       remembered: `(images, count)` hard-negative memory, `NONE` where empty.
-      seed: of the run.
-      number: of the round.
+      seed: the run's seed.
+      number: the round's number.
     """
 
     queries: np.ndarray
@@ -108,14 +115,15 @@ class Round:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """How a tuple is chosen.
+    """The rule that chooses a tuple.
 
     Attributes:
-      negatives: per tuple.
+      negatives: number of negatives per tuple.
       negative_radius: negatives lie farther from the query, in position units.
       place_radius: two negatives of a tuple lie farther apart, in position units.
-      best_positive: the positive nearest in descriptor space (the paper's best match), else a random one.
-      semi_hard: negatives no farther from the query than its positive come last.
+      best_positive: takes the positive nearest in descriptor space (the paper's best match), else a
+        random one.
+      semi_hard: ranks negatives last that are no farther from the query than its positive.
     """
 
     negatives: int
@@ -128,10 +136,10 @@ class Rule:
 def images_to_cache(
     drawn: Round, positives: Positives, *, with_positives: bool, fewest: int = POSITIVES
 ) -> np.ndarray:
-    """Ascending indices of all images whose descriptors a mining round reads.
+    """Returns ascending indices of all images whose descriptors a mining round reads.
 
-    With positives, a query's positives in the pool or among the queries are read; where they are fewer
-    than `fewest`, more of them are drawn at random.
+    With positives, the round reads a query's positives in the pool or among the queries. Where these are
+    fewer than `fewest`, it draws more of them at random.
     """
     kept = drawn.remembered[drawn.queries].ravel()
     known = np.zeros(len(drawn.remembered), bool)
@@ -146,14 +154,14 @@ def images_to_cache(
 
 
 def nothing_remembered(images: int, count: int) -> np.ndarray:
-    """The start of a table `(images, count)` int32 of every query's hardest negatives so far."""
+    """Returns an empty hard-negative memory `(images, count)` int32: one row per query."""
     return np.full((images, count), NONE, np.int32)
 
 
 def remember(remembered: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """`remembered` with the hardest negatives of a round's tuples in place of older ones.
+    """Returns the hard-negative memory with the hardest negatives of a round in place of older ones.
 
-    `remembered` `(images, count)`, `table` `(rows, 2 + n)` as `mine` gives it, `n >= count`.
+    Shapes: `remembered` `(images, count)`, `table` `(rows, 2 + n)` as `mine` returns it, `n >= count`.
     """
     kept = remembered.copy()
     kept[table[:, 0]] = table[:, 2 : 2 + remembered.shape[1]]
@@ -163,10 +171,10 @@ def remember(remembered: np.ndarray, table: np.ndarray) -> np.ndarray:
 def spread_negatives(
     ranked: np.ndarray, positions: np.ndarray, query: int, rule: Rule
 ) -> np.ndarray:
-    """The first of `ranked` beyond the negative radius of the query, at most one per place.
+    """Returns the first of `ranked` beyond the query's negative radius, at most one per place.
 
-    Two negatives within the place radius show one place. If places run out, the rest of the tuple is
-    filled without that rule.
+    Two negatives within the place radius show one place. Where places run out, the next images of
+    `ranked` fill the tuple.
 
     Raises:
       ValueError: too few images lie beyond the radius.
@@ -176,7 +184,8 @@ def spread_negatives(
     if len(far) < count:
         raise ValueError(
             f"only {len(far)} of the {len(ranked)} mined images lie beyond the negative radius "
-            f"{radius:g} of image {query}, {count} are needed: use fewer negatives or a larger pool"
+            f"{radius:g} of image {query}, but {count} are needed: lower tuples.negatives or "
+            "tuples.negative_radius, or enlarge tuples.mining_pool"
         )
     chosen: list[int] = []
     for index in far:
@@ -200,15 +209,15 @@ def mine(
     cache: Cache | None,
     similarities: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Tuples `(len(queries), 2 + negatives)` int32 of one mining round.
+    """Mines the tuples `(len(queries), 2 + negatives)` int32 of one round.
 
-    With a cache, positives and negatives follow `rule`: the nearest negatives of the pool and of the
+    With a cache, positives and negatives follow `rule`. Negatives are the nearest of the pool and of the
     hard-negative memory, at most one per place. Without a cache both are random.
 
     Args:
       drawn: the round.
-      rule: how tuples are chosen.
-      positives: of every image.
+      rule: the rule that chooses a tuple.
+      positives: the positives of every image.
       positions: `(images, 2)` float64, position units.
       cache: descriptors of `images_to_cache`, or None.
       similarities: descriptors `(q, d)`, `(n, d)` -> their dot products `(q, n)`.
@@ -237,7 +246,7 @@ def mine(
 
 
 def _positive(query: int, rule: Rule, positives: Positives, cache: Cache | None, rng) -> int:
-    """The positive of a query."""
+    """Returns the positive of a query."""
     near = positives.of[query]
     if cache is not None and (rule.best_positive or rule.semi_hard):
         near = cache.among(near)
@@ -247,10 +256,12 @@ def _positive(query: int, rule: Rule, positives: Positives, cache: Cache | None,
 
 
 def hardest_first(similarities: np.ndarray, bound: float | None = None) -> np.ndarray:
-    """Order `(n,)` of negatives with cosines `similarities` `(n,)` to their query: nearest first.
+    """Orders negatives `(n,)` by their cosines `similarities` `(n,)` to the query, nearest first.
 
-    Semi-hard (Schroff et al. 2015) with a `bound`, the positive's cosine: first those farther than the
-    positive, nearest first, then the others, farthest first.
+    With a `bound`, the positive's cosine, the order is semi-hard. Negatives farther than the positive come
+    first, nearest first; the others follow, farthest first.
+
+    Source: Schroff et al. 2015.
     """
     order = np.argsort(-similarities, kind="stable")
     if bound is None:
@@ -262,10 +273,10 @@ def hardest_first(similarities: np.ndarray, bound: float | None = None) -> np.nd
 def _candidates(
     drawn: Round, cache: Cache, similarities: Callable
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each query the images of the pool and the remembered ones, and their cosines to it."""
+    """Yields per query the images of the pool and of its hard-negative memory, and their cosines."""
     queries, pool = drawn.queries, drawn.pool
     descriptors, known = cache.of(pool), set(pool.tolist())
-    widest = max(descriptors.shape)  # of a query's row: its similarities, or its own descriptor
+    widest = max(descriptors.shape)  # numbers per query: its similarities, or its own descriptor
     block = max(1, SIMILARITY_BYTES // (4 * widest))
     for first in range(0, len(queries), block):
         some = queries[first : first + block]
@@ -279,7 +290,7 @@ def _candidates(
 
 
 def pool_at(n: int, size: int, seed: int, round_number: int) -> np.ndarray:
-    """Sorted indices of the images a mining round looks at: all `n`, or `size` drawn at random."""
+    """Returns sorted indices of the images that a round looks at: all `n`, or `size` drawn at random."""
     if size <= 0 or size >= n:
         return np.arange(n)
     rng = np.random.default_rng((seed, 3, round_number))

@@ -1,4 +1,4 @@
-"""ArcFace's classes: the training route cut into places, and P x K batches of them. Pure."""
+"""ArcFace's classes: the training route cut into places, and P x K batches of them, by pure functions."""
 
 import dataclasses
 import math
@@ -8,11 +8,11 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class PlaceClasses:
-    """Which images show which place, and which places train against each other.
+    """The images of every place, and the places that train against each other.
 
     Attributes:
-      members: for every class the indices of its images, ascending.
-      groups: for every group its classes; a step trains on one group, so that places which touch
+      members: per class, the ascending indices of its images.
+      groups: per group, its classes. A step trains on one group, so that places which touch
         (near-duplicates across a border) never meet as different classes.
     """
 
@@ -32,37 +32,39 @@ def cut(
     groups: int,
     min_images: int,
 ) -> PlaceClasses:
-    """Classes by cell `(floor(E/M), floor(N/M), floor(heading/a))` (CosPlace), in `groups^2` groups.
+    """Cuts classes by cell `(floor(E/M), floor(N/M), floor(heading/a))`, in `groups^2` groups.
 
-    The group of a cell is `(floor(E/M) mod groups, floor(N/M) mod groups, heading bin mod 2)`, so that
-    two classes of one group are at least `(groups - 1) M` apart or look in other directions. That takes an
-    even number of bins. Where no heading is known there is one bin. Places of fewer than `min_images` are
-    left out.
+    The group of a cell is `(floor(E/M) mod groups, floor(N/M) mod groups, heading bin mod 2)`. Two classes
+    of one group therefore lie at least `(groups - 1) M` apart or look in other directions. This takes an
+    even number of bins; where no heading is known there is one bin. The cut leaves out places of fewer than
+    `min_images` images.
 
     Args:
       positions: `(n, 2)`, position units.
       headings: `(n,)` radians, NaN where unknown.
-      cell: M, position units.
-      heading_degrees: a; 0 ignores heading.
+      cell: M, in position units.
+      heading_degrees: a, in degrees; 0 ignores heading.
       groups: groups along each axis.
-      min_images: fewest images of a class.
+      min_images: fewest images per class.
 
     Raises:
       ValueError: no place has enough images, or some headings are known and others not.
+
+    Source: CosPlace (Berton et al. 2022).
     """
     east, north = np.floor(positions / cell).astype(np.int64).T
     facing = np.zeros(len(positions), np.int64)
     if heading_degrees:
         unknown = np.count_nonzero(np.isnan(headings))
-        if 0 < unknown < len(headings):  # they would be other places than those seen from there
+        if 0 < unknown < len(headings):  # the unknown would count as other places
             raise ValueError(
-                f"{unknown} of the {len(headings)} training images have no heading, by which "
-                f"places.heading_degrees={heading_degrees:g} parts places: give them one, leave them out "
-                "or set it to 0"
+                f"{unknown} of the {len(headings)} training images have no heading, but "
+                f"places.heading_degrees={heading_degrees:g} cuts places by it: add their headings, leave "
+                "these images out or set it to 0"
             )
         degrees = np.degrees(np.nan_to_num(headings)) % 360
         bins = math.ceil(360 / heading_degrees)
-        width = 360 / bins  # equal: across a narrow last bin two of one group would be near
+        width = 360 / bins  # equal: two classes of a group would be near across a narrow last bin
         facing = np.floor(degrees / width).astype(np.int64) % bins  # -1e-17 % 360 is 360
     keys = np.stack([east, north, facing], axis=1)
     cells, which, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
@@ -85,12 +87,12 @@ def cut(
 
 
 def fewest(batch_places: int) -> int:
-    """Classes that a group needs to train: a batch's, and two, as one alone teaches nothing."""
+    """Returns the fewest classes that a group needs: a batch's, but two at least to train on."""
     return max(2, batch_places)
 
 
 def usable_groups(classes: PlaceClasses, batch_places: int) -> list[int]:
-    """Groups with the `fewest` classes that train."""
+    """Returns the groups with at least the `fewest` classes that train."""
     least = fewest(batch_places)
     return [g for g, members in enumerate(classes.groups) if len(members) >= least]
 
@@ -98,10 +100,10 @@ def usable_groups(classes: PlaceClasses, batch_places: int) -> list[int]:
 def batch_at(
     classes: PlaceClasses, batch_places: int, images_per_place: int, seed: int, step: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Batch of one step: image indices `(p, k)` int32, class labels `(p,)` int32 and its group.
+    """Draws one step's batch: image indices `(p, k)` int32, class labels `(p,)` int32 and its group.
 
-    Groups take turns; places are drawn without repeats; images with repeats only where a place has
-    fewer than `images_per_place`. A pure function of `(seed, step)`.
+    Groups take turns, and places never repeat. Images repeat only where a place has fewer than
+    `images_per_place`. The batch is a pure function of `(seed, step)`.
 
     Raises:
       ValueError: no group has `batch_places` classes, or two.

@@ -10,7 +10,7 @@ from vprjax.sampling import place_classes
 
 
 class PlaceSampler:
-    """P x K batches of places; a pure function of `(seed, step)`, nothing is mined."""
+    """P x K batches of places, a pure function of `(seed, step)`; nothing is mined."""
 
     BATCH_KEY = "places.batch_places"
     MIRRORS = False  # a mirrored place is another place
@@ -18,31 +18,30 @@ class PlaceSampler:
 
     @staticmethod
     def batch_size(config) -> int:
-        """Places per step, over all devices."""
+        """Returns the places per step, over all devices."""
         return config.places.batch_places
 
     @staticmethod
     def objections(config) -> Iterator[tuple[bool, str]]:
-        """Values that this sampler cannot take: whether it is so, and the sentence."""
+        """Yields pairs: whether the config holds a value that this sampler refuses, and the sentence."""
         places = config.places
         bins = math.ceil(360 / places.heading_degrees) if places.heading_degrees else 1
         yield (
             places.groups > 1 and bins > 1 and bins % 2 == 1,
-            f"places.heading_degrees={places.heading_degrees:g} cuts 360 degrees into {bins} parts; it "
-            "must be an even number, so that neighbours go to different groups: change it or set "
-            "places.groups=1",
+            f"places.heading_degrees={places.heading_degrees:g} cuts 360 degrees into {bins} parts, but "
+            "only an even number puts neighbours into different groups: change it or set places.groups=1",
         )
 
     @staticmethod
     def against_accumulation(config) -> list[str]:
-        """What `train.accumulate` above 1 would spoil."""
+        """Returns what `train.accumulate` above 1 would spoil: nothing."""
         return []
 
     def __init__(self, config, places: Places):
         """Cuts the training route into places.
 
         Raises:
-          ValueError: there are too few places for a batch.
+          ValueError: the places are too few for a batch.
         """
         self._config, self._places = config, places
         p = config.places
@@ -62,7 +61,7 @@ class PlaceSampler:
         }
 
     def summary(self) -> str:
-        """How many places there are, and how many are in groups that fill no batch."""
+        """Returns one line: the number of places, and of those in groups that fill no batch."""
         groups, p = self.classes.groups, self._config.places.batch_places
         small = sum(map(len, groups)) - sum(
             len(groups[g]) for g in place_classes.usable_groups(self.classes, p)
@@ -70,27 +69,27 @@ class PlaceSampler:
         words = f"ArcFace: {len(self.classes)} places in {len(groups)} groups"
         if small:
             least = place_classes.fewest(p)
-            words += f"; {small} of them never train, in groups of fewer than {least}"
+            words += f"; {small} never train, as their groups hold fewer than {least}"
         return words
 
     @property
     def mined(self) -> dict[str, np.ndarray]:
-        """Nothing is mined; checkpoints hold a table all the same."""
+        """A table for checkpoints, although nothing is mined."""
         return {"tuples": np.zeros((1, 1), np.int32)}
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
-        """Nothing is mined."""
+        """Does nothing, as nothing is mined."""
 
     def round_end(self, step: int) -> int:
-        """There are no rounds: the end of training."""
+        """Returns the end of training, as there are no rounds."""
         return self._config.train.steps
 
     def starts_round(self, step: int) -> bool:
-        """Nothing is mined."""
+        """Returns False, as nothing is mined."""
         return False
 
     def cached_images(self, step: int) -> int:
-        """Nothing is mined."""
+        """Returns 0, as nothing is mined."""
         return 0
 
     def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -100,13 +99,14 @@ class PlaceSampler:
         )
 
     def indices(self, step: int) -> np.ndarray:
-        """Image numbers `(p, k)` of one step's batch."""
+        """Returns the image numbers `(p, k)` of one step's batch."""
         return self._drawn(step)[0]
 
     def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-        """Rows of one step's batch.
+        """Returns `rows` of one step's batch.
 
-        `images` uint8 `(p, k, h, w, 3)`; `labels` `(p,)` within the group; `group` and its size.
+        `images` are uint8 `(p, k, h, w, 3)` and `labels` `(p,)` count within the group. `group` and
+        `group_size` are `(p,)`, the same in every row.
         """
         images, labels, group = self._drawn(step)
         images, labels = images[rows], labels[rows]
@@ -119,19 +119,19 @@ class PlaceSampler:
 
     @property
     def slots_shape(self) -> tuple[int, int]:
-        """Groups, and classes of the largest group."""
+        """The number of groups, and of classes in the largest group."""
         groups = self.classes.groups
         return len(groups), max(len(group) for group in groups)
 
     def class_members(self) -> np.ndarray:
-        """The images of all classes, class by class."""
+        """Returns the images of all classes, class by class."""
         return np.concatenate([self.classes.members[label] for label in self.slot])
 
     def class_starts(self, descriptors: Iterable[np.ndarray]) -> np.ndarray:
-        """Class weights `(groups, n, d)` that start at the mean descriptor of each place's images.
+        """Returns class weights `(groups, n, d)` that start at the mean descriptor of each place's images.
 
-        `descriptors` are blocks `(b, d)` of those of `class_members`, which need not fit the memory at
-        once; rows past a group's classes are 0.
+        `descriptors` are blocks `(b, d)` in the order of `class_members`; the memory need not hold them all
+        at once. Rows past a group's classes are 0.
         """
         counts = [len(self.classes.members[label]) for label in self.slot]
         rows = np.repeat(list(self.slot.values()), counts, axis=0)  # (images, 2): group and slot

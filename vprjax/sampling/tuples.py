@@ -1,4 +1,4 @@
-"""Batches of training tuples; the mined table is the only state."""
+"""Batches of training tuples; only the mined table and the hard-negative memory are saved."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -15,22 +15,22 @@ class TupleSampler:
     """Batches of training tuples, mined anew every `mining_interval` steps."""
 
     BATCH_KEY = "tuples.batch"
-    MIRRORS = True  # augmentation may mirror a tuple, all of its images at once
+    MIRRORS = True  # augmentation may mirror all images of a tuple at once
     LEARNS_CLASSES = False
 
     @staticmethod
     def batch_size(config) -> int:
-        """Tuples per step, over all devices."""
+        """Returns the tuples per step, over all devices."""
         return config.tuples.batch
 
     @staticmethod
     def objections(config) -> Iterator[tuple[bool, str]]:
-        """Values that this sampler cannot take: whether it is so, and the sentence."""
+        """Yields nothing: this sampler refuses no value."""
         yield from ()
 
     @staticmethod
     def against_accumulation(config) -> list[str]:
-        """What `train.accumulate` above 1 would spoil."""
+        """Returns what `train.accumulate` above 1 would spoil."""
         return ["hide part of the batch from tuples.in_batch"] * (config.tuples.in_batch != "off")
 
     def __init__(self, config, places: Places):
@@ -51,34 +51,33 @@ class TupleSampler:
                 f"{tuples.other_visit_seconds:g}, the pause between two visits): enlarge the radius, "
                 "lower the pause or set it to 0"
             )
-        # The only state, saved in checkpoints: the mined tuples of one round, and what is kept of those
-        # before.
+        # Checkpoints save these two alone: one round's mined tuples, and the hard-negative memory.
         rows = tuples.mining_interval * tuples.batch
         self.table = np.zeros((rows, 2 + tuples.negatives), np.int32)
         self.remembered = mining.nothing_remembered(len(places), tuples.remembered)
 
     @property
     def mined(self) -> dict[str, np.ndarray]:
-        """All that a checkpoint must hold; an array of no size, which orbax cannot save, is left out."""
+        """All that a checkpoint must hold, without arrays of no size, which orbax cannot save."""
         state = {"tuples": self.table, "remembered": self.remembered}
         return {name: array for name, array in state.items() if array.size}
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
-        """Takes back what `mined` gave."""
+        """Restores the arrays of `mined`."""
         self.table = np.asarray(saved["tuples"])
         self.remembered = np.asarray(saved.get("remembered", self.remembered))
 
     def round_end(self, step: int) -> int:
-        """First step after the round of `step`."""
+        """Returns the first step after the round of `step`."""
         interval = self._config.tuples.mining_interval
         return (step // interval + 1) * interval
 
     def starts_round(self, step: int) -> bool:
-        """Whether tuples are mined before this step."""
+        """Whether a round of mining comes before this step."""
         return step % self._config.tuples.mining_interval == 0
 
     def _drawn(self, step: int) -> mining.Round:
-        """The round of `step`."""
+        """Returns the round of `step`."""
         tuples, seed = self._config.tuples, self._config.seed
         number = step // tuples.mining_interval
         rows = len(self.table)
@@ -88,7 +87,7 @@ class TupleSampler:
         return mining.Round(queries, pool, self.remembered, seed, number)
 
     def cached_images(self, step: int) -> int:
-        """Descriptors that mining holds at once, at most, in the round of `step` and later ones."""
+        """Returns the most descriptors that mining holds at once, in the round of `step` and later ones."""
         if not self._describes:
             return 0
         drawn = self._drawn(step)
@@ -99,12 +98,12 @@ class TupleSampler:
         cached = min(cached + more, len(self._places))
         copied = (
             len(drawn.pool) if len(drawn.pool) < cached else 0
-        )  # the pool's are then copied out
+        )  # mining copies the pool's descriptors out
         return cached + copied
 
     @property
     def _describes(self) -> bool:
-        """Whether mining looks at descriptors: for negatives, or for the best positive."""
+        """Whether mining reads descriptors: for negatives, or for the best positive."""
         tuples = self._config.tuples
         return tuples.mining != "random" and bool(tuples.negatives or tuples.positive == "best")
 
@@ -120,8 +119,11 @@ class TupleSampler:
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
         """Fills the table of the round that starts at `step`.
 
-        `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model. Random mining,
-        and a random positive without mined negatives, do not call it.
+        `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model. Random mining
+        does not call it, nor does a random positive without mined negatives.
+
+        Raises:
+          ValueError: too few images lie beyond the negative radius.
         """
         tuples, drawn, cache = self._config.tuples, self._drawn(step), None
         if self._describes:
@@ -147,16 +149,16 @@ class TupleSampler:
         self.remembered = mining.remember(self.remembered, self.table)
 
     def indices(self, step: int) -> np.ndarray:
-        """Image numbers `(b, 2 + n)` of one step's batch."""
+        """Returns the image numbers `(b, 2 + n)` of one step's batch."""
         b = self._config.tuples.batch
         first = (step % self._config.tuples.mining_interval) * b
         return self.table[first : first + b]
 
     def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-        """Rows of one step's batch.
+        """Returns `rows` of one step's batch.
 
-        `images` uint8 `(b, 2 + n, h, w, 3)`; `positions` `(b, 2 + n, 2)` float32, about the mean of the
-        training positions, so that float32 keeps them to a millimetre.
+        `images` are uint8 `(b, 2 + n, h, w, 3)`. `positions` `(b, 2 + n, 2)` float32 are relative to the
+        mean training position, so that float32 keeps them to a millimetre.
         """
         chosen = self.indices(step)[rows]
         positions = (self._places.positions[chosen] - self._origin).astype(np.float32)

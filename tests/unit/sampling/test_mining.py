@@ -234,7 +234,9 @@ def test_random_mining_keeps_the_radii_and_differs_by_round():
 def test_too_few_negatives_is_an_error_with_a_remedy():
     positions = np.zeros((5, 2))
     positives = mining.Positives(positions, np.arange(5), 1.0)
-    with pytest.raises(ValueError, match="use fewer negatives or a larger pool"):
+    with pytest.raises(
+        ValueError, match=r"lower tuples\.negatives or .*enlarge tuples\.mining_pool"
+    ):
         tuples(
             positives.queries,
             positives,

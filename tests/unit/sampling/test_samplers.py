@@ -173,7 +173,7 @@ def test_places_that_never_train_are_told():
     assert words == "ArcFace: 41 places in 2 groups"
     c.places.batch_places = 21
     words = sampling.make_sampler(c, drive(n=41)).summary()
-    assert words.endswith("; 20 of them never train, in groups of fewer than 21")
+    assert words.endswith("; 20 never train, as their groups hold fewer than 21")
 
 
 def test_class_weights_start_at_the_mean_descriptor():
