@@ -1,1 +1,1 @@
-"""Config: what every key may be, one preflight of all checks, and what a resumed run may change."""
+"""Config: the range of every key, the checks of whole configs, and the keys a resumed run may change."""

@@ -1,4 +1,4 @@
-"""Which keys a resumed run may change, and how a config of an earlier version reads today."""
+"""The keys that a resumed run may change, and configs of earlier versions under today's names."""
 
 import copy
 import json
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from vprjax.config.ranges import OWN
 from vprjax.errors import ConfigError
 
-# Keys that the runs of earlier versions lack, with what those did.
+# Keys that runs of earlier versions lack, with the values that those runs followed.
 LATER = {"tuples.positive": "best"}
 
 
-# Old name -> new name, since a head's and a loss's own keys have a section of their own.
+# Old name -> new name: the keys of one head or loss alone have their own section.
 RENAMED = {
     "model.gem_p": "model.gem.p",
     "model.gem_per_channel": "model.gem.per_channel",
@@ -28,9 +28,9 @@ RENAMED = {
 }
 GONE = "model.param_dtype"  # its one legal value was float32
 
-# A run may go on with other values of these: they end up in no array, or change only what comes later.
+# A resumed run may change these keys: no saved array depends on them, or only later steps do.
 FREE = (
-    *("dataset.name", "model.weights"),  # the run's provenance tells what matters of them
+    *("dataset.name", "model.weights"),  # the run's provenance records what matters of them
     *("dataset.data_dir", "dataset.reference_split", "dataset.query_splits", "dataset.tolerances"),
     *("dataset.position_unit", "model.partial_weights", "model.compute_dtype", "model.remat"),
     *("optim.learning_rate", "optim.weight_decay", "optim.momentum", "optim.warmup_steps"),
@@ -38,12 +38,12 @@ FREE = (
     *("train.steps", "train.accumulate", "train.log_every", "train.checkpoint_every"),
     *("train.keep_checkpoints", "validation.patience", "tuples.mining_pool"),
 )
-# But not these where checkpoints are chosen by validation: earlier figures were measured with the old ones.
+# These are not free where validation chooses checkpoints: its earlier figures depend on the old values.
 VALIDATED = ("dataset.tolerances", "eval.heading_degrees")
 
 
 def completed(saved: Mapping) -> dict:
-    """The config of a run, perhaps of an earlier version, with the keys and names of this one."""
+    """Returns a run's config, perhaps of an earlier version, with this version's keys and names."""
     out = copy.deepcopy(dict(saved))
     for old, new in RENAMED.items():
         _rename(out, old, new)
@@ -54,7 +54,7 @@ def completed(saved: Mapping) -> dict:
         section, _, name = key.partition(".")
         if isinstance(out.get(section), dict):
             out[section].setdefault(name, value)
-    for key, own in OWN.items():  # a head or loss that came later
+    for key, own in OWN.items():  # a head or loss of a later version
         section, name, last = key.split(".")
         if isinstance(out.get(section), dict):
             out[section].setdefault(name, {}).setdefault(last, own.default)
@@ -62,7 +62,7 @@ def completed(saved: Mapping) -> dict:
 
 
 def _rename(config: dict, old: str, new: str) -> None:
-    """Moves the value of a key in dots, where there is one, to its new place."""
+    """Moves the value of a dotted key, where there is one, to its new key."""
     section, _, name = old.partition(".")
     values = config.get(section)
     if not isinstance(values, dict) or name not in values:
@@ -77,7 +77,7 @@ def _rename(config: dict, old: str, new: str) -> None:
 
 
 def renamed_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Command-line flags with this version's key names, and one sentence per old name among them.
+    """Returns command-line flags with this version's key names, and one sentence per old name.
 
     `--config.loss.triplet_margin=0.2` becomes `--config.loss.triplet.margin=0.2`.
     """
@@ -100,7 +100,7 @@ def renamed_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def leaves(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every key of a config in dots, `"train.steps"`, with its value."""
+    """Yields every dotted key of a config, `"train.steps"`, with its value."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{name}.")
@@ -109,10 +109,10 @@ def leaves(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def differences(before: Mapping, after: Mapping) -> dict[str, tuple]:
-    """Keys in dots whose values differ, with both: `{"optim.ema": (0.0, 0.9)}`, sorted.
+    """Returns the dotted keys whose values differ, sorted, with both values: `{"optim.ema": (0.0, 0.9)}`.
 
-    Either may come from JSON, which has no tuples, or from an earlier version. A key that one lacks has
-    None there.
+    Either config may come from JSON, which has no tuples, or from an earlier version. None stands for a key
+    that one of them lacks.
     """
     was, now = (
         json.loads(json.dumps(dict(leaves(completed(config))))) for config in (before, after)
@@ -122,12 +122,12 @@ def differences(before: Mapping, after: Mapping) -> dict[str, tuple]:
 
 
 def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
-    """Raises ConfigError where the run saved in `folder` was begun with what this one does not have.
+    """Raises ConfigError where the run saved in `folder` began with a value that this run may not change.
 
-    Training images that are others (`image_set`) come from a dataset that was built anew since.
+    Another digest of the training images (`image_set`) comes from a dataset that was built anew.
     """
     facts = ["trained_on", "weights_sha256"]
-    facts += ["image_set"] if "image_set" in saved["provenance"] else []  # which came later
+    facts += ["image_set"] if "image_set" in saved["provenance"] else []  # earlier versions lack it
     made, makes = ({key: of.get(key) for key in facts} for of in (saved["provenance"], provenance))
     pairs = differences(made, makes) | differences(saved["config"], config.to_dict())
     for key, (was, now) in pairs.items():

@@ -1,4 +1,4 @@
-"""Config and data checked against each other before the first slow step."""
+"""Checks of the config, alone and against the data, before the first slow step."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -14,10 +14,10 @@ from vprjax.runtime import parallel
 
 
 def check_values(config, trained_dataset: str | None = None) -> None:
-    """Raises ConfigError on the first key whose value cannot be used; names key, value and range.
+    """Raises ConfigError on the first unusable value; the sentence names key, value and range.
 
-    A model that was trained on the `dataset.name` of `trained_dataset` is only evaluated: how it was
-    trained is no matter any more, but that no checkpoint was chosen on its test.
+    `trained_dataset`, the `dataset.name` that a model trained on, marks a job that only evaluates. Such a
+    job skips the checks of training, but not the one on checkpoints chosen on their own test.
     """
     values = dict(leaves(config.to_dict()))
     for key in sorted(values.keys() - RANGES.keys()):
@@ -38,7 +38,7 @@ def check_values(config, trained_dataset: str | None = None) -> None:
     checks = [*_pairs(config)]
     if trained_dataset is None:
         checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
-    same = source.split_name(trained_dataset or config.dataset.name)[:2]  # in whichever version
+    same = source.split_name(trained_dataset or config.dataset.name)[:2]  # of any version
     if source.split_name(config.dataset.name)[:2] == same:
         checks += _validated_on_test(config)
     for wrong, sentence in checks:
@@ -47,7 +47,7 @@ def check_values(config, trained_dataset: str | None = None) -> None:
 
 
 def _pairs(config) -> Iterator[tuple[bool, str]]:
-    """Values that do not go together: whether it is so, and the sentence."""
+    """Yields pairs on values that do not go together: whether the config has them, and the sentence."""
     tuples, e, d = config.tuples, config.eval, config.dataset
     yield (
         d.reference_split in d.query_splits,
@@ -61,8 +61,8 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
     )
     yield (
         not tuples.negatives and tuples.in_batch == "off",
-        "tuples.negatives=0 leaves the loss's margin without negatives; it needs tuples.in_batch to be "
-        "hardest or semi_hard",
+        "tuples.negatives=0 leaves the loss's margin without negatives; set tuples.in_batch to hardest or "
+        "semi_hard",
     )
     yield (
         tuples.remembered > tuples.negatives,
@@ -78,7 +78,7 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
 
 
 def against_accumulation(config) -> list[str]:
-    """Why this config cannot have train.accumulate above 1; empty where it can."""
+    """Returns why this config cannot have train.accumulate above 1; empty where it can."""
     reasons = sampling.kind(config).against_accumulation(config)
     if config.model.batch_norm == "train" and models.BACKBONES[config.model.backbone].batch_norm:
         reasons.append("change the statistics of model.batch_norm='train'")
@@ -86,7 +86,7 @@ def against_accumulation(config) -> list[str]:
 
 
 def _batches(config) -> Iterator[tuple[bool, str]]:
-    """Batches that cannot be split as asked."""
+    """Yields pairs on batches that do not split over devices and parts."""
     sampler, accumulate = sampling.kind(config), config.train.accumulate
     size = sampler.batch_size(config)
     parts = parallel.device_count() * accumulate
@@ -100,11 +100,11 @@ def _batches(config) -> Iterator[tuple[bool, str]]:
 
 
 def _validation(config) -> Iterator[tuple[bool, str]]:
-    """Validation that would not work, or would spoil the test."""
+    """Yields pairs on validation that cannot work, or spoils the test."""
     v = config.validation
     yield (
         bool(v.query_split) != bool(v.reference_split),
-        "validation.query_split and validation.reference_split go together",
+        "validation.query_split and validation.reference_split go together: name both or neither",
     )
     yield (
         bool(v.query_split) and not v.every,
@@ -117,8 +117,8 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
     trained = v.every and v.query_split in config.dataset.train_splits
     yield (
         bool(trained),
-        f"validation.query_split={v.query_split!r} is trained on (dataset.train_splits): it would choose "
-        "the checkpoint that knows it by heart; name another or use validation.stretch",
+        f"validation.query_split={v.query_split!r} is trained on (dataset.train_splits) and would choose "
+        "the checkpoint that memorises it; name another or use validation.stretch",
     )
     yield (
         bool(v.every and v.query_split) and v.query_split == v.reference_split,
@@ -128,19 +128,19 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
 
 
 def _validated_on_test(config) -> Iterator[tuple[bool, str]]:
-    """Whether the checkpoint is, or was, chosen on what is evaluated."""
+    """Yields a pair on a checkpoint that is chosen on the evaluated splits."""
     v = config.validation
     tests = {config.dataset.reference_split, *config.dataset.query_splits}
     shared = sorted(tests & {v.query_split, v.reference_split}) if v.every else []
     yield (
         bool(shared),
-        f"validation uses the test split {shared[:1]}: choosing a checkpoint on it would make its "
-        "figures worthless; name another or use validation.stretch",
+        f"validation uses the test split {shared[:1]}: a checkpoint chosen on it makes its figures "
+        "worthless; name another or use validation.stretch",
     )
 
 
 def _splits_apart(config) -> Iterator[tuple[bool, str]]:
-    """Splits that must not be the same; the reference split may be trained on."""
+    """Yields pairs on splits that must not be the same; training may read the reference split."""
     d = config.dataset
     both = sorted({*d.train_splits} & {*d.query_splits})
     yield (
@@ -154,7 +154,12 @@ def _splits_apart(config) -> Iterator[tuple[bool, str]]:
 
 
 def check_splits(config, dataset: source.Dataset, training: bool) -> None:
-    """Raises an error where a named split is missing, empty or too small for what is asked of it."""
+    """Checks that every named split is there and large enough.
+
+    Raises:
+      DataError: a split is missing or empty.
+      ConfigError: a split is too small, or lacks headings.
+    """
     names = [config.dataset.reference_split, *config.dataset.query_splits]
     names += config.dataset.train_splits if training else ()
     names += _validated_splits(config) if training else ()
@@ -175,8 +180,8 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
     trained = sum(dataset.counts.get(name, 0) for name in config.dataset.train_splits)
     if config.eval.pca and config.eval.pca >= trained:
         raise ConfigError(
-            f"eval.pca={config.eval.pca} must be below the {trained} images of dataset.train_splits, "
-            "which it learns from"
+            f"eval.pca={config.eval.pca} must be below the {trained} images of dataset.train_splits that "
+            "fit PCA"
         )
     if config.eval.heading_degrees:
         validated = _validated_splits(config) if training else ()
@@ -185,7 +190,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
 
 
 def _validated_splits(config) -> tuple[str, ...]:
-    """The splits that a validation in training looks at."""
+    """Returns the splits that validation in training reads."""
     v = config.validation
     if not v.every:
         return ()
@@ -198,6 +203,6 @@ def _check_headings(config, dataset: source.Dataset, splits: Iterable[str]) -> N
     for split in splits:
         if not np.isfinite(dataset.places((split,)).headings).all():
             raise ConfigError(
-                f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which not all "
-                f"images of split {split!r} of {config.dataset.name} have; set it to 0"
+                f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, but some images of "
+                f"split {split!r} of {config.dataset.name} have none; set it to 0"
             )

@@ -1,4 +1,4 @@
-"""What an evaluation asks of the data, the disk and the memory, checked ahead of the long work."""
+"""The demands of an evaluation on the data and the disk, checked ahead of the long work."""
 
 import pathlib
 import shutil
@@ -12,11 +12,13 @@ from vprjax.errors import ConfigError
 
 
 def check_pca(config, module, dataset: source.Dataset) -> None:
-    """Raises ConfigError where `eval.pca` asks for more than the model or the training images have."""
+    """Raises ConfigError where `eval.pca` exceeds the model's dimensions or the training images."""
     if not config.eval.pca:
         return
     if not config.dataset.train_splits:
-        raise ConfigError("eval.pca needs dataset.train_splits, whose images it learns from")
+        raise ConfigError(
+            "eval.pca needs dataset.train_splits to fit PCA: name one or set eval.pca=0"
+        )
     dimension = dimensions(module)
     if config.eval.pca > dimension:
         raise ConfigError(
@@ -27,15 +29,15 @@ def check_pca(config, module, dataset: source.Dataset) -> None:
     _, rows = whitening.rows(counts, dimension)
     if config.eval.pca >= rows:
         raise ConfigError(
-            f"eval.pca={config.eval.pca} must be below the {rows} training images that it learns from "
-            f"with {dimension} dimensions"
+            f"eval.pca={config.eval.pca} must be below the {rows} training images that fit PCA of "
+            f"{dimension} dimensions"
         )
 
 
 def check_disk(
     config, module, dataset: source.Dataset, folder: pathlib.Path, models: int = 2
 ) -> None:
-    """Raises ConfigError, ahead of the long work, where the disk has no room for the models' stores."""
+    """Raises ConfigError where the disk has no room for the descriptors of all models."""
     splits = {config.dataset.reference_split, *config.dataset.query_splits}
     splits |= {*config.dataset.train_splits} if config.eval.pca else set()
     images = sum(dataset.counts[split] for split in splits)
@@ -48,8 +50,8 @@ def check_disk(
     free = shutil.disk_usage(there).free
     if needed - begun > free:
         raise ConfigError(
-            f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions a model in "
-            f"{folder / 'descriptors'}: {needed / 1e9:.1f} GB, of which {begun / 1e9:.1f} are there, and "
+            f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions per model in "
+            f"{folder / 'descriptors'}: it takes {needed / 1e9:.1f} GB, {begun / 1e9:.1f} are there and "
             f"{free / 1e9:.1f} are free; name a --workdir with more room"
             + (" or set eval.descriptor_dtype=float16" if number > 2 else "")
         )

@@ -1,4 +1,4 @@
-"""What every key of a config may be: the one table that `config.checks` goes through."""
+"""The range of every config key, in the one table that `config.checks` reads."""
 
 from vprjax import losses, models
 from vprjax.descriptors.store import DTYPES
@@ -20,7 +20,7 @@ RANGES = {
     "dataset.position_unit": Text(),
     "dataset.tolerances": Several(Number()),
     "model.backbone": OneOf(models.BACKBONES),
-    "model.stage": Text(),  # which names depends on the backbone: `models.check`
+    "model.stage": Text(),  # `models.check` knows each backbone's stages
     "model.train_from": Text(),
     "model.batch_norm": OneOf(models.BATCH_NORMS),
     "model.weights": Text(),
