@@ -1,1 +1,1 @@
-"""Weights that a model starts from: pretrained files, their preprocessing, k-means and PCA."""
+"""The weights of a model's start: pretrained files, their preprocessing, k-means and PCA."""

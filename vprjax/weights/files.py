@@ -1,6 +1,6 @@
 """Readers of weights files: safetensors, PyTorch state dicts, Keras HDF5 and NumPy archives.
 
-Every reader treats a file as hostile: it runs no code of it and allocates no more than a limit.
+Every reader treats a file as hostile: it runs none of its code and allocates no more than a limit.
 """
 
 import hashlib
@@ -19,28 +19,33 @@ import safetensors.numpy
 
 from vprjax.errors import WeightsError
 
-# Bytes of all arrays of a file: VGG16 with its classifier has half of them. A few kilobytes can claim any.
+# Bytes of all arrays of a file. VGG16 with its classifier takes half; a small file can claim any number.
 LARGEST = 1 << 30
-# Bytes of a state dict's pickle, its tensors apart, and of a text in it; a ResNet50's have 38,217 and 41.
+# Bytes of a state dict's pickle without its tensors, and of a text in it; ResNet50 takes 38,217 and 41.
 LARGEST_PICKLE, LONGEST_TEXT = 1 << 20, 200
 
 
 def source(file: pathlib.Path) -> str:
-    """The family of a file, by its suffix; raises WeightsError on an unknown suffix."""
+    """Returns the family of a file by its suffix.
+
+    Raises:
+      WeightsError: the suffix is unknown.
+    """
     return _kind(file).source
 
 
 def read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
-    """Array by name, as the file stores them; `backbone` is for the message alone.
+    """Reads a file's arrays by name, as it stores them; only the error names `backbone`.
 
-    Raises WeightsError: unknown suffix, unreadable or hostile file.
+    Raises:
+      WeightsError: the suffix is unknown, or the file unreadable or hostile.
     """
     reader = _kind(file).read
     try:
         return reader(file)
     except WeightsError:
         raise
-    except Exception as e:  # the readers raise whatever a damaged file leads to
+    except Exception as e:  # a damaged file makes a reader raise anything
         cause = str(e).strip().partition("\n")[0] or type(e).__name__
         raise WeightsError(
             f"{file} is truncated, corrupt or of another format; expected weights of backbone "
@@ -49,13 +54,13 @@ def read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
 
 
 def sha256(file: pathlib.Path) -> str:
-    """The SHA-256 of a file's bytes, hexadecimal."""
+    """Returns the SHA-256 of a file's bytes, hexadecimal."""
     with file.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _check_size(sizes: Iterable[int]) -> None:
-    """Raises ValueError where the arrays of a file claim more bytes than any weights have."""
+    """Raises ValueError where a file's arrays claim more bytes than any weights have."""
     if sum(sizes) > LARGEST:
         raise ValueError(f"its arrays claim more than {LARGEST:,} bytes")
 
@@ -75,7 +80,7 @@ def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_h5(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Keras' legacy layout, `layer/.../kernel:0`; VGG16's own file has `layer/layer_W_1:0`."""
+    """Reads Keras' legacy layout, `layer/.../kernel:0`; VGG16's own file has `layer/layer_W_1:0`."""
     arrays, sizes = {}, []
     with h5py.File(file) as f:
         root = f.get("model_weights", f)  # a whole saved model keeps its weights there
@@ -98,7 +103,7 @@ def _read_h5(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """A plain state dict of tensors; the reader refuses anything else in the pickle, never runs it."""
+    """Reads a plain state dict of tensors; refuses anything else in the pickle and never runs it."""
     try:
         import torch
     except ImportError as e:
@@ -124,12 +129,12 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
 def _check_pickle(file: pathlib.Path) -> None:
     """Raises ValueError where a pickle's size or a long text in it is not a state dict's.
 
-    PyTorch searches the sentence that refuses a class of 200,000 letters for ten minutes.
+    PyTorch takes ten minutes to refuse a class whose name has 200,000 letters.
     """
     with file.open("rb") as f:
         start = f.read(LARGEST_PICKLE)
     pickles = 5  # magic number, protocol, system, the state dict and its storages' keys
-    if start.startswith(b"PK\3\4"):  # as PyTorch tells them apart
+    if start.startswith(b"PK\3\4"):  # PyTorch's own test for an archive
         with zipfile.ZipFile(file) as archive:
             _check_size(info.file_size for info in archive.infolist())
             found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]

@@ -1,4 +1,4 @@
-"""Where a weights file lies: a path, or a Hugging Face hub id that is fetched and checked."""
+"""Finds a weights file: a path, or a Hugging Face hub id, which it fetches and checks."""
 
 import pathlib
 import re
@@ -12,9 +12,10 @@ HUB_FILE = "model.safetensors"
 
 
 def resolve(path: str) -> pathlib.Path:
-    """The local file of a path, or of a hub id `owner/name@commit`, which it fetches if need be.
+    """Returns the local file of a path, or of a hub id `owner/name@commit`, which it fetches if missing.
 
-    Raises WeightsError: no such file, a hub id without a commit hash, offline, damaged download.
+    Raises:
+      WeightsError: the file is missing, the hub id lacks a commit hash, or the download fails.
     """
     file = pathlib.Path(path).expanduser()
     if file.is_file():
@@ -24,8 +25,8 @@ def resolve(path: str) -> pathlib.Path:
         raise WeightsError(f"weights file {path} does not exist")
     if not COMMIT.fullmatch(match["revision"] or ""):
         raise WeightsError(
-            f"weights {path} are not a file, and a hub id needs a commit's hash, not a branch's or tag's "
-            f"name, to keep a run repeatable: {match['repo']}@<commit hash>"
+            f"weights {path} are no file, and a hub id needs a commit's hash, not a branch's or tag's "
+            f"name: pass {match['repo']}@<commit hash>"
         )
     return _download(match["repo"], match["revision"])
 
@@ -36,11 +37,11 @@ def _download(repo: str, revision: str) -> pathlib.Path:
         import huggingface_hub
     except ImportError as e:
         raise WeightsError(
-            f"a hub id needs huggingface_hub (pip install 'vprjax[hub]'); or {by_hand}"
+            f"a hub id needs huggingface_hub: pip install 'vprjax[hub]', or {by_hand}"
         ) from e
     try:
         file = pathlib.Path(huggingface_hub.hf_hub_download(repo, HUB_FILE, revision=revision))
-    except Exception as e:  # offline, unknown repository or revision: one family of causes each
+    except Exception as e:  # offline, unknown repository, unknown revision
         cause = str(e).partition("\n")[0]
         raise WeightsError(f"cannot fetch {repo}@{revision} ({cause}); {by_hand}") from e
     # The hub's cache keeps a large file under the SHA-256 that the hub reported for it.

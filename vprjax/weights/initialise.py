@@ -1,4 +1,4 @@
-"""The untrained (off-the-shelf) model: random or pretrained weights, then what the data must set."""
+"""The untrained (off-the-shelf) model: random or pretrained weights, then what training images set."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,11 @@ from vprjax.models.heads import HEADS
 from vprjax.models.heads.vectors import l2_normalize
 from vprjax.weights import kmeans, pretrained
 
-LOCAL_DESCRIPTORS = 50_000  # k-means for NetVLAD sees at least so many (if the images have them)
+LOCAL_DESCRIPTORS = 50_000  # the fewest that NetVLAD's k-means sees, if the images have them
 CALIBRATION_IMAGES = 256
 CALIBRATION_BATCH = 32
 CONVOLUTION_IMAGES = 32
-PROJECTION_IMAGES = 4096  # PCA sees at most so many descriptors
+PROJECTION_IMAGES = 4096  # the most that fit PCA
 
 
 def initialise(
@@ -29,22 +29,22 @@ def initialise(
     images_at: Callable[[np.ndarray], np.ndarray],
     count: int,
 ) -> tuple[dict, list[str]]:
-    """Variables of the model before training, and sentences on how they came about.
+    """Returns the model's variables before training, and sentences on their sources.
 
-    Pretrained weights where there are any. Without them BatchNorm statistics are estimated
-    from training images, since frozen ones must fit the random convolutions; a backbone without
-    BatchNorm has its convolutions scaled. NetVLAD starts from
-    k-means on local descriptors of training images, a projection from their principal components.
+    The backbone takes pretrained weights where there are any. Random ones need training images: they set
+    BatchNorm's statistics, which must fit the random convolutions, or scale convolutions without BatchNorm.
+    NetVLAD starts from k-means on local descriptors of training images, a projection from PCA.
 
     Args:
       model_config: the `model` section.
-      loaded: what `pretrained.load` gave, or None for random weights.
-      seed: of the random weights and of the choice of images.
+      loaded: the result of `pretrained.load`, or None for random weights.
+      seed: the seed of the random weights and of the choice of images.
       images_at: `(m,)` indices -> uint8 `(m, h, w, 3)` training images.
       count: number of training images.
 
     Raises:
       WeightsError: the weights do not fit the backbone.
+      ValueError: the images are too few for k-means or PCA.
     """
     module = models.build(model_config)
     order = np.random.default_rng((seed, 5)).permutation(count)
@@ -78,19 +78,19 @@ def initialise(
 
 
 def _built(model_config, **changes):
-    """The module of the config with these keys changed."""
+    """Returns the module of the config with these keys changed."""
     config = model_config.copy_and_resolve_references()
     config.update(changes)
     return models.build(config)
 
 
 def _whole_batches(count: int) -> int:
-    """Images of `count` that fill batches of `CALIBRATION_BATCH`, or all where they do not fill one."""
+    """Returns how many of `count` images fill batches of `CALIBRATION_BATCH`, or `count` below one."""
     return count // CALIBRATION_BATCH * CALIBRATION_BATCH or count
 
 
 def calibrate_batch_norm(model_config, variables: dict, images: np.ndarray) -> dict:
-    """`batch_stats` of the model replaced by the mean statistics over batches of `images`."""
+    """Replaces the model's `batch_stats` by the mean statistics over batches of `images`."""
     module = _built(model_config, batch_norm="train", train_from="")
 
     @jax.jit
@@ -115,14 +115,16 @@ def calibrate_batch_norm(model_config, variables: dict, images: np.ndarray) -> d
 
 
 def calibrate_convolutions(model_config, variables: dict, images: np.ndarray) -> dict:
-    """Kernels and biases that give every channel mean 0 and deviation 1 over `images`, before its ReLU.
+    """Scales kernels and biases to give every channel mean 0 and deviation 1 over `images`, before ReLU.
 
-    In a deep random network without BatchNorm all images come out nearly alike, and hard negatives
-    then pull them together for good.
+    A deep random network without BatchNorm describes all images nearly alike. Hard negatives then pull
+    them together for good.
 
     Source: Kraehenbuehl et al. 2016, data-dependent initialisation.
     """
-    module = _built(model_config, remat=False)  # what a remat's trace notes cannot leave it
+    module = _built(
+        model_config, remat=False
+    )  # values noted inside a remat's trace cannot leave it
 
     @jax.jit
     def statistics(variables, images):
@@ -152,7 +154,7 @@ def calibrate_convolutions(model_config, variables: dict, images: np.ndarray) ->
 def local_descriptors(
     module: Any, variables: dict, images_at: Callable[[np.ndarray], np.ndarray], order: np.ndarray
 ) -> np.ndarray:
-    """L2-normalised local descriptors `(n, d)` of the first images in `order`, at least 50,000."""
+    """Returns L2-normalised local descriptors `(n, d)` of the first images in `order`, 50,000 or more."""
     features = jax.jit(lambda v, x: module.apply(v, x, method="features"))
     collected, number = [], 0
     for first in range(0, len(order), 16):
@@ -165,10 +167,10 @@ def local_descriptors(
 
 
 def start_from_clusters(model_config, variables: dict, local: np.ndarray, seed: int) -> dict:
-    """The head's parameters from k-means on local descriptors `(n, d)`.
+    """Starts the head's parameters from k-means on local descriptors `(n, d)`.
 
     Raises:
-      ValueError: fewer descriptors than clusters.
+      ValueError: there are fewer descriptors than clusters.
     """
     name = model_config.pooling
     start = HEADS[name].start
@@ -176,7 +178,7 @@ def start_from_clusters(model_config, variables: dict, local: np.ndarray, seed: 
     if len(local) < clusters:
         raise ValueError(
             f"the training images hold {len(local)} local descriptors, fewer than "
-            f"model.{name}.{start.key}={clusters}"
+            f"model.{name}.{start.key}={clusters}; lower it or add training images"
         )
     like = variables["params"]["pooling"]
     parameters = start.parameters(kmeans.kmeans(local, clusters, seed), local)
@@ -187,13 +189,15 @@ def start_from_clusters(model_config, variables: dict, local: np.ndarray, seed: 
 def start_projection(
     model_config, variables: dict, images_at: Callable[[np.ndarray], np.ndarray], order: np.ndarray
 ) -> tuple[dict, int]:
-    """The projection's parameters from the principal components of the images in `order`.
+    """Starts the projection's parameters from the principal components of the images in `order`.
 
-    `f -> V^T (f - mean)`, V the first `model.projection` eigenvectors of the descriptors' covariance;
-    "pca_whitened" also divides by the square roots of the eigenvalues (Jegou & Chum 2012).
+    `f -> V^T (f - mean)`, with V the first `model.projection` eigenvectors of the descriptors' covariance.
+    "pca_whitened" also divides by the square roots of the eigenvalues.
 
     Raises:
-      ValueError: fewer images or dimensions than components.
+      ValueError: there are fewer images or dimensions than components.
+
+    Source: Jegou & Chum 2012.
     """
     wanted = model_config.projection
     apply = jax.jit(_built(model_config, projection=0).apply)

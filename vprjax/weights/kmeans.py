@@ -1,4 +1,4 @@
-"""k-means (Lloyd, k-means++ start) of local descriptors: where NetVLAD's centres start from."""
+"""k-means (Lloyd, k-means++ start) of local descriptors, from which NetVLAD's centres start."""
 
 import functools
 
@@ -11,13 +11,13 @@ _EXACT = jax.lax.Precision.HIGHEST
 def kmeans(
     points: jax.Array, k: int, seed: int, iterations: int = 30, block: int = 4096
 ) -> jax.Array:
-    """Centres that Lloyd's iterations reach from a k-means++ start; a pure function of `seed`.
+    """Finds the centres that Lloyd's iterations reach from a k-means++ start; a pure function of `seed`.
 
     Each iteration sends every point to its nearest centre (squared L2; ties to the lower index)
     and moves the centres to their means. A centre without points moves to the point farthest from
-    its own centre (the next such centre to the second farthest, ...). Stops after `iterations`, or
-    when no centre moves. Points are read `block` rows at a time: nothing larger than
-    `block x k` or `k x d` is made beside a few vectors of length `n`.
+    its own centre (the next such centre to the second farthest, ...). The search stops after
+    `iterations`, or when no centre moves. It reads `block` rows at a time: beside a few vectors of
+    length `n`, no array is larger than `block x k` or `k x d`.
 
     Shapes: `(n, d) -> (k, d)` float32, `1 <= k <= n`.
     Raises: ValueError on other shapes.
@@ -49,7 +49,7 @@ def _kmeans(points: jax.Array, key: jax.Array, k: int, iterations: int, block: i
 
 
 def _plus_plus(points: jax.Array, key: jax.Array, k: int) -> jax.Array:
-    """`k` of the points, each drawn with odds of its squared distance to those drawn before."""
+    """Draws `k` of the points, each with odds of its squared distance to those drawn before."""
     first, rest = jax.random.split(key)
     lengths = jnp.sum(points**2, axis=1)
 
@@ -67,7 +67,7 @@ def _plus_plus(points: jax.Array, key: jax.Array, k: int) -> jax.Array:
 
 
 def lloyd_step(points: jax.Array, centers: jax.Array, block: int) -> jax.Array:
-    """The means of the points nearest to each centre; empty ones go to the farthest points."""
+    """Returns the mean of the points nearest to each centre; empty centres move to the farthest points."""
     n, k = len(points), len(centers)
 
     def add_block(state, index):

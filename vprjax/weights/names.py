@@ -14,7 +14,7 @@ from vprjax.models.backbones.variant import Path
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """How a file orders the axes of our kernels `(h, w, c, d)` and depthwise ones `(h, w, 1, c)`."""
+    """A file's order of the axes of our kernels `(h, w, c, d)` and depthwise ones `(h, w, 1, c)`."""
 
     kernel: tuple[int, ...]
     depthwise: tuple[int, ...]
@@ -30,9 +30,10 @@ _LAYOUTS = {
 
 
 def names_and_shapes(name: str, source: str) -> dict[Path, tuple[str, tuple[int, ...]]]:
-    """Path -> (name, shape) in a file of `source`, for every array of the whole backbone `name`.
+    """Returns path -> (name, shape) in a file of `source`, for every array of the whole backbone `name`.
 
-    Raises KeyError where the backbone has no such source, or `source` no layout.
+    Raises:
+      KeyError: the backbone has no such source, or `source` no layout.
     """
     naming = BACKBONES[name].sources[source].name
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
@@ -42,9 +43,10 @@ def names_and_shapes(name: str, source: str) -> dict[Path, tuple[str, tuple[int,
 
 
 def convert(path: Path, array: np.ndarray, source: str) -> np.ndarray:
-    """A file's array in our layout: kernels `(h, w, c, d)`, depthwise ones `(h, w, 1, c)`.
+    """Returns a file's array in our layout: kernels `(h, w, c, d)`, depthwise ones `(h, w, 1, c)`.
 
-    Raises KeyError where `source` has no layout.
+    Raises:
+      KeyError: `source` has no layout.
     """
     array, layout = np.asarray(array, np.float32), _LAYOUTS[source]
     return array.transpose(np.argsort(layout.order(path))) if path[-1] == "kernel" else array

@@ -4,7 +4,7 @@
     variables = insert(variables, loaded)
 
 A file's family decides its names, its layout and its preprocessing. The backbone's own file states
-names and preprocessing; the latter travels with the weights (collection "preprocess").
+names and preprocessing. The preprocessing travels with the weights (collection "preprocess").
 """
 
 import pathlib
@@ -25,17 +25,22 @@ from vprjax.weights.names import convert, names_and_shapes
 
 
 def load(path: str, backbone: str, partial: bool = False) -> dict:
-    """Reads weights of a whole backbone, as NumPy arrays.
+    """Reads the weights of a whole backbone, as NumPy arrays.
 
-    Returns `{"params": ..., "batch_stats": ..., "preprocess": {"mean": (3,), "std": (3,)}}`, the
-    trees *without* the level "backbone": `models.backbone(name)` applies them as they are, `insert`
-    places them into a descriptor. With `partial` it returns only the layers in the file.
+    Args:
+      path: `.safetensors`, `.pth` or `.pt` with torchvision or timm names; Keras `.h5`; `.npz` with
+        Keras names; or a Hugging Face hub id with its revision, `timm/resnet50.tv_in1k@<commit>`.
+      backbone: a name of `models.BACKBONES`.
+      partial: returns only the layers in the file; missing ones are no error.
 
-    `path`: `.safetensors`, `.pth` or `.pt` with torchvision or timm names; Keras `.h5`; `.npz` with
-    Keras names; or a Hugging Face hub id with its revision, `timm/resnet50.tv_in1k@<commit>`.
+    Returns:
+      `{"params": ..., "batch_stats": ..., "preprocess": {"mean": (3,), "std": (3,)}}`, the trees
+      *without* the level "backbone". `models.backbone(name)` applies them as they are; `insert` places
+      them into a descriptor.
 
-    Raises WeightsError: unreadable file, other backbone, or a list of all missing, extra,
-    mis-shaped and non-finite arrays. Missing ones are no error with `partial`.
+    Raises:
+      WeightsError: the file is unreadable or of another backbone. The error lists all missing, extra,
+        mis-shaped and non-finite arrays.
     """
     if backbone not in BACKBONES:
         raise WeightsError(f"backbone {backbone!r} is not known; known: {', '.join(BACKBONES)}")
@@ -57,8 +62,11 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
 def insert(variables: Mapping, loaded: Mapping, partial: bool = False) -> dict:
     """Places `load`'s trees into a descriptor's initialised variables; types stay the variables'.
 
-    A model cut at a stage ignores weights of later layers. Layers that `loaded` lacks raise
-    WeightsError; with `partial` they keep their start values, and the log lists them.
+    A model cut at a stage ignores weights of later layers. With `partial`, layers that `loaded` lacks
+    keep their start values, and the log lists them.
+
+    Raises:
+      WeightsError: `loaded` lacks layers, or holds those of another backbone.
     """
     gaps = missing(variables, loaded)
     if gaps and not partial:
@@ -83,14 +91,14 @@ def insert(variables: Mapping, loaded: Mapping, partial: bool = False) -> dict:
 
 
 def missing(variables: Mapping, loaded: Mapping) -> tuple[str, ...]:
-    """Names the backbone arrays of `variables` that `loaded` lacks: `"params/conv5_1/kernel"`."""
+    """Returns the names of backbone arrays that `loaded` lacks: `"params/conv5_1/kernel"`."""
     inner = (_inner(path) for path in traverse_util.flatten_dict(variables))
     new = traverse_util.flatten_dict(loaded)
     return tuple("/".join(path) for path in inner if path and path not in new)
 
 
 def fingerprint(path: str) -> str:
-    """The SHA-256 of a weights file, hexadecimal: the weights' id in every result."""
+    """Returns the SHA-256 of a weights file, hexadecimal: the weights' id in every result."""
     return files.sha256(resolve(path))
 
 
@@ -105,7 +113,7 @@ def _check_source(file: pathlib.Path, backbone: str, source: str) -> None:
 
 
 def _flip_first(flat: dict[Path, np.ndarray], variant: Backbone) -> None:
-    """BGR -> RGB: reverses the input channels of the kernel that takes the image."""
+    """Turns BGR to RGB: reverses the input channels of the kernel that takes the image."""
     group = next(iter(variant.stages.values()))[0]
     for path, array in flat.items():
         if path[:2] == ("params", group) and path[-1] == "kernel" and array.shape[2] == 3:
@@ -149,7 +157,7 @@ def _check_keys(
 
 
 def _head(source: str) -> re.Pattern:
-    """The classifier arrays of all backbones: a file may carry one that its user put on another's."""
+    """Returns a pattern of all backbones' classifier arrays: a file may carry another backbone's."""
     heads = [v.sources[source].head for v in BACKBONES.values() if source in v.sources]
     return re.compile("|".join(filter(None, heads)))
 
@@ -160,7 +168,7 @@ def _is_real(array: np.ndarray) -> bool:
 
 def _fits(array: np.ndarray) -> bool:
     """Whether every number is finite in float32."""
-    with np.errstate(invalid="ignore"):  # a cast warns of some NaNs
+    with np.errstate(invalid="ignore"):  # a cast of some NaNs warns
         return bool((np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max).all())
 
 
@@ -169,7 +177,7 @@ def _holds(arrays: Mapping[str, np.ndarray], backbone: str, source: str) -> bool
 
 
 def _inner(path: Path) -> Path:
-    """A descriptor's variable path -> `load`'s path; () outside backbone and preprocess."""
+    """Turns a descriptor's variable path into `load`'s; () outside backbone and preprocess."""
     if path[0] == "preprocess":
         return path
     return (path[0], *path[2:]) if path[1] == "backbone" else ()
