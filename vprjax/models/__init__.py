@@ -28,13 +28,18 @@ def build(
 ) -> Descriptor:
     """Builds the module of `configs.base`'s `model` section.
 
-    `module.apply(variables, images, train=False) -> (b, d)`; `method="features"` gives the local
+    `module.apply(variables, images, train=False) -> (b, d)`; `method="features"` returns the local
     map `(b, h, w, c)`. Variables: "params" with "backbone", "pooling" (GeM, NetVLAD) and
     "projection" (if asked for), "batch_stats" (backbones with BatchNorm) and "preprocess".
-    `batch_norm_axis` names the mapped axis that trained BatchNorm averages over;
-    `conv_general_dilated` replaces lax's, `max_pool` flax's.
 
-    Raises ValueError with one sentence on a name or value that is not known.
+    Args:
+      model_config: the `model` section.
+      conv_general_dilated: replaces lax's.
+      max_pool: replaces flax's.
+      batch_norm_axis: name of the mapped axis that trained BatchNorm averages over.
+
+    Raises:
+      ValueError: a name or value is not known.
     """
     check(model_config)
     c = model_config
@@ -58,7 +63,7 @@ def build(
 
 
 def build_for_platform(model_config, batch_norm_axis: str) -> Descriptor:
-    """As `build`, with the convolution and the max pooling that are fast on this platform."""
+    """Calls `build` with the convolution and the max pooling that are fast on this platform."""
     if jax.default_backend() != "cpu":
         return build(model_config, batch_norm_axis=batch_norm_axis)
     fast = (convolution.conv_general_dilated, cpu_max_pool.max_pool)
@@ -66,14 +71,14 @@ def build_for_platform(model_config, batch_norm_axis: str) -> Descriptor:
 
 
 def head_rates(model_config) -> dict[str, float]:
-    """Learning-rate multipliers of the head's own keys, by parameter path."""
+    """Returns the head's own learning-rate multipliers by parameter path."""
     head = pick("model.pooling", model_config.pooling, HEADS)
     own = head.rates(model_config.get(model_config.pooling))
     return {f"model/pooling/{name}": rate for name, rate in own.items()}
 
 
 def lowest_values(model_config) -> dict[str, float]:
-    """The least value of every parameter that training keeps above one, by parameter path."""
+    """Returns, by parameter path, the least values that training keeps parameters at or above."""
     head = pick("model.pooling", model_config.pooling, HEADS)
     return {f"model/pooling/{name}": least for name, least in head.lowest.items()}
 
@@ -88,7 +93,7 @@ def backbone(name: str, stage: str = "", train_from: str = "", layers: Layers | 
 
 
 def frozen_prefixes(model_config) -> tuple[str, ...]:
-    """Prefixes `"backbone/<group>/"` of the parameter paths in front of `train_from`; HEAD: of all.
+    """Returns prefixes `"backbone/<group>/"` of the paths in front of `train_from`; all where it is HEAD.
 
     Their gradients are zero; an optimiser must also keep weight decay away from them.
     """
@@ -105,7 +110,11 @@ def frozen_prefixes(model_config) -> tuple[str, ...]:
 
 
 def check(model_config) -> None:
-    """Raises ValueError with one sentence on the first key of `model` that cannot be built."""
+    """Checks that the `model` section can be built.
+
+    Raises:
+      ValueError: a value cannot be built; the sentence is on the first one.
+    """
     c = model_config
     _one_of("backbone", c.backbone, BACKBONES)
     stages = BACKBONES[c.backbone].stages
@@ -123,7 +132,7 @@ def check(model_config) -> None:
     elif c.train_from and stages[c.train_from][0] not in groups:
         raise ValueError(
             f"model.train_from={c.train_from!r} lies behind model.stage={names[last]!r}, where the "
-            "backbone is cut: nothing of it would train; name an earlier stage"
+            "backbone is cut: none of its layers would train; name an earlier stage"
         )
     head = pick("model.pooling", c.pooling, HEADS)
     _one_of("batch_norm", c.batch_norm, BATCH_NORMS)

@@ -1,4 +1,4 @@
-"""Backbones: one file each, listed here. A new one is its file and a line of `BACKBONES`."""
+"""Backbones: one file each, listed here. A new one is its file and one line of `BACKBONES`."""
 
 from vprjax.models.backbones import mobilenetv2, resnet50, resnet50_v1, vgg16
 from vprjax.models.backbones.variant import Backbone

@@ -15,12 +15,12 @@ class Conv:
 
     Attributes:
       features: output channels.
-      size: of the kernel, in pixels.
-      stride: in pixels.
+      size: side of the kernel, in pixels.
+      stride: step of the kernel, in pixels.
       padding: None is `size // 2` on every side (PyTorch's rule), else lax's.
-      groups: of channels.
-      bias: whether it adds one.
-      gain: of the start, 2 behind a ReLU and 1 behind a linear layer.
+      groups: groups of channels.
+      bias: whether it adds a bias.
+      gain: gain of the start, 2 behind a ReLU and 1 behind a linear layer.
     """
 
     features: int
@@ -34,12 +34,15 @@ class Conv:
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """What all layers of one backbone share: types, BatchNorm rule, convolution function.
+    """The type, BatchNorm rule and functions that all layers of one backbone share.
 
-    `batch_norm="frozen"` always uses the running statistics; `"train"` uses the batch's in
-    training, averaged over the mapped axis `batch_norm_axis` if one is named.
-    `conv_general_dilated` replaces `jax.lax.conv_general_dilated` in every convolution, `max_pool`
-    flax's. With `remat` the backward pass keeps only each stage's input and computes the stage again.
+    Attributes:
+      dtype: type of the computation.
+      batch_norm: "frozen" always uses the running statistics; "train" uses the batch's in training.
+      batch_norm_axis: name of the mapped axis that trained BatchNorm averages over, or None.
+      conv_general_dilated: replaces `jax.lax.conv_general_dilated` in every convolution.
+      max_pool: replaces flax's.
+      remat: the backward pass keeps only each stage's input and computes the stage again.
     """
 
     dtype: Any = jnp.float32
@@ -50,14 +53,16 @@ class Layers:
     remat: bool = False
 
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
-        """`layers(module, x)`, a stage of the backbone `module`; the names it makes stay the same."""
+        """Computes `layers(module, x)`, a stage of the backbone `module`; its names stay the same."""
         return (nn.remat(layers) if self.remat else layers)(module, x)
 
     def conv(self, name: str, shape: Conv) -> nn.Conv:
-        """The convolution of `shape`, with He initialisation.
+        """Returns the convolution of `shape`, with He initialisation.
 
         `variance = gain / fan_in` keeps the forward variance, also of depthwise kernels, whose fan_out
-        would count all channels (He et al. 2015).
+        would count all channels.
+
+        Source: He et al. 2015.
         """
         return self._conv(nn.Conv, name, shape)
 
@@ -71,10 +76,10 @@ class Layers:
         epsilon: float,
         scale: float = 1.0,
     ) -> jax.Array:
-        """A convolution (see `conv`) and its BatchNorm, whose scale starts at `scale`.
+        """Applies a convolution (see `conv`) and its BatchNorm, whose scale starts at `scale`.
 
-        Only if `train` and the rule is "train" does BatchNorm use and update batch statistics. Else
-        it is an affine map, and goes into the convolution: `conv(x, a k) + b`.
+        BatchNorm uses and updates batch statistics only with `train` and the rule "train". Otherwise it
+        is an affine map, and enters the convolution: `conv(x, a k) + b`.
         """
         conv, norm = names
         scale_init = nn.initializers.constant(scale)

@@ -33,8 +33,8 @@ BRANCH_SCALE = 10**-0.5
 class InvertedResidual(nn.Module):
     """1x1 expand (relu6) -> 3x3 depthwise (relu6) -> 1x1 project (linear).
 
-    Plus `x` where the shapes allow it. `expand_only` returns behind the expansion and creates
-    nothing further.
+    The block adds `x` where the shapes allow it. `expand_only` returns behind the expansion and
+    creates no further layers.
     """
 
     channels: int
@@ -67,7 +67,7 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """`(b, h, w, 3) -> (b, ~h/32, ~w/32, 1280)` at Conv_1; each stride-2 step rounds up.
 
-    Layers behind `stage` are not created; no gradient goes back past the input of the block of
+    The module creates no layers behind `stage`. No gradient passes the input of the block of
     `train_from`, and the BatchNorm statistics in front of it never change.
     """
 

@@ -52,8 +52,8 @@ class Bottleneck(nn.Module):
 class ResNet50(nn.Module):
     """`(b, h, w, 3) -> (b, ~h/32, ~w/32, 2048)` at conv5; each stride-2 step rounds up.
 
-    Layers behind `stage` are not created; no gradient goes back past the input of `train_from`, and
-    the BatchNorm statistics in front of it never change.
+    The module creates no layers behind `stage`. No gradient passes the input of `train_from`, and the
+    BatchNorm statistics in front of it never change.
     """
 
     stage: str = "conv5"

@@ -1,4 +1,4 @@
-"""What the backbones of one family of weights files share: names of leaves, statistics of images."""
+"""The names of leaves and statistics of images that backbones of one family of weights files share."""
 
 from vprjax.models.backbones.variant import Path
 
@@ -14,12 +14,12 @@ _KERAS = {"scale": "gamma", "mean": "moving_mean", "var": "moving_variance"}
 
 
 def torch_leaf(path: Path) -> str:
-    """The last part of an array's name in torchvision's and timm's files."""
+    """Returns the last part of an array's name in torchvision's and timm's files."""
     return _TORCH.get(path[-1], path[-1])
 
 
 def keras_leaf(path: Path) -> str:
-    """The last part of an array's name in Keras' files; a depthwise kernel has a prefix besides."""
+    """Returns the last part of an array's name in Keras' files, without a depthwise kernel's prefix."""
     if path[-1] == "bias" and "norm" in path[-2]:
         return "beta"
     return _KERAS.get(path[-1], path[-1])

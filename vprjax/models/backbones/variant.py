@@ -1,4 +1,4 @@
-"""What a backbone's file states about it, and what a family of weights files calls its arrays."""
+"""The declarations of a backbone's file: the backbone, and its arrays in families of weights files."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,11 +12,11 @@ Scaling = Mapping[str, tuple[float, float, float]]  # {"mean": ..., "std": ...}:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """How one family of weights files ("torch", "keras") holds a backbone.
+    """The arrays of a backbone in one family of weights files ("torch", "keras").
 
     Attributes:
       name: path of a variable -> its array's name in the file.
-      preprocess: what images are scaled by, or a function of the file's arrays that gives it.
+      preprocess: the scaling of images, or a function of the file's arrays that returns it.
       flip_first: whether the first kernel's input channels are BGR.
       head: pattern of the names of a classifier's arrays and counters, which no descriptor needs.
     """
@@ -33,11 +33,11 @@ class Backbone:
 
     Attributes:
       title: its name in tables and figures.
-      module: called with `stage`, `train_from` and `layers`.
+      module: makes the Linen module from `stage`, `train_from` and `layers`.
       stages: stage -> its parameter groups, both in the order of computation.
       batch_norm: whether it has BatchNorm.
-      sources: family of weights files -> how it holds the backbone.
-      refused: family of weights files that does not fit -> why, and what to use instead.
+      sources: family of weights files -> the backbone's arrays there.
+      refused: family of weights files that does not fit -> the reason and the remedy.
       cut_for: image height of a small-image config -> the stage to cut at; else the last stage.
     """
 

@@ -23,7 +23,7 @@ STAGES = {
 class VGG16(nn.Module):
     """`(b, h, w, 3) -> (b, h / 2^i, w / 2^i, c)` (floor): the last ReLU stays, pool5 is dropped.
 
-    Layers behind `stage` are not created; no gradient goes back past the input of `train_from`.
+    The module creates no layers behind `stage`. No gradient passes the input of `train_from`.
     """
 
     stage: str = "conv5"
@@ -61,9 +61,9 @@ def _torch(path: Path) -> str:
 
 
 def _torch_scaling(arrays: Mapping[str, np.ndarray]) -> Scaling:
-    """Torchvision has two VGG16 of the same names and shapes.
+    """Returns the scaling of one of torchvision's two VGG16, which share names and shapes.
 
-    The one for features alone has no numbers in its classifier.
+    The one for features alone has no finite numbers in its classifier.
     """
     heads = [array for name, array in arrays.items() if name.startswith("classifier.")]
     return IMAGENET if all(np.isfinite(head).all() for head in heads) else _FEATURES

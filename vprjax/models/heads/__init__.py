@@ -1,6 +1,6 @@
 """Pooling heads: one file each, listed here by the name that `model.pooling` takes.
 
-Every head computes and returns float32: in half precision GeM's powers overflow and NetVLAD's soft
+Every head computes and returns float32. In half precision GeM's powers overflow, and NetVLAD's soft
 assignment loses its small weights.
 """
 

@@ -8,17 +8,17 @@ from vprjax.models.heads.variant import Head
 from vprjax.models.heads.vectors import check_map
 from vprjax.variants import Flag, Key, Number
 
-# At 0 the mean is not defined, and a step of Adam would jump over it; near 0 float32 loses it.
+# At 0 the mean is not defined, and one step of Adam jumps over it; near 0 float32 loses its digits.
 LEAST_P = 0.1
 
 
 def gem(x: jax.Array, p: jax.Array, eps: float = 1e-6) -> jax.Array:
     """Generalised mean of each channel, `(mean_hw max(x, eps)^p)^(1/p)`; not L2-normalised.
 
-    `p = 1` is SPoC of the clipped map and a large `p` tends to MAC. The channel's maximum is taken
-    out of the power, so no `p > 0` overflows; below 0.1 float32 loses the mean's digits.
+    `p = 1` is SPoC of the clipped map and a large `p` tends to MAC. The power leaves out the channel's
+    maximum, so that no `p > 0` overflows; below 0.1 float32 loses the mean's digits.
 
-    Shapes: `(b, h, w, c), () or (c,) -> (b, c)`; `p` must be positive, which is not checked.
+    Shapes: `(b, h, w, c), () or (c,) -> (b, c)`; the caller keeps `p` positive.
     Raises: ValueError on other shapes.
     Source: Eq. 1 and 2 of Alijani & Rahtu 2021; Radenovic et al. 2018.
     """
@@ -27,7 +27,7 @@ def gem(x: jax.Array, p: jax.Array, eps: float = 1e-6) -> jax.Array:
     channels = x.shape[-1]
     if p.shape not in ((), (channels,)):
         raise ValueError(
-            f"gem: p has shape {p.shape}; give one exponent, (), or one a channel, ({channels},)"
+            f"gem: p has shape {p.shape}; give one exponent, (), or one per channel, ({channels},)"
         )
     p = jnp.broadcast_to(p, (1, 1, 1, channels))
     clipped = jnp.maximum(jnp.asarray(x, jnp.float32), eps)
@@ -57,7 +57,7 @@ HEAD = Head(
     make=lambda section: GeM(section.p, section.per_channel),
     keys={
         "p": Key(
-            3.0, Number(low=LEAST_P), "where the exponent starts; training keeps it at 0.1 or above"
+            3.0, Number(low=LEAST_P), "start of the exponent; training keeps it at 0.1 or above"
         ),
         "per_channel": Key(
             False, Flag(), "one p per channel (the paper's index p_i), not one shared p"

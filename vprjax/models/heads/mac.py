@@ -8,7 +8,11 @@ from vprjax.models.heads.vectors import check_map
 
 
 def mac(x: jax.Array) -> jax.Array:
-    """Maximum activation of each channel, `(b, h, w, c) -> (b, c)` (Tolias et al. 2016)."""
+    """Maximum activation of each channel, `(b, h, w, c) -> (b, c)`.
+
+    Raises: ValueError on other shapes.
+    Source: Tolias et al. 2016.
+    """
     check_map("mac", x)
     return jnp.max(jnp.asarray(x, jnp.float32), axis=(1, 2))
 

@@ -21,7 +21,7 @@ def netvlad(x: jax.Array, weights: jax.Array, biases: jax.Array, centers: jax.Ar
     """Residuals to `k` centres, softly assigned: `V_k = sum_i a_ik (x_i - c_k)`.
 
     `a_i = softmax_k(w_k . x_i + b_k)` over the L2-normalised local descriptors `x_i`. Each `V_k` is
-    L2-normalised, then the whole. Computed as `A^T X - (sum_i a_i) c`: nothing of size `n k d`.
+    L2-normalised, then the whole. The form `A^T X - (sum_i a_i) c` needs no array of size `n k d`.
 
     Shapes: `(b, h, w, d), (k, d), (k,), (k, d) -> (b, k * d)`, cluster-major (`d` runs fastest).
     Raises: ValueError on other shapes.
@@ -50,13 +50,13 @@ def netvlad(x: jax.Array, weights: jax.Array, biases: jax.Array, centers: jax.Ar
 def netvlad_from_centers(
     centers: jax.Array, local_descriptors: jax.Array, bias: bool = True
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """NetVLAD parameters under which the nearest centre outweighs the second by 100 on average.
+    """Returns NetVLAD parameters whose nearest centre outweighs the second by 100 on average.
 
-    With bias: `w_k = 2 alpha c_k`, `b_k = -alpha |c_k|^2`, `alpha = ln(100) / gap`, where `gap` is
-    the mean over descriptors of the squared distance to the second nearest centre less that to the
-    nearest. Without (the original's `vlad_v1`): `w_k = alpha c_k / |c_k|`, `b_k = 0`, and `gap` is
-    the mean difference of the two largest cosines. Descriptors are L2-normalised first, as
-    `netvlad` does; centres are returned as they came. Reads values: not for use under `jit`.
+    With bias: `w_k = 2 alpha c_k`, `b_k = -alpha |c_k|^2`, `alpha = ln(100) / gap`. Here `gap` is the
+    mean over descriptors of the squared distance to the second nearest centre less that to the nearest.
+    Without (the original's `vlad_v1`): `w_k = alpha c_k / |c_k|`, `b_k = 0`, and `gap` is the mean
+    difference of the two largest cosines. The function L2-normalises descriptors first, as `netvlad`
+    does, and returns the centres unchanged. It reads values and therefore cannot run under `jit`.
 
     Shapes: `(k, d), (n, d) -> (weights (k, d), biases (k,), centers (k, d))`, `k >= 2`.
     Raises: ValueError on other shapes, or where the two nearest centres never differ.
@@ -89,7 +89,7 @@ def netvlad_from_centers(
 class NetVLAD(nn.Module):
     """NetVLAD, `(b, h, w, d) -> (b, k * d)`; `weights`, `centers` `(k, d)`, `biases` `(k,)`.
 
-    The random start only fills the shapes: start from k-means on local descriptors.
+    The random start only fills the shapes; a useful start comes from k-means on local descriptors.
     """
 
     clusters: int

@@ -1,4 +1,4 @@
-"""What a pooling head declares."""
+"""The declarations of a pooling head's file."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,13 +28,13 @@ class Head:
     """A pooling head: a feature map `(b, h, w, c)` -> one vector `(b, d)` per image, not yet normalised.
 
     Attributes:
-      title: its name in tables.
+      title: the head's name in tables.
       make: the head's config section -> a function or Linen module; its parameters are "pooling/...".
-      keys: its config keys, `model.NAME.KEY`.
+      keys: the head's config keys, `model.NAME.KEY`.
       trains: whether it has parameters.
-      start: how the training images set its parameters; None keeps Linen's initial values.
+      start: the start of its parameters from training images; None keeps Linen's initial values.
       rates: the config section -> learning-rate multipliers by parameter; others have `optim.head_rate`.
-      lowest: least value by parameter, which training keeps.
+      lowest: least value by parameter; training stays at it or above.
       logged: figures of metrics.jsonl by name, each the mean of a parameter.
     """
 

@@ -1,11 +1,11 @@
-"""What all pooling heads share: L2 normalisation and the check of a feature map's shape."""
+"""L2 normalisation and the check of a feature map's shape, which all pooling heads share."""
 
 import jax
 import jax.numpy as jnp
 
 
 def l2_normalize(x: jax.Array, axis: int = -1, eps: float = 1e-12) -> jax.Array:
-    """`x / |x|` along `axis`; a vector no longer than `eps` becomes zero, and so does its gradient.
+    """Returns `x / |x|` along `axis`; a vector no longer than `eps` becomes zero, as does its gradient.
 
     The plain quotient has a NaN gradient at the zero vector.
     """
