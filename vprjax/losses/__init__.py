@@ -1,6 +1,6 @@
-"""Losses: one file each, listed here by the name that `loss.name` takes. Pure.
+"""Losses: one file each, listed here by the name that `loss.name` takes.
 
-Everything is computed and returned in float32 whatever the type of the inputs. The caller reduces.
+Losses are pure. They compute and return float32 for inputs of any type; the caller reduces them.
 """
 
 from collections.abc import Callable
@@ -18,24 +18,27 @@ LOSSES: dict[str, Loss] = {
 
 
 def make(config, tuples, axis: str) -> Callable:
-    """The config's loss `(descriptors (b, m, d), batch, classes, step) -> dict of (b,)`.
+    """Makes the config's loss `(descriptors (b, m, d), batch, classes, step) -> dict of (b,)`.
 
     Args:
       config: the `loss` section.
       tuples: the `tuples` section.
-      axis: name of the mapped axis, over which in-batch negatives are gathered.
+      axis: name of the mapped axis, which in-batch negatives come from.
+
+    Raises:
+      ValueError: the loss, or a name in its section, is unknown.
     """
     made = _made(config)
     return made.value if isinstance(made, OfPlaces) else tuple_loss(made, tuples, axis)
 
 
 def trains_on_places(config) -> bool:
-    """Whether the `loss` section asks for batches of places rather than of tuples."""
+    """Whether the `loss` section asks for batches of places instead of tuples."""
     return isinstance(_made(config), OfPlaces)
 
 
 def class_rate(config) -> float:
-    """Learning-rate multiplier of the class weights, of a loss that has them."""
+    """Returns the learning-rate multiplier of the loss's class weights."""
     return _picked(config).class_rate(config.get(config.name))
 
 

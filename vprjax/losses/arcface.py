@@ -13,7 +13,7 @@ from vprjax.variants import Key, Number, OneOf, Whole
 # A TPU or GPU would otherwise round the float32 inputs of a matrix product to bfloat16 or TF32.
 _EXACT = jax.lax.Precision.HIGHEST
 
-# Logit of a class that is left out: finite, as the gradient of logsumexp over only -inf is NaN.
+# Logit of a masked class: finite, as the gradient of logsumexp over only -inf is NaN.
 _LEFT_OUT = -1e30
 
 PLACES, PAIR = "places", "pair"
@@ -29,9 +29,9 @@ def arcface(
 ) -> jax.Array:
     """Softmax over scaled cosines, with `margin` (radians) added to the angle of the own class.
 
-    `-log(e^{s cos(t_y + m)} / (e^{s cos(t_y + m)} + sum_{j != y} e^{s cos t_j}))`, `t_j` the angle
-    between descriptor and class weight; both are normalised here. Classes whose `class_mask` is
-    False are left out of the denominator; the own class never is.
+    `-log(e^{s cos(t_y + m)} / (e^{s cos(t_y + m)} + sum_{j != y} e^{s cos t_j}))`, with `t_j` the angle
+    between descriptor and class weight. The loss normalises both. The denominator leaves out classes
+    whose `class_mask` is False, but never the own class.
 
     Shapes: `(b, d), (n, d), (b,) integers in [0, n), class_mask (n,) or (b, n) bool -> (b,)`.
     Raises: ValueError on other shapes or labels that are not integers.
@@ -65,10 +65,10 @@ def arcface_pair(
 ) -> jax.Array:
     """ArcFace with the classes `match` and `no match` of one tuple: the paper's `n = {0, 1}`.
 
-    The query's own descriptor is the class weight, its positive is of the class and its negatives
-    are not: `-log(e^{s cos(t_p + m)} / (e^{s cos(t_p + m)} + sum_j e^{s cos t_nj}))`, `t` the angle
-    to the query, `m` in radians. All descriptors are normalised here. Negatives that `valid` marks
-    False do not count.
+    The query's own descriptor is the class weight; its positive is of the class, its negatives are not.
+    `-log(e^{s cos(t_p + m)} / (e^{s cos(t_p + m)} + sum_j e^{s cos t_nj}))`, with `t` the angle to the
+    query and `m` in radians. The loss normalises all descriptors. Negatives that `valid` marks False do
+    not count.
 
     Shapes: `(b, d), (b, d), (b, n, d), valid (b, n) bool -> (b,)`, `n >= 1`.
     Raises: ValueError on other shapes.
@@ -86,9 +86,9 @@ def arcface_pair(
 
 
 def _add_margin(cosine: jax.Array, margin: float) -> jax.Array:
-    """`cos(t + margin)` from `cos t`, falling in `t` over [0, pi] for a margin up to 2.3; never an `acos`.
+    """Returns `cos(t + margin)` from `cos t` without `acos`; it falls over [0, pi] for a margin up to 2.3.
 
-    Beyond `pi - margin`, where `cos(t + margin)` would rise again, it goes on as
+    Beyond `pi - margin`, where `cos(t + margin)` rises again, it continues as
     `cos t - margin sin(margin)`, as in the code released with Deng et al. 2019.
     """
     # The floor keeps the root's gradient finite at cos t = +-1.
@@ -98,7 +98,7 @@ def _add_margin(cosine: jax.Array, margin: float) -> jax.Array:
 
 
 def _cross_entropy(own: jax.Array, others: jax.Array) -> jax.Array:
-    """`-log(e^own / (e^own + sum_j e^others_j))`, `(b,), (b, n) -> (b,)`, exact for small values.
+    """Returns `-log(e^own / (e^own + sum_j e^others_j))`, `(b,), (b, n) -> (b,)`, exact where small.
 
     The textbook `logsumexp(all) - own` cancels where the own class wins.
     """
@@ -118,9 +118,9 @@ def _check_classes(descriptors: jax.Array, class_weights: jax.Array, labels: jax
 
 
 def place_loss(section) -> Callable:
-    """ArcFace on places: `(descriptors (p, k, d), batch, classes (g, n, d), step) -> dict of (p,)`.
+    """Makes ArcFace on places: `(descriptors (p, k, d), batch, classes (g, n, d), step) -> dict of (p,)`.
 
-    The group's class weights are `classes[group]`; rows past the group's own classes are masked.
+    The group's class weights are `classes[group]`; a mask hides rows past the group's own classes.
     """
 
     def loss(descriptors, batch, classes, step):
@@ -147,13 +147,13 @@ def place_loss(section) -> Callable:
 
 
 def _margin(section, step) -> jax.Array:
-    """ArcFace's margin at a step: it grows linearly from 0 over `margin_warmup` steps."""
+    """Returns the margin of `step`, which grows linearly from 0 over `margin_warmup` steps."""
     grown = jnp.minimum((step + 1) / max(section.margin_warmup, 1), 1.0)
     return section.margin * grown
 
 
 def _class_unit(weights: jax.Array) -> jax.Array:
-    """Class weights on the unit sphere, as ArcFace sees them."""
+    """Returns class weights on the unit sphere, as ArcFace sees them."""
     return weights / jnp.maximum(jnp.linalg.norm(weights, axis=-1, keepdims=True), 1e-12)
 
 

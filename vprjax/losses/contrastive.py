@@ -13,8 +13,8 @@ def contrastive(
 ) -> jax.Array:
     """Pulls matching pairs together and pushes the others `margin` apart, by L2 distance `l`.
 
-    Match: `l`; non-match: `max(0, margin - l)`. With `squared` the usual `1/2 l^2` and
-    `1/2 max(0, margin - l)^2`. At distance zero the gradient is zero (undefined in the formula).
+    A match costs `l`, a non-match `max(0, margin - l)`. With `squared` they cost the usual `1/2 l^2` and
+    `1/2 max(0, margin - l)^2`. At distance zero the gradient is zero; the formula leaves it undefined.
 
     Shapes: `(n, d), (n, d), (n,) bool -> (n,)`.
     Raises: ValueError on other shapes.
@@ -35,7 +35,7 @@ def contrastive(
 
 
 def _of_tuple(query, positive, negatives, valid, section):
-    """`(b,)`: the mean over a tuple's pairs; negatives that `valid (b, n)` marks False do not count."""
+    """Averages a tuple's pairs `(b,)`; negatives that `valid (b, n)` marks False do not count."""
     others = jnp.concatenate([positive[:, None], negatives], axis=1)
     b, m, d = others.shape
     match = jnp.broadcast_to(jnp.arange(m)[None, :] == 0, (b, m))
@@ -50,7 +50,7 @@ def _of_tuple(query, positive, negatives, valid, section):
 
 
 def _make(section) -> OfTuples:
-    """The pairs (q, p) and every (q, n_j) of a tuple, averaged."""
+    """Averages the pairs (q, p) and every (q, n_j) of a tuple."""
     return OfTuples(
         value=lambda query, positive, negatives, valid, step: _of_tuple(
             query, positive, negatives, valid, section

@@ -1,4 +1,4 @@
-"""A loss on the tuples of a batch: mined negatives, and negatives from the whole batch. Pure."""
+"""A loss on the tuples of a batch: mined negatives, and negatives from the whole batch."""
 
 from collections.abc import Callable
 
@@ -12,15 +12,15 @@ IN_BATCH = ("off", "hardest", "semi_hard")
 
 
 def tuple_loss(of: OfTuples, tuples, axis: str) -> Callable:
-    """Loss `(descriptors (b, 2 + n, d), batch, classes, step) -> dict of (b,)` of a loss on tuples.
+    """Makes `(descriptors (b, 2 + n, d), batch, classes, step) -> dict of (b,)` of a loss on tuples.
 
-    "active" is the share of a tuple's negatives that violate the margin, "negative_distances" `(b, n)`.
+    "active" is the share of a tuple's negatives that violate the margin; "negative_distances" are `(b, n)`.
     With `tuples.in_batch`, further negatives of every query come from all images of the step.
 
     Args:
       of: the loss.
       tuples: the `tuples` section.
-      axis: name of the mapped axis, over which in-batch negatives are gathered.
+      axis: name of the mapped axis, which in-batch negatives come from.
     """
 
     def loss(descriptors, batch, classes, step):
@@ -64,22 +64,23 @@ def in_batch_negatives(
     count: int,
     semi_hard: bool,
 ) -> tuple[jax.Array, jax.Array]:
-    """The `count` nearest descriptors of the global batch that lie beyond `radius` of each query.
+    """Returns the `count` nearest descriptors of the global batch that lie beyond `radius` of each query.
 
-    With `semi_hard` only those farther from the query than its positive (Schroff et al. 2015). All
-    images of the batch on all devices are candidates, queries, positives and the query's own mined
-    negatives too; gradients go back to where they came from.
+    All images of the batch on all devices are candidates, even queries, positives and the query's own
+    mined negatives. Gradients return to the device of each image.
 
     Args:
       descriptors: `(b, m, d)` of this device's tuples, query first, positive second.
-      positions: `(b, m, 2)` position units, about a near origin (float32).
+      positions: `(b, m, 2)` float32, position units from a near origin.
       axis: name of the mapped axis.
       radius: negatives lie farther from the query than this.
-      count: negatives wanted.
-      semi_hard: see above.
+      count: negatives per query.
+      semi_hard: takes only images farther from the query than its positive.
 
     Returns:
-      negatives `(b, count, d)` and `(b, count)` bool, False where no candidate was left.
+      negatives `(b, count, d)` and `(b, count)` bool, False where no candidate is left.
+
+    Source: Schroff et al. 2015 (semi-hard negatives).
     """
     d = descriptors.shape[-1]
     every = jax.lax.all_gather(descriptors, axis).reshape(-1, d)

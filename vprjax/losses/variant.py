@@ -1,4 +1,4 @@
-"""What a loss declares."""
+"""The declarations of a loss's file."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -15,7 +15,8 @@ class OfTuples:
 
     Attributes:
       value: `(query (b, d), positive (b, d), negatives (b, n, d), valid (b, n), step) -> (b,)`.
-      reach: `(distance to the positive (b,), step) -> (b,)`, within which a negative violates the margin.
+      reach: `(distance to the positive (b,), step) -> (b,)`, the distance below which a negative violates
+        the margin.
     """
 
     value: Callable[..., jax.Array]
@@ -35,13 +36,13 @@ class OfPlaces:
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A loss.
+    """A loss: its title, its config keys and the function that it makes of them.
 
     Attributes:
-      title: its name in tables.
-      make: its config section -> what it computes; the type decides which batches it asks of the sampler.
-      keys: its config keys, `loss.NAME.KEY`.
-      class_rate: the config section -> learning-rate multiplier of the class weights, of a loss on places.
+      title: the loss's name in tables.
+      make: the loss's config section -> a loss on tuples or places; this type decides the sampler.
+      keys: the loss's config keys, `loss.NAME.KEY`.
+      class_rate: the config section -> learning-rate multiplier of the class weights of a loss on places.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What the losses share: safe lengths in float32, and the check of a tuple's shapes."""
+"""Safe lengths in float32 and the check of a tuple's shapes, which the losses share."""
 
 import jax
 import jax.numpy as jnp
@@ -8,20 +8,20 @@ _ZERO_LENGTH = 1e-12
 
 
 def length(x: jax.Array) -> jax.Array:
-    """L2 length of the last axis, with a zero gradient at the zero vector."""
+    """Returns the L2 length of the last axis, with a zero gradient at the zero vector."""
     squared = jnp.sum(x * x, axis=-1)
     vanishes = squared <= _ZERO_LENGTH**2  # False for NaN, so that a NaN stays visible
     return jnp.where(vanishes, 0.0, jnp.sqrt(jnp.where(vanishes, 1.0, squared)))
 
 
 def unit(x: jax.Array) -> jax.Array:
-    """`x / |x|`; a zero vector stays zero."""
+    """Returns `x / |x|`; a zero vector stays zero."""
     size = length(x)[..., None]
     return x / jnp.where(size == 0, 1.0, size)
 
 
 def float32(*arrays: jax.Array) -> list[jax.Array]:
-    """The arrays in float32."""
+    """Returns the arrays in float32."""
     return [jnp.asarray(array, jnp.float32) for array in arrays]
 
 
@@ -38,5 +38,5 @@ def check_tuples(name: str, query, positive, negatives, valid) -> None:
 
 
 def distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    """L2 distance over the last axis, for figures alone: its gradient at 0 is not finite."""
+    """Returns the L2 distance over the last axis, for figures alone: its gradient at 0 is not finite."""
     return jnp.sqrt(jnp.maximum(jnp.sum((a - b) ** 2, axis=-1), 0))
