@@ -200,7 +200,7 @@ def test_a_split_that_lost_a_record_is_refused(tiny, tmp_path):
     folder, read = make_shard(tmp_path, tiny)
     path = pathlib.Path(folder / "dataset_info.json")
     path.write_text(re.sub(r'("shardLengths": \[\s*")48', r"\g<1>47", path.read_text()))
-    with pytest.raises(DataError, match=r"'train' cannot be opened .* says 47 records.*holds 48"):
+    with pytest.raises(DataError, match=r"'train' cannot be opened .* lists 47 records.*holds 48"):
         read()
 
 

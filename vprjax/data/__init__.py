@@ -1,1 +1,1 @@
-"""From prepared datasets on disk to batches: source, transforms, pipeline."""
+"""Built datasets on disk: poses, images by index, and the augmentation of images."""

@@ -1,4 +1,4 @@
-"""The one dataset that needs no raw data: built on the way where it is missing."""
+"""The rendered dataset, which needs no raw data: a run builds it where it is missing."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ SYNTHETIC = "synthetic"
 
 
 def build_missing(config) -> None:
-    """Builds the config's rendered dataset where it is missing; other datasets are left alone.
+    """Builds the config's rendered dataset where it is missing; leaves other datasets alone.
 
     The two packages never import each other: the builder runs as a user would run it.
 
     Raises:
-      DataError: the builder failed.
+      DataError: the builder fails.
     """
     builder, name, _ = source.split_name(config.dataset.name)
     if builder != SYNTHETIC or not parallel.any_process(source.find(config) is None):
@@ -28,7 +28,7 @@ def build_missing(config) -> None:
 
 
 def _run_builder(config, name: str) -> int:
-    """The builder's exit status."""
+    """Runs the builder and returns its exit status."""
     command = [sys.executable, "-m", "tfds_builders", "build", SYNTHETIC]
     command += [f"--data_dir={source.data_dir(config)}"] + ([f"--config={name}"] if name else [])
     log(f"dataset {config.dataset.name} is missing; build it: {' '.join(command)}")

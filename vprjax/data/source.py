@@ -1,4 +1,4 @@
-"""Prepared datasets: poses in memory, images read from disk by index."""
+"""Built datasets: poses in memory, images read from disk by index."""
 
 import concurrent.futures
 import dataclasses
@@ -17,8 +17,8 @@ from vprjax.errors import DataError
 
 FIELDS = ("image", "image_id", "position", "heading", "timestamp", "label")
 FORMATS = ("PNG", "JPEG", "WEBP")  # what the builders store
-MOST_PIXELS = 2**27  # of an image, as many as the builders take: 400 MB once it is decoded
-PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond, and raises beyond twice as many
+MOST_PIXELS = 2**27  # per image, the builders' own limit: 400 MB once decoded
+PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond it, and raises beyond its double
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Places:
       headings: `(n,)` float64 radians, NaN where unknown.
       timestamps: `(n,)` int64 microseconds or frame order.
       labels: `(n,)` str, may be empty.
-      splits: `(n,)` int, which of `split_names` an image comes from.
+      splits: `(n,)` int, the number in `split_names` of an image's split.
       split_names: names of the splits.
-      sources: random-access records, one source a split.
-      records: `(n,)` int64, number of an image's record in its split's source.
+      sources: random-access records, one source per split.
+      records: `(n,)` int64, the number of an image's record in its split's source.
     """
 
     image_ids: np.ndarray
@@ -51,7 +51,7 @@ class Places:
         return len(self.image_ids)
 
     def subset(self, indices: np.ndarray) -> "Places":
-        """The images at `indices`, numbered anew from 0 in that order."""
+        """Returns the images at `indices`, numbered anew from 0 in that order."""
         columns = (
             "image_ids",
             "positions",
@@ -65,7 +65,7 @@ class Places:
         return dataclasses.replace(self, **kept)
 
     def image_set(self) -> str:
-        """SHA-256 of all ids and poses and the first image: another if the dataset was built otherwise."""
+        """Returns the SHA-256 of all ids, all poses and the first image; another build changes it."""
         digest = hashlib.sha256("\n".join(map(str, self.image_ids)).encode())
         for column in (self.positions, self.headings, self.timestamps):
             digest.update(np.ascontiguousarray(column).tobytes())
@@ -73,7 +73,11 @@ class Places:
         return digest.hexdigest()
 
     def encoded(self, indices) -> list[bytes]:
-        """The encoded bytes of the images at `indices`, any order, repeats allowed."""
+        """Returns the encoded bytes of the images at `indices`, in any order and with repeats.
+
+        Raises:
+          DataError: a record cannot be read; the error names the image.
+        """
         out = []
         for index in np.asarray(indices).ravel():
             split = self.splits[index]
@@ -87,10 +91,10 @@ class Places:
         return out
 
     def images(self, indices) -> np.ndarray:
-        """Images at `indices` `(...)` as uint8 `(..., h, w, 3)`, RGB.
+        """Returns the images at `indices` `(...)` as uint8 `(..., h, w, 3)`, RGB.
 
         Raises:
-          DataError: an image does not decode or differs in size from the others; names the image.
+          DataError: an image does not decode, or differs in size from the others; the error names it.
         """
         indices = np.asarray(indices)
         flat = indices.ravel()
@@ -99,15 +103,15 @@ class Places:
         for image, name in zip(decoded, names, strict=True):
             if image.shape != decoded[0].shape:
                 raise DataError(
-                    f"image {name} is {image.shape[0]}x{image.shape[1]} (height x width) where others "
-                    f"are {decoded[0].shape[0]}x{decoded[0].shape[1]}; build the dataset with a size"
+                    f"image {name} is {image.shape[0]}x{image.shape[1]} (height x width), but others are "
+                    f"{decoded[0].shape[0]}x{decoded[0].shape[1]}; build the dataset again with one size"
                 )
         return np.stack(decoded).reshape(*indices.shape, *decoded[0].shape)
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A built TFDS dataset: its name, version, counts and what its builder noted."""
+    """A built TFDS dataset: its name, version, folder, image counts by split and metadata."""
 
     name: str
     version: str
@@ -118,12 +122,12 @@ class Dataset:
     _read: dict[str, "Places"] = dataclasses.field(default_factory=dict, repr=False)
 
     def places(self, splits: tuple[str, ...]) -> Places:
-        """Poses of the named splits, one after the other, and random access to their images.
+        """Returns the poses of the named splits, one after the other, with random access to images.
 
-        A split's poses are read once, on first use.
+        The first use of a split reads its poses, once.
 
         Raises:
-          DataError: a split is missing, its records are not of the common schema, or one cannot be read.
+          DataError: a split is missing, lacks fields of the common schema, or cannot be read.
         """
         known = self._builder.info.splits
         unknown = [name for name in splits if name not in known]
@@ -134,7 +138,7 @@ class Dataset:
         missing = sorted(set(FIELDS) - set(self._builder.info.features))
         if missing:
             raise DataError(
-                f"{self.folder} lacks the fields {', '.join(missing)} of the common schema"
+                f"{self.folder} lacks the fields {', '.join(missing)} of the common schema; build it again"
             )
         for name in splits:
             if name not in self._read:
@@ -148,13 +152,13 @@ def _decoders() -> concurrent.futures.ThreadPoolExecutor:
 
 
 def _check_size(encoded: bytes, name: str) -> None:
-    """Raises DataError where the header, without decoding, tells of more than `MOST_PIXELS`."""
+    """Raises DataError where the header, without decoding, gives more than `MOST_PIXELS`."""
     try:
         with PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             width, height = image.size
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         width = height = MOST_PIXELS
-    except Exception as error:  # Pillow raises whatever a damaged header leads to
+    except Exception as error:  # a damaged header makes Pillow raise anything
         raise DataError(f"image {name} does not decode; build the dataset again") from error
     if width * height > MOST_PIXELS:
         raise DataError(
@@ -164,10 +168,10 @@ def _check_size(encoded: bytes, name: str) -> None:
 
 
 def decode(encoded: bytes, name: str) -> np.ndarray:
-    """An encoded image as uint8 `(h, w, 3)`, RGB.
+    """Decodes an image to uint8 `(h, w, 3)`, RGB.
 
     Raises:
-      DataError: the image does not decode or exceeds `MOST_PIXELS`; names it.
+      DataError: the image does not decode or exceeds `MOST_PIXELS`; the error names it.
     """
     _check_size(encoded, name)
     bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
@@ -177,10 +181,10 @@ def decode(encoded: bytes, name: str) -> np.ndarray:
 
 
 def data_dir(config) -> pathlib.Path:
-    """Where datasets are built: `dataset.data_dir`, else $TFDS_DATA_DIR, else TFDS's default.
+    """Returns the datasets' folder: `dataset.data_dir`, else $TFDS_DATA_DIR, else TFDS's default.
 
     Raises:
-      DataError: it is an address.
+      DataError: the folder is an address.
     """
     folder = config.dataset.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in folder:
@@ -192,14 +196,14 @@ def data_dir(config) -> pathlib.Path:
 
 
 def split_name(name: str) -> tuple[str, str, str]:
-    """TFDS's `builder/config:version` as (builder, config, version); what is not named is ""."""
+    """Splits TFDS's `builder/config:version` into (builder, config, version); a missing part is ""."""
     name, _, version = name.partition(":")
     builder, _, builder_config = name.partition("/")
     return builder, builder_config, version
 
 
 def find(config) -> pathlib.Path | None:
-    """Folder of the version that `dataset.name` asks for, else of the newest; None if not built."""
+    """Returns the folder of the version in `dataset.name`, else of the newest; None if not built."""
     name, _, version = config.dataset.name.partition(":")
     root = data_dir(config) / name
     if version:
@@ -210,22 +214,22 @@ def find(config) -> pathlib.Path | None:
 
 
 def open_dataset(config) -> Dataset:
-    """The config's dataset, opened once; without reading records.
+    """Opens the config's dataset without reading records.
 
     Raises:
-      DataError: the dataset is not built; the sentence holds the build command.
+      DataError: the dataset is damaged or not built; the sentence holds the build command.
     """
     folder = find(config)
     if folder is None:
         raise DataError(missing_sentence(config))
-    import tensorflow_datasets as tfds  # Here because it costs 0.6 s at start-up.
+    import tensorflow_datasets as tfds  # here, because it costs 0.6 s at start-up
 
     try:
         builder = tfds.builder_from_directory(folder)
         if str(builder.version) != folder.name:
-            raise ValueError(f"dataset_info.json says version {builder.version}")
+            raise ValueError(f"dataset_info.json has version {builder.version}")
         _ = builder.info.metadata, builder.info.features, builder.info.splits
-    except Exception as error:  # TFDS raises whatever a damaged file leads to
+    except Exception as error:  # a damaged file makes TFDS raise anything
         raise DataError(
             f"the description of dataset {folder} is damaged ({_first_line(error)}); "
             "build the dataset again"
@@ -241,7 +245,7 @@ def _first_line(error: Exception) -> str:
 
 
 def missing_sentence(config) -> str:
-    """What to run to get a dataset that is not there."""
+    """Returns the sentence on a missing dataset, with the command that builds it."""
     builder, name, _ = split_name(config.dataset.name)
     option = ""
     if name and builder == "places_csv":
@@ -256,25 +260,25 @@ def missing_sentence(config) -> str:
 
 
 def load(config, splits: tuple[str, ...]) -> Places:
-    """As `Dataset.places`, of the config's dataset."""
+    """Returns `Dataset.places` of the config's dataset."""
     return open_dataset(config).places(splits)
 
 
 def _open_split(builder, name: str):
-    """Random access to a split's records, which must be as many as its shards hold."""
+    """Opens a split's records for random access; checks that the shards hold the listed number."""
     import tensorflow_datasets as tfds
     from array_record.python import array_record_module
 
     try:
         source = builder.as_data_source(split=name, decoders={"image": tfds.decode.SkipDecoding()})
-        for path, told in zip(
+        for path, listed in zip(
             builder.info.splits[name].filepaths,
             builder.info.splits[name].shard_lengths,
             strict=True,
         ):
             held = array_record_module.ArrayRecordReader(str(path)).num_records()
-            if held != told:
-                raise ValueError(f"dataset_info.json says {told} records, {path} holds {held}")
+            if held != listed:
+                raise ValueError(f"dataset_info.json lists {listed} records, {path} holds {held}")
         return source
     except Exception as error:
         raise DataError(
@@ -292,7 +296,7 @@ def _record(source, number: int, split: str) -> dict:
 
 
 def read_poses(name: str, source) -> Places:
-    """The poses of split `name`, of random-access records; the images stay unread.
+    """Reads the poses of split `name` from random-access records; the images stay unread.
 
     Raises:
       DataError: a record cannot be read.
@@ -319,7 +323,7 @@ def read_poses(name: str, source) -> Places:
 
 
 def _joined(parts: list[Places]) -> Places:
-    """The splits one after the other, numbered in that order."""
+    """Joins splits one after the other, numbered in that order."""
     if len(parts) == 1:
         return parts[0]
     columns = {

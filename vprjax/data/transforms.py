@@ -1,4 +1,4 @@
-"""Image augmentation on the device, as pure functions of images and keys."""
+"""Image augmentation on the device, by pure functions of images and keys."""
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ def augment(
 ) -> jax.Array:
     """Augments the images of one tuple or place: `(m, h, w, 3)` grey levels -> float32, the same shape.
 
-    Each image draws its own crop, contrast, brightness and noise. `mirror` flips all `m` images or none,
-    so that they still show one place. The result stays within 0..255.
+    Each image draws its own crop, contrast, brightness and noise. `mirror` flips all `m` images or none, so
+    that they still show one place. The result stays within 0..255.
 
     Args:
       images: `(m, h, w, 3)`, 0..255.
