@@ -1,4 +1,4 @@
-"""Descriptors of many images: decode ahead, run on all devices, keep every last one."""
+"""Descriptors of many images: decodes ahead, runs on all devices and keeps every last image."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -14,33 +14,37 @@ from vprjax.runtime.prefetch import prefetch
 
 
 class Extractor:
-    """Runs a model over images of a split in fixed batches, so that it compiles once a size."""
+    """Runs a model over images of a split in fixed batches, so that it compiles once per size."""
 
     def __init__(self, apply_fn: Callable, batch: int):
-        """`apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` images over all devices."""
+        """Maps `apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` counts over all devices."""
         self.apply_fn = apply_fn
         devices = parallel.device_count()
         self._batch = -(-batch // devices) * devices
 
         def described(variables, images):
             output = apply_fn(variables, images)
-            # A process reads its own devices only, so with several every device gets all rows.
+            # A process reads its own devices only: with several processes, every device gets all rows.
             return parallel.gather(output) if parallel.process_count() > 1 else output
 
         self._apply = parallel.map_over_devices(described)
 
     def __call__(self, variables, places: Places, indices: np.ndarray, what: str) -> np.ndarray:
-        """Outputs `(len(indices), ...)` float32 for the images at `indices`, in that order.
+        """Returns outputs `(len(indices), ...)` float32 for the images at `indices`, in that order.
 
         Args:
           variables: the model's variables, replicated (`parallel.replicate`).
-          places: where the images are.
+          places: the images.
           indices: `(n,)` image numbers.
           what: words for the progress bar.
+
+        Raises:
+          ConfigError: a batch does not fit the device.
+          DataError: an image cannot be read.
         """
         blocks = self.stream(variables, places, indices, what)
         first = next(blocks)
-        # Filled, not put together of blocks: a mining round's descriptors may be half of the memory.
+        # Filled in place, without joining blocks: a mining round's descriptors may take half the memory.
         out = np.empty((len(indices), *first.shape[1:]), np.float32)
         done = 0
         for block in itertools.chain([first], blocks):
@@ -51,13 +55,15 @@ class Extractor:
     def stream(
         self, variables, places: Places, indices: np.ndarray, what: str, first: int = 0
     ) -> Iterator[np.ndarray]:
-        """As a call, but yields the outputs batch by batch, from position `first` of `indices` on."""
+        """Yields the outputs of a call batch by batch, from position `first` of `indices` on."""
         indices = np.asarray(indices)
         size = self._batch
 
         def images(number: int) -> jax.Array:
             chosen = indices[first + number * size : first + (number + 1) * size]
-            padded = np.resize(chosen, size)  # The last batch repeats itself; cut off below.
+            padded = np.resize(
+                chosen, size
+            )  # the last batch repeats images, which the end cuts off
             return parallel.place(places.images(padded[parallel.process_rows(size)]))
 
         pending, fitting = (
@@ -78,7 +84,7 @@ class Extractor:
 
 
 def descriptor_size(apply_fn: Callable, variables, places: Places) -> int:
-    """Dimensions of the model's descriptors, found without running it; `variables` not replicated.
+    """Returns the dimensions of the model's descriptors without running it; `variables` not replicated.
 
     Raises:
       ConfigError: the images are too small for the model.
@@ -87,7 +93,7 @@ def descriptor_size(apply_fn: Callable, variables, places: Places) -> int:
 
 
 def model_shapes(module, places: Places):
-    """Shapes and types of one image's descriptors and of the variables of a model still to be made.
+    """Returns shapes and types of one image's descriptors, and of the variables of a model to be made.
 
     Raises:
       ConfigError: the images are too small for the model.
@@ -96,7 +102,7 @@ def model_shapes(module, places: Places):
 
 
 def dimensions(module) -> int:
-    """Dimensions of a model's descriptors, the same for images of any size."""
+    """Returns the dimensions of a model's descriptors, the same for images of any size."""
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), np.uint8)
     return jax.eval_shape(module.init_with_output, jax.random.key(0), image)[0].shape[-1]
 

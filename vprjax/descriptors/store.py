@@ -1,14 +1,14 @@
-"""Descriptors of a split on disk: streamed in time order, resumable, and refused where they do not fit.
+"""Descriptors of a split on disk: streamed in time order, resumable, and checked when opened.
 
 A store is a folder:
 
     rows           n x d numbers, row after row, of `store.json`'s dtype
-    blocks.jsonl   a line for every finished block: first row, rows, SHA-256 of its bytes
+    blocks.jsonl   one line per finished block: first row, rows, SHA-256 of its bytes
     places.npz     image ids and positions
-    store.json     what the rows are of (`key`), their shape and dtype; written first
+    store.json     the rows' origin (`key`), their shape and dtype; written first
 
-It is complete when its blocks cover all rows. A block is listed only once its bytes are on disk, so that a
-killed extraction goes on after the last one listed.
+A store is complete when its blocks cover all rows. It lists a block only once its bytes are on disk, so
+that a killed extraction goes on after the last one listed.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
-# Keys of a model that only its variables tell of, or its speed.
+# Keys of a model that matter to its variables or its speed alone.
 _HISTORY = ("weights", "partial_weights", "projection_start", "train_from", "remat")
 
 
@@ -38,11 +38,11 @@ class Store:
     """An open store.
 
     Attributes:
-      folder: where it lies.
+      folder: the store's folder.
       rows: `(n, d)` memory map.
       image_ids: `(n,)` str.
-      positions: `(n, 2)` float64.
-      key: what the rows are of.
+      positions: `(n, 2)` float64, position units.
+      key: the rows' origin.
     """
 
     folder: pathlib.Path
@@ -55,7 +55,7 @@ class Store:
         """Compares every block with its checksum.
 
         Raises:
-          DataError: bytes have changed; names the rows.
+          DataError: bytes have changed; the error names the rows.
         """
         for block in _blocks(self.folder):
             if not _sound(self.folder, block, self.rows.shape[1] * self.rows.dtype.itemsize):
@@ -67,9 +67,9 @@ class Store:
 
 
 def fingerprint(model_config, variables) -> str:
-    """SHA-256 over a model's config and variables: two models with the same give the same descriptors.
+    """Returns the SHA-256 of a model's config and variables: equal digests mean equal descriptors.
 
-    Left out is how the variables came to be: a weights file that was moved changes nothing.
+    The digest leaves out the source of the variables: a weights file at another path changes nothing.
     """
     head = HEADS[model_config.pooling]
     config = {
@@ -86,11 +86,11 @@ def fingerprint(model_config, variables) -> str:
 def write(
     folder: pathlib.Path, key: dict, places, dimension: int, dtype: str, describe: Callable
 ) -> Store:
-    """Extracts what the store lacks and opens it; of several processes the first one writes.
+    """Extracts the rows that the store lacks and opens it; the first process alone writes.
 
     Args:
-      folder: made if missing.
-      key: what the rows are of, JSON: the model's fingerprint, dataset, split, ...
+      folder: the store's folder, made if missing.
+      key: the rows' origin, JSON: the model's fingerprint, dataset, split, ...
       places: `image_ids (n,)` and `positions (n, 2)`.
       dimension: d.
       dtype: one of `DTYPES`.
@@ -111,14 +111,16 @@ def write(
 
 
 def open_store(folder: pathlib.Path, key: dict | None = None) -> Store:
-    """Opens a complete store; with `key` only if it is of just that.
+    """Opens a complete store; with `key`, only one of this origin.
 
     Raises:
-      DataError: it is missing, of something else, incomplete or cut short.
+      DataError: the store is missing, of another origin, incomplete or cut short.
     """
     header = _header(folder)
     if header is None:
-        raise DataError(f"{folder} holds no descriptors: there is no store.json")
+        raise DataError(
+            f"{folder} holds no descriptors, as there is no store.json; extract them again"
+        )
     if key is not None:
         _check_key(folder, header["key"], key)
     n, d, dtype = header["rows"], header["dimension"], DTYPES[header["dtype"]]
@@ -132,7 +134,7 @@ def open_store(folder: pathlib.Path, key: dict | None = None) -> Store:
         with (folder / "places.npz").open("rb") as file:  # numpy leaves a damaged file open
             places = np.load(file, allow_pickle=False)
             image_ids, positions = places["image_ids"], places["positions"]
-    except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
+    except Exception as error:  # a damaged file makes numpy and zipfile raise anything
         raise DataError(
             f"{folder / 'places.npz'} cannot be read ({error}); delete the folder"
         ) from error
@@ -162,13 +164,13 @@ def _check_key(folder: pathlib.Path, found: dict, wanted: dict) -> None:
 
 
 def _start(folder: pathlib.Path, header: dict, places) -> None:
-    """A new store, or the same one begun before."""
+    """Begins a new store, or checks the one begun before."""
     found = _header(folder)
     if found is not None:
         _check_key(folder, found["key"], header["key"])
         _check_key(folder, found, header)
         return
-    shutil.rmtree(folder, ignore_errors=True)  # What was begun before its header was there.
+    shutil.rmtree(folder, ignore_errors=True)  # a store killed before its header was there
     folder.mkdir(parents=True)
     ids = np.array([str(i) for i in places.image_ids], dtype=np.str_)
     with naming(folder / "places.npz"):
@@ -178,7 +180,7 @@ def _start(folder: pathlib.Path, header: dict, places) -> None:
 
 
 def _blocks(folder: pathlib.Path) -> list[dict]:
-    """The blocks listed, up to a line that is damaged or was cut short by a kill."""
+    """Returns the listed blocks, up to a line that is damaged or cut short by a kill."""
     path = folder / "blocks.jsonl"
     out = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
@@ -201,7 +203,7 @@ def _sound(folder: pathlib.Path, block: dict, row_bytes: int) -> bool:
 
 
 def _finished(folder: pathlib.Path, row_bytes: int) -> int:
-    """Rows that are there and sound, from the first on; drops from the list what follows them."""
+    """Counts the sound rows from the first on; drops the blocks that follow them from the list."""
     done, kept = 0, []
     for block in _blocks(folder):
         if block["first"] != done or not _sound(folder, block, row_bytes):
@@ -216,7 +218,7 @@ def _finished(folder: pathlib.Path, row_bytes: int) -> int:
 
 
 def _append(folder, done: int, row_bytes: int, dtype, blocks: Iterator[np.ndarray]) -> None:
-    """Every process computes; the first one writes, the bytes before the line that lists them."""
+    """Writes each block through the first process, then its line in the list; all processes compute."""
     if not parallel.is_primary():
         for _ in blocks:
             pass

@@ -1,4 +1,4 @@
-"""PCA and PCA-whitening of descriptors, learned on training images (Jegou & Chum 2012)."""
+"""PCA and PCA-whitening of descriptors, fit on training images (Jegou & Chum 2012)."""
 
 import dataclasses
 import math
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-ROWS = 1024  # projected at once
-NOISE = 1e-7  # of the largest deviation: what is left below is round-off of the products
-NUMBERS = 250_000_000  # descriptors times dimensions of PCA: 1 GB, and 2 GB in float64
-LEAST = 1e-3  # of the largest deviation: directions below it are noise that whitening would blow up
+ROWS = 1024  # rows projected at once
+NOISE = 1e-7  # share of the largest deviation below which the products hold round-off alone
+NUMBERS = 250_000_000  # descriptors times dimensions that fit PCA: 1 GB, and 2 GB in float64
+LEAST = 1e-3  # share of the largest deviation below which whitening would blow up noise
 
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """`f -> normalize((f - mean) kernel)`.
+    """The projection `f -> normalize((f - mean) kernel)`.
 
     Attributes:
       mean: `(d,)` float64.
@@ -25,7 +25,7 @@ class Projection:
     kernel: np.ndarray
 
     def __call__(self, descriptors: np.ndarray) -> np.ndarray:
-        """Unit descriptors `(n, m)` float32 of descriptors `(n, d)`, an array or a memory map."""
+        """Returns unit descriptors `(n, m)` float32 of descriptors `(n, d)`, an array or a memory map."""
         mean, kernel = self.mean.astype(np.float32), self.kernel.astype(np.float32)
         out = np.empty((len(descriptors), kernel.shape[1]), np.float32)
         for first in range(0, len(descriptors), ROWS):
@@ -36,19 +36,21 @@ class Projection:
 
 
 def rows(counts: Sequence[int], dimension: int) -> tuple[int, int]:
-    """Stride over each of some sets of `counts` descriptors, and how many of all PCA then learns from."""
+    """Returns the stride over each set of `counts` descriptors, and the number that then fits PCA."""
     stride = max(1, math.ceil(sum(counts) * dimension / NUMBERS))
     return stride, sum(-(-count // stride) for count in counts)
 
 
 def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
-    """The first `dimension` principal components of descriptors `(n, d)`.
+    """Fits PCA: the first `dimension` principal components of descriptors `(n, d)`.
 
-    `V^T (f - mean)`, V the main eigenvectors of the covariance; whitening also divides by the square roots
-    of their eigenvalues. Where n < d it works on the n x n products instead of d x d.
+    `V^T (f - mean)`, with V the main eigenvectors of the covariance; whitening also divides by the square
+    roots of their eigenvalues. Where n < d it works on the n x n products instead of d x d.
 
     Raises:
-      ValueError: fewer descriptors or dimensions than components, or all descriptors are the same.
+      ValueError: descriptors or dimensions are fewer than components, or all descriptors are the same.
+
+    Source: Jegou & Chum 2012.
     """
     n, d = descriptors.shape
     if not 0 < dimension < n or dimension > d:
@@ -58,7 +60,7 @@ def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
         )
     mean = np.mean(descriptors, axis=0, dtype=np.float64)
     centred = np.array(descriptors, np.float64)
-    centred -= mean  # in place: it may be 2 GB
+    centred -= mean  # in place, as the array may take 2 GB
     if n < d:
         values, vectors = np.linalg.eigh(centred @ centred.T)
         deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))
