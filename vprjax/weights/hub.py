@@ -22,7 +22,7 @@ def resolve(path: str) -> pathlib.Path:
         return file
     match = HUB_ID.fullmatch(str(path))
     if not match or file.suffix in files.SUFFIXES:
-        raise WeightsError(f"weights file {path} does not exist")
+        raise WeightsError(f"weights file {path} does not exist; check the path")
     if not COMMIT.fullmatch(match["revision"] or ""):
         raise WeightsError(
             f"weights {path} are no file, and a hub id needs a commit's hash, not a branch's or tag's "
