@@ -1,4 +1,4 @@
-"""`python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic`."""
+"""The command line: `python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic`."""
 
 import atexit
 import errno
@@ -15,39 +15,39 @@ from vprjax.errors import ConfigError, Preempted, VprjaxError
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
-    "config", None, "File of the config, e.g. configs/robotcar.py:resnet50,gem,arcface."
+    "config", None, "Config file, e.g. configs/robotcar.py:resnet50,gem,arcface."
 )
 flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and results.")
 flags.DEFINE_enum(
     "mode",
     "train_and_evaluate",
     ["train_and_evaluate", "evaluate"],
-    "train_and_evaluate trains (or resumes) and then evaluates; evaluate needs --checkpoint.",
+    "train_and_evaluate trains (or resumes), then evaluates; evaluate needs --checkpoint.",
 )
 flags.DEFINE_string(
     "checkpoint",
     None,
-    "With --mode=evaluate: workdir of a trained run. With --config the dataset and eval "
-    "sections come from there, so that a model is evaluated on another dataset.",
+    "With --mode=evaluate: workdir of a trained run. With --config, the dataset and eval "
+    "sections come from that config, so that another dataset tests the model.",
 )
 flags.DEFINE_string(
     "hosts",
     os.environ.get("VPRJAX_HOSTS", ""),
-    "Comma list of the hosts of a run of several processes, one entry a process, the first as "
-    'coordinator (name or name:port), which uses all devices of its host; "auto" asks the cluster (a Cloud '
-    "TPU pod). Not needed under SLURM, Open MPI 4 and GKE.",
+    "Hosts of a run of several processes: a comma list with one entry per process. The first entry, name "
+    "or name:port, is the coordinator. Each process uses all devices of its host. "
+    '"auto" asks the cluster (a Cloud TPU pod). SLURM, Open MPI 4 and GKE need no --hosts.',
 )
 flags.DEFINE_integer(
     "process_id",
     int(os.environ["VPRJAX_PROCESS_ID"]) if "VPRJAX_PROCESS_ID" in os.environ else None,
-    "Number of this process in --hosts; by default found by the host's name.",
+    "Number of this process in --hosts; by default the host's name finds it.",
 )
 
 
 def main(argv: list[str]) -> None:
     """Runs the mode; mistakes that the user can mend end in one sentence and exit status 2.
 
-    A run that SIGTERM ended has saved its state and exits with 0.
+    A run that SIGTERM ends saves its state and exits with 0.
     """
     last: list[str] = []
     joined = False
@@ -62,10 +62,10 @@ def main(argv: list[str]) -> None:
                 raise ConfigError(
                     f"--{name}={FLAGS[name].value} must be a folder: mount the bucket and name it there"
                 )
-        logging.set_verbosity(logging.ERROR)  # The libraries' own chatter.
+        logging.set_verbosity(logging.ERROR)  # hides the libraries' own lines
         from vprjax import run
         from vprjax.runtime import (
-            distributed,  # After the flags are parsed, so that --help is quick.
+            distributed,  # after the flags are parsed, so that --help is quick
         )
 
         joined = distributed.start(FLAGS.hosts, FLAGS.process_id)
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> None:
             run.train_and_evaluate(FLAGS.config, workdir)
     except Preempted as stopped:
         print(f"vprjax: {stopped}", file=sys.stderr)
-    except (VprjaxError, OSError) as error:  # OSError: a full or unwritable disk
+    except (VprjaxError, OSError) as error:  # an OSError comes from a full or unwritable disk
         last.append(f"vprjax: error: {_advised(error)}\n")
         if joined:
             _end(last, 2)  # JAX's ending waits for the other processes, which wait for this one
@@ -84,9 +84,9 @@ def main(argv: list[str]) -> None:
 
 
 def _end(last: list[str], seconds: float = 0) -> None:
-    """Says the last word, if any, and ends: on a full disk orbax's threads would say more, for longer.
+    """Prints the last line, if any, and ends: on a full disk orbax's threads would go on printing.
 
-    Some `seconds` later, as the first process's end cuts off others that have the same to say.
+    The end comes `seconds` later, as the first process's end cuts off others with the same line.
     """
     if last:
         sys.stdout.flush()
@@ -97,13 +97,13 @@ def _end(last: list[str], seconds: float = 0) -> None:
 
 
 def _advised(error: Exception) -> str:
-    """What the error says and, of a full disk, what to do."""
+    """Returns the error's message and, for a full disk, what to do."""
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return str(error)
     file = error.filename or f"a file of --workdir={FLAGS.workdir}"
     return (
-        f"{file} cannot be written ({error.strerror}): free disk space and run the same command again; it "
-        "goes on from what is whole"
+        f"{file} cannot be written ({error.strerror}): free disk space and run the same command again to "
+        "go on"
     )
 
 
@@ -111,7 +111,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a bad config file, key or value ends in one sentence and exit status 2."""
     try:
         rest = FLAGS(_with_new_names(argv))
-        getattr(FLAGS.config, "lock", None)  # a missing file is only told of on access
+        getattr(FLAGS.config, "lock", None)  # a missing file raises on access only
         return rest
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         print(f"vprjax: error: {_sentence(error)}", file=sys.stderr)
@@ -119,7 +119,7 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def _with_new_names(argv: list[str]) -> list[str]:
-    """The arguments with this version's config keys; each old name among them gets one line."""
+    """Returns the arguments with this version's config keys; prints one line per old name."""
     if not any(word.lstrip("-").startswith("config.") for word in argv):
         return argv  # spares --help the imports
     from vprjax.config.changes import renamed_flags
@@ -131,10 +131,10 @@ def _with_new_names(argv: list[str]) -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
-    """The message of the innermost error; ml_collections wraps a whole traceback around some."""
+    """Returns the message of the innermost error; ml_collections wraps a traceback around some."""
     if isinstance(error, flags.UnrecognizedFlagError) and error.flagname.startswith("config."):
         return (
-            f"--{error.flagname} changes a config, and none is named: "
+            f"--{error.flagname} changes a config, but none is named: "
             "add --config=FILE, e.g. --config=configs/synthetic.py"
         )
     if isinstance(error, AttributeError | KeyError):
@@ -148,5 +148,5 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # what the terminal's encoding lacks
+    sys.stdout.reconfigure(errors="replace")  # letters that the terminal's encoding lacks
     app.run(main, flags_parser=parse_flags)

@@ -1,4 +1,4 @@
-"""Optimiser: optax with warm-up + cosine, clipping and parameter groups. Pure."""
+"""The optimiser: optax with warm-up and cosine, clipping and parameter groups, by pure functions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ NOTHING: Mapping = MappingProxyType({})
 
 
 def schedule(config, steps: int) -> optax.Schedule:
-    """Linear warm-up to `learning_rate` over `warmup_steps`, then a cosine to 0 at `steps`."""
+    """Makes a linear warm-up to `learning_rate` over `warmup_steps`, then a cosine to 0 at `steps`."""
     warmup = min(config.warmup_steps, max(steps - 1, 0))
     return optax.warmup_cosine_decay_schedule(
         init_value=config.learning_rate / (warmup + 1),
@@ -25,14 +25,14 @@ def schedule(config, steps: int) -> optax.Schedule:
 
 
 def path_name(path) -> str:
-    """`"model/backbone/conv1_1/kernel"` for a key path of a parameter tree."""
+    """Returns the name of a parameter tree's key path: `"model/backbone/conv1_1/kernel"`."""
     return "/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
 
 
 def rates(config, params: Any, frozen: Sequence[str], own: Mapping[str, float] = NOTHING) -> Any:
-    """Learning-rate multiplier of every parameter: the first rule that matches its path.
+    """Returns the learning-rate multiplier of every parameter, by the first rule that matches its path.
 
-    Frozen stages 0; a path of `own` its rate; the rest of the head `head_rate`; the backbone 1.
+    Frozen stages have 0, a path of `own` its rate, the rest of the head `head_rate` and the backbone 1.
     """
     rules = [(f"model/{re.escape(prefix)}", 0.0) for prefix in frozen]
     rules += [(f"{re.escape(path)}$", rate) for path, rate in own.items()]
@@ -46,19 +46,21 @@ def rates(config, params: Any, frozen: Sequence[str], own: Mapping[str, float] =
 
 
 def apply_updates(params: Any, updates: Any, lowest: Mapping[str, float] = NOTHING) -> Any:
-    """`params + updates`, where a path of `lowest` stays at its value or above."""
+    """Returns `params + updates`, where a path of `lowest` stays at its value or above."""
 
     def kept(path, p):
         least = lowest.get(path_name(path))
         if least is None:
             return p
-        return jnp.where(jnp.isfinite(p), jnp.maximum(p, least), p)  # the trap wants the others
+        return jnp.where(
+            jnp.isfinite(p), jnp.maximum(p, least), p
+        )  # the non-finite guard needs NaN to stay
 
     return jax.tree_util.tree_map_with_path(kept, optax.apply_updates(params, updates))
 
 
 def decays(params: Any) -> Any:
-    """True for kernels of the model, the only parameters that weight decay touches."""
+    """Returns True for the model's kernels, the only parameters that weight decay touches."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: path_name(path).endswith("/kernel"), params
     )
@@ -71,17 +73,17 @@ def make_optimiser(
     frozen: Sequence[str] = (),
     own: Mapping[str, float] = NOTHING,
 ) -> optax.GradientTransformation:
-    """AdamW or SGD with momentum over the parameter groups of `rates` and `decays`.
+    """Makes AdamW, or SGD with momentum, over the parameter groups of `rates` and `decays`.
 
     Args:
       config: the `optim` section of the config.
       steps: length of the schedule.
       params: parameter tree, for its paths only.
-      frozen: paths under `model/` that must not change (not by weight decay either).
-      own: learning-rate multipliers by path, of the head and the loss.
+      frozen: prefixes of paths under `model/` that nothing changes, not even weight decay.
+      own: learning-rate multipliers of the head and the loss, by path.
 
     Raises:
-      ValueError: unknown optimiser name.
+      ValueError: the optimiser's name is unknown.
     """
     if config.name == "adamw":
         core = optax.scale_by_adam()

@@ -21,7 +21,11 @@ from vprjax.training.validation import History
 
 
 def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
-    """Trains (or resumes) in `workdir`, evaluates before and after, writes and prints the results."""
+    """Trains (or resumes) in `workdir`, evaluates both models, writes and prints the results.
+
+    Raises:
+      VprjaxError: the config, a file or the training is wrong, or SIGTERM ended the run.
+    """
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     code = load_code()
@@ -38,7 +42,11 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
 
 
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
-    """Evaluates a trained run's models, on its own dataset or on the one of `config`."""
+    """Evaluates a trained run's models, on its own dataset or on that of `config`.
+
+    Raises:
+      VprjaxError: the config or a file is wrong.
+    """
     if not checkpoint:
         raise ConfigError("--mode=evaluate needs --checkpoint, the workdir of a trained run")
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
@@ -61,9 +69,12 @@ def evaluate_models(config, dataset, checkpoints, workdir: pathlib.Path, code: s
     Args:
       config: the whole config.
       dataset: the evaluated dataset.
-      checkpoints: of the run, open for reading.
+      checkpoints: the run's checkpoints, open for reading.
       workdir: an existing folder, held by this run.
       code: version of the code that the run began with.
+
+    Returns:
+      the results by model, "off_the_shelf" and "fine_tuned".
     """
     extract = Extractor(
         models.build_for_platform(config.model, parallel.AXIS).apply, config.eval.batch
@@ -91,7 +102,7 @@ def evaluate_models(config, dataset, checkpoints, workdir: pathlib.Path, code: s
 
         trained_in = checkpoints.folder.parent
         run_page.write(workdir, trained_in, config, dataset, results, provenance)
-        # Last: results.json ends a run.
+        # results.json comes last, as it marks the end of a run.
         result_files.write(workdir, config, dataset, results, provenance)
         if not config.eval.keep_descriptors:
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
@@ -101,7 +112,7 @@ def evaluate_models(config, dataset, checkpoints, workdir: pathlib.Path, code: s
 
 
 def _chosen(checkpoints, history: History) -> int:
-    """The step that validated best of those whose checkpoint is there; the last where none did."""
+    """Returns the best validated step whose checkpoint is there, or the last where none is validated."""
     steps, best = checkpoints.steps(), history.best
     found = history.best_of(steps)
     chosen = max(steps) if found is None else found

@@ -1,7 +1,7 @@
-"""What a variant declares: its config keys with defaults, ranges and meanings; and its choice by name.
+"""The declarations of a variant: its config keys with defaults, ranges and meanings, and its name.
 
-A loss, pooling head or backbone is one file that its package lists in one dict by name. Configs, checks,
-tables and messages read that dict.
+A loss, pooling head or backbone is one file. Its package lists it by name in one dict, which configs,
+checks, tables and messages read.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ FLOAT32 = 3.4e38  # figures are float32 on the device
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A number from `low` (or only `above` it) to `high` (or only `below` it)."""
+    """The range of a number from `low` (or only `above` it) to `high` (or only `below` it)."""
 
     low: float = 0
     high: float = FLOAT32
@@ -32,14 +32,14 @@ class Number:
         return low and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
-        """The range in words, as in `must be ...`."""
+        """Returns the range in words, as in `must be ...`."""
         low = f"above {self.low:g}" if self.above else f"{self.low:g} or more"
         return f"a number {low} and {'below' if self.below else 'at most'} {self.high:g}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """A whole number from `low` to `high`."""
+    """The range of a whole number from `low` to `high`."""
 
     low: int = 0
     high: int = INT32
@@ -55,7 +55,7 @@ class Whole:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Any text without control characters; "" only where it may be `empty`."""
+    """The range of any text without control characters; "" only where it may be `empty`."""
 
     empty: bool = True
 
@@ -72,7 +72,7 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class SplitName:
-    """A split, whose name becomes part of files' names; "" only where it may be `empty`."""
+    """The range of a split's name, which becomes part of file names; "" only where it may be `empty`."""
 
     empty: bool = False
 
@@ -88,7 +88,7 @@ class SplitName:
 
 
 class Flag:
-    """True or False."""
+    """The range of True and False."""
 
     def allows(self, value) -> bool:
         """Whether the key may have this value."""
@@ -101,7 +101,7 @@ class Flag:
 
 @dataclasses.dataclass(frozen=True)
 class Several:
-    """A tuple of at `least` so many values, each in the range `of`."""
+    """The range of a tuple of `least` values or more, each in the range `of`."""
 
     of: Number | Whole | SplitName
     least: int = 1
@@ -119,7 +119,7 @@ class Several:
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-    """One of some names."""
+    """The range of one of `names`."""
 
     names: Iterable[str]
 
@@ -132,7 +132,7 @@ class OneOf:
         return f"one of {', '.join(map(repr, self.names))}"
 
     def hint(self, value) -> str:
-        """The nearest right name as a question, "" where none is near."""
+        """Returns the nearest right name as a question, or "" where none is near."""
         near = difflib.get_close_matches(str(value), list(self.names), 1)
         return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -146,10 +146,10 @@ class Key:
     """A config key of one variant.
 
     Attributes:
-      default: its value in `configs.base`.
-      allowed: the values that it may have.
-      meaning: one line for people.
-      free: a resumed run may change it.
+      default: the key's value in `configs.base`.
+      allowed: the range of its values.
+      meaning: one line that explains it.
+      free: whether a resumed run may change it.
     """
 
     default: object
@@ -162,7 +162,7 @@ Variant = TypeVar("Variant")
 
 
 def pick(key: str, name: str, variants: Mapping[str, Variant]) -> Variant:
-    """The variant that config key `key` names.
+    """Returns the variant that config key `key` names.
 
     Raises:
       ValueError: the name is unknown; the sentence lists the known ones.
@@ -176,7 +176,7 @@ def pick(key: str, name: str, variants: Mapping[str, Variant]) -> Variant:
 
 
 def defaults(variants: Mapping[str, Variant]) -> dict[str, dict]:
-    """Per variant with own keys the defaults of these: `{"gem": {"p": 3.0}}`."""
+    """Returns the defaults of every variant's own keys: `{"gem": {"p": 3.0}}`."""
     return {
         name: {key: k.default for key, k in variant.keys.items()}
         for name, variant in variants.items()
@@ -185,7 +185,7 @@ def defaults(variants: Mapping[str, Variant]) -> dict[str, dict]:
 
 
 def own_keys(section: str, variants: Mapping[str, Variant]) -> dict[str, Key]:
-    """Every key that one variant alone uses, in dots: `{"model.gem.p": Key(...)}`."""
+    """Returns every dotted key that one variant alone uses: `{"model.gem.p": Key(...)}`."""
     return {
         f"{section}.{name}.{key}": k
         for name, variant in variants.items()
