@@ -1,1 +1,1 @@
-"""Configs: `base.py` documents every key; one file a dataset."""
+"""Configs: `base.py` documents every key; every dataset has one file."""

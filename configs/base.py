@@ -1,14 +1,14 @@
 """Every key of a vprjax config, its meaning and its default.
 
 A dataset's config (`configs/synthetic.py`, `configs/robotcar.py`, ...) starts from `get_config()` here
-and changes what the dataset needs. On the command line a comma list picks the study's cell and single
-keys are set by name:
+and changes what the dataset needs. On the command line a comma list picks the study's cell, and a flag
+sets a single key:
 
     python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --config.train.steps=2000
 
-The config is locked: a key that is not listed here is refused, with the nearest right name. What a
-key may be is in `vprjax/config/ranges.py`. A config file is code, which is run: run none that you do
-not trust.
+The config is locked: it refuses a key that is not listed here, with the nearest right name.
+`vprjax/config/ranges.py` holds the range of every key. A config file is code that the command runs: use
+none that you do not trust.
 """
 
 from ml_collections import ConfigDict
@@ -20,12 +20,12 @@ from vprjax.variants import defaults
 
 BACKBONES = tuple(backbones.BACKBONES)
 POOLINGS = tuple(HEADS)
-# The stage per backbone for images of height 64, with a map of 1/16 of the image; "" is the last.
+# The stage per backbone for images of height 64, whose map is 1/16 of the image; "" is the last.
 STRIDE_16 = {name: b.cut_for.get(64, "") for name, b in backbones.BACKBONES.items()}
 
 
 def get_config() -> ConfigDict:
-    """The base config, locked."""
+    """Returns the base config, locked."""
     config = ConfigDict()
     config.seed = 0
     config.dataset = _dataset()
@@ -42,7 +42,11 @@ def get_config() -> ConfigDict:
 
 
 def select(config: ConfigDict, names: str) -> ConfigDict:
-    """Applies a comma list such as `"resnet50,gem,arcface"`: each name sets the key that knows it."""
+    """Applies a comma list such as `"resnet50,gem,arcface"`: each name sets the key that knows it.
+
+    Raises:
+      ValueError: a name is unknown.
+    """
     for name in filter(None, names.split(",")):
         if name in BACKBONES:
             config.model.backbone = name
@@ -58,12 +62,12 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
 
 def _dataset() -> ConfigDict:
     c = ConfigDict()
-    c.name = ""  # builder/config, e.g. "places_csv/nordland"; a last ":1.0.0" asks for that version
-    c.data_dir = ""  # where datasets are built; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
+    c.name = ""  # builder/config, e.g. "places_csv/nordland"; a final ":1.0.0" names the version
+    c.data_dir = ""  # folder of built datasets; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
     c.train_splits = ("train",)
     c.reference_split = "reference"
     c.query_splits = ("test01", "test02")
-    c.position_unit = "m"  # what one unit of `position` is; only printed
+    c.position_unit = "m"  # name of one unit of `position`; tables print it
     c.tolerances = (25.0, 10.0, 5.0, 2.0)  # FCM tolerances tau, in position units, widest first
     return c
 
@@ -72,7 +76,7 @@ def _model() -> ConfigDict:
     c = ConfigDict()
     c.backbone = "mobilenetv2"  # one of BACKBONES
     c.stage = ""  # the stage that feeds the head, e.g. "conv4"; "" is the backbone's last
-    # The first stage that trains, earlier ones stay frozen; "" trains all, "head" none of the backbone.
+    # The first stage that trains; earlier ones stay frozen. "" trains all, "head" none of the backbone.
     c.train_from = ""
     c.batch_norm = "frozen"  # "frozen" keeps the weights' statistics, "train" uses the batch's
     c.weights = ""  # file or hub id of pretrained weights; "" starts from random values
@@ -81,12 +85,12 @@ def _model() -> ConfigDict:
     )
     c.pooling = "gem"  # one of POOLINGS
     c.update(defaults(HEADS))  # keys of one head alone, `model.gem.p`: vprjax/models/heads/
-    c.projection = 0  # output size of a linear layer after pooling; 0 is none
-    c.projection_start = "pca"  # of training descriptors; or "pca_whitened", "random"
-    # "bfloat16" computes the backbone in bfloat16; the head stays float32. A recent NVIDIA GPU multiplies
+    c.projection = 0  # dimensions of a linear layer after pooling; 0 is no layer
+    c.projection_start = "pca"  # fit on training descriptors; or "pca_whitened", "random"
+    # "bfloat16" computes the backbone in bfloat16; the head stays float32. Recent NVIDIA GPUs multiply
     # a float32 backbone in TF32, unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
     c.compute_dtype = "float32"
-    c.remat = False  # keep a stage's input alone and compute it again going back: memory for time
+    c.remat = False  # keeps a stage's input alone and computes the stage again: memory for time
     return c
 
 
@@ -100,28 +104,28 @@ def _loss() -> ConfigDict:
 def _tuples() -> ConfigDict:
     """Training tuples (query, positive, negatives): triplet, contrastive and ArcFace `pair`."""
     c = ConfigDict()
-    c.batch = 4  # tuples a step, over all devices
-    c.negatives = 5  # mined negatives a tuple; 0 leaves them to in_batch
-    # "hardest" or "semi_hard": further negatives from all images of the step, the query's own mined ones
-    # not left out: where they are the hardest of all, they count twice.
+    c.batch = 4  # tuples per step, over all devices
+    c.negatives = 5  # mined negatives per tuple; 0 leaves them to in_batch
+    # "hardest" or "semi_hard" adds negatives from all images of the step. The query's own mined ones are
+    # among them: where they are the hardest of all, they count twice.
     c.in_batch = "off"
-    c.in_batch_negatives = 5  # so many a query
+    c.in_batch_negatives = 5  # added negatives per query
     c.positive_radius = 10.0  # position units
     c.negative_radius = 25.0  # position units; nearer images are never negatives
-    # > 0: a positive comes from another visit: another sequence, or before or after so long a pause.
+    # > 0: a positive comes from another visit: another sequence, or one across a pause of these seconds.
     c.other_visit_seconds = 0.0
-    # By cached descriptors, "hard": the nearest negatives; "semi_hard": the nearest of those farther from
-    # the query than its positive, which does not collapse where positives are harder than negatives.
+    # "hard" takes the nearest negatives by cached descriptors. "semi_hard" takes the nearest of those
+    # farther than the positive, and does not collapse where positives are harder than negatives.
     c.mining = "hard"  # or "semi_hard", "random"
-    # "best": the positive nearest in descriptor space (the paper); where visits in different light train
-    # together, that is one in the nearest light. "random", and random mining: any of them.
+    # "best" takes the positive nearest in descriptor space (the paper). Where visits in different light
+    # train together, it lies in the nearest light. "random", and random mining, take any positive.
     c.positive = "best"
     c.mining_interval = 100  # steps between two rounds of extraction and mining
-    # Training images that mining looks at each round; 0 is all. With queries' own and up to 3 positives
-    # of each: of more only those in the pool are looked at.
+    # Training images that mining looks at per round; 0 is all. Mining adds the queries and up to 3
+    # positives of each; it looks at further positives only where they are in the pool.
     c.mining_pool = 0
-    # Hardest negatives of a query's last tuple that its next one may use beside the pool; mining="random"
-    # uses none.
+    # Hard-negative memory: negatives of a query's last tuple that its next tuple may use beside the pool.
+    # mining="random" uses none.
     c.remembered = 0
     return c
 
@@ -130,9 +134,9 @@ def _places() -> ConfigDict:
     """P x K batches for ArcFace on places: cell (floor(E/M), floor(N/M), floor(heading/a))."""
     c = ConfigDict()
     c.cell = 10.0  # M, position units
-    c.heading_degrees = 60.0  # a, made smaller where it does not divide 360; 0 ignores heading
+    c.heading_degrees = 60.0  # a, reduced where it does not divide 360; 0 ignores heading
     c.groups = 2  # neighbouring cells go to different groups along each axis; 1 is a single group
-    c.min_images = 4  # places with fewer images are left out
+    c.min_images = 4  # fewest images of a place that trains
     c.batch_places = 8  # P, over all devices
     c.images_per_place = 4  # K
     return c
@@ -141,9 +145,9 @@ def _places() -> ConfigDict:
 def _augment() -> ConfigDict:
     """Light augmentation on the device, a function of (seed, step); 0 turns a part off."""
     c = ConfigDict()
-    c.crop = 0.0  # up to this share is cropped from the sides, the rest scaled back
+    c.crop = 0.0  # largest share cropped from the sides; the rest is scaled back
     c.mirror = (
-        False  # mirrors a tuple's images all together; not ArcFace's, whose place would be another
+        False  # mirrors all images of a tuple; not ArcFace's, where a mirror shows another place
     )
     c.brightness = 0.0  # +- share of the range
     c.contrast = 0.0  # +- share
@@ -160,14 +164,14 @@ def _optim() -> ConfigDict:
     c.warmup_steps = 50
     c.clip_norm = 1.0  # global gradient norm; 0 is off
     c.head_rate = 10.0  # learning-rate multiplier of the head and the projection
-    c.ema = 0.0  # decay of a running mean of the parameters, which is then evaluated; 0 is off
+    c.ema = 0.0  # decay of the parameters' running mean, which evaluation then takes; 0 is off
     return c
 
 
 def _train() -> ConfigDict:
     c = ConfigDict()
     c.steps = 1000
-    c.accumulate = 1  # parts that a device's batch goes through one after the other, to save memory
+    c.accumulate = 1  # parts of a device's batch, computed one after the other to save memory
     c.log_every = 10
     c.checkpoint_every = 200
     c.keep_checkpoints = 3
@@ -175,33 +179,33 @@ def _train() -> ConfigDict:
 
 
 def _validation() -> ConfigDict:
-    """Validation while training; the checkpoint of the highest mean FCM is the one evaluated."""
+    """Validation during training; evaluation takes the checkpoint of the highest mean FCM."""
     c = ConfigDict()
-    # Steps between two validations, of which the last step has one too; 0 is none: the last checkpoint is
-    # evaluated.
+    # Steps between two validations; the last step has one too. 0 never validates, and evaluation takes
+    # the last checkpoint.
     c.every = 0
-    c.query_split = ""  # a split that is matched to reference_split; "" takes the stretch
+    c.query_split = ""  # a split that is matched to reference_split; "" takes the held-out segment
     c.reference_split = ""
-    c.stretch = 0.1  # share of the route, off the end of the first training split, held out
-    c.patience = 0  # stop after so many validations without a better one; 0 never stops
+    c.stretch = 0.1  # held-out segment: last share of the first training split's route
+    c.patience = 0  # validations without a better one after which training stops; 0 never stops
     return c
 
 
 def _eval() -> ConfigDict:
     c = ConfigDict()
-    c.batch = 64  # images a device step, over all devices
+    c.batch = 64  # images per step of extraction, over all devices
     c.recalls = (1, 5, 10, 20)
     c.recall_radius = 0.0  # position units; 0 is the widest tolerance
     c.heading_degrees = (
-        0.0  # > 0: a match must also look the same way, to so many degrees; 0 ignores it
+        0.0  # > 0: a match must also look the same way, within these degrees; 0 ignores heading
     )
-    c.pca = 0  # dimensions kept by PCA of training descriptors before matching; 0 is off
-    c.pca_whiten = False  # divide the components by their deviations
-    c.sequence_length = 0  # > 1: also match sequences of so many frames (SeqSLAM); 0 is off
+    c.pca = 0  # dimensions that PCA, fit on training descriptors, keeps before matching; 0 is off
+    c.pca_whiten = False  # divides the components by their deviations
+    c.sequence_length = 0  # > 1: also matches sequences of this length (SeqSLAM); 0 is off
     c.search_scan = (
-        "auto"  # "float32", "bfloat16", "pruned": ways to the same neighbours; "auto" picks
+        "auto"  # or a scan method: "float32", "bfloat16", "pruned" find the same neighbours
     )
     c.search_memory = 2.0  # GiB that a search may take for its blocks
-    c.descriptor_dtype = "float32"  # of the descriptors on disk; or "bfloat16", "float16"
-    c.keep_descriptors = False  # leave them in WORKDIR/descriptors; they are removed otherwise
+    c.descriptor_dtype = "float32"  # type of the descriptors on disk; or "bfloat16", "float16"
+    c.keep_descriptors = False  # keeps them in WORKDIR/descriptors; else the end removes them
     return c

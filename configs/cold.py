@@ -4,7 +4,7 @@ python -m tfds_builders build cold --manual_dir=RAW
 python -m vprjax.main --config=configs/cold.py:resnet50,gem,arcface --workdir=runs/cold \
         --config.model.weights=resnet50-0676ba61.pth
 
-Cost: not measured, as the dataset has not been run here; 4,000 steps.
+Cost: not measured, as no run on this dataset is on record; 4,000 steps.
 Result: not measured; the paper prints FCM (%) at 1 / 0.75 / 0.5 / 0.25 m for this cell:
     test01 96.53 / 94.32 / 84.75 / 46.33
     test02 93.45 / 86.49 / 81.14 / 47.01
@@ -18,7 +18,7 @@ from configs import base
 
 
 def get_config(names: str = ""):
-    """Train sunny3, reference cloudy1, test01 cloudy2, test02 night3; tolerances 100 to 25 cm."""
+    """Returns the config: train sunny3, reference cloudy1, test01 cloudy2, test02 night3."""
     config = base.get_config()
     config.dataset.name = "cold/paper"
     config.dataset.tolerances = (1.0, 0.75, 0.5, 0.25)

@@ -16,7 +16,7 @@ from configs import base
 
 
 def get_config(names: str = ""):
-    """Position unit: one frame; a query's accepted references lie within 2 frames."""
+    """Returns the config: positions count frames; recall@N accepts references within 2 frames."""
     config = base.get_config()
     config.dataset.name = "places_csv/corridor"
     config.dataset.train_splits = ()

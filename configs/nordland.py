@@ -15,7 +15,7 @@ from configs import base
 
 
 def get_config(names: str = ""):
-    """Fine-tuning across seasons at 128x64; position unit: one frame (about 200 m of track)."""
+    """Returns the config: training across seasons at 128x64; positions count frames of about 200 m."""
     config = base.get_config()
     config.dataset.name = "places_csv/nordland"
     config.dataset.train_splits = ("train_summer", "train_winter")
@@ -27,7 +27,7 @@ def get_config(names: str = ""):
     config.tuples.other_visit_seconds = 1e9  # positives from the other season only
     config.tuples.mining_interval = 50
     config.tuples.mining_pool = (
-        300  # the hardest of all are often the same place: stops, repeated views
+        300  # the hardest of all often show the same place: stops, repeated views
     )
     config.places.cell = 3.0
     config.places.heading_degrees = 0.0
@@ -35,16 +35,16 @@ def get_config(names: str = ""):
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1
     base.select(config, names)
-    # NetVLAD's contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best on the
-    # stretch of `real_images.py nordland_tune`, or one query from it; so are the rates of NetVLAD with
-    # triplet on `nordland_tune_wide`. Other rates and GeM's margin are not swept
+    # NetVLAD's contrastive margins and MobileNetV2's rates with GeM and with ArcFace are the best, or one
+    # query from it, on the held-out segment of `real_images.py nordland_tune`. NetVLAD's rates with
+    # triplet are the best on `nordland_tune_wide`. Other rates and GeM's margin are not swept
     # (experiments/records/real_protocols.md).
     config.optim.learning_rate = 1e-4 if config.model.backbone == "vgg16" else 3e-4
     config.loss.contrastive.margin = 0.2  # 0.7 first drives all images apart, positives too
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
-        # These start 1.0 apart: 0.2 first draws them all together, and they do not part again soon.
+        # Descriptors start 1.0 apart: 0.2 first draws them all together, and they part only slowly.
         config.loss.contrastive.margin = 0.7
-    config.loss.arcface.class_rate = 10.0  # more, at this rate, and the class weights jump about
+    config.loss.arcface.class_rate = 10.0  # at this rate, larger values make the class weights jump
     config.train.steps = 100
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
     if config.loss.name == "arcface":
@@ -61,43 +61,43 @@ def _arcface(config) -> None:
     if (config.model.backbone, config.model.pooling) == ("vgg16", "netvlad"):
         return
     config.places.update(cell=1.0, min_images=2, batch_places=16, images_per_place=2)  # 32 images
-    # At scale 30 whitened descriptors are soon told apart, and the loss is 0 long before the two
-    # seasons of a place are near each other.
+    # At scale 30 whitened descriptors soon separate, and the loss is 0 long before the two seasons of a
+    # place are near each other.
     config.loss.arcface.update(scale=8.0, margin=0.1)
     config.model.update(projection=512, projection_start="pca_whitened")
 
 
 def _tune(config) -> None:
-    """What single runs of MobileNetV2 on `nordland_tune` chose; a step of VGG16 costs too much for it."""
+    """Sets what single runs of MobileNetV2 on `nordland_tune` chose; VGG16 costs too much for them."""
     config.train.steps = 1000
     config.augment.mirror = True
     config.optim.ema = 0.99
-    if config.loss.name == "triplet":  # 48 images a step
+    if config.loss.name == "triplet":  # 48 images per step
         config.tuples.update(batch=8, negatives=4, in_batch="hardest")
         if config.model.backbone.startswith("resnet50"):
-            # From random values (no weights are at hand) a winter's image is nearer to its negatives than
-            # to its summer's; with statistics that stay, all descriptors then fall into one point.
-            # With weights, keep theirs: --config.model.batch_norm=frozen.
+            # From random values a winter image is nearer to its negatives than to its summer image. With
+            # frozen statistics all descriptors then fall into one point.
+            # Pretrained weights keep theirs: --config.model.batch_norm=frozen.
             config.model.batch_norm = "train"
         elif config.model.pooling == "gem":
-            # Here, too, the nearest negatives, nearer than the positive, first drew all into one point.
+            # The nearest negatives, nearer than the positive, draw all descriptors into one point here too.
             config.tuples.mining = "semi_hard"
         elif config.model.pooling == "netvlad":
-            # The best of `nordland_tune_wide` with every tolerance; VGG16's loses by it there.
+            # It is the best on `nordland_tune_wide` at every tolerance; VGG16 loses by it there.
             config.eval.update(pca=512, pca_whiten=True)
-    if config.loss.name == "contrastive":  # 28; 4 tuples of 5 negatives did as well
+    if config.loss.name == "contrastive":  # 28 images; 4 tuples of 5 negatives do as well
         config.tuples.update(batch=7, negatives=2)
     if config.loss.name == "arcface":
         if config.model.backbone == "mobilenetv2":
-            # At 3e-3 GeM's descriptors fall together, at 1e-3 those of a ResNet50 from random values.
+            # GeM's descriptors fall together at 3e-3, those of a ResNet50 from random values at 1e-3.
             config.optim.learning_rate = 1e-3
         config.train.steps = 1122
 
 
 def _tune_vgg16(config) -> None:
-    """VGG16 + NetVLAD with triplet: MobileNetV2's batches, the best of ten on `nordland_tune_wide`."""
+    """Sets VGG16 + NetVLAD with triplet: MobileNetV2's batches, the best of ten on the wide tune."""
     config.optim.learning_rate = 5e-5
     config.train.steps = 200
-    config.tuples.update(batch=8, negatives=4, in_batch="hardest")  # 48 images a step
+    config.tuples.update(batch=8, negatives=4, in_batch="hardest")  # 48 images per step
     config.augment.mirror = True
     config.optim.ema = 0.97

@@ -12,7 +12,7 @@ from configs import base
 
 
 def get_config(names: str = ""):
-    """Sequences named train, reference and test01; the outdoor tolerances of the paper."""
+    """Returns the config: sequences train, reference and test01; the paper's outdoor tolerances."""
     config = base.get_config()
     config.dataset.name = "places_csv/default"
     config.dataset.query_splits = ("test01",)

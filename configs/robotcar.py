@@ -4,7 +4,7 @@ python -m tfds_builders build robotcar --manual_dir=RAW
 python -m vprjax.main --config=configs/robotcar.py:resnet50,gem,arcface --workdir=runs/robotcar \
         --config.model.weights=resnet50-0676ba61.pth
 
-Cost: not measured, as the dataset has not been run here; 20,000 steps. Its build takes about
+Cost: not measured, as no run on this dataset is on record; 20,000 steps. The build takes about
 18 minutes on two cores and 2.8 GB, extrapolated from 4,000 synthetic frames.
 Result: not measured; the paper prints FCM (%) at 25 / 10 / 5 / 2 m for this cell:
     test01 96.51 / 94.08 / 68.91 / 48.09
@@ -19,7 +19,7 @@ from configs import base
 
 
 def get_config(names: str = ""):
-    """Train 2019-01-10 11:46, reference 12:32, test01 2019-01-11, test02 2019-01-16."""
+    """Returns the config: train 2019-01-10 11:46, reference 12:32, test01 01-11, test02 01-16."""
     config = base.get_config()
     config.dataset.name = "robotcar/paper"
     config.model.backbone = "resnet50"

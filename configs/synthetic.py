@@ -1,4 +1,4 @@
-"""The first run: a rendered drive, built by itself when it is missing.
+"""The first run: a rendered drive, which the run builds where it is missing.
 
 python -m vprjax.main --config=configs/synthetic.py --workdir=runs/synthetic
 
@@ -13,13 +13,13 @@ from configs import base
 from vprjax.models.backbones import BACKBONES
 
 # Stages whose maps are 1/8 of the 64x48 images (vgg16: 1/4), so that minutes of training from random
-# weights show; "" is the last. Rates and steps were picked for the default cell, on the town of seed 1
-# (the default's is seed 0).
+# weights show; "" is the last. Rates and steps are chosen for the default cell, on the town of seed 1
+# (the default is seed 0).
 STAGE = {name: backbone.cut_for.get(48, "") for name, backbone in BACKBONES.items()}
 
 
 def get_config(names: str = ""):
-    """Training from random weights in a few minutes on two CPU cores."""
+    """Returns the config: training from random weights in a few minutes on two CPU cores."""
     config = base.get_config()
     config.dataset.name = "synthetic/default:1.1.0"
     config.model.update(backbone="resnet50", pooling="netvlad")
@@ -29,10 +29,10 @@ def get_config(names: str = ""):
     base.select(config, names)
     config.model.stage = STAGE[config.model.backbone]
     config.tuples.update(positive_radius=2.0, negative_radius=10.0, other_visit_seconds=60.0)
-    # The best positive is always in the nearest light, never a day's for a night's image; with any of them
-    # the nearest negatives of all let descriptors fall together. Picked on the town of seed 1.
+    # The best positive always lies in the nearest light, never by day for a night query. With random
+    # positives, the nearest negatives let descriptors fall together. Chosen on the town of seed 1.
     config.tuples.update(positive="random", mining="semi_hard")
-    if config.loss.name == "contrastive":  # 28 images, as 4 tuples of 7: many queries teach more
+    if config.loss.name == "contrastive":  # 28 images, as in 4 tuples of 7: more queries teach more
         config.tuples.update(batch=7, negatives=2)
         config.loss.contrastive.margin = 0.3  # 0.7 first drives all images apart, positives too
     config.places.update(cell=5.0, groups=1, images_per_place=1)
@@ -54,15 +54,15 @@ def get_config(names: str = ""):
 
 
 def _arcface(config) -> None:
-    """What was picked for it on the town of seed 1; triplet and contrastive lose by the augmentation.
+    """Sets what the town of seed 1 chose for ArcFace; triplet and contrastive lose by the augmentation.
 
-    Without it the classes alone soon fit the training images and nothing draws a place's images together
-    any more; with a sharper softmax the night drive suffers.
+    Without augmentation the classes soon fit the training images, and nothing draws a place's images
+    together any more. With a sharper softmax the night drive suffers.
     """
     config.places.batch_places = 24  # a multiple of 8 devices
     config.loss.arcface.scale = 10.0
     config.augment.update(crop=0.1, contrast=0.3, brightness=0.1)
-    if config.model.pooling == "gem":  # 0.2 apart at first, its descriptors fall together
+    if config.model.pooling == "gem":  # its descriptors start 0.2 apart and fall together
         config.model.update(projection=128, projection_start="pca_whitened")
     if config.model.backbone == "vgg16":
         config.optim.learning_rate = 3e-4  # the projection keeps GeM's descriptors apart
