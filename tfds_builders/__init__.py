@@ -1,1 +1,1 @@
-"""TFDS builders: raw images and poses to one training-ready schema on disk."""
+"""TFDS builders turn raw images and poses into one training-ready schema on disk."""

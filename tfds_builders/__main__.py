@@ -12,14 +12,14 @@ from tfds_builders.errors import RawDataError
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     top = argparse.ArgumentParser(
         prog="python -m tfds_builders", description=__doc__.splitlines()[0]
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="{build,validate,show}")
     for command, text in (
         ("build", "check the raw data, then build the dataset"),
-        ("validate", "name everything that is wrong with the raw data; write nothing"),
+        ("validate", "name every problem of the raw data; write nothing"),
         ("show", "print what a built dataset holds; draw route maps and a contact sheet"),
     ):
         sub = commands.add_parser(command, help=text, description=text)
@@ -36,7 +36,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a sub-command; returns 0, 2 for bad raw data or a bad option, 1 for a failing disk."""
+    """Runs a sub-command.
+
+    Returns:
+      0; 2 for bad raw data or a bad option; 1 for a failing disk; 130 after Ctrl-C.
+    """
     args = parser().parse_args(argv)
     try:
         return importlib.import_module(f"tfds_builders.{args.command}").run(args)
@@ -44,10 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a lost mount
-        print(f"error: {error}; run the same command again to go on from here", file=sys.stderr)
+        print(f"error: {error}; run the same command again to continue", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
 
 

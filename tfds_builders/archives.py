@@ -1,6 +1,6 @@
-"""Files inside folders, plain tars and zips, read by offset without unpacking.
+"""Reads files in folders, plain tars and zips by offset, without unpacking.
 
-A tar is indexed once by its headers; a member is then one seek and one read, from any thread or process.
+The headers index a tar once. Any thread or process then reads a member with one seek and one read.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tfds_builders.errors import RawDataError
 
 SUFFIXES = (".tar", ".zip")
-LARGEST = 1 << 30  # bytes of one file, in an archive or not; images and logs stay far below
+LARGEST = 1 << 30  # bytes of one file; images and logs stay far below
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
@@ -26,10 +26,10 @@ class Source(NamedTuple):
     Attributes:
       path: the file itself, or the archive that holds it.
       name: the member's name in its archive, "" for a plain file.
-      offset: of the first byte (tar) or of the local header (zip).
-      size: bytes to read (compressed size in a zip).
+      offset: where the first byte (tar) or the local header (zip) lies.
+      size: bytes to read; the compressed size in a zip.
       kind: "file", "tar", "stored" or "deflated".
-      crc: checksum of the bytes in a zip, else 0.
+      crc: CRC-32 of the bytes in a zip, else 0.
       stamp: changes when the file or archive changes.
     """
 
@@ -42,11 +42,15 @@ class Source(NamedTuple):
     stamp: str
 
     def __str__(self) -> str:
-        """How a message names the file."""
+        """The file as a message names it."""
         return f"{self.path}:{self.name}" if self.name else str(self.path)
 
     def read(self) -> bytes:
-        """The file's bytes; raises RawDataError where they are cut, damaged or beyond LARGEST."""
+        """The file's bytes.
+
+        Raises:
+          RawDataError: they are cut, damaged, unreadable or more than `LARGEST`.
+        """
         if self.size > LARGEST:
             raise RawDataError(
                 f"{self} has {self.size:,} bytes, where an image or a log has {LARGEST:,} at most; "
@@ -98,7 +102,7 @@ def files(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
 
 
 def is_packed(path: pathlib.Path) -> bool:
-    """Whether an archive is compressed as a whole, so that it must be unpacked first."""
+    """Whether an archive is compressed as a whole, which the user must unpack first."""
     return path.name.endswith(PACKED) and not path.is_dir()
 
 
@@ -124,10 +128,10 @@ def _tar(path: pathlib.Path) -> Iterator[tuple[str, Source]]:
     try:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members = []  # the index is ours; tarfile would keep every header
+                tar.members = []  # this loop keeps the index; tarfile would keep every header too
                 start, end = member.offset_data, member.offset_data + member.size
                 if member.issparse() or not start <= end <= stat.st_size:
-                    raise tarfile.ReadError  # bytes that are not there, or before: an endless loop
+                    raise tarfile.ReadError  # past the end, or before the header: an endless loop
                 if member.isfile():
                     count += 1
                     yield (

@@ -1,4 +1,4 @@
-"""`build`: checks the raw data, builds the dataset, leaves nothing half-written."""
+"""`build` checks the raw data, builds the dataset and leaves nothing half-written."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ from tfds_builders.errors import RawDataError
 
 
 def run(args) -> int:
-    """Builds NAME unless it is there; returns the exit code."""
+    """Builds NAME unless it exists; returns the exit status."""
     builder = discover.make(args.name, args.config, discover.data_dir(args.data_dir))
     if builder.data_path.exists():
         _check_same(builder, args.manual_dir)
@@ -30,7 +30,7 @@ def run(args) -> int:
                     download_dir=work_dir(builder) / "downloads",
                     download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
                 )
-        except RuntimeError as error:  # what array_record's writer raises on a full disk
+        except RuntimeError as error:  # array_record's writer raises it on a full disk
             first = str(error).partition("\n")[0]
             raise OSError(f"{builder.info.full_name} cannot be written ({first})") from error
     for warning in builder.info.metadata.get("warnings", ()):
@@ -41,7 +41,11 @@ def run(args) -> int:
 
 
 def check_manual_dir(builder, option: str | None) -> pathlib.Path | None:
-    """The raw folder as a path, for builders that read one."""
+    """The raw folder of `--manual_dir`, or None for a builder without raw data.
+
+    Raises:
+      RawDataError: the option is missing, names no folder or an empty one.
+    """
     if not isinstance(builder, PlacesBuilder):
         return None
     if option is None:
@@ -62,9 +66,9 @@ def check_manual_dir(builder, option: str | None) -> pathlib.Path | None:
 
 
 def _check_same(builder, manual_dir: str | None) -> None:
-    """A dataset of the same name but other values or raw data is not the one that was asked for."""
+    """Raises RawDataError where the built dataset has other config values or other raw data."""
     saved = json.loads((builder.data_path / "metadata.json").read_text())
-    if "config" not in saved:  # a rendered town of an earlier version
+    if "config" not in saved:  # an earlier version rendered this town
         return
     remedy = f'delete {builder.data_path} or give the config another "name"'
     now = config_values(builder.builder_config)
@@ -87,9 +91,9 @@ def _check_same(builder, manual_dir: str | None) -> None:
 
 @contextlib.contextmanager
 def _only_build(builder):
-    """Holds the work folder's lock; clears what a killed build left; removes all traces of an error.
+    """Holds the work folder's lock, and removes what a killed build leaves behind.
 
-    Finished work survives a kill and an interrupt, not an error in the raw data.
+    Finished chunks survive a kill and an interrupt; an error in the raw data removes them.
     """
     name = builder.info.full_name
     work = work_dir(builder)
@@ -112,12 +116,12 @@ def _only_build(builder):
 
 
 def _missing_parents(path: pathlib.Path) -> list[pathlib.Path]:
-    """Folders that do not exist yet, innermost first."""
+    """Parent folders that do not exist yet, innermost first."""
     return [parent for parent in path.parents if not parent.exists()]
 
 
 def _remove_empty(folders: list[pathlib.Path]) -> None:
-    """Removes folders that hold nothing but TFDS's note of the default config."""
+    """Removes the folders that hold at most TFDS's note of the default config."""
     for folder in folders:
         if {entry.name for entry in folder.iterdir()} <= {".config"}:
             shutil.rmtree(folder)

@@ -1,8 +1,8 @@
-"""What every builder shares: from a plan of posed frames to TFDS records in time order.
+"""The base of all builders turns a plan of posed frames into TFDS records in time order.
 
-A builder says which frames its raw data holds (`plan`) and how one becomes pixels (`read`, `decode`).
-Encoding runs on all cores into a work folder, then the records are written in order. TFDS's own
-in-order writer is not used: it needs TensorFlow beyond 1 GB and then sorts a whole split in memory.
+A builder lists the frames of its raw data (`plan`) and turns one into pixels (`read`, `decode`).
+All cores encode into a work folder; one writer then writes the records in order. TFDS's own in-order
+writer needs TensorFlow beyond 1 GB and sorts a whole split in memory.
 """
 
 import dataclasses
@@ -35,12 +35,12 @@ class Plan:
 
     Attributes:
       splits: frames of each split (sequence), in time order.
-      pose_source: where positions come from, e.g. "INS, interpolated".
-      position_unit: what one unit of `position` is.
-      found: images found in each split, before any was dropped.
-      dropped: per split, how many were left out for which reason.
+      pose_source: origin of the positions, e.g. "INS, interpolated".
+      position_unit: unit of `position`.
+      found: images per split, before any is dropped.
+      dropped: per split, number of dropped images by reason.
       warnings: sentences the user should read, e.g. counts that differ from the paper's.
-      notes: anything else worth keeping in the dataset's metadata (JSON values).
+      notes: further JSON values for the dataset's metadata.
     """
 
     splits: dict[str, list[Frame]]
@@ -52,7 +52,7 @@ class Plan:
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
-        """The dataset's metadata, saved by TFDS as metadata.json."""
+        """The dataset's metadata, which TFDS saves as metadata.json."""
         counts = {
             name: {
                 "found": self.found.get(name, len(frames)),
@@ -72,9 +72,12 @@ class Plan:
     def count_differences(
         self, names: dict[str, str], paper: dict[str, int], table: str
     ) -> Iterator[tuple[str, str]]:
-        """Splits whose raw sequence has not the paper's count of images, each with a sentence.
+        """Yields a split and a warning where a raw sequence has another count than the paper.
 
-        `names` maps splits to raw sequences, `paper` those to the counts of its `table`.
+        Args:
+          names: split to raw sequence.
+          paper: raw sequence to the paper's count of images.
+          table: name of the paper's table.
         """
         for split, name in names.items():
             if name in paper and self.found[split] != paper[name]:
@@ -86,42 +89,50 @@ class Plan:
 
 
 class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Base of the builders whose images come from `manual_dir`.
+    """The base of builders that read images from `manual_dir`.
 
     A subclass sets `VERSION`, `BUILDER_CONFIGS` (of PlacesConfig or a subclass) and
     `MANUAL_DOWNLOAD_INSTRUCTIONS`, and implements `plan`.
     """
 
     def plan(self, manual_dir: pathlib.Path) -> Plan:
-        """The frames in `manual_dir`; raises RawDataError that names every problem."""
+        """The frames in `manual_dir`.
+
+        Raises:
+          RawDataError: names every problem.
+        """
         raise NotImplementedError
 
     def checked_plan(self, manual_dir: pathlib.Path) -> Plan:
-        """`plan`, whose splits TFDS can open and whose frames have values that records can hold."""
+        """`plan`, with splits that TFDS can open and values that records can hold.
+
+        Raises:
+          RawDataError: names every problem.
+        """
         plan = self.plan(manual_dir)
         check_split_names(str(manual_dir), plan.splits)
         check_frames(frame for frames in plan.splits.values() for frame in frames)
         return plan
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
-        """Cheap fingerprints of the raw data, so that a re-run sees when they have changed."""
+        """Cheap fingerprints of the raw data by name, which show a later run that they differ."""
         del manual_dir
         return {}
 
     def read(self, frame: Frame) -> bytes:
-        """Raw bytes of a frame; `source` is a path unless a subclass says otherwise."""
+        """Raw bytes of a frame, whose `source` is a path; raises RawDataError."""
         try:
             return pathlib.Path(frame.source).read_bytes()
         except OSError as error:
             raise RawDataError(f"{frame.source} cannot be read: {error.strerror}") from error
 
     def fingerprint(self, frame: Frame) -> str:
-        """Changes when the frame's raw bytes change: path, size and modification time."""
+        """Path, size and modification time, which change with the frame's raw bytes."""
         stat = pathlib.Path(frame.source).stat()
         return f"{frame.source}:{stat.st_size}:{stat.st_mtime_ns}"
 
     def where(self, frame: Frame) -> str:
-        """How a message names the frame's file."""
+        """The frame's file as a message names it."""
         return str(frame.source)
 
     def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
@@ -151,7 +162,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return plan
 
     def _generate_splits(self, dl_manager, download_config):
-        """TFDS's hook between the raw data and the split infos."""
+        """TFDS's hook from the raw data to the splits' infos."""
         if download_config.beam_runner or download_config.beam_options:
             return super()._generate_splits(dl_manager, download_config)
         plan = self._plan_with_metadata(dl_manager)
@@ -175,11 +186,11 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         ]
 
     def _post_download_and_prepare_hook(self) -> None:
-        """The dataset is complete: the encoded chunks are no longer needed."""
+        """Removes the encoded chunks of a complete dataset."""
         shutil.rmtree(work_dir(self), ignore_errors=True)
 
     def _check_sizes(self, splits, chunks) -> None:
-        """Without a size in the config all images must agree."""
+        """Raises RawDataError where two images differ in size; a size in the config rules that out."""
         first = None
         for name, frames in splits.items():
             for frame, (_, *size) in zip(frames, chunks[name].headers(), strict=True):
@@ -188,12 +199,12 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     raise RawDataError(sizes_differ(self.where(frame), size, *first))
 
     def _split_generators(self, dl_manager):
-        """Beam only: one transform a split."""
+        """For Beam: one transform per split."""
         plan = self._plan_with_metadata(dl_manager)
         return {name: self._generate_examples(frames) for name, frames in plan.splits.items()}
 
     def _generate_examples(self, frames: list[Frame]):
-        """Beam only: frames to records on whatever runner; keys keep the order."""
+        """For Beam: frames to records on any runner; keys keep the order."""
         beam = tfds.core.lazy_imports.apache_beam
 
         def example(item):
@@ -204,19 +215,19 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class ArchiveBuilder(PlacesBuilder, skip_registration=True):
-    """Base of the builders whose frames' `source` is an `archives.Source`."""
+    """The base of builders whose frames have an `archives.Source`."""
 
     def read(self, frame: Frame) -> bytes:
-        """The image's bytes, from a file or out of an archive."""
+        """The image's bytes, from a file or an archive; raises RawDataError."""
         return frame.source.read()
 
     def fingerprint(self, frame: Frame) -> str:
-        """Where the bytes lie, with the file's or archive's size and time."""
+        """The bytes' place, with the file's or archive's size and time."""
         return str(tuple(frame.source))
 
 
 def sizes_differ(where: str, size, first: str, first_size) -> str:
-    """The sentence for an image whose size is not that of the first one."""
+    """The message on an image whose size is not the first one's."""
     return (
         f"{where} is {size[0]}x{size[1]} (height x width) where {first} is "
         f"{first_size[0]}x{first_size[1]}; give height and width in the config"
@@ -224,12 +235,12 @@ def sizes_differ(where: str, size, first: str, first_size) -> str:
 
 
 def work_dir(builder) -> pathlib.Path:
-    """Where a build keeps finished work until the dataset is complete."""
+    """The folder of finished chunks until the dataset is complete."""
     return pathlib.Path(builder.data_dir_root) / f"{builder.info.full_name}.work"
 
 
 def config_values(config: PlacesConfig) -> dict[str, Any]:
-    """A config's values as JSON, without TFDS's own bookkeeping."""
+    """A config's values as JSON, without TFDS's bookkeeping."""
     values = dataclasses.asdict(config)
     for key in ("version", "release_notes", "supported_versions", "tags", "description"):
         values.pop(key, None)

@@ -1,4 +1,4 @@
-"""Finds builders by their folders and configs by name or JSON."""
+"""Finds builders by their folders, and configs by name or JSON."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "texts b
 
 
 def names() -> list[str]:
-    """Every folder NAME that holds NAME_dataset_builder.py."""
+    """Builders' names: every folder NAME that holds NAME_dataset_builder.py."""
     return sorted(
         folder.name
         for folder in HERE.iterdir()
@@ -27,17 +27,17 @@ def names() -> list[str]:
 
 
 def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
-    """The builder of a name; raises RawDataError that lists the names there are."""
+    """The builder of a name; raises RawDataError with the known names."""
     if name not in names():
         raise RawDataError(f"no builder is called {name!r}; there are {', '.join(names())}")
     return importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
 
 
 def data_dir(option: str | None) -> pathlib.Path:
-    """Where datasets are built: the option, else $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+    """The folder of built datasets: the option, else $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-      RawDataError: it is an address.
+      RawDataError: it is an address such as gs://bucket.
     """
     folder = option or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in folder:
@@ -62,7 +62,7 @@ def make(name: str, option: str | None, folder: pathlib.Path) -> tfds.core.Gener
 
 @contextlib.contextmanager
 def quiet():
-    """Silences TFDS: its bars, its prints and its log lines below errors."""
+    """Silences TFDS's bars, prints and log lines below errors."""
     level = absl.logging.get_verbosity()
     absl.logging.set_verbosity(absl.logging.ERROR)
     tfds.disable_progress_bar()
@@ -74,7 +74,7 @@ def quiet():
 
 
 def config_name(option: str) -> str:
-    """The name of the config that `--config` names or gives as JSON; raises RawDataError if it is none."""
+    """The name of the config that `--config` names or gives as JSON; raises RawDataError."""
     return _checked_name(_parse(option).get("name") if option.lstrip().startswith("{") else option)
 
 
@@ -122,7 +122,7 @@ def _config(cls, option: str | None):
 
 
 def _defaults(config_cls) -> dict[str, object]:
-    """The keys that a user may set, with their defaults, without TFDS's bookkeeping (None, lists)."""
+    """The keys that a user may set with their defaults; TFDS's own are None or lists."""
     found = {"name": ""}
     for field in dataclasses.fields(config_cls):
         made = field.default_factory is not dataclasses.MISSING
@@ -133,7 +133,7 @@ def _defaults(config_cls) -> dict[str, object]:
 
 
 def _check_type(key: str, value, default) -> None:
-    """Raises RawDataError where a value is of another kind than the key's default."""
+    """Raises RawDataError where a value has another type than the key's default."""
     kind = type(default)
     good = isinstance(value, int | float if kind is float else kind)
     if not good or (kind is dict and not all(isinstance(v, str) for v in value.values())):

@@ -1,9 +1,9 @@
-"""Encodes frames on all cores into a work folder, so that a killed build goes on where it was.
+"""Encodes frames on all cores into a work folder, from which a killed build continues.
 
-Frames are cut into chunks of `CHUNK`. A worker thread reads, decodes, resizes and encodes one chunk and
-writes it as one file under a temporary name, then renames it. The file's name is a hash of all that
-decides its bytes (the recipe, each frame's source with size and time), so that a finished chunk is found
-again and a stale one never is. At most two chunks a core are in memory.
+Each worker thread reads, decodes, resizes and encodes a chunk of `CHUNK` frames. It writes one file per
+chunk under a temporary name and renames it. A hash of the recipe and of each frame's source, size and
+time names the file. A later build thus finds a finished chunk and never a stale one. Memory holds at most
+two chunks per core.
 """
 
 import collections
@@ -28,17 +28,17 @@ HEADER = struct.Struct("<QII")  # bytes, height, width of one image
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 class ChunkStore:
-    """Encoded chunks of frames in a work folder.
+    """The encoded chunks of frames in a work folder.
 
     Args:
-      folder: where chunk files lie; made when missing.
-      recipe: all that decides the stored bytes besides a frame's source.
-      encode: frame to stored image; raises RawDataError for a bad image. Called from many threads.
+      folder: holds the chunk files; the store makes it when missing.
+      recipe: decides the stored bytes together with a frame's source.
+      encode: frame to stored image; many threads call it; raises RawDataError for a bad image.
       fingerprint: frame to a string that changes when its raw bytes change.
     """
 
@@ -55,10 +55,10 @@ class ChunkStore:
         folder.mkdir(parents=True, exist_ok=True)
 
     def fill(self, frames: Sequence[Frame], name: str) -> "Chunks":
-        """Encodes what is not there yet and returns all chunks of `frames`, in order.
+        """Encodes the missing chunks of `frames`; returns all chunks in order.
 
         Raises:
-          RawDataError: names every image that cannot be used.
+          RawDataError: names every unusable image.
         """
         problems: list[str] = []
         with Progress(len(frames), name) as progress:
@@ -102,14 +102,14 @@ class ChunkStore:
 
 
 class Chunks:
-    """Encoded images in order, read from chunk files one at a time."""
+    """The encoded images of chunk files in order."""
 
     def __init__(self, paths: Sequence[pathlib.Path]):
         """Keeps the paths."""
         self._paths = list(paths)
 
     def images(self) -> Iterator[Stored]:
-        """All images in order."""
+        """Yields all images in order; memory holds one."""
         for path in self._paths:
             with path.open("rb") as file:
                 while header := file.read(HEADER.size):
@@ -117,7 +117,7 @@ class Chunks:
                     yield Stored(file.read(size), height, width)
 
     def headers(self) -> Iterator[tuple[int, int, int]]:
-        """Bytes, height and width of all images in order, without reading the images."""
+        """Yields bytes, height and width of all images in order, without reading the images."""
         for path in self._paths:
             with path.open("rb") as file:
                 while header := file.read(HEADER.size):
@@ -127,7 +127,7 @@ class Chunks:
 
 
 def in_order(function: Callable, items) -> Iterator:
-    """Results of `function` on all cores, in order, with at most two items a core under way."""
+    """Yields the results of `function` on all cores in order; at most two items per core are under way."""
     with one_opencv_thread(), concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         under_way: collections.deque = collections.deque()
         try:
@@ -143,7 +143,7 @@ def in_order(function: Callable, items) -> Iterator:
 
 @contextlib.contextmanager
 def one_opencv_thread():
-    """OpenCV works on one thread a call: the calls themselves run side by side."""
+    """Gives OpenCV one thread per call, since the calls themselves run side by side."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

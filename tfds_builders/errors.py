@@ -1,17 +1,17 @@
-"""The one error of the builders: what is wrong with the raw data, where, and what to do."""
+"""The builders' one error names what is wrong with the raw data, where, and what to do."""
 
 
 class RawDataError(Exception):
-    """Raw data or a builder config that cannot be used; the command line prints it and exits with 2.
+    """Unusable raw data or config, which the command line prints before it exits with 2.
 
     Attributes:
-      problems: one clear sentence per problem, each naming the file and line (or image).
+      problems: one sentence per problem, each with its file and line (or image).
     """
 
     def __init__(self, *problems: str):
-        """Keeps every problem, so that one run names all of them.
+        """Keeps every problem, so that one run names all.
 
-        Bytes of a file's name that are no UTF-8 are told as escapes: a terminal or log takes no others.
+        Bytes of a file's name that are not UTF-8 become escapes, which any terminal or log takes.
         """
         self.problems = [p.encode("utf-8", "backslashreplace").decode() for p in problems]
         super().__init__("\n".join(self.problems))

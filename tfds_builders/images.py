@@ -1,4 +1,4 @@
-"""Raw image bytes to stored image bytes: decode, resize once, encode. OpenCV releases the GIL."""
+"""Turns raw image bytes into stored ones: decode, resize once, encode. OpenCV releases the GIL."""
 
 import io
 import struct
@@ -14,11 +14,16 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.schema import PlacesConfig
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")  # by content, whatever a file is called
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "PPM",
+)  # by content; the file's name does not count
 MOST_PIXELS = 2**27  # 16384 x 8192, the largest street-view panorama: 400 MB of pixels
-PIL.Image.MAX_IMAGE_PIXELS = (
-    MOST_PIXELS  # Pillow warns from here on, and raises from twice as many on
-)
+PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond it and raises beyond twice that
 
 
 class Stored(NamedTuple):
@@ -30,10 +35,10 @@ class Stored(NamedTuple):
 
 
 def decode(raw: bytes, name: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Decodes to uint8 `(h, w, 3)` BGR (or as `flags` say).
+    """Decodes to uint8 `(h, w, 3)` BGR, or as OpenCV's `flags` ask.
 
     Raises:
-      RawDataError: the file is empty, truncated, damaged or no image; the sentence starts with `name`.
+      RawDataError: the file is empty, truncated, damaged, too large or no image; `name` comes first.
     """
     reason = damage(raw) or _oversize(raw)
     if reason is None:
@@ -48,7 +53,7 @@ def decode(raw: bytes, name: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
 
 
 def damage(raw: bytes) -> str | None:
-    """What is wrong with the container (decoders may fill the rest of a cut file with grey), or None."""
+    """The container's fault or None; some decoders fill the rest of a cut file with grey."""
     if not raw:
         return "is empty"
     if raw.startswith(PNG):
@@ -61,9 +66,9 @@ def damage(raw: bytes) -> str | None:
 
 
 def _jpeg_scan(raw: bytes) -> int:
-    """Where a JPEG's first scan starts, its end without one: an end marker before is a thumbnail's.
+    """Offset of a JPEG's first scan, or its length without one.
 
-    After the last marker anything may follow, as telephones append films.
+    An end marker before the scan is a thumbnail's. After the last marker telephones append films.
     """
     at = 2
     while at + 4 <= len(raw) and raw[at] == 0xFF:
@@ -74,13 +79,13 @@ def _jpeg_scan(raw: bytes) -> int:
 
 
 def _oversize(raw: bytes) -> str | None:
-    """What is wrong with the size or format that the header tells, or None; decodes nothing."""
+    """The fault of the header's size or format, or None; decodes nothing."""
     try:
         with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             width, height = image.size
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         return f"has more than the {MOST_PIXELS:,} pixels that an image may have"
-    except Exception:  # Pillow raises whatever a damaged header leads to
+    except Exception:  # a damaged header makes Pillow raise anything
         return f"is not an image of a format that is read ({', '.join(FORMATS)})"
     if width * height > MOST_PIXELS:
         return (
@@ -109,8 +114,8 @@ def _png_damage(raw: bytes) -> str | None:
 def store(raw: bytes, image: np.ndarray, config: PlacesConfig) -> Stored:
     """Resizes a decoded image to the config's size and encodes it.
 
-    `raw` is kept byte for byte where nothing would change: same size, same format, no EXIF rotation.
-    Shrinking averages areas, enlarging interpolates linearly.
+    `raw` stays as it is where size and format agree and EXIF turns nothing. Shrinking averages areas;
+    enlarging interpolates linearly.
     """
     own = "jpeg" if raw.startswith(JPEG) else "webp" if raw[8:12] == b"WEBP" else "png"
     image_format = config.image_format or own
@@ -123,16 +128,16 @@ def store(raw: bytes, image: np.ndarray, config: PlacesConfig) -> Stored:
 
 
 def _turned(raw: bytes) -> bool:
-    """Whether EXIF says that the pixels are to be turned or mirrored, which not every reader does."""
+    """Whether EXIF turns or mirrors the pixels, which some readers ignore."""
     try:
         with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             return image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
-    except Exception:  # Pillow raises whatever a damaged header leads to
+    except Exception:  # a damaged header makes Pillow raise anything
         return True
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes to `(height, width)`."""
+    """Resizes to `(height, width)`: areas averaged to shrink, linear to enlarge."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = height * width < image.shape[0] * image.shape[1]

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, a plain line now and then elsewhere; always on stderr."""
+"""Shows progress on stderr: a bar on a terminal, elsewhere a plain line per `LINE_SECONDS`."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ class Progress:
             self._bar = tqdm.tqdm(total=total, desc=name, unit=f" {unit}", dynamic_ncols=True)
 
     def add(self, count: int = 1) -> None:
-        """Notes that `count` more items are finished."""
+        """Counts `count` more finished items."""
         with self._lock:
             self._done += count
             if self._bar is not None:
@@ -43,7 +43,7 @@ class Progress:
         return self
 
     def __exit__(self, *error) -> None:
-        """Closes the bar, or prints the last line when all went well."""
+        """Closes the bar, or prints the last line after success."""
         if self._bar is not None:
             self._bar.close()
         elif error[0] is None:

@@ -1,8 +1,15 @@
-"""The one feature schema of every builder, and the config that names the stored image size.
+"""The one feature schema of all builders, and the config of the stored image size.
 
-A record is `image` (encoded bytes), `image_id` (str), `position` (float64 `(2,)`: easting/x and
-northing/y in metres), `heading` (float64 radians, NaN where unknown), `timestamp` (int64 microseconds,
-or frame order) and `label` (str, may be empty). The split is the sequence; records keep time order.
+A record holds:
+
+  image: encoded bytes.
+  image_id: text.
+  position: float64 `(2,)`, easting/x and northing/y in metres.
+  heading: float64, radians, NaN where unknown.
+  timestamp: int64, microseconds or frame order.
+  label: text, may be empty.
+
+A split is a sequence; its records keep time order.
 """
 
 import dataclasses
@@ -17,13 +24,13 @@ import tensorflow_datasets as tfds
 from tfds_builders.errors import RawDataError
 
 IMAGE_FORMATS = ("", "png", "jpeg", "webp")
-FARTHEST = 1e15  # of a position: whole numbers up to here are exact in float64
-LATEST = 10**17  # microseconds, the year 5138: sums and differences of times stay within int64
+FARTHEST = 1e15  # of a position; float64 holds whole numbers exactly up to here
+LATEST = 10**17  # microseconds, the year 5138; sums and differences of times stay within int64
 
 
 @dataclasses.dataclass
 class PlacesConfig(tfds.core.BuilderConfig):
-    """How images are stored.
+    """Size and format of the stored images.
 
     Attributes:
       height: stored height in pixels; 0 (with width 0) keeps the raw size.
@@ -61,7 +68,7 @@ class PlacesConfig(tfds.core.BuilderConfig):
 
 
 def check_split_names(where: str, splits: Iterable[str]) -> None:
-    """Raises RawDataError, told as of `where`, at a name that no TFDS split can have ("all" is its own)."""
+    """Raises RawDataError that names `where` at a name that no TFDS split can have."""
     for split in splits:
         if not split.replace("_", "").isalnum() or split == "all":
             raise RawDataError(
@@ -78,7 +85,7 @@ class Frame(NamedTuple):
       heading: radians, NaN where unknown.
       timestamp: microseconds, or frame order.
       label: place label, may be empty.
-      source: what the builder's `read` takes to fetch the raw bytes (a path, an archive member).
+      source: where the builder's `read` finds the raw bytes: a path or an archive member.
     """
 
     image_id: str
@@ -90,7 +97,7 @@ class Frame(NamedTuple):
 
 
 def check_frames(frames: Iterable[Frame]) -> None:
-    """Raises RawDataError that names every frame whose values no record can hold."""
+    """Raises RawDataError that names every frame with a value that no record can hold."""
     problems = []
     for frame in frames:
         if not all(abs(value) <= FARTHEST for value in frame.position):  # NaN neither
@@ -113,16 +120,16 @@ def check_frames(frames: Iterable[Frame]) -> None:
 
 
 def has_controls(text: str) -> bool:
-    """Whether a text holds what no name should: control characters, or what was no UTF-8 on disk."""
-    return not text.isprintable() and any(  # the first is quick, but minds some spaces too
+    """Whether a text holds control characters, or bytes that are not UTF-8 on disk."""
+    return not text.isprintable() and any(  # the first test is quick, but refuses some spaces too
         unicodedata.category(letter) in ("Cc", "Cs") for letter in text
     )
 
 
 def features(height: int = 0, width: int = 0) -> tfds.features.FeaturesDict:
-    """The schema; the image's shape is fixed where the config names a size.
+    """The schema, with a fixed image shape where the config names a size.
 
-    Doubles are stored as bytes: tf.Example has only float32, which moves a UTM northing by up to 0.25 m.
+    Bytes store doubles: tf.Example has only float32, which moves a UTM northing by up to 0.25 m.
     """
     return tfds.features.FeaturesDict(
         {

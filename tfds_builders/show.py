@@ -1,4 +1,4 @@
-"""`show`: prints what a built dataset holds; draws route maps and a contact sheet."""
+"""`show` prints what a built dataset holds and draws its routes and a contact sheet."""
 
 import json
 import math
@@ -21,11 +21,11 @@ TOLD = (
     "warnings",
     "config",
     "raw",
-)  # printed in their own place
+)  # `describe` has a line of its own for each
 
 
 class Split(NamedTuple):
-    """One split's poses in memory and its records on disk."""
+    """One split: its poses in memory, its records on disk."""
 
     name: str
     positions: np.ndarray  # (n, 2)
@@ -35,12 +35,12 @@ class Split(NamedTuple):
     source: object
 
     def image(self, index: int) -> np.ndarray:
-        """Uint8 `(h, w, 3)` BGR."""
+        """One image, uint8 `(h, w, 3)` BGR; raises RawDataError where it is damaged."""
         return images.decode(self.source[int(index)]["image"], f"{self.name}[{index}]")
 
 
 def run(args) -> int:
-    """Prints and draws NAME; returns the exit code."""
+    """Prints and draws NAME; returns the exit status."""
     folder = find_built(args.name, args.config, discover.data_dir(args.data_dir))
     with discover.quiet():
         builder = tfds.builder_from_directory(folder)
@@ -60,10 +60,10 @@ def run(args) -> int:
 
 
 def find_built(name: str, option: str | None, data_dir: pathlib.Path) -> pathlib.Path:
-    """Folder of the newest built version; without a config the only one there is.
+    """The folder of the newest built version, of `option`'s config or else of the only one.
 
     Raises:
-      RawDataError: nothing is built, or several configs are and none was chosen.
+      RawDataError: nothing is built, or several configs are and `option` is None.
     """
     discover.builder_class(name)
     config = None if option is None else discover.config_name(option)
@@ -86,7 +86,7 @@ def find_built(name: str, option: str | None, data_dir: pathlib.Path) -> pathlib
 
 
 def _versions(infos: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """Folders of built versions; others, as a copy `1.0.0_old` set aside, are none."""
+    """The folders of built versions; a copy such as `1.0.0_old` is none."""
     folders = [path.parent for path in infos]
     return [f for f in folders if all(part.isdecimal() for part in f.name.split("."))]
 
@@ -148,7 +148,7 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
 
 
 def route(positions: np.ndarray) -> tuple[float, float, float]:
-    """Length, median step and largest step of `(n, 2)` positions in order."""
+    """Length, median step and largest step of `(n, 2)` positions in order; NaN steps below two."""
     if len(positions) < 2:
         return 0.0, math.nan, math.nan
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)

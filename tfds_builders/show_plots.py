@@ -1,4 +1,4 @@
-"""The pictures of `show`: routes over each other, the same places across splits."""
+"""The pictures of `show`: the routes, and the same places across splits."""
 
 import pathlib
 
@@ -15,7 +15,7 @@ LITERAL = {"text.parse_math": False}  # a $ in a name or unit is a $
 
 @matplotlib.rc_context(LITERAL)
 def routes(splits, unit: str, path: pathlib.Path) -> None:
-    """Routes of all splits over each other and side by side, wider lines below."""
+    """Draws the routes of all splits over each other, wider lines below, as a PNG."""
     figure, axis = plt.subplots(figsize=(8, 7), layout="constrained")
     lines = []
     for number, split in enumerate(splits):
@@ -34,16 +34,18 @@ def routes(splits, unit: str, path: pathlib.Path) -> None:
         xlabel=f"easting / x ({unit})", ylabel=f"northing / y ({unit})", title="routes (dot: start)"
     )
     axis.grid(alpha=0.3)
-    axis.legend(handles=lines)  # named, since a label that begins with _ is left out otherwise
+    axis.legend(
+        handles=lines
+    )  # Matplotlib leaves out labels that begin with _ unless it gets the lines
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 @matplotlib.rc_context(LITERAL)
 def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
-    """One row a split, one column a place: the image nearest to a place of the reference split.
+    """Draws one row per split and one column per place of the reference split, as a PNG.
 
-    A cell stays empty where another column's place is nearer than this one: the split does not go there.
+    A cell holds the split's nearest image. It stays empty where another column's place is nearer.
     """
     shown = splits[:SPLITS]
     anchor = next((split for split in shown if split.name == "reference"), shown[0])
@@ -71,7 +73,7 @@ def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
 
 
 def spread_along(positions: np.ndarray) -> tuple[np.ndarray, float]:
-    """Indices of `PLACES` images evenly spaced along the route, and half the way between two."""
+    """Indices of `PLACES` images evenly spaced along the route, and half their distance."""
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     run = np.concatenate([[0.0], np.cumsum(steps)])
     count = min(PLACES, len(positions))
@@ -80,7 +82,7 @@ def spread_along(positions: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def nearest_image(split, position: np.ndarray, heading: float) -> tuple[int, float]:
-    """Index and distance of the nearest image, facing the same way where headings are known."""
+    """Index and distance of the nearest image, within 60 degrees where headings are known."""
     distances = np.linalg.norm(split.positions - position, axis=1)
     turn = np.abs(np.angle(np.exp(1j * (split.headings - heading))))
     facing = ~(turn > np.pi / 3)  # NaN counts as facing

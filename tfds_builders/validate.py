@@ -1,4 +1,4 @@
-"""`validate`: names everything that is wrong with the raw data and writes nothing."""
+"""`validate` names every problem of the raw data and writes nothing."""
 
 import sys
 
@@ -11,7 +11,7 @@ from tfds_builders.progress import Progress
 
 
 def run(args) -> int:
-    """Checks the tables first, then decodes every image; returns the exit code."""
+    """Checks the tables, then decodes every image; returns the exit status, raises RawDataError."""
     builder = discover.make(args.name, args.config, discover.data_dir(args.data_dir))
     if not isinstance(builder, PlacesBuilder):
         print(f"{builder.name} reads no raw data")

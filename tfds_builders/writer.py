@@ -1,4 +1,4 @@
-"""Writes one split in order: bounded memory, no TensorFlow, the same bytes every time."""
+"""Writes one split in order, with bounded memory, no TensorFlow and the same bytes each time."""
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, file_adapters
@@ -8,11 +8,13 @@ from tfds_builders.encoding import Chunks
 from tfds_builders.progress import Progress
 from tfds_builders.schema import Frame, record
 
-POSE_BYTES = 200  # of a serialised record besides its image, roughly; only decides the shards
+POSE_BYTES = (
+    200  # about what a serialised record has besides its image; decides only the number of shards
+)
 
 
 def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds.core.SplitInfo:
-    """Writes the records of `frames` as shards of TFDS's usual number and returns the split's info."""
+    """Writes the records of `frames` into TFDS's usual number of shards; returns the split's info."""
     total = sum(size for size, _, _ in chunks.headers()) + POSE_BYTES * len(frames)
     shards = shard_utils.ShardConfig.calculate_number_shards(total, len(frames))
     ends = shard_utils.get_shard_boundaries(len(frames), shards)
@@ -31,7 +33,7 @@ def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds
         nonlocal written
         for key in range(start, end):
             example = builder.info.features.encode_example(record(frames[key], next(images).data))
-            # Deterministic: protobuf may otherwise write the fields in any order.
+            # Without deterministic=True protobuf may write the fields in any order.
             data = serializer.get_tf_example(example).SerializeToString(deterministic=True)
             written += len(data)
             yield key, data

@@ -1,4 +1,4 @@
-"""TFDS builder for COLD: indoor sequences with the pose in each image's name."""
+"""The TFDS builder of COLD: indoor sequences with a pose in each image's name."""
 
 import dataclasses
 import pathlib
@@ -30,12 +30,12 @@ MAPS = {
 
 @dataclasses.dataclass
 class ColdConfig(PlacesConfig):
-    """Which sequences and camera, and how images are stored.
+    """Sequences, camera, and size and format of the stored images.
 
     Attributes:
       sequences: split name to sequence id, `<lab>/<part>/<sequence>`, all of one lab and part; the study's
-        where there is no `map`.
-      map: instead, `<lab>/<part>`: every sequence that is found becomes the split of its name.
+        by default, none beside a `map`.
+      map: `<lab>/<part>` instead of `sequences`; every sequence found becomes the split of its name.
       camera: std_cam (perspective) or omni_cam (omnidirectional).
     """
 
@@ -44,7 +44,7 @@ class ColdConfig(PlacesConfig):
     camera: str = "std_cam"
 
     def __post_init__(self):
-        """A map alone leaves no room for the default sequences."""
+        """Drops the default sequences beside a map."""
         if self.map and self.sequences == PAPER:
             self.sequences = {}
 
@@ -73,12 +73,12 @@ class ColdConfig(PlacesConfig):
             one, other, *_ = maps.values()
             raise RawDataError(
                 f"splits {one!r} ({self.sequences[one]}) and {other!r} ({self.sequences[other]}) are "
-                "of different maps, whose coordinates do not compare; build one dataset for each"
+                "of different maps, whose coordinates do not compare; build one dataset per map"
             )
 
 
 class Builder(ArchiveBuilder):
-    """One camera of COLD; one split a sequence; labels are rooms."""
+    """One camera of COLD, with one split per sequence and rooms as labels."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012  # TFDS's own attribute
@@ -88,9 +88,7 @@ class Builder(ArchiveBuilder):
             description="The study's sequences and sunny1, standard camera, raw size.",
         ),
         *(
-            ColdConfig(
-                name=name, description=f"Every sequence of {where} that is found.", map=where
-            )
+            ColdConfig(name=name, description=f"Every sequence found of {where}.", map=where)
             for name, where in MAPS.items()
         ),
     ]
@@ -101,7 +99,7 @@ class Builder(ArchiveBuilder):
     )
 
     def plan(self, manual_dir: pathlib.Path) -> Plan:
-        """Frames of every sequence in time order; nothing is dropped."""
+        """All frames of every sequence in time order; raises RawDataError."""
         config: ColdConfig = self.builder_config
         plan = Plan(splits={}, pose_source="laser localisation, from the file names")
         found = sequence.places(manual_dir)
@@ -152,16 +150,16 @@ class Builder(ArchiveBuilder):
 
 
 def _all_of(where: str, found: list[sequence.Place], manual_dir) -> dict[str, sequence.Name]:
-    """Every sequence of a map by the split's name, e.g. `seq4_cloudy1`."""
+    """Every sequence of a map by its split's name, e.g. `seq4_cloudy1`; raises RawDataError."""
     lab, part, _ = sequence.name_of(where)
     whole = sequence.Name(lab, part, None)
     vague = [
         str(place.path) for place in found if None in place.name[:2] and whole.allows(place.name)
     ]
-    if vague:  # sequences of other maps are called the same
+    if vague:  # sequences of other maps have the same names
         raise RawDataError(
-            f"{', '.join(vague)} may be of {whole} or of another map, whose positions do not compare: put "
-            f"each into a folder named as in COLD ({whole}), or name config key 'sequences'"
+            f"{', '.join(vague)} may be of {whole} or of another map; put each into a folder named as in "
+            f"COLD ({whole}), or give the config key 'sequences'"
         )
     runs = sorted({place.name.run for place in found if whole.allows(place.name)})
     if not runs:
@@ -173,7 +171,7 @@ def _all_of(where: str, found: list[sequence.Place], manual_dir) -> dict[str, se
 
 
 def _check_counts(plan: Plan) -> None:
-    """Compares with the paper's Table II; a difference becomes a warning in the metadata."""
+    """Adds a warning for each count that differs from the paper's Table II."""
     paper = {PAPER[split]: count for split, count in PAPER_COUNTS.items()}
     for _, sentence in plan.count_differences(plan.notes["sequences"], paper, "Table II"):
         plan.warnings.append(sentence)

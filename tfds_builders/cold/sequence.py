@@ -1,4 +1,4 @@
-"""Names COLD's sequences, finds them below `manual_dir` and reads their images, poses and rooms."""
+"""Names COLD's sequences, finds them below `manual_dir`, and reads images, poses and rooms."""
 
 import pathlib
 import re
@@ -18,11 +18,11 @@ IMAGE = re.compile(
     rf"t(\d{{1,11}})(?:\.(\d{{1,6}}))?_x({NUMBER})_y({NUMBER})_a({NUMBER})\.jpe?g",
     re.IGNORECASE | re.ASCII,
 )
-DEEPEST = 4  # levels of folders below manual_dir that are searched
+DEEPEST = 4  # levels of folders below manual_dir to search
 
 
 class Name(NamedTuple):
-    """What a sequence is called; None where a path does not say.
+    """A sequence's name; a part is None where a path lacks it.
 
     Attributes:
       lab: "freiburg", "ljubljana" or "saarbruecken".
@@ -39,12 +39,12 @@ class Name(NamedTuple):
         return "/".join(filter(None, (f"cold-{self.lab}", f"part_{self.part}", self.run)))
 
     def allows(self, other: "Name") -> bool:
-        """Whether nothing that both say differs."""
+        """Whether the two names agree in all parts that both have."""
         return all(a is None or b is None or a == b for a, b in zip(self, other, strict=True))
 
 
 def name_of(text: str) -> Name:
-    """What a path or an id says of lab, part and run: the last mention of each counts."""
+    """Lab, part and run in a path or an id; the last mention of each counts."""
     text = text.lower()
     lab, part, run = (list(p.finditer(text)) for p in (LAB, PART, RUN))
     return Name(
@@ -58,7 +58,7 @@ def parse_id(text: str) -> Name:
     """The full name in an id such as `cold-saarbruecken/part_b/seq4_cloudy1`.
 
     Raises:
-      RawDataError: lab, part or run is not named.
+      RawDataError: lab, part or run is missing.
     """
     name = name_of(text)
     if None in name:
@@ -70,14 +70,14 @@ def parse_id(text: str) -> Name:
 
 
 class Place(NamedTuple):
-    """A folder or archive that holds one sequence, and what its path says of it."""
+    """A folder or archive of one sequence, and the name in its path."""
 
     path: pathlib.Path
     name: Name
 
 
 def places(manual_dir: pathlib.Path) -> list[Place]:
-    """All sequences below `manual_dir` (or it itself), by path; top folders' names may be anything."""
+    """All sequences below `manual_dir`, or it itself, in path order; top folders may have any name."""
     above = "/".join(manual_dir.parts[-2:])  # the user may point at .../cold-saarbruecken/part_b
 
     def named(path: pathlib.Path) -> Name:
@@ -100,10 +100,10 @@ def _candidates(folder: pathlib.Path, levels: int) -> Iterator[pathlib.Path]:
 
 
 def choose(found: list[Place], name: Name, manual_dir: pathlib.Path) -> Place:
-    """The place of a sequence: the one whose path says most; a folder wins over an archive.
+    """The place whose path names most of a sequence; a folder wins over an archive.
 
     Raises:
-      RawDataError: there is none, or two that cannot be told apart.
+      RawDataError: no place fits, or two fit equally well.
     """
     fitting = [place for place in found if place.name.run == name.run and name.allows(place.name)]
     if not fitting:
@@ -112,7 +112,7 @@ def choose(found: list[Place], name: Name, manual_dir: pathlib.Path) -> Place:
             f"or cold-{name.lab}_part_{name.part}_{name.run}.tar) or its unpacked folder"
         )
 
-    # A packed archive comes last among those that say as much; before a folder that may be another map's.
+    # A packed archive ranks below its equals, but above a folder that may be of another map.
     def rank(place: Place) -> tuple[int, bool, bool]:
         return place.name.count(None), not place.path.is_dir(), archives.is_packed(place.path)
 
@@ -126,14 +126,14 @@ def choose(found: list[Place], name: Name, manual_dir: pathlib.Path) -> Place:
 
 
 class Image(NamedTuple):
-    """One image with the pose in its name.
+    """One image and the pose in its name.
 
     Attributes:
       file: its file name.
       time: microseconds.
       position: x and y of the map, metres.
       heading: radians in (-pi, pi], 0 along x, counter-clockwise.
-      source: its bytes.
+      source: where its bytes lie.
     """
 
     file: str
@@ -144,24 +144,24 @@ class Image(NamedTuple):
 
 
 class Sequence(NamedTuple):
-    """One run: its images in time order and the room of each listed file (None: no list)."""
+    """One run: images in time order, and the room of each listed file or None without a list."""
 
     images: list[Image]
     rooms: dict[str, str] | None
 
 
 def read(place: Place, camera: str) -> Sequence:
-    """Images of a camera, by time, and `localization/places.lst`.
+    """Reads a camera's images in time order, and `localization/places.lst`.
 
     Raises:
-      RawDataError: no images, file names that do not parse, a malformed list, a damaged archive.
+      RawDataError: no images, a file name without a pose, a malformed list, a damaged archive.
     """
     images: dict[str, Image] = {}
     problems: list[str] = []
     rooms, folders = None, set()
     for path, source in archives.files(place.path):
         *above, file = path.split("/")
-        if file.startswith("._"):  # what a Mac leaves in archives
+        if file.startswith("._"):  # macOS leaves these in archives
             continue
         if file == "places.lst":
             rooms = read_rooms(source.read(), str(source))
@@ -184,7 +184,7 @@ def read(place: Place, camera: str) -> Sequence:
 
 
 def parse_image(file: str, source: Source) -> Image:
-    """Time and pose from `t<unix seconds>_x<m>_y<m>_a<rad>.jpeg`.
+    """Time (microseconds) and pose (metres, radians) of `t<unix seconds>_x<m>_y<m>_a<rad>.jpeg`.
 
     Raises:
       RawDataError: the name has another form.
@@ -201,7 +201,7 @@ def parse_image(file: str, source: Source) -> Image:
 
 
 def read_rooms(raw: bytes, where: str) -> dict[str, str]:
-    """Room of each file in `places.lst`: `<file name> <room>` a line, no header.
+    """The room of each file in `places.lst`: one `<file name> <room>` per line, no header.
 
     Raises:
       RawDataError: a line has another form.

@@ -1,4 +1,4 @@
-"""What makes one doubt a dataset that can be built: sentences for its warnings."""
+"""Warnings on datasets that build but look wrong."""
 
 import math
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ import numpy as np
 
 from tfds_builders.schema import Frame
 
-# What orders a split's images where a layout has no times. The rows of a places.csv and the numbers of
-# aligned frames are taken at their word.
+# The order of a split's images where a layout has no times. Rows of a places.csv and numbers of aligned
+# frames count as an order in time.
 UNTIMED = {"utm": "their file names", "dbstruct": "the table's list"}
 SMALLEST = 1.0  # metres: no dataset of places spans less
 
 
 def warnings(layout: str, unit: str, splits: dict[str, list[Frame]]) -> Iterator[str]:
-    """A sentence for each doubt about frames of a layout, with positions in `unit`."""
+    """Yields a sentence per doubt about the frames of a layout, with positions in `unit`."""
     untimed = [name for name, split in splits.items() if layout in UNTIMED and _counted(split)]
     if untimed:
         yield (
@@ -34,5 +34,5 @@ def warnings(layout: str, unit: str, splits: dict[str, list[Frame]]) -> Iterator
 
 
 def _counted(frames: list[Frame]) -> bool:
-    """Whether timestamps only number the frames."""
+    """Whether the timestamps only number the frames."""
     return [frame.timestamp for frame in frames] == list(range(len(frames)))

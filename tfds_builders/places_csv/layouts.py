@@ -1,4 +1,4 @@
-"""Other people's conventions as frames: `@utm@` file names, aligned frame folders, `.mat` dbStruct."""
+"""Reads other layouts as frames: `@utm@` file names, aligned frame folders, `.mat` dbStruct."""
 
 import calendar
 import concurrent.futures
@@ -17,19 +17,19 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.schema import LATEST, Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-LONGEST = 240  # letters of a file's name: file systems end at 255 bytes
-MEMORY, SECONDS = 1 << 30, 60  # that the reader of a .mat may take; Pittsburgh's take a tenth
+LONGEST = 240  # letters of a file's name; file systems allow 255 bytes
+MEMORY, SECONDS = 1 << 30, 60  # limits of the reader of a .mat; Pittsburgh's take a tenth
 
 
 def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
-    """`@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
+    """Reads `@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
 
-    One split a folder: its path below `images`, joined by `_` (`test_database`). Field 9, where it is a
-    number, is the heading in degrees, clockwise from north. Order: by time (field 13) where every image of
-    the split has one, else by file name.
+    One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
+    heading in degrees, clockwise from north. Time (field 13) orders a split where all its images have
+    one, else the file name does.
 
     Raises:
-      RawDataError: names every image whose name does not hold the two coordinates.
+      RawDataError: names every image without the two coordinates in its name.
     """
     splits: dict[str, list[Frame]] = {}
     problems = []
@@ -64,7 +64,7 @@ def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
 
 
 def _heading(fields: list[str]) -> float:
-    """Radians in (-pi, pi] from field 9's degrees, NaN without."""
+    """Radians in (-pi, pi] of field 9's degrees, NaN without."""
     try:
         degrees = float(fields[9])
     except (IndexError, ValueError):
@@ -75,7 +75,7 @@ def _heading(fields: list[str]) -> float:
 def _time(fields: list[str]) -> int | None:
     """Microseconds of field 13: UNIX time (s, ms or us, by its length) or YYYYMMDD_hhmmss, taken as UTC.
 
-    None for a day alone: it orders no images.
+    A day alone gives None, since it orders no images.
     """
     text = fields[13] if len(fields) > 13 else ""
     if re.fullmatch("[0-9]{10}|[0-9]{13}|[0-9]{16}", text):
@@ -90,19 +90,19 @@ def _time(fields: list[str]) -> int | None:
 
 
 def _in_time(frames: list[Frame]) -> list[Frame]:
-    """By time where all have one, else numbered as they come."""
+    """The frames by time where all have one, else numbered in their order."""
     if all(frame.timestamp is not None for frame in frames):
         return sorted(frames, key=lambda frame: frame.timestamp)
     return [frame._replace(timestamp=number) for number, frame in enumerate(frames)]
 
 
 def read_aligned(folder: pathlib.Path) -> dict[str, list[Frame]]:
-    """Folders of frames where the same number is the same place (Nordland, Gardens Point).
+    """Reads folders of frames where the same number is the same place (Nordland, Gardens Point).
 
-    One split a folder. Position: `(number, 0)`, the last number in the file's name; ordered by it.
+    One folder is one split. The last number in a file's name gives its order and position `(number, 0)`.
 
     Raises:
-      RawDataError: names every image without a number, or with the number of another one.
+      RawDataError: names every image without a number or with another one's number.
     """
     splits: dict[str, list[Frame]] = {}
     problems = []
@@ -132,18 +132,18 @@ def read_aligned(folder: pathlib.Path) -> dict[str, list[Frame]]:
 
 
 def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
-    """`.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7): splits `<file>_database` and `_queries`.
+    """Reads `.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7) as `<file>_database` and `_queries`.
 
-    Images lie below `folder` or one folder deeper, with any image suffix. Pittsburgh's names repeat among
-    its queries: the database is never looked for in folders with "quer" in their names, and queries in
-    those alone where one of the table's is there.
+    Images lie below `folder` or one folder deeper, with any image suffix. Pittsburgh's queries repeat
+    names of its database. Database images therefore lie in no folder with "quer" in its name; queries lie
+    in those alone where one holds a query of the table.
 
     Raises:
-      RawDataError: no or unreadable `.mat`; names every image that is missing, or is of both kinds.
+      RawDataError: no `.mat` is readable; names every image that is missing or of both kinds.
     """
     tables = sorted(folder.glob("*.mat"))
     if not tables:
-        raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the data set's there")
+        raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the dataset's there")
     splits: dict[str, list[Frame]] = {}
     problems: list[str] = []
     for table in tables:
@@ -157,7 +157,7 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
 
 
 def _add_frames(frames, table: pathlib.Path, kind: str, names, utm, roots, taken) -> list[str]:
-    """Adds a table's images of one kind to `frames`; sentences on those in no folder, or `taken`."""
+    """Adds a table's images of one kind to `frames`; returns a sentence per missing or `taken` one."""
     problems = []
     for name, position in zip(names, utm, strict=True):
         source = _locate(name, table.parent, roots[kind].folders)
@@ -180,14 +180,14 @@ def _add_frames(frames, table: pathlib.Path, kind: str, names, utm, roots, taken
 
 
 class _Roots(NamedTuple):
-    """Where images of one kind are looked for, and how a message says which folders those are."""
+    """The folders of images of one kind, and their description in a message."""
 
     folders: list[pathlib.Path]
     which: str
 
 
 def _image_roots(folder: pathlib.Path, queries: list[str]) -> dict[str, _Roots]:
-    """Where a table's images are, of which `queries` are some."""
+    """The folders of a table's database images and of its `queries`."""
     deeper = sorted(path for path in folder.iterdir() if path.is_dir())
     query = [path for path in deeper if "quer" in path.name.lower()]
     other = [folder, *(path for path in deeper if path not in query)]
@@ -200,16 +200,16 @@ def _image_roots(folder: pathlib.Path, queries: list[str]) -> dict[str, _Roots]:
 
 
 def dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
-    """Names and `(n, 2)` UTM positions of a `.mat` file's database, then of its queries.
+    """Names and `(n, 2)` UTM positions (metres) of a `.mat` file's database, then of its queries.
 
     Raises:
       RawDataError: no `dbStruct` can be read within `MEMORY` and `SECONDS`.
     """
-    import scipy.io  # noqa: F401  # no other layout needs it; here since its threads' stacks count below
+    import scipy.io  # noqa: F401  # other layouts do without it; its threads' stacks count in `_bound`
 
-    remedy = "use the data set's .mat file (MATLAB 5 to 7.2)"
+    remedy = "use the dataset's .mat file (MATLAB 5 to 7.2)"
     try:
-        # In a process of its own: SciPy's reader crashes on some damaged files, and inflates all of others.
+        # Its own process, since SciPy's reader crashes on some damaged files and inflates others whole.
         fork = multiprocessing.get_context("fork")
         with concurrent.futures.ProcessPoolExecutor(1, fork, _bound) as child:
             lists, places = child.submit(_load_dbstruct, table).result()
@@ -221,7 +221,7 @@ def dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.
         raise RawDataError(
             f"{table}: its reader crashed or took more than {SECONDS} s; {remedy}"
         ) from error
-    except Exception as error:  # scipy raises whatever a damaged file leads to
+    except Exception as error:  # a damaged file makes SciPy raise anything
         raise RawDataError(f"{table} holds no readable dbStruct ({error}); {remedy}") from error
     for names, place, i in zip(lists, places, (0, 1), strict=True):
         if place.shape == (2, len(names)):
@@ -234,7 +234,7 @@ def dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.
 
 
 def _bound() -> None:
-    """Bounds memory and processor time of this process: a small file may inflate to gigabytes."""
+    """Bounds this process's memory and processor time, since a small file may inflate to gigabytes."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
     for kind, most in (
         (resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY),
@@ -245,22 +245,22 @@ def _bound() -> None:
 
 
 def _load_dbstruct(table: pathlib.Path) -> tuple[list[list[str]], list[np.ndarray]]:
-    """Image names and UTM as they are in the file, database first."""
+    """Image names and UTM positions as the file has them, database first."""
     import scipy.io
 
     struct = scipy.io.loadmat(table, variable_names=["dbStruct"])["dbStruct"].ravel()[0]
     names = struct.dtype.names or ()
     order = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
-    # By name where there are names, else by place: whichSet comes first.
+    # By name where the struct has names, else by place after whichSet.
     fields = [struct[name] if name in names else struct[i + 1] for i, name in enumerate(order)]
     lists = [[str(np.ravel(cell)[0]) for cell in fields[i].ravel()] for i in (0, 2)]
     return lists, [np.asarray(fields[i], np.float64) for i in (1, 3)]
 
 
 def _locate(name: str, folder: pathlib.Path, roots: list[pathlib.Path]) -> pathlib.Path | None:
-    """The image of a name that stays below its root; None where there is none.
+    """The image of a name below its root, or None.
 
-    A name may begin with its root's: `queries/a.jpg` then lies below `folder`.
+    A name may begin with its root's name; `queries/a.jpg` then lies below `folder`.
     """
     inside = pathlib.PurePosixPath(name)
     if (
@@ -289,7 +289,7 @@ def _split_name(parts) -> str:
 
 
 def _check_apart(folders: Iterable[Sequence[str]]) -> None:
-    """Raises RawDataError where two folders, as parts of their paths, would be one split: `a/b`, `a_b`."""
+    """Raises RawDataError where two folders (their paths' parts) give one split: `a/b` and `a_b`."""
     paths: dict[str, str] = {}
     for path in sorted({"/".join(parts) for parts in folders}):
         split = _split_name(path.split("/"))

@@ -1,4 +1,4 @@
-"""TFDS builder for any folder of images with a places.csv, or in another usual layout."""
+"""The TFDS builder of any folder of images with a places.csv or in another usual layout."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ from tfds_builders.places_csv.table import read_table
 from tfds_builders.schema import PlacesConfig
 
 TABLE = "places.csv"
-# Layout: its reader, its position unit, where its positions come from.
+# Per layout: its reader, its position unit, the origin of its positions.
 LAYOUTS = {
     "csv": (lambda folder: read_table(folder / TABLE), "m", TABLE),
     "utm": (layouts.read_utm, "m", "UTM in the file names"),
@@ -24,13 +24,13 @@ LAYOUTS = {
 
 @dataclasses.dataclass
 class PlacesCsvConfig(PlacesConfig):
-    """Size and format of the stored images, and what the positions are.
+    """Layout, positions, and size and format of the stored images.
 
     Attributes:
-      layout: "csv" (places.csv), "utm" (`@utm_east@utm_north@...` names), "aligned" (folders of frames,
-        same number same place) or "dbstruct" (Pittsburgh, Tokyo 24/7).
-      position_unit: what one unit of a position is; "" is the layout's own.
-      pose_source: where the positions come from; "" is the layout's own.
+      layout: "csv" (places.csv), "utm" (`@utm_east@utm_north@...` names), "aligned" (folders of frames
+        where the same number is the same place) or "dbstruct" (Pittsburgh, Tokyo 24/7).
+      position_unit: unit of the positions; "" takes the layout's.
+      pose_source: origin of the positions; "" takes the layout's.
     """
 
     layout: str = "csv"
@@ -47,7 +47,7 @@ class PlacesCsvConfig(PlacesConfig):
 
 
 class Builder(PlacesBuilder):
-    """Images and poses from `places.csv`; one split a sequence."""
+    """Images and poses from `places.csv`, with one split per sequence."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012  # TFDS's own attribute
@@ -55,12 +55,12 @@ class Builder(PlacesBuilder):
         PlacesCsvConfig(name="default", description="Raw image size and format.")
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "manual_dir holds places.csv (sequence,image,x,y[,heading][,time][,label]) and the images it "
-        "names, with paths relative to it; or images in one of the layouts of the config key 'layout'."
+        "manual_dir holds places.csv (sequence,image,x,y[,heading][,time][,label]) and its images, with "
+        "paths relative to it, or images in a layout of the config key 'layout'."
     )
 
     def plan(self, manual_dir: pathlib.Path) -> Plan:
-        """One split a sequence; raises RawDataError that names every bad row."""
+        """One split per sequence; raises RawDataError that names every bad row."""
         config: PlacesCsvConfig = self.builder_config
         reader, unit, source = LAYOUTS[config.layout]
         plan = Plan(
@@ -72,7 +72,7 @@ class Builder(PlacesBuilder):
         return plan
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
-        """The table's checksum."""
+        """The SHA-256 of places.csv; empty for other layouts."""
         if self.builder_config.layout != "csv" or not (manual_dir / TABLE).is_file():
             return {}
         return {TABLE: hashlib.sha256((manual_dir / TABLE).read_bytes()).hexdigest()}

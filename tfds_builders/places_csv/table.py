@@ -1,4 +1,4 @@
-"""Reads places.csv: every row checked, every problem named with its line."""
+"""Reads places.csv, checks every row and names every problem with its line."""
 
 import csv
 import difflib
@@ -17,7 +17,7 @@ HEADER_HELP = "the header is sequence,image,x,y and optionally heading,time,labe
 
 
 class Row(NamedTuple):
-    """One good row; `heading` and `time` are NaN where not given."""
+    """One valid row; `heading` and `time` are NaN where the row has none."""
 
     line: int
     sequence: str
@@ -30,13 +30,13 @@ class Row(NamedTuple):
 
 
 def read_table(csv_path: pathlib.Path) -> dict[str, list[Frame]]:
-    """Frames of each sequence, sequences in order of appearance, frames in time order.
+    """The frames of each sequence in time order; sequences in order of appearance.
 
-    With a `time` (seconds) rows are sorted by it (stably) and timestamps are microseconds; without one
-    the order of the file counts and the timestamp is the row's number in its sequence.
+    A `time` (seconds) sorts the rows, stably, and becomes microseconds. Without one the file's order
+    counts, and the timestamp is the row's number in its sequence.
 
     Raises:
-      RawDataError: names every bad row: file, line, what is wrong, what to do.
+      RawDataError: names every bad row with file, line, fault and remedy.
     """
     problems: list[str] = []
     rows = _rows(csv_path, problems)
@@ -101,7 +101,7 @@ def _check_header(csv_path: pathlib.Path, header: list[str]) -> None:
 
 
 def _row(where, folder, header, fields, line, problems) -> Row | None:
-    """One row, or None after adding what is wrong with it to `problems`."""
+    """One row, or None after its faults are added to `problems`."""
     if len(fields) != len(header):
         problems.append(
             f"{where}: {len(fields)} fields where the header has {len(header)}; "
@@ -184,7 +184,7 @@ def _check_times(csv_path, sequences: dict[str, list[Row]], problems: list[str])
 
 
 def _split_names(csv_path, sequences, problems: list[str]) -> dict[str, str]:
-    """TFDS split names: letters, digits and _; anything else becomes _."""
+    """The TFDS split name of each sequence; what is no letter, digit or _ becomes _."""
     names: dict[str, str] = {}
     for sequence, rows in sequences.items():
         name = re.sub(r"[^0-9A-Za-z_]", "_", sequence)

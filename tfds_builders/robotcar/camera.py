@@ -1,4 +1,4 @@
-"""RobotCar's cameras: Bayer patterns, demosaicing, undistortion with the SDK's lookup tables."""
+"""RobotCar's cameras: Bayer patterns, demosaicing, undistortion by the SDK's lookup tables."""
 
 import pathlib
 from typing import NamedTuple
@@ -18,7 +18,7 @@ BAYER = {
 
 
 class Camera(NamedTuple):
-    """One camera: the folder of its images, its timestamps file, its Bayer pattern."""
+    """One camera: folder of its images, timestamps file, Bayer pattern."""
 
     folder: str
     timestamps: str
@@ -38,14 +38,14 @@ CAMERAS = {
 
 
 def camera(name: str) -> Camera:
-    """The camera of a name; raises RawDataError that lists the names."""
+    """The camera of a name; raises RawDataError with the known names."""
     if name not in CAMERAS:
         raise RawDataError(f"config key 'camera' is {name!r}; known: {', '.join(CAMERAS)}")
     return CAMERAS[name]
 
 
 def demosaic(raw: np.ndarray, pattern: str, where: str) -> np.ndarray:
-    """One-channel Bayer uint8 `(h, w)` to BGR `(h, w, 3)`, bilinear."""
+    """Turns one-channel Bayer uint8 `(h, w)` into BGR `(h, w, 3)`, bilinear; raises RawDataError."""
     if raw.ndim != 2 or raw.dtype != np.uint8:
         raise RawDataError(
             f"{where} is no 8-bit one-channel Bayer image (shape {raw.shape}, {raw.dtype}); "
@@ -55,9 +55,12 @@ def demosaic(raw: np.ndarray, pattern: str, where: str) -> np.ndarray:
 
 
 def read_lut(path: str, height: int, width: int) -> np.ndarray:
-    """Undistortion table as float32 `(2, h, w)`: column and row of the raw pixel of every pixel.
+    """The undistortion table, float32 `(2, h, w)`: every pixel's column and row in the raw image.
 
-    The file is raw float64, `2 * w * h` values, columns first (the SDK's `models/*_distortion_lut.bin`).
+    The file is the SDK's `models/*_distortion_lut.bin`: `2 w h` raw float64 values, columns first.
+
+    Raises:
+      RawDataError: the file is unreadable, of another size or holds no pixel positions.
     """
     try:
         values = np.fromfile(path, np.float64)
@@ -80,14 +83,14 @@ def read_lut(path: str, height: int, width: int) -> np.ndarray:
 
 
 def undistort(image: np.ndarray, lut: np.ndarray) -> np.ndarray:
-    """Bilinear; pixels that come from outside the raw image are black."""
+    """Undistorts an image by a table, bilinear; pixels from outside the raw image are black."""
     return cv2.remap(
         image, lut[0], lut[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
     )
 
 
 def check_lut_path(path: str) -> None:
-    """Raises RawDataError early where the file is missing."""
+    """Raises RawDataError where the table's file is missing."""
     if path and not pathlib.Path(path).expanduser().is_file():
         raise RawDataError(
             f"config key 'undistort': {path} does not exist; give the camera's *_distortion_lut.bin "

@@ -1,9 +1,8 @@
-"""Pose logs of RobotCar and the pose of an image at its time.
+"""Pose logs of RobotCar, and the pose of an image at its time.
 
-Positions are `(easting, northing)` in metres (UTM); headings are INS yaw: radians, clockwise from north.
-Between two poses the position is linear in time and the heading turns the shorter way at constant speed
-(the slerp of a rotation about one axis). The public Python SDK divides integers here and so returns the
-previous pose; this is the true interpolation.
+Positions are `(easting, northing)` in metres (UTM). Headings are INS yaw in radians, clockwise from north.
+Between two poses the position is linear in time. The heading turns the shorter way at constant speed, the
+slerp about one axis. The public Python SDK divides integers here, and so returns the previous pose.
 """
 
 import csv
@@ -28,8 +27,8 @@ class PoseLog(NamedTuple):
       times: `(n,)` int64 microseconds.
       positions: `(n, 2)` easting and northing, metres.
       headings: `(n,)` radians, NaN where unknown.
-      good: `(n,)` bool, whether the pose may be used.
-      repeats: rows left out because they repeat the time of the row before.
+      good: `(n,)` bool, whether the pose is usable.
+      repeats: number of dropped rows that repeat the time of the row before.
     """
 
     times: np.ndarray
@@ -40,23 +39,23 @@ class PoseLog(NamedTuple):
 
 
 def read_ins(raw: bytes, where: str) -> PoseLog:
-    """`gps/ins.csv`: INS poses; good where the status is `INS_SOLUTION_GOOD`."""
+    """Reads INS poses of `gps/ins.csv`, good where the status is `INS_SOLUTION_GOOD`."""
     columns = _columns(raw, where, ("timestamp", "northing", "easting", "yaw"), ("ins_status",))
     status = np.array([text == GOOD for text in columns["ins_status"]], bool)
     return _log(columns, columns["yaw"], status & np.isfinite(columns["yaw"]), where)
 
 
 def read_gps(raw: bytes, where: str) -> PoseLog:
-    """`gps/gps.csv`: GPS positions, no heading."""
+    """Reads GPS positions of `gps/gps.csv`, without headings."""
     columns = _columns(raw, where, ("timestamp", "northing", "easting"))
     count = len(columns["timestamp"])
     return _log(columns, np.full(count, np.nan), np.ones(count, bool), where)
 
 
 def read_radar_odometry(raw: bytes, where: str) -> PoseLog:
-    """`gt/radar_odometry.csv`, integrated from (0, 0): x is north, y is east, yaw clockwise.
+    """Reads and integrates `gt/radar_odometry.csv` from (0, 0): x is north, y is east, yaw clockwise.
 
-    A row is the SE(2) pose of its source scan in the frame of its destination scan, the one before; so
+    A row is the SE(2) pose of its source scan in the frame of its destination scan, the one before:
     `T[source] = T[before] @ step`.
     """
     names = ("source_radar_timestamp", "destination_radar_timestamp", "x", "y", "yaw")
@@ -68,7 +67,7 @@ def read_radar_odometry(raw: bytes, where: str) -> PoseLog:
     north = np.cumsum(columns["x"] * np.cos(before) - columns["y"] * np.sin(before))
     east = np.cumsum(columns["x"] * np.sin(before) + columns["y"] * np.cos(before))
     start = 1 if first < times[0] else 0
-    if start:  # the destination of the first row is where the log begins
+    if start:  # the log begins at the first row's destination
         times = np.concatenate([[first], times])
         north, east, turn = (np.concatenate([[0.0], v]) for v in (north, east, turn))
     track = {"timestamp": times, "northing": north, "easting": east}
@@ -79,7 +78,7 @@ READERS = {"ins": read_ins, "gps": read_gps, "radar_odometry": read_radar_odomet
 
 
 def _columns(raw: bytes, where: str, numbers: tuple, texts: tuple = ()) -> dict[str, np.ndarray]:
-    """Columns of a CSV by name; raises RawDataError naming missing columns and malformed lines."""
+    """The columns of a CSV by name; raises RawDataError that names columns or a line."""
     reader = csv.reader(io.StringIO(raw.decode("utf-8-sig", "replace"), newline=""))
     header = [name.strip() for name in next(_rows(reader, where), [])]
     missing = [name for name in numbers + texts if name not in header]
@@ -117,7 +116,7 @@ def _columns(raw: bytes, where: str, numbers: tuple, texts: tuple = ()) -> dict[
 
 
 def _rows(reader, where: str) -> Iterator[list[str]]:
-    """The rows; a line that is no CSV is refused by its number."""
+    """Yields the rows; raises RawDataError that names a line that is no CSV."""
     try:
         yield from reader
     except csv.Error as error:
@@ -127,7 +126,7 @@ def _rows(reader, where: str) -> Iterator[list[str]]:
 
 
 def _number(name: str, text: str) -> int | float:
-    """Raises ValueError for what is no number or beyond what times and positions can be; NaN may be."""
+    """The number, NaN included; raises ValueError for no number or one beyond the schema's bounds."""
     is_time = name.endswith("timestamp")
     value = int(text) if is_time else float(text)
     if abs(value) > (LATEST if is_time else FARTHEST):
@@ -151,12 +150,12 @@ def _log(columns: dict, headings: np.ndarray, good: np.ndarray, where: str) -> P
 
 
 class Posed(NamedTuple):
-    """Poses at image times, and why an image has none.
+    """Poses at the images' times, and the reasons why an image has none.
 
     Attributes:
-      positions: `(n, 2)`, only meaningful where `reasons` is empty.
-      headings: `(n,)` in (-pi, pi].
-      reasons: `(n,)` str: "" where the pose may be used, else why the image is dropped.
+      positions: `(n, 2)` metres, valid where `reasons` is empty.
+      headings: `(n,)` radians in (-pi, pi].
+      reasons: `(n,)` str, "" for a usable pose, else why the builder drops the image.
     """
 
     positions: np.ndarray
@@ -168,10 +167,10 @@ OUTSIDE, BAD_STATUS, GAP = "outside the pose log", "bad pose status", "gap in th
 
 
 def interpolate(log: PoseLog, times: np.ndarray, max_gap: float) -> Posed:
-    """Poses at `times` (int64 microseconds).
+    """Interpolates the poses at `times`, `(n,)` int64 microseconds.
 
-    An image has no pose outside the log's time, where either neighbour is not good, and between
-    neighbours more than `max_gap` seconds apart.
+    An image has no pose outside the log, beside a pose that is not good, and between neighbours more than
+    `max_gap` seconds apart.
     """
     after = np.searchsorted(log.times, times, side="left")
     exact = (after < len(log.times)) & (log.times[np.minimum(after, len(log.times) - 1)] == times)
@@ -179,7 +178,7 @@ def interpolate(log: PoseLog, times: np.ndarray, max_gap: float) -> Posed:
     after = np.clip(after, 0, len(log.times) - 1)
     before = np.where(exact, after, np.maximum(after - 1, 0))
     span = np.maximum(log.times[after] - log.times[before], 1)
-    share = (times - log.times[before]) / span  # true division: the SDK's port truncates here
+    share = (times - log.times[before]) / span  # true division, where the SDK truncates
     step = log.positions[after] - log.positions[before]
     positions = log.positions[before] + share[:, None] * step
     turn = log.headings[after] - log.headings[before]
@@ -192,15 +191,15 @@ def interpolate(log: PoseLog, times: np.ndarray, max_gap: float) -> Posed:
 
 
 def wrap(angles: np.ndarray) -> np.ndarray:
-    """Angles in (-pi, pi]."""
+    """The angles in (-pi, pi]."""
     return -((-angles + math.pi) % (2 * math.pi) - math.pi)
 
 
 def align(log: PoseLog, target: PoseLog, max_gap: float) -> PoseLog:
-    """Moves and turns a whole log onto another by least squares over the times they share.
+    """Turns and shifts a log onto another by least squares over their shared times.
 
     Raises:
-      ValueError: fewer than two shared good poses.
+      ValueError: the logs share fewer than two good poses.
     """
     posed = interpolate(target, log.times, max_gap)
     use = (posed.reasons == "") & log.good
@@ -216,7 +215,7 @@ def align(log: PoseLog, target: PoseLog, max_gap: float) -> PoseLog:
 
 
 def thin(positions: np.ndarray, metres: float) -> np.ndarray:
-    """`(n,)` bool: the first image and every next one at least `metres` from the last kept one."""
+    """Keeps the first image and each at least `metres` from the last kept one: `(n,)` bool."""
     keep = np.ones(len(positions), bool)
     last = None
     for number, position in enumerate(positions):

@@ -1,4 +1,4 @@
-"""TFDS builder for Oxford Radar RobotCar and Oxford RobotCar."""
+"""The TFDS builder of Oxford Radar RobotCar and Oxford RobotCar."""
 
 import dataclasses
 import functools
@@ -37,20 +37,20 @@ POSE_SOURCES = {
 
 
 OWN_FRAME = "starts at (0, 0) looking north: not shared between traversals"
-POSELESS = 0.1  # share of images without a pose that goes without a warning
+POSELESS = 0.1  # share of images without a pose above which the builder warns
 
 
 @dataclasses.dataclass
 class RobotCarConfig(PlacesConfig):
-    """Which traversals, camera and poses, and how images are stored.
+    """Traversals, camera, poses, and size and format of the stored images.
 
     Attributes:
       traversals: split name to traversal id.
       camera: mono_left, mono_right, mono_rear, stereo_left, stereo_centre or stereo_right.
       pose: "ins", "gps" or "radar_odometry".
       undistort: the camera's `*_distortion_lut.bin` of the SDK; "" keeps the fisheye.
-      every_metres: keep an image only so far from the last kept one; 0 keeps all.
-      max_gap: seconds between two poses above which the images between have none.
+      every_metres: least distance from the last kept image, metres; 0 keeps all.
+      max_gap: seconds between two poses above which images between them have none.
       min_coverage: smallest share of a traversal's images that the pose log must span.
     """
 
@@ -87,7 +87,7 @@ class RobotCarConfig(PlacesConfig):
 
 
 class Builder(ArchiveBuilder):
-    """One camera of RobotCar with interpolated poses; one split a traversal."""
+    """One camera of RobotCar with interpolated poses and one split per traversal."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012  # TFDS's own attribute
@@ -101,7 +101,7 @@ class Builder(ArchiveBuilder):
     )
 
     def plan(self, manual_dir: pathlib.Path) -> Plan:
-        """Frames with poses of every traversal; drops are counted with their reasons."""
+        """The posed frames of every traversal; counts drops by reason; raises RawDataError."""
         config: RobotCarConfig = self.builder_config
         plan = Plan(splits={}, pose_source=POSE_SOURCES[config.pose])
         plan.notes = {"traversals": config.traversals, "camera": config.camera, "poses": {}}
@@ -123,9 +123,9 @@ class Builder(ArchiveBuilder):
         log, notes = _pose_log(found, config)
         if notes.get("frame") == OWN_FRAME and len(config.traversals) > 1:
             raise RawDataError(
-                f"radar odometry of traversal {found.name} cannot be moved onto its INS track "
-                f"({poses.POSES['ins']} is missing or too short), so that its positions and those of the "
-                "other traversals do not compare; download its gps archive, or choose pose ins or gps"
+                f"radar odometry of traversal {found.name} cannot be moved onto the INS track that several "
+                f"traversals need ({poses.POSES['ins']} is missing or too short); download its gps "
+                "archive, or choose pose ins or gps"
             )
         posed = poses.interpolate(log, listed.times, config.max_gap)
         covered = 1 - np.mean(posed.reasons == poses.OUTSIDE)
@@ -168,13 +168,13 @@ class Builder(ArchiveBuilder):
         plan.notes["poses"][split] = notes | _compare_with_gps(found, config, posed, listed.times)
 
     def fingerprint(self, frame: Frame) -> str:
-        """Where the bytes lie, the archive's size and time, those of the undistortion table."""
+        """The bytes' place, size and time, and the undistortion table's time."""
         table = self.builder_config.undistort
         stamp = pathlib.Path(table).expanduser().stat().st_mtime_ns if table else ""
         return f"{super().fingerprint(frame)}{stamp}"
 
     def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
-        """Demosaiced and, where a table is given, undistorted; BGR."""
+        """Pixels of a frame, demosaiced, and undistorted where the config has a table; BGR."""
         config: RobotCarConfig = self.builder_config
         where = self.where(frame)
         mosaic = images.decode(raw, where, cv2.IMREAD_UNCHANGED)
@@ -184,7 +184,7 @@ class Builder(ArchiveBuilder):
         return image
 
     def encode(self, frame: Frame) -> Stored:
-        """Never the raw bytes: they are a Bayer pattern."""
+        """Encodes one frame anew, since its raw bytes are a Bayer pattern."""
         config: RobotCarConfig = self.builder_config
         image = self.decode(self.read(frame), frame)
         size = (config.height or image.shape[0], config.width or image.shape[1])
@@ -195,7 +195,7 @@ class Builder(ArchiveBuilder):
 
 
 def _warn_of_loss(plan: Plan, which: str, listed: traversal.Images, keep: np.ndarray) -> None:
-    """Warns where listed images are not there, or more than a few have no pose."""
+    """Adds a warning where listed images are missing, or more than `POSELESS` have no pose."""
     if listed.missing:
         plan.warnings.append(
             f"{which}: {listed.missing} of {listed.found} listed images are not there; download (and "
@@ -214,7 +214,7 @@ def _lut(path: str, height: int, width: int) -> np.ndarray:
 
 
 def _pose_log(found: traversal.Traversal, config: RobotCarConfig) -> tuple[poses.PoseLog, dict]:
-    """The pose log and notes on it; radar odometry is moved onto the INS track where there is one."""
+    """The pose log and notes on it; an INS track turns and shifts radar odometry onto itself."""
     log = poses.READERS[config.pose](*found.read(poses.POSES[config.pose], f"{config.pose} poses"))
     notes = {"rows": len(log.times), "repeated_times": log.repeats}
     if config.pose == "radar_odometry":
@@ -230,7 +230,7 @@ def _pose_log(found: traversal.Traversal, config: RobotCarConfig) -> tuple[poses
 
 
 def _compare_with_gps(found, config, posed: poses.Posed, times: np.ndarray) -> dict:
-    """Distance between the chosen poses and GPS at the images' times."""
+    """Statistics of the distance (metres) between the chosen poses and GPS at the images' times."""
     if config.pose == "gps" or poses.POSES["gps"] not in found.files:
         return {}
     gps = poses.read_gps(*found.read(poses.POSES["gps"], "GPS poses"))
@@ -247,7 +247,7 @@ def _compare_with_gps(found, config, posed: poses.Posed, times: np.ndarray) -> d
 
 
 def check_counts(plan: Plan, traversals: dict[str, str]) -> None:
-    """Compares with the paper's Table I; a difference becomes a warning in the metadata."""
+    """Adds a warning for each count that differs from the paper's Table I."""
     paper = {PAPER[split]: count for split, count in PAPER_COUNTS.items()}
     for split, sentence in plan.count_differences(traversals, paper, "Table I"):
         plan.warnings.append(f"{sentence}; {len(plan.splits[split])} kept")

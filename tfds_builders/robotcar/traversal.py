@@ -1,4 +1,4 @@
-"""Finds a traversal's files below `manual_dir`, in archives or unpacked, and lists its images."""
+"""Finds a traversal's files below `manual_dir`, packed or not, and lists its images."""
 
 import pathlib
 import re
@@ -13,19 +13,19 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.robotcar.camera import Camera
 
 TIME = re.compile(r"[0-9]{1,17}")  # microseconds, up to the year 5138
-# Sensors in archives' names that hold no camera images and no poses.
+# Sensors whose archives hold neither camera images nor poses.
 OTHER_SENSORS = ("velodyne", "lms", "ldmrs", "lidar", "navtech", "radar")
-# Words in names of archives that hold poses, and their folder; archives of other names hold images.
+# Words in the names of pose archives, and their folder; archives of other names hold images.
 POSE_FOLDERS = {"gps": "gps/", "ins": "gps/", "odometry": "gt/", "gt": "gt/"}
 
 
 class Traversal(NamedTuple):
-    """What was found of one traversal.
+    """The files found of one traversal.
 
     Attributes:
       name: its id, e.g. "2019-01-10-11-46-21-radar-oxford-10k".
       files: source of every file, by its path below the traversal's folder.
-      places: the archives and folders that were read.
+      places: the archives and folders that hold them.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Traversal(NamedTuple):
     places: list[pathlib.Path]
 
     def read(self, path: str, what: str) -> tuple[bytes, str]:
-        """Bytes of a file and how messages name it.
+        """Bytes of a file, and its name in messages.
 
         Raises:
-          RawDataError: it is missing; says which archive to fetch.
+          RawDataError: it is missing; names the archive to fetch.
         """
         if path not in self.files:
             seen = ", ".join(place.name for place in self.places)
@@ -50,7 +50,7 @@ class Traversal(NamedTuple):
 def find(manual_dir: pathlib.Path, name: str, camera: Camera) -> Traversal:
     """Indexes all folders, tars and zips of traversal `name`; a file in a folder wins over archives.
 
-    Archives compressed as a whole that were unpacked beside themselves are passed over.
+    It skips an archive compressed as a whole that lies beside its unpacked files.
 
     Raises:
       RawDataError: nothing is there, or an archive is truncated.
@@ -82,7 +82,7 @@ def _unpacked(
     found: dict[str, Source],
     read: list[pathlib.Path],
 ) -> bool:
-    """Whether a folder has the files of an archive compressed as a whole, or a plain tar is beside it."""
+    """Whether unpacked files or a plain tar stand in for an archive compressed as a whole."""
     suffix = next(suffix for suffix in archives.PACKED if place.name.endswith(suffix))
     if place.with_name(place.name.removesuffix(suffix) + ".tar") in read:
         return True
@@ -107,7 +107,7 @@ def _places(manual_dir: pathlib.Path, name: str, camera: Camera) -> Iterator[pat
 
 
 def _wanted(sensor: str, camera: Camera) -> bool:
-    """Whether an archive may hold this camera or poses; large archives of other sensors are skipped."""
+    """Whether an archive may hold this camera or poses, unlike the large ones of other sensors."""
     if any(word in sensor for word in ("gps", "ins", "gt", "odometry", "vo", "rtk")):
         return True
     own = camera.folder.split("/")[0]
@@ -116,7 +116,7 @@ def _wanted(sensor: str, camera: Camera) -> bool:
 
 
 def _below(path: str, name: str) -> str:
-    """A member's path below the traversal's folder, whatever folders lie above."""
+    """A member's path below the traversal's folder, without the folders above."""
     parts = pathlib.PurePosixPath(path).parts
     if name in parts:
         parts = parts[parts.index(name) + 1 :]
@@ -129,8 +129,8 @@ class Images(NamedTuple):
     Attributes:
       times: `(n,)` int64 microseconds.
       sources: their files.
-      found: images that exist or are listed.
-      missing: listed in the timestamps file without a file (a chunk that was not downloaded).
+      found: number of images that exist or that the timestamps file lists.
+      missing: number of listed images without a file, e.g. of a chunk not yet downloaded.
     """
 
     times: np.ndarray
@@ -140,7 +140,7 @@ class Images(NamedTuple):
 
 
 def images(traversal: Traversal, camera: Camera) -> Images:
-    """All images of a camera; the timestamps file, where there is one, says what should be there.
+    """All images of a camera; a timestamps file lists those that must be there.
 
     Raises:
       RawDataError: no image, or a timestamps file that is malformed or out of order.
@@ -168,7 +168,7 @@ def images(traversal: Traversal, camera: Camera) -> Images:
 
 
 def read_timestamps(raw: bytes, where: str) -> list[int]:
-    """Times of a `.timestamps` file: `<time> <chunk>` a line, no header, strictly ascending."""
+    """The strictly ascending times of a `.timestamps` file: one `<time> <chunk>` per line, no header."""
     times: list[int] = []
     for number, line in enumerate(raw.decode("utf-8", "replace").splitlines(), 1):
         fields = line.split()

@@ -1,1 +1,1 @@
-"""The embedded default: a rendered drive with poses."""
+"""The default dataset: a rendered drive with exact poses."""

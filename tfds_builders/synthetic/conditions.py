@@ -1,4 +1,4 @@
-"""Light and weather of a traversal."""
+"""Light and weather of a drive."""
 
 import dataclasses
 
@@ -7,13 +7,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """How a traversal looks.
+    """Light and weather of one lap.
 
     Attributes:
       sky: BGR at the horizon and at the top.
       ambient: light that reaches every surface, per BGR channel.
       sun: strength of direct light; 0 is none.
-      azimuth: where the sun stands, radians, 0 is east.
+      azimuth: of the sun, radians, 0 is east.
       elevation: of the sun, radians.
       haze: share of sky colour mixed in per 100 m.
       lamps: strength of street lamps, headlights and lit windows.

@@ -1,4 +1,4 @@
-"""Traversals: where the camera was at which time, under which condition, and what moved about."""
+"""Laps: the camera's place at each time, the condition, and the vehicles of the lap."""
 
 import dataclasses
 import zlib
@@ -8,7 +8,7 @@ import numpy as np
 from tfds_builders.synthetic import textures
 from tfds_builders.synthetic.world import Walls, World
 
-SPEED = 5.0  # metres a second
+SPEED = 5.0  # metres per second
 PAUSE = 600.0  # seconds between laps
 
 
@@ -17,10 +17,10 @@ class Lap:
     """One pass over the route.
 
     Attributes:
-      name: e.g. "train/lap0"; decides all that is random about it, with the world's seed.
+      name: e.g. "train/lap0"; seeds the lap's randomness together with the world's seed.
       condition: key of `conditions.CONDITIONS`.
-      count: frames, spread evenly over the route.
-      start: seconds.
+      count: number of frames, spread evenly over the route.
+      start: time of its start, seconds.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Lap:
     start: float = 0.0
 
     def rng(self, seed: int, what: int) -> np.random.Generator:
-        """A generator for one aspect of this lap."""
+        """The random generator of aspect `what` of this lap."""
         return np.random.default_rng((seed, what, zlib.crc32(self.name.encode())))
 
 
 def poses(world: World, lap: Lap, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions `(n, 2)` metres, headings `(n,)` radians and times `(n,)` microseconds of a lap.
 
-    The camera keeps to a lane that wanders by about +-1 m and looks up to some degrees aside; frames
-    start at another point of the first metre each time.
+    The camera wanders by about +-1 m in its lane and looks a few degrees aside. Each lap's first frame
+    lies at another point within one spacing.
     """
     rng = lap.rng(seed, 1)
     spacing = world.length / lap.count
@@ -53,7 +53,7 @@ def poses(world: World, lap: Lap, seed: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 def occluders(world: World, lap: Lap, seed: int) -> tuple[Walls, np.ndarray]:
-    """Vehicles at the kerb and in the other lane, boxes of four sides, with their textures."""
+    """Vehicles at the kerb and in the other lane, as boxes of four walls with their textures."""
     rng = lap.rng(seed, 2)
     start, end, height, drawn = [], [], [], []
     for s in rng.uniform(0, world.length, max(2, int(world.length / 14))):

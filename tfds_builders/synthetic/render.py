@@ -1,4 +1,4 @@
-"""A frame in true perspective: a ray a column, walls and ground textured by where the rays meet them."""
+"""Renders a frame in true perspective: one ray per column gives the texels of walls and ground."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from tfds_builders.synthetic.world import GROUND_PX, Walls, World
 
 CAMERA_HEIGHT = 1.6  # metres
 FIELD_OF_VIEW = np.radians(80)  # horizontal
-LAYERS = 5  # walls behind one another that a column may show
+LAYERS = 5  # walls that one column may show behind each other
 NEAR, FAR = 0.3, 200.0  # metres
 HORIZON = 0.52  # share of the height above it
 LAMP_COLOUR = np.array((0.6, 0.85, 1.0), np.float32)  # BGR factors
@@ -20,14 +20,16 @@ WINDOW_COLOUR = np.array((120, 205, 245), np.float32)  # BGR
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What all frames of one lap share.
+    """The scene that all frames of one lap share.
 
     Attributes:
       world: the town.
       condition: light and weather.
-      walls: the town's walls and those of things that move.
-      atlas: `(t, h, w, 4)` textures of both; `glow` `(t, h, w)` how strongly each texel shines.
-      ground_light: BGR factors on the ground raster; `lamps` the street lamps' share of it.
+      walls: the town's walls and those of its vehicles.
+      atlas: `(t, h, w, 4)` textures of both.
+      glow: `(t, h, w)` strength of each texel's light.
+      ground_light: BGR factors on the ground raster.
+      lamps: the street lamps' share of them.
     """
 
     world: World
@@ -42,7 +44,7 @@ class Scene:
 def make_scene(
     world: World, condition: Condition, occluders: tuple[Walls, np.ndarray] | None = None
 ) -> Scene:
-    """The town under a condition, with `occluders`: walls of things that move and their textures."""
+    """The town under a condition, with `occluders`: the walls of vehicles and their textures."""
     walls, atlas, glow = world.walls, world.atlas, _lit_windows(world, condition)
     if occluders is not None:
         walls = _joined(walls, occluders[0], len(atlas))
@@ -53,7 +55,7 @@ def make_scene(
 
 
 def _light_ground(world: World, condition: Condition) -> tuple[np.ndarray, np.ndarray]:
-    """Sun, cast shadows and street lamps on the ground."""
+    """The light of sun and street lamps on the ground, shadows included, and the lamps' alone."""
     shape = world.ground.shape[:2]
     lit = np.ones(shape, np.uint8)
     if condition.sun:
@@ -77,9 +79,9 @@ def render(
     """One frame, uint8 BGR `(height, width, 3)`.
 
     Args:
-      scene: town, condition and what moves about.
-      position: camera, metres, `(2,)`.
-      heading: radians, 0 is east, counter-clockwise.
+      scene: town, condition and vehicles.
+      position: of the camera, `(2,)` metres.
+      heading: of the camera, radians, 0 is east, counter-clockwise.
       height: pixels.
       width: pixels.
       seed: of noise and rain.
@@ -96,7 +98,7 @@ def render(
 
 
 def _background(scene: Scene, position, rays, down):
-    """Sky above the horizon, ground below; and the distance of every pixel."""
+    """The sky above the horizon and the ground below, and every pixel's depth in metres."""
     h, w, world = len(down), len(rays), scene.world
     horizon, top = (np.array(c, np.float32) for c in scene.condition.sky)
     up = np.clip(-down / 0.5, 0, 1).astype(np.float32)[:, None, None]
@@ -113,7 +115,7 @@ def _background(scene: Scene, position, rays, down):
 
 
 def _hits(walls: Walls, position, rays):
-    """Depth `(w, n)` at which each column's ray meets each wall (inf: never) and where along it."""
+    """Depth `(w, n)` of each column's ray on each wall, inf where it misses, and its place along it."""
     along = walls.end - walls.start
     to_start = walls.start - position
     cross = rays[:, None, 0] * along[None, :, 1] - rays[:, None, 1] * along[None, :, 0]
@@ -156,7 +158,7 @@ def _paint_walls(image, far, scene: Scene, position, rays, down):
 
 
 def _shades(walls: Walls, condition, position) -> np.ndarray:
-    """Light on each wall's side that faces the camera, BGR factors `(n, 3)`."""
+    """The light on each wall's side towards the camera, BGR factors `(n, 3)`."""
     along = walls.end - walls.start
     normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
@@ -168,7 +170,7 @@ def _shades(walls: Walls, condition, position) -> np.ndarray:
 
 
 def _lit_windows(world: World, condition) -> np.ndarray:
-    """Glow of every texel's window: some are lit when it is dark, the same ones all evening."""
+    """The glow of every texel's window; in the dark the same windows are lit in every frame."""
     if not condition.lamps:
         return np.zeros(world.windows.shape, np.float32)
     rng = np.random.default_rng(7)
@@ -188,7 +190,7 @@ def _joined(walls: Walls, others: Walls, offset: int) -> Walls:
 
 
 def _develop(image, far, foot, down, across, condition, rng) -> np.ndarray:
-    """Headlights, wet ground, haze, rain, loss of colour, sensor noise."""
+    """Applies headlights, wet ground, haze, rain, loss of colour and sensor noise."""
     if condition.lamps:
         cone = (
             np.exp(-((across / 0.45) ** 2))[None, :]

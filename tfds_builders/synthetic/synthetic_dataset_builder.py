@@ -1,4 +1,4 @@
-"""TFDS builder of the embedded default: a rendered drive with exact poses; no raw data."""
+"""The TFDS builder of a rendered drive with exact poses and no raw data."""
 
 import concurrent.futures
 import dataclasses
@@ -18,20 +18,20 @@ from tfds_builders.synthetic import drive, render
 from tfds_builders.synthetic.conditions import CONDITIONS
 from tfds_builders.synthetic.world import make_world
 
-CHUNK = 32  # frames a task
-MOST_BYTES = 1000 << 20  # that TFDS's own in-order writer holds without TensorFlow
-TRAIN = ("cloudy", "low_sun", "blue_hour", "night")  # conditions that training laps take in turn
+CHUNK = 32  # frames per task
+MOST_BYTES = 1000 << 20  # limit of TFDS's in-order writer without TensorFlow
+TRAIN = ("cloudy", "low_sun", "blue_hour", "night")  # the conditions of training laps, in turn
 
 
 @dataclasses.dataclass
 class SyntheticConfig(PlacesConfig):
-    """The size of the drive; images are rendered at `height x width`.
+    """The size of the drive, which is rendered at `height x width`.
 
     Attributes:
-      seed: of the town and of all traversals.
+      seed: of the town and of all laps.
       route_length: metres.
       train: frames of the training split, spread over its laps.
-      train_laps: laps of the training split; each meets other vehicles on another line.
+      train_laps: laps of the training split, each with its own vehicles and line.
       reference: frames of the reference split.
       test01: frames of the test under moderate change (sun).
       test02: frames of the test under hard change (night).
@@ -67,14 +67,14 @@ class SyntheticConfig(PlacesConfig):
         if most * size > MOST_BYTES:
             raise RawDataError(
                 f"a split of {most:,} images of {self.height}x{self.width} may take more than "
-                f"{MOST_BYTES >> 20:,} MiB, beyond which TFDS needs TensorFlow to write it; give "
+                f"{MOST_BYTES >> 20:,} MiB, TFDS's limit without TensorFlow; give "
                 f"{MOST_BYTES // size:,} images or fewer, or a smaller size"
             )
         if not 60 <= self.route_length <= 20_000:
             raise RawDataError(f"route_length is {self.route_length}; give 60 to 20000 metres")
 
     def laps(self) -> dict[str, list[drive.Lap]]:
-        """The laps of every split, PAUSE and more between them: 660 s from start to start on 300 m."""
+        """The laps of every split, at least `PAUSE` apart: 660 s from start to start on 300 m."""
         later = self.route_length / drive.SPEED + drive.PAUSE
         counts = [len(part) for part in np.array_split(np.arange(self.train), self.train_laps)]
         return {
@@ -89,7 +89,7 @@ class SyntheticConfig(PlacesConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """A closed street route, driven again and again: train (several laps), reference, test01, test02."""
+    """Laps of a closed street route: train (several laps), reference, test01, test02."""
 
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {  # noqa: RUF012  # TFDS's own attribute
@@ -110,7 +110,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
         SyntheticConfig(
             name="tiny",
-            description="For tests: 150 m, 48 images of 64x48 to train, 24 a split else.",
+            description="For tests: 150 m, 48 training images of 64x48, 24 per other split.",
             height=48,
             width=64,
             route_length=150.0,
@@ -204,6 +204,6 @@ def render_chunk(config: dict, lap: drive.Lap, first: int) -> list[tuple[Frame, 
 
 @functools.lru_cache(maxsize=1)
 def make_scene(seed: int, length: float, lap: drive.Lap) -> render.Scene:
-    """The lap's scene; a process renders a lap's chunks one after another and makes it once."""
+    """The lap's scene, which a process makes once for all chunks of the lap."""
     world = make_world(seed, length)
     return render.make_scene(world, CONDITIONS[lap.condition], drive.occluders(world, lap, seed))

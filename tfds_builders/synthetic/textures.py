@@ -1,14 +1,14 @@
-"""Procedural textures, drawn once a world: facades, trees, vehicles. uint8 BGRA, `PX` pixels a metre.
+"""Procedural textures of a world: facades, trees, vehicles; uint8 BGRA, `PX` pixels per metre.
 
-The second plane of a texture marks windows (1), which may be lit at night.
+Each texture has a window mask, 1 where light may shine at night.
 """
 
 import cv2
 import numpy as np
 
-PX = 10  # pixels a metre
-HEIGHT, WIDTH = 160, 160  # every texture is padded to this
-LONGEST = 15.9  # metres of a texture
+PX = 10  # pixels per metre
+HEIGHT, WIDTH = 160, 160  # of every texture, padding included
+LONGEST = 15.9  # metres that a texture covers
 WALLS = (
     (150, 160, 175),
     (120, 140, 190),

@@ -1,4 +1,4 @@
-"""The town: a closed route, house fronts along it, the ground seen from above. All from one seed."""
+"""The town of one seed: a closed route, house fronts along it, the ground from above."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ import numpy as np
 
 from tfds_builders.synthetic import textures
 
-GROUND_PX = 8  # ground raster pixels a metre
+GROUND_PX = 8  # pixels of the ground raster per metre
 MARGIN = 40.0  # metres of ground around the route
 ROAD, PAVEMENT = 3.2, 5.5  # half widths, metres
 
@@ -25,15 +25,18 @@ class Walls:
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """What all traversals share.
+    """The town that all laps share.
 
     Attributes:
       centre: `(m, 2)` route points about 0.25 m apart, closed, metres.
-      arc: `(m,)` their arc lengths; `length` is the whole.
+      arc: `(m,)` their arc lengths, metres.
+      length: of the whole route, metres.
       walls: house fronts and trees.
-      atlas: `(t, h, w, 4)` BGRA textures, row 0 at the bottom; `windows` `(t, h, w)` their window masks.
-      ground: BGR raster seen from above, `origin` its corner in metres.
-      lamps: `(l, 2)` street lamps.
+      atlas: `(t, h, w, 4)` BGRA textures, row 0 at the bottom.
+      windows: `(t, h, w)` their window masks.
+      ground: BGR raster, seen from above.
+      origin: `(2,)` the raster's corner, metres.
+      lamps: `(l, 2)` street lamps, metres.
     """
 
     centre: np.ndarray
@@ -64,14 +67,14 @@ class World:
         return position, np.arctan2(tangent[..., 1], tangent[..., 0])
 
     def ground_at(self, points: np.ndarray, raster: np.ndarray) -> np.ndarray:
-        """Nearest values of a ground raster at `points` `(..., 2)`; the border outside."""
+        """The nearest values of a ground raster at `points` `(..., 2)`, metres; its border outside."""
         px = ((points - self.origin) * GROUND_PX).astype(np.int32)
         y = np.clip(px[..., 1], 0, raster.shape[0] - 1)
         x = np.clip(px[..., 0], 0, raster.shape[1] - 1)
         return raster[y, x]
 
     def draw(self, raster: np.ndarray, points: np.ndarray, colour, width: float = 0.0) -> None:
-        """Draws a polyline (`width` metres) or, with width 0, a filled polygon into a ground raster."""
+        """Draws a polyline of `width` metres, or a filled polygon at width 0, into a ground raster."""
         px = np.round((points - self.origin) * GROUND_PX).astype(np.int32)
         if width:
             cv2.polylines(raster, [px], False, colour, max(1, round(width * GROUND_PX)))
@@ -100,7 +103,7 @@ def make_world(seed: int, length: float) -> World:
 
 
 def _route(rng, length: float):
-    """A closed smooth loop with corners and bends."""
+    """A smooth closed loop: points, their arc lengths and its length, metres."""
     corners = 8
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False) + rng.uniform(-0.12, 0.12, corners)
     radius = rng.uniform(0.72, 1.28, corners)
@@ -120,7 +123,7 @@ def _route(rng, length: float):
 
 
 def _houses(rng, world: World):
-    """House fronts on both sides of the route, trees between them and the road."""
+    """Walls, textures and window masks of house fronts and of the trees before them."""
     start, end, height, drawn = [], [], [], []
     for side in (1.0, -1.0):
         s = 0.0
@@ -152,7 +155,7 @@ def _houses(rng, world: World):
 
 
 def _paint_ground(rng, world: World) -> None:
-    """Grass or yards, pavement, asphalt, kerbs, lane marks, crossings, patches."""
+    """Paints grass, pavement, asphalt, kerbs, lane marks, crossings and patches."""
     ground = world.ground
     ground[:] = (88, 105, 98)
     loop = np.concatenate([world.centre, world.centre[:2]])
