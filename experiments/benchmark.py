@@ -1,9 +1,9 @@
-"""vprjax against its rivals, interleaved in one run: `python experiments/benchmark.py retrieval`.
+"""Measures vprjax and its rivals in turn in one run: `python experiments/benchmark.py retrieval`.
 
 A sub-command first checks that the answers agree. It then times both in turn and prints their medians.
-`--json=FILE` also writes one JSON row per line of the table, once it is measured;
-`experiments/records.py --add FILE` adds them to the record. Times mean little on another machine; the
-ratio, the rival's time by ours, is what counts.
+`--json=FILE` also writes one JSON row per line of the table as soon as it is measured.
+`experiments/records.py --add FILE` adds the rows to the record. Times mean little on another machine; the
+ratio, the rival's time by ours, counts.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from vprjax.report.provenance import code_version
 from vprjax.runtime.machine import cpu
 from vprjax.storage.atomic import write_atomically
 
-PACKAGES = "jax", "torch", "faiss"  # what the record names versions of
+PACKAGES = "jax", "torch", "faiss"  # the record names their versions
 
 COMMANDS = {
     "train_step": train_step,
@@ -88,7 +88,7 @@ def row(
 
 
 def markdown(rows: list[dict]) -> str:
-    """The rows as a table; columns that some rows lack stay empty."""
+    """The rows as a Markdown table; a cell stays empty where a row lacks the column."""
     names = list(dict.fromkeys(key for r in rows for key in r if "spread" not in key))
     lines = ["| " + " | ".join(names) + " |", "| --- " * len(names) + "|"]
     lines += ["| " + " | ".join(str(r.get(name, "")) for name in names) + " |" for r in rows]
@@ -96,19 +96,19 @@ def markdown(rows: list[dict]) -> str:
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """The accelerator, if any, and the processor."""
     own = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
     return f"{len(own)} x {own[0]} beside {cpu()}" if own else cpu()
 
 
 def command_line() -> argparse.ArgumentParser:
-    """The parser; flags that all sub-commands share may stand before or after the sub-command."""
+    """The parser, which takes the shared flags before and after the sub-command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     _add_shared(parser, json=None, rounds=5)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0])
-        # With a default of its own a sub-command would overwrite what stands before its name.
+        # With its own default a sub-command would overwrite the flag before its name.
         _add_shared(command, json=argparse.SUPPRESS, rounds=argparse.SUPPRESS)
         module.add_arguments(command)
     return parser
@@ -125,9 +125,9 @@ def main() -> None:
     """Runs one sub-command."""
     parser = command_line()
     args = parser.parse_args()
-    # The rival wants GPU memory, too.
+    # The rival needs GPU memory, too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
-    code, rows = code_version(), []  # of what is loaded: the checkout may change meanwhile
+    code, rows = code_version(), []  # of the loaded code, since the checkout may change meanwhile
     for found in COMMANDS[args.command].measure(args, interleaved, row):
         print(found, file=sys.stderr, flush=True)
         rows.append(found)
@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def write(record: pathlib.Path, code: str, rows: list[dict]) -> None:
-    """Writes the rows measured so far: a run that is cut keeps the rows that it had."""
+    """Writes the rows measured so far, which a cut run thus keeps."""
     record.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", *sys.argv])
     document = {

@@ -1,8 +1,8 @@
-"""Two grids side by side, cell by cell: the mean over seeds of each, and their paired difference.
+"""Compares two grids cell by cell: the mean over seeds of each, and their paired difference.
 
     python experiments/compare.py runs/grid/nordland runs/grid/nordland+tuples.mining=random --out=FILE.md
 
-Seeds that both have are paired; a cell that one grid lacks is left out. `--out` also gets the table.
+It pairs the seeds that both grids have and leaves out cells that one lacks. `--out` also gets the table.
 """
 
 import argparse
@@ -20,13 +20,13 @@ def read(grid: pathlib.Path) -> Scores:
     """The finished runs of a grid's folder.
 
     Raises:
-      DataError: there are none.
+      DataError: there is none, or two do not fit one table.
     """
     return scores.read(sorted(grid.glob("*/seed*/results.json")))
 
 
 def main() -> int:
-    """Prints the comparison."""
+    """Prints the comparison; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grids", type=pathlib.Path, nargs=2, help="folders of paper_grid.py")
     parser.add_argument("--out", type=pathlib.Path, help="file for the table")

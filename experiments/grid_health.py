@@ -1,11 +1,10 @@
-"""Did every run of a grid stay sound? One row per cell, from the logs of its runs.
+"""Checks that every run of a grid stayed sound: one row per cell, from the logs of its runs.
 
     python experiments/grid_health.py runs/grid/synthetic --out=FILE.md
 
-A sound run is finished, logged only finite values, and its loss moved. Its descriptors did not collapse: an
-effective rank near 1 puts them on one line, a variance near 0 in one point
-(`vprjax.training.health.spread`).
-The exit status is 1 where a run is not sound.
+A sound run is finished, all its logged values are finite, and its loss moved. Its descriptors did not
+collapse: an effective rank near 1 puts them on one line, a variance near 0 in one point
+(`vprjax.training.health.spread`). The exit status is 1 where a run is not sound.
 """
 
 import argparse
@@ -35,8 +34,8 @@ def sound(rows: list[dict]) -> bool:
 
 
 def summary(runs: list[list[dict]], finished: bool) -> list[str]:
-    """The figures of a cell's runs: mean loss at both ends, least variance and effective rank, sound."""
-    if not all(runs):  # one ended before its first logged step
+    """A cell's figures: runs, steps, first and last mean loss, least variance and rank, sound."""
+    if not all(runs):  # a run ended before its first logged step
         return [str(len(runs)), "0", "", "", "", "", "NO"]
     first, last = (sum(rows[i]["loss"] for rows in runs) / len(runs) for i in (0, -1))
     least = [
@@ -71,7 +70,7 @@ def table(grid: pathlib.Path) -> Table:
 
 
 def main() -> int:
-    """Prints the table; 1 where a run is not sound."""
+    """Prints the table; returns 0, 1 where a run is not sound, 2 for a bad grid."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

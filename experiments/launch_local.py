@@ -1,11 +1,11 @@
-"""Runs a command as N processes that train together on this machine: a pod in small, for trying out.
+"""Runs a command as N processes that train together on this machine, like a small pod.
 
     python experiments/launch_local.py --processes=2 --devices=4 -- \
         python -m vprjax.main --config=configs/synthetic.py --workdir=runs/two
 
 `--devices` is the number of virtual CPU devices per process; without it they see the machine's own. The
-command ends with the first process that fails and kills the others. It passes SIGTERM on to all, which save
-and end; its exit status is theirs.
+command ends with the first process that fails, and kills the others. It passes SIGTERM on to all, which
+save and end; its exit status is theirs.
 """
 
 import argparse
@@ -20,16 +20,16 @@ from grid import child
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.socket() as s:
         s.bind(("localhost", 0))
         return s.getsockname()[1]
 
 
 def virtual(devices: int) -> dict[str, str]:
-    """The environment in which the CPU is `devices` devices.
+    """The environment that splits the CPU into `devices` devices.
 
-    XLA aborts where one of them is a minute behind the others, which happens on a busy machine: ten here.
+    XLA aborts where one device is a minute behind the others, as on a busy machine; here it waits ten.
     """
     flags = f"--xla_force_host_platform_device_count={devices}"
     patience = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
@@ -37,14 +37,14 @@ def virtual(devices: int) -> dict[str, str]:
 
 
 def environment(number: int, processes: int, port: int, devices: int) -> dict[str, str]:
-    """What process `number` needs to find the others (`vprjax/runtime/distributed.py`)."""
+    """The environment in which process `number` finds the others (`vprjax/runtime/distributed.py`)."""
     hosts = ",".join([f"localhost:{port}"] + ["localhost"] * (processes - 1))
     out = {**os.environ, "VPRJAX_HOSTS": hosts, "VPRJAX_PROCESS_ID": str(number)}
     return out | (virtual(devices) if devices else {})
 
 
 def wait(running: list[subprocess.Popen], came: list[int]) -> int:
-    """The exit status: the first that is not 0, else 0; a SIGTERM that came goes on to all."""
+    """Waits for all and returns the first exit status that is not 0, else 0; passes SIGTERM on."""
     while any(process.poll() is None for process in running):
         failed = [p.returncode for p in running if p.poll() not in (None, 0)]
         if failed:
@@ -60,14 +60,14 @@ def wait(running: list[subprocess.Popen], came: list[int]) -> int:
 
 
 def main() -> int:
-    """Starts the processes and waits for them."""
+    """Starts the processes and waits for them; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--devices", type=int, default=0, help="virtual CPU devices per process")
     parser.add_argument("command", nargs="+", help="after --")
     args = parser.parse_args()
     port, came = free_port(), []
-    # Only noted, as it may come while not all have started.
+    # The handler only notes the signal, which may come before all have started.
     signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
     running = [
         subprocess.Popen(

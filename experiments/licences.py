@@ -14,8 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILE = ROOT / "LICENSES.md"
 HEAD = """# Licences of what vprjax needs at run time
 
-Written by `python experiments/licences.py` from the metadata of the installed packages; nothing of theirs
-is part of this repository.
+`python experiments/licences.py` writes this table from the metadata of the installed packages. This
+repository holds nothing of theirs.
 
 | package | version | licence |
 | --- | --- | --- |
@@ -30,7 +30,7 @@ def requirements() -> list[Requirement]:
 
 
 def closure() -> list[str]:
-    """Names of all packages that these need here, and they themselves."""
+    """Names of the run-time dependencies and of all packages that they need here."""
     found, waiting = set(), [(r.name, extra) for r in requirements() for extra in ("", *r.extras)]
     while waiting:
         name, extra = waiting.pop()

@@ -1,18 +1,18 @@
-"""The paper's study as one command: 12 cells x seeds on a dataset, then its tables and its page.
+"""Runs the paper's study as one command: 12 cells x seeds on a dataset, then tables and page.
 
     python experiments/paper_grid.py --dataset=synthetic --smoke
     python experiments/paper_grid.py --dataset=robotcar --weights=FOLDER --seeds=0,1,2
     python experiments/paper_grid.py --dataset=corridor --images=REAL --weights=REAL/weights
 
 Every run has a folder of its own, `RUNS/DATASET/BACKBONE-POOLING-LOSS/seedN`. The same command runs what
-is missing and resumes what was cut. Every run also measures the model off the shelf. Corridor evaluates the
+is missing and resumes cut runs. Every run also measures the model off the shelf. Corridor evaluates the
 models trained on Nordland and trains those that are missing. The grid's folder gets tables, a page and the
 rows that `experiments/records.py --add FOLDER` takes.
 
 One run at a time uses all devices of the host; `--jobs` runs several. Where the host has several GPUs, each
 job gets one, and the default is one job per GPU. Without a GPU each job gets its share of the cores.
-Several hosts share a grid on common storage with `--cells`. Where the dataset must be built first, start
-one host and wait for it. The same command without `--cells` then makes the tables of all:
+Several hosts share a grid on common storage with `--cells`. Where the dataset is not built yet, start one
+host and wait for its build. The same command without `--cells` then makes the tables of all:
 
     host1$ python experiments/paper_grid.py --dataset=robotcar --cells='vgg16-*' ...
     host2$ python experiments/paper_grid.py --dataset=robotcar --cells='resnet50-*' ...
@@ -59,12 +59,12 @@ def choose(jobs: list[Job], patterns: str) -> list[Job]:
 
 
 def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> list[Job]:
-    """Runs what is missing; returns the jobs that failed."""
+    """Runs the missing jobs; returns the failed ones."""
     trained = choose(cells.training_jobs(settings), patterns)
     corridor = settings.dataset == "corridor"
     evaluated = cells.corridor_jobs(settings, trained) if corridor else []
     jobs = [*trained, *evaluated]
-    if not all([job.finished() for job in jobs]):  # all of them: each may refuse its folder
+    if not all([job.finished() for job in jobs]):  # a list, since each job may refuse its folder
         datasets.prepare(settings)
     runner, progress = Runner(slots, devices), GridProgress(jobs)
     try:
@@ -77,7 +77,7 @@ def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> li
 
 
 def write(settings: Settings, began: float) -> None:
-    """Tables, page and record of the runs that are finished."""
+    """Writes tables, page and record of the finished runs."""
     folder = settings.folder
     order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset)]
     paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
@@ -103,10 +103,10 @@ def write(settings: Settings, began: float) -> None:
 
 
 def change(text: str) -> tuple[str, object]:
-    """`"optim.ema=0.99"` as key and value; what is no Python value is a text.
+    """Key and value of `"optim.ema=0.99"`; a value that is no Python literal is a text.
 
     Raises:
-      ConfigError: there is no `=`, or the key is one that the grid's runs differ in.
+      ConfigError: there is no `=`, or the key differs between the grid's runs.
     """
     key, sign, value = text.partition("=")
     if not sign:
@@ -120,7 +120,7 @@ def change(text: str) -> tuple[str, object]:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """The parsed command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -138,7 +138,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Runs the grid; the exit status is 0 when every chosen run is finished."""
+    """Runs the grid; returns 0 when every chosen run is finished, 130 after a signal, else 2."""
     args, began = parse(), time.monotonic()
     try:
         if not all(seed.isdigit() for seed in args.seeds.split(",")):
@@ -158,14 +158,16 @@ def main() -> int:
         devices = visible_gpus()
         failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)
         if args.dataset == "corridor":
-            write(dataclasses.replace(settings, dataset="nordland"), began)  # the models it trained
+            write(
+                dataclasses.replace(settings, dataset="nordland"), began
+            )  # the models that it evaluates
         write(settings, began)
         if failed:
             names = ", ".join(f"{job.name} seed {job.seed}" for job in failed)
             raise ConfigError(f"{len(failed)} runs failed: {names}")
         return 0
     except Stopped as stopped:
-        print(f"paper_grid: {stopped}; the same command goes on from here", file=sys.stderr)
+        print(f"paper_grid: {stopped}; the same command continues from here", file=sys.stderr)
         return 130
     except (VprjaxError, OSError) as error:
         print(f"paper_grid: error: {error}", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""One picture of a run: a query with its right match, and one with a wrong match.
+"""Draws one picture of a run: a query with its right match, and one with a wrong match.
 
     python experiments/picture.py --workdir=runs/synthetic --out=matches.png
 
-The picture shows the surest answers of one query split: of the queries that are right at the narrowest
-tolerance, and of those that are wrong at the widest, the one nearest to its match in descriptor space.
-Beside the wrong match stands the reference that is nearest by position.
+The picture shows the surest answers of one query split, those nearest to their match in descriptor space.
+One is right at the narrowest tolerance, one wrong at the widest. Beside the wrong match stands the
+reference nearest by position.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from vprjax.errors import DataError, VprjaxError
 from vprjax.report import gallery
 
 GREY, GREEN, RED = "#57606a", "#1a7f37", "#cf222e"
-WIDTHS = (1, 1, 0.12, 1, 1, 1)  # of the columns; the narrow one parts the two queries
+WIDTHS = (1, 1, 0.12, 1, 1, 1)  # of the columns; the narrow one separates the two queries
 
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """An image, uint8 `(h, w, 3)`, with a line above it, a line below it and their colour."""
+    """An image, uint8 `(h, w, 3)`, with its title, caption and their colour."""
 
     image: np.ndarray
     title: str
@@ -44,7 +44,7 @@ def panels(rows: list[dict], queries, references, config) -> list[Panel]:
       rows: of `matches/MODEL_SPLIT.csv`, one per query in the split's order.
       queries: the query split.
       references: the reference split.
-      config: the run's config; its tolerances say what is right.
+      config: the run's config, whose tolerances define a right match.
 
     Raises:
       DataError: the run has no right or no wrong match.
@@ -81,7 +81,7 @@ def panels(rows: list[dict], queries, references, config) -> list[Panel]:
 
 
 def draw(shown: list[Panel]) -> Figure:
-    """The panels side by side, 900 pixels wide."""
+    """Draws the panels side by side, 900 pixels wide."""
     height, width = shown[0].image.shape[:2]
     figure = Figure(figsize=(9, 9 / sum(WIDTHS) * height / width + 0.56), dpi=100)
     FigureCanvasAgg(figure)
@@ -101,7 +101,7 @@ def draw(shown: list[Panel]) -> Figure:
 
 
 def main() -> int:
-    """Draws the picture of one run."""
+    """Draws the picture of one run; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--workdir", type=pathlib.Path, required=True, help="folder of a finished run")

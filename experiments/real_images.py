@@ -4,17 +4,17 @@
     python -m tfds_builders build places_csv --manual_dir=runs/raw/nordland \
         --config='{"name": "nordland", "height": 64, "width": 128, "position_unit": "frames"}'
 
-Two protocols cut the training part of Nordland in two, to choose settings on, with no test frame in it:
-`nordland_tune` trains to 15000; after a gap `reference` and `val` are 15510 to 18000. `nordland_tune_wide`
-trains to 12000; `val` is 12510 to 18000 and `reference` all of the summer to 18000, as many as the test's.
+Nordland holds every 10th frame as `images-%05d.png` in `summer` and `winter`; the same number is the same
+place. The position is number / 10, one unit per frame. The sequences are `train_summer` and `train_winter`
+(to 18000), `reference` (summer above 18500) and `test02` (winter above 18500); 18010 to 18500 is a gap.
+`--drop_still` drops black and nearly repeated frames from the training sequences: a standing train gives
+negatives that look alike. Every reference and query image stays.
 
-Nordland (every 10th frame, `images-%05d.png` in `summer` and `winter`, the same number is the same
-place): position is number / 10, one unit per frame. Sequences `train_summer`, `train_winter` (to 18000),
-`reference` (summer above 18500) and `test02` (winter above 18500); 18010 to 18500 is a gap. Every
-reference and query image is kept. `--drop_still` leaves black frames and frames that hardly differ from
-the one before out of the training sequences: while the train stands they make negatives that look alike.
+Two protocols choose settings on Nordland's training part, without a test frame. `nordland_tune` trains to
+15000; `reference` and `val` are 15510 to 18000. `nordland_tune_wide` trains to 12000; `val` is 12510 to
+18000, and `reference` all of the summer to 18000, as many frames as the test's.
 
-Corridor (`ref` and `query`, `%07d.jpg`): position is the frame number; evaluation only.
+Corridor (`ref` and `query`, `%07d.jpg`) serves evaluation alone; its position is the frame number.
 """
 
 import argparse
@@ -30,16 +30,16 @@ SPANS = {
     "nordland_tune": (15_000, 15_510, 15_510, 18_000, "val"),
     "nordland_tune_wide": (12_000, 0, 12_510, 18_000, "val"),
 }
-SEQUENCES = {  # that every protocol must have
+SEQUENCES = {  # the sequences that every protocol must have
     name: {"train_summer", "train_winter", "reference", query}
     for name, (*_, query) in SPANS.items()
 } | {"corridor": {"reference", "test01"}}
-STILL = 2.0  # grey levels: mean difference from the last kept frame below which a train stands
-BLACK = 4.0  # grey levels: standard deviation below which a frame shows a tunnel
+STILL = 2.0  # grey levels; a standing train differs less from the last kept frame, in the mean
+BLACK = 4.0  # grey levels; a tunnel's frame has a smaller standard deviation
 
 
 def nordland(images: pathlib.Path, protocol: str, drop_still: bool) -> list[dict]:
-    """Rows of places.csv for one of Nordland's protocols (`SPANS`)."""
+    """The rows of places.csv for one of Nordland's protocols (`SPANS`)."""
     last_train, first_reference, first_query, last, query = SPANS[protocol]
     rows = []
     for season in ("summer", "winter"):
@@ -58,7 +58,7 @@ def nordland(images: pathlib.Path, protocol: str, drop_still: bool) -> list[dict
 
 
 def moving(folder: pathlib.Path, numbers: list[int]) -> list[int]:
-    """Frame numbers without black frames and those that hardly differ from the last kept one."""
+    """The numbers of frames that are not black and differ from the last kept one."""
     kept, last = [], None
     for number in numbers:
         grey = cv2.imread(str(folder / f"images-{number:05d}.png"), cv2.IMREAD_GRAYSCALE)
@@ -71,7 +71,7 @@ def moving(folder: pathlib.Path, numbers: list[int]) -> list[int]:
 
 
 def corridor(images: pathlib.Path) -> list[dict]:
-    """Rows of places.csv for the Corridor protocol."""
+    """The rows of places.csv for the Corridor protocol."""
     rows = []
     for folder, sequence in (("ref", "reference"), ("query", "test01")):
         for frame in sorted((images / folder).glob("*.jpg")):
@@ -105,7 +105,7 @@ def main() -> None:
     for folder in sorted({row["image"].split("/")[0] for row in rows}):
         link = args.raw / folder
         if link.is_symlink() and link.resolve() != (images / folder).resolve():
-            link.unlink()  # of other images
+            link.unlink()  # it leads to other images
         if not link.is_symlink():
             link.symlink_to(images / folder)
     with (args.raw / "places.csv").open("w", newline="") as file:

@@ -1,13 +1,13 @@
-"""The record of measured results, and every results table in Markdown made from it.
+"""Keeps the record of measured results and makes every results table in Markdown from it.
 
     python experiments/records.py
     python experiments/records.py --add runs/grid/nordland --add runs/train_step.json
 
-`experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (a line per config) and
-`speed.csv` (one row per case of a benchmark). `--add` takes a grid's folder or what
-`benchmark.py --json=FILE` wrote. A grid's rows replace those of the same set (the folder's name), cell
-and seed.
-Then the command gives all configs today's key names and digests. It fills the block between
+`experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (one line per config) and
+`speed.csv` (one row per case of a benchmark). `--add` takes a grid's folder or a file of
+`benchmark.py --json=FILE`. A grid's rows replace those of the same set (the folder's name), cell and seed.
+
+The command then gives all configs today's key names and digests. It fills the block between
 `<!-- results: NAME -->` and `<!-- end -->` in the project's Markdown files with the table NAME.
 """
 
@@ -27,7 +27,7 @@ FOLDER = ROOT / "experiments/records"
 
 
 def added(records: Records, path: pathlib.Path) -> Records:
-    """The records with what a grid's folder or a benchmark's file holds.
+    """The records with the rows of a grid's folder or a benchmark's file.
 
     Raises:
       DataError: it holds neither.
@@ -44,7 +44,7 @@ def added(records: Records, path: pathlib.Path) -> Records:
 
 
 def texts(root: pathlib.Path, records: Records) -> dict[pathlib.Path, str]:
-    """Every file that the records decide, with its content."""
+    """The content of every file that the records decide, by path; raises DataError."""
     runs = rows.renewed(records.runs)
     records = Records(runs, records.speed)
     folder = root / FOLDER.relative_to(ROOT)

@@ -1,11 +1,11 @@
-"""The paper's Tables III and IV and the comparisons drawn from them, as Markdown, LaTeX and CSV.
+"""Writes the paper's Tables III and IV and their comparisons as Markdown, LaTeX and CSV.
 
     python experiments/tables.py --runs=runs/grid/robotcar --out=tables
     python experiments/tables.py
 
-The first reads every run below `--runs` and writes `tables.md`, `tables.tex` and `tables.csv`; the second
-prints the paper's own tables and what they say of its claims. `experiments/paper_grid.py` writes the same
-files beside its runs.
+The first command reads every run below `--runs` and writes `tables.md`, `tables.tex` and `tables.csv`. The
+second prints the paper's own tables and checks its claims on them. `experiments/paper_grid.py` writes the
+same files beside its runs.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> int:
                 )
             return 0
         if not args.runs.is_dir():
-            raise DataError(f"--runs={args.runs} is no folder")
+            raise DataError(f"--runs={args.runs} is no folder; name a folder with runs")
         ours = scores.read(sorted(args.runs.rglob("results.json")))
         study.write(args.out or args.runs, ours, published.study(ours.dataset.partition(":")[0]))
         print((args.out or args.runs) / "tables.md")
@@ -46,5 +46,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # what the terminal's encoding lacks
+    sys.stdout.reconfigure(errors="replace")  # letters that the terminal's encoding lacks
     sys.exit(main())

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Prints and runs the commands that train on every worker of a TPU pod slice; creates and deletes nothing.
+# Prints and runs the commands that train on every worker of a TPU pod slice; it creates and deletes no slice.
 #
 #   POD=my-v4-32 ZONE=us-central2-b REPO=https://... experiments/tpu_pod.sh setup
 #   POD=... ZONE=... experiments/tpu_pod.sh run --config=configs/robotcar.py:resnet50,gem,arcface --workdir=... \
 #       --config.places.batch_places=16   # over all devices: a multiple of their number
 #   POD=... ZONE=... experiments/tpu_pod.sh stop     # SIGTERM: every worker saves and exits; `run` goes on
 #
-# `setup` takes the workers' python3, or PYTHON=python3.11: it must be 3.11 or newer, where images of Ubuntu 22.04 bring
-# 3.10. DRY=1 only prints. The workdir and the dataset must be folders on storage that all workers share (a disk, or a
-# bucket that is mounted): only the first worker writes, all of them read. With --hosts=auto the pod says who is who.
+# `setup` takes the workers' python3, or PYTHON=python3.11. It needs 3.11 or newer; images of Ubuntu 22.04 bring 3.10.
+# DRY=1 only prints. Workdir and dataset must be folders on storage that all workers share: a disk or a mounted bucket.
+# Only the first worker writes; all of them read. With --hosts=auto the pod numbers its workers itself.
 set -euo pipefail
 : "${POD:?name of the TPU VM}" "${ZONE:?its zone}"
 action=${1:?setup, run or stop}

@@ -13,13 +13,13 @@ COMPARISONS = (  # part, first, second
 
 
 def trained_pairs(found: Scores, part: str, first: str, second: str) -> list[scores.Pair]:
-    """`scores.pairs` of trained models alone."""
+    """`scores.pairs` without untrained models."""
     every = scores.pairs(found, part, first, second)
     return [pair for pair in every if pair.key.cell.loss not in UNTRAINED]
 
 
 def comparison_table(found: Scores, whose: str) -> Table:
-    """First minus second per tolerance with paired intervals: over all models, and by the other parts."""
+    """First minus second per tolerance with paired intervals, over all models and by the other part."""
     head = ["difference", "models", "n"] + [f"{t:g} {found.unit}" for t in found.tolerances]
     rows = []
     for part, first, second in COMPARISONS:
@@ -33,14 +33,14 @@ def comparison_table(found: Scores, whose: str) -> Table:
             figures = [difference(value) for value in by_tolerance]
             rows.append([f"{NAMES[first]} − {NAMES[second]}", name, str(count), *figures])
     notes = [
-        "Points of FCM, n pairs of models that differ in this part alone, each pair its mean over query "
-        "splits and seeds; in brackets the 95 % interval over pairs (of a single pair: over seeds)."
+        "Points of FCM, mean of n pairs of models that differ in this part alone. A pair is its mean over "
+        "query splits and seeds. Brackets hold the 95 % interval over pairs, or over a single pair's seeds."
     ]
     return Table(f"Comparisons, {whose}", head, rows, 2, notes)
 
 
 def _groups(pairs: list[scores.Pair], part: str) -> list[tuple[str, list[scores.Pair]]]:
-    """All pairs, then those of each value of `part` if there are several."""
+    """All pairs, then the pairs of each value of `part` where there are several."""
     values = list(dict.fromkeys(getattr(pair.key.cell, part) for pair in pairs))
     groups = [(f"all with {NAMES[v]}", v) for v in values] if len(values) > 1 else []
     out = [(name, [p for p in pairs if getattr(p.key.cell, part) == v]) for name, v in groups]
@@ -48,7 +48,7 @@ def _groups(pairs: list[scores.Pair], part: str) -> list[tuple[str, list[scores.
 
 
 def claim_table(study: Study) -> Table:
-    """How many of the paper's own differences lie where its text says they do."""
+    """Counts of the paper's own differences that lie where its text claims."""
     least, most = study.claim
     head = ["ArcFace minus", "pooling", "pairs", "mean", "least", "most"]
     head += [f"within {least:g} to {most:g}", "ahead", "equal", "behind"]
@@ -56,7 +56,7 @@ def claim_table(study: Study) -> Table:
     for other in ("triplet", "contrastive"):
         every = scores.pairs(own, "loss", "arcface", other)
         for pooling in ("gem", "netvlad"):
-            # Printed with two decimals: so are their differences.
+            # The paper prints two decimals, and so do their differences.
             d = [round(p.difference, 2) for p in every if p.key.cell.pooling == pooling]
             counts = [least <= x <= most for x in d], [x > 0 for x in d], [x == 0 for x in d]
             row = [other, NAMES[pooling], str(len(d))]
@@ -73,7 +73,7 @@ def claim_table(study: Study) -> Table:
 
 
 def claim_sentence(study: Study) -> str:
-    """One paragraph: where the paper's own table supports the claim."""
+    """One paragraph on where the paper's own table supports the claim."""
     least, most = study.claim
     own, inside, outside, singles = scores.of_study(study), [], [], []
     for pooling in ("gem", "netvlad"):
@@ -93,7 +93,7 @@ def claim_sentence(study: Study) -> str:
 
 
 def sentences(found: Scores) -> list[str]:
-    """One plain sentence a comparison: who is ahead, by how much, and whether that is certain."""
+    """One sentence per comparison: which part leads, by how much, and where the interval agrees."""
     out = []
     for part, first, second in COMPARISONS:
         every = trained_pairs(found, part, first, second)

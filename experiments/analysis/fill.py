@@ -1,4 +1,4 @@
-"""Results tables inside Markdown: the blocks between `<!-- results: NAME -->` and `<!-- end -->`."""
+"""Fills Markdown blocks between `<!-- results: NAME -->` and `<!-- end -->` with results tables."""
 
 import functools
 import pathlib
@@ -13,7 +13,7 @@ ROOMS = ("experiments", "vprjax", "tfds_builders", "configs", "tests")
 
 
 def read(folder: pathlib.Path) -> Records:
-    """The records in `folder`: runs and speed; raises DataError where one cannot be read."""
+    """The records of runs and speed in `folder`; raises DataError where one is unreadable."""
     return Records(rows.read(folder), speed.read(folder))
 
 
@@ -24,7 +24,7 @@ def documents(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def filled(text: str, records: Records) -> str:
-    """`text` with every block's table made anew.
+    """`text` with a fresh table in every block.
 
     Raises:
       DataError: a block names no table, or has no end.

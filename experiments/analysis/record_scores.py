@@ -13,10 +13,10 @@ from vprjax.report.published import Cell
 
 
 def chosen(record: Record, sets: Iterable[str], cell: str = "", seed: str = "") -> list[Row]:
-    """The rows of `sets`, of one cell and one seed where these are named, in the record's order.
+    """The rows of `sets` in the record's order, of `cell` and `seed` where given.
 
     Raises:
-      DataError: a set has none.
+      DataError: a set has no such row.
     """
     out = []
     for name in sets:
@@ -34,14 +34,14 @@ def chosen(record: Record, sets: Iterable[str], cell: str = "", seed: str = "") 
 
 
 def unit(record: Record, rows: list[Row]) -> str:
-    """Of positions and tolerances."""
+    """The unit of positions and tolerances."""
     return record.configs[rows[0].config]["dataset"]["position_unit"]
 
 
 def as_scores(record: Record, rows: list[Row]) -> Scores:
     """Scores by key and seed; the first row of a model and seed counts.
 
-    An off-the-shelf row whose descriptors were whitened afterwards is another model and stays out.
+    Off-the-shelf rows with whitened descriptors are of another model and stay out.
     """
     values: dict[Key, dict[int, Score]] = collections.defaultdict(dict)
     oracle = {}
@@ -63,7 +63,7 @@ def as_scores(record: Record, rows: list[Row]) -> Scores:
 
 
 class Line(NamedTuple):
-    """A model's variant on one query split: off the shelf or a loss, perhaps whitened or projected."""
+    """One variant of a model on one query split: off the shelf or a loss, whitened or projected."""
 
     backbone: str
     pooling: str
@@ -77,21 +77,21 @@ class Line(NamedTuple):
 
 
 def model_name(backbone: str, pooling: str) -> str:
-    """As the tables write it."""
+    """The model's name in the tables."""
     return f"{NAMES[backbone]} + {NAMES[pooling]}"
 
 
 def marks_of(record: Record, row: Row) -> list[str]:
-    """What makes a row's descriptors others than the model's own."""
+    """Marks of descriptors that are not the model's own: projected, whitened."""
     evaluated, model = record.configs[row.config]["eval"], record.configs[row.trained_with]["model"]
     projected = ["projected"] if model["projection"] and row.model == OFF_THE_SHELF else []
     return projected + (["whitened"] if evaluated["pca"] and evaluated["pca_whiten"] else [])
 
 
 def lines(record: Record, rows: list[Row]) -> dict[Line, dict[float, Mean]]:
-    """Means over seeds of every variant by tolerance, models together, off the shelf first.
+    """Means over seeds of every variant by tolerance, grouped by model, off the shelf first.
 
-    An untrained model is in the runs of several losses; the first row of a seed counts.
+    Runs of several losses hold the same untrained model; the first row of a seed counts.
     """
     found: dict = collections.defaultdict(lambda: collections.defaultdict(dict))
     for row in rows:
@@ -115,6 +115,6 @@ def lines(record: Record, rows: list[Row]) -> dict[Line, dict[float, Mean]]:
 
 def _mean(by_seed: dict[str, float]) -> Mean:
     values = list(by_seed.values())
-    if len(set(values)) == 1:  # equal values would claim a certainty that there is not
+    if len(set(values)) == 1:  # equal values would claim a false certainty
         return Mean(values[0], None, len(values))
     return scores.mean(values)

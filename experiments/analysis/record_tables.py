@@ -18,7 +18,7 @@ LOSSES = ("triplet", "contrastive", "arcface")
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """All that the tables are made of."""
+    """The record: runs and speed."""
 
     runs: Record
     speed: list[Measured]
@@ -33,7 +33,7 @@ def overview(records: Records, name: str, tolerances: tuple[str, ...]) -> Table:
     several = len(splits) > 1
     out: dict = {}
     for line, means in found.items():
-        # What ships may whiten a trained model; off the shelf stands the model as it comes.
+        # A shipped config may whiten a trained model; off the shelf the plain model counts.
         what = line.what if line.what in plain else line.what.partition(",")[0]
         if what != line.what and what == plain[0]:
             continue
@@ -48,7 +48,7 @@ def overview(records: Records, name: str, tolerances: tuple[str, ...]) -> Table:
 
 
 def detail(records: Records, *names: str) -> Table:
-    """One row per variant of a model: mean over seeds and half width of Student's interval."""
+    """One row per variant of a model: mean over seeds, half width of Student's 95 % interval."""
     rows = chosen(records.runs, names)
     found = lines(records.runs, rows)
     several = len({line.split for line in found}) > 1
@@ -63,7 +63,7 @@ def detail(records: Records, *names: str) -> Table:
 
 
 def by_set(records: Records, *names: str) -> Table:
-    """One row per set and trained model: the number of seeds, their mean and its half width."""
+    """One row per set and trained model: number of seeds, their mean and its half width."""
     out, rows = [], chosen(records.runs, names)
     trained = [row for row in rows if row.model == "fine_tuned"]
     tolerances = sorted({float(row.tolerance) for row in rows}, reverse=True)
@@ -84,7 +84,7 @@ def _plus_minus(mean: Mean) -> str:
 
 
 def comparisons(records: Records, name: str) -> Table:
-    """Paired differences over all models and of every single one."""
+    """Paired differences over all models and per model."""
     found = as_scores(records.runs, chosen(records.runs, [name]))
     table = conclusions.comparison_table(found, name)
     rows = list(table.rows)
@@ -104,13 +104,13 @@ def comparisons(records: Records, name: str) -> Table:
 
 
 def against(records: Records, first: tuple[str, ...], second: tuple[str, ...], cell="") -> Table:
-    """Two grids side by side, paired by seed; each named by its last set."""
+    """Two grids side by side, paired by seed; the last set names each."""
     pair = [as_scores(records.runs, chosen(records.runs, names, cell)) for names in (first, second)]
     return compare(*pair, (first[-1], second[-1]))
 
 
 def gains(records: Records, name: str) -> Table:
-    """Fine-tuned minus off the shelf on the only query split, as both were evaluated, paired by seed."""
+    """Fine-tuned minus off the shelf on the only query split, paired by seed."""
     rows = chosen(records.runs, [name])
     values: dict = {}
     for row in rows:
@@ -138,13 +138,13 @@ def gains(records: Records, name: str) -> Table:
 
 
 def runs(records: Records, *chosen_sets: tuple) -> Table:
-    """A sweep of the runs of `(set[, cell[, seed]])`."""
+    """The sweep of the runs of each `(set[, cell[, seed]])`."""
     rows = [row for name, *rest in chosen_sets for row in chosen(records.runs, [name], *rest)]
     return sweep.table(records.runs, rows)
 
 
 def _seed_0(backbone: str) -> list[tuple[str, str, str]]:
-    """The grid's own runs beside a sweep's."""
+    """The grid's own runs of seed 0, beside a sweep's."""
     return [
         ("synthetic", f"{backbone}-{pooling}-{loss}", "0")
         for pooling in ("gem", "netvlad")

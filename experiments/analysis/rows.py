@@ -1,4 +1,4 @@
-"""Runs as a table: `runs.csv`, one row per figure, and `configs.jsonl`, one line per distinct config."""
+"""Runs as `runs.csv`, one row per figure, and `configs.jsonl`, one line per distinct config."""
 
 import csv
 import dataclasses
@@ -16,29 +16,31 @@ from vprjax.report.published import Cell
 from vprjax.storage.atomic import write_atomically
 
 RUNS, CONFIGS = "runs.csv", "configs.jsonl"
-UNKNOWN = re.compile(r"^(x86_64|aarch64|)(, Python.*)?$")  # what earlier versions knew of a machine
+UNKNOWN = re.compile(
+    r"^(x86_64|aarch64|)(, Python.*)?$"
+)  # an earlier version's machine, without its processor
 
 
 class Row(NamedTuple):
     """One FCM of one run.
 
     Attributes:
-      set: the grid or sweep that the run belongs to; a cell may have been run several times.
+      set: the grid or sweep of the run, since a cell may have several runs.
       dataset: `builder/config:version` of the images.
       cell: `backbone-pooling-loss`.
       seed: of training.
       split: the queries.
       model: "off_the_shelf" or "fine_tuned".
       tolerance: in the dataset's unit of positions.
-      fcm: percent.
-      low: lower end of the 95 % interval over queries, percent; empty where the run has none.
-      high: its upper end.
+      fcm: in percent.
+      low: lower end of the 95 % interval over queries, percent, or "".
+      high: upper end of the interval.
       oracle: share of the queries that have a reference within the tolerance, percent.
       code_version: of the evaluation.
       weights_sha256: of the pretrained weights' file, or "random".
-      config: digest of the config that was evaluated.
-      trained_with: digest of the config that the model was trained with.
-      machine: processor or accelerator, as far as the run knew.
+      config: digest of the evaluation's config.
+      trained_with: digest of the training's config.
+      machine: processor or accelerator, or "" where the run did not record it.
     """
 
     set: str
@@ -60,24 +62,24 @@ class Row(NamedTuple):
 
     @property
     def parts(self) -> Cell:
-        """The cell as the paper's tables have it."""
+        """The cell of the paper's tables."""
         backbone, pooling, loss = self.cell.split("-")
         return Cell(loss, pooling, backbone)
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """Rows and the configs, by digest, that they name."""
+    """Rows, and their configs by digest."""
 
     rows: list[Row]
     configs: dict[str, dict]
 
 
 def portable(config: Mapping) -> dict:
-    """A config with today's key names, without what is a row's own, one machine's or another variant's.
+    """A config with today's key names, without seed, folders and keys of other variants.
 
-    The seed is a column; the folders of data and weights are of one machine. The own keys of variants that
-    the config does not choose go, so that a loss which comes later changes no digest.
+    The seed is a column of its own, and folders of data and weights belong to one machine. A later loss
+    changes no digest, since keys of variants that the config does not choose go.
     """
     out = completed(config)
     out.pop("seed", None)
@@ -95,7 +97,7 @@ def portable(config: Mapping) -> dict:
 
 
 def digest(config: Mapping) -> str:
-    """16 hex digits that name a portable config."""
+    """The 16 hex digits that name a portable config."""
     text = json.dumps(config, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -144,7 +146,7 @@ def merged(records: Iterable[Record]) -> Record:
 
 
 def replaced(before: Record, added: Record) -> Record:
-    """`before` with the runs of `added`, which replace those of the same set, dataset, cell and seed."""
+    """`before` with the runs of `added`, which replace runs of the same set, dataset, cell and seed."""
 
     def run(row: Row) -> tuple:
         return row.set, row.dataset, row.cell, row.seed
@@ -155,7 +157,7 @@ def replaced(before: Record, added: Record) -> Record:
 
 
 def renewed(record: Record) -> Record:
-    """The record with today's config keys and their digests; configs that no row names go."""
+    """The record with today's config keys and digests, without configs that no row names."""
     today = {old: portable(config) for old, config in record.configs.items()}
     names = {old: digest(config) for old, config in today.items()}
     rows = [
@@ -187,7 +189,7 @@ def read(folder: pathlib.Path) -> Record:
 
 
 def texts(record: Record) -> dict[str, str]:
-    """The record's files: name and content."""
+    """The record's files, content by name."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerows([Row._fields, *record.rows])

@@ -1,4 +1,4 @@
-"""FCM of many runs by model, query split, tolerance and seed; means, intervals and paired differences."""
+"""FCM of many runs by model, query split, tolerance and seed: means, intervals, paired differences."""
 
 import collections
 import dataclasses
@@ -16,18 +16,23 @@ from vprjax.errors import DataError
 from vprjax.report.published import Cell, Study
 from vprjax.storage import checksum
 
-OFF_THE_SHELF = "off_the_shelf"  # stands where a loss would: the model before training
-PROJECTED = "off_the_shelf_projected"  # the same with a projection, which gives other descriptors
+OFF_THE_SHELF = "off_the_shelf"  # in a loss's place: the model before training
+PROJECTED = "off_the_shelf_projected"  # the same behind a projection, with other descriptors
 UNTRAINED = (OFF_THE_SHELF, PROJECTED)
 POOLINGS = ("gem", "netvlad")
 CONFIDENCE = 0.95
 CELL_KEYS = (("loss", "name"), ("model", "pooling"), ("model", "backbone"))  # of `Cell`'s parts
-FACTS = ("weights_sha256", "trained_on")  # of a run's provenance, which one model's runs share
-EVAL_KEYS = ("pca", "pca_whiten", "heading_degrees", "descriptor_dtype")  # that change an FCM
+FACTS = ("weights_sha256", "trained_on")  # provenance that all runs of a model share
+EVAL_KEYS = (
+    "pca",
+    "pca_whiten",
+    "heading_degrees",
+    "descriptor_dtype",
+)  # the keys that change an FCM
 
 
 class Key(NamedTuple):
-    """What a score belongs to; `tolerance` in position units."""
+    """The key of a score; `tolerance` in position units."""
 
     cell: Cell
     test: str
@@ -35,14 +40,14 @@ class Key(NamedTuple):
 
 
 class Score(NamedTuple):
-    """FCM in percent, with the interval over its queries where the run has one."""
+    """FCM in percent, and the run's interval over queries or None."""
 
     fcm: float
     interval: tuple[float, float] | None = None
 
 
 class Mean(NamedTuple):
-    """A mean with its 95 % interval, None where `n` allows none."""
+    """A mean of `n` values and its 95 % interval, or None where `n` allows none."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -58,7 +63,7 @@ class Scores:
       unit: of positions and tolerances.
       tolerances: widest first.
       values: by key and seed.
-      oracle: by query split and tolerance: the share that any model can reach, percent.
+      oracle: by query split and tolerance, the most that a model can reach, percent.
     """
 
     dataset: str
@@ -79,14 +84,14 @@ class Scores:
 
     @property
     def seed_counts(self) -> set[int]:
-        """The numbers of seeds that means are taken over."""
+        """The numbers of seeds behind the means."""
         return {len(by_seed) for by_seed in self.values.values()}
 
     def mean(self, key: Key) -> Mean | None:
-        """Over seeds; None without a run.
+        """The mean over seeds, or None without a run.
 
-        With one seed, or where it changes nothing (untrained GeM on pretrained weights), the interval is
-        that over queries: several equal values would claim a certainty that there is not.
+        One seed, or equal values (untrained GeM on pretrained weights), takes the interval over queries.
+        Student's interval of equal values would claim a false certainty.
         """
         found = list(self.values.get(key, {}).values())
         if found and len({score.fcm for score in found}) == 1:
@@ -101,15 +106,14 @@ def of_study(study: Study) -> Scores:
 
 
 def read(paths: Iterable[pathlib.Path]) -> Scores:
-    """Scores of the `results.json` files `paths`, which must be of one dataset and one ladder.
+    """Scores of the `results.json` files `paths`, all of one dataset and one ladder of tolerances.
 
-    Rows come in the paper's order: off the shelf first, then loss, query split, pooling, backbone. The
-    untrained model of a seed is the same in the runs of all losses, with and without a projection, and
-    counts once.
+    Rows come in the paper's order: off the shelf first, then loss, query split, pooling, backbone. Runs of
+    all losses hold the same untrained model of a seed, which counts once.
 
     Raises:
-      DataError: there is no file, one cannot be read, or two do not belong in one table: they are of
-        different datasets, of the same model and seed, or of one model with different settings.
+      DataError: there is no file, one is unreadable, or two do not fit one table. Two do not fit where
+        they differ in dataset, share model and seed, or share the model but not its settings.
     """
     documents = [(path, _document(path)) for path in paths]
     if not documents:
@@ -161,9 +165,9 @@ def _add(document: dict, values, oracle) -> None:
 
 
 def _check_runs(documents: list[tuple[pathlib.Path, dict]]) -> None:
-    """Raises DataError where two runs of a model have the same seed, or settings that differ.
+    """Raises DataError where two runs of a model share a seed or differ in settings.
 
-    All runs must be of the same images; one may have a query split more.
+    All runs have the same images; one may have one query split more.
     """
     seen: dict[Cell, dict[int, pathlib.Path]] = collections.defaultdict(dict)
     settings: dict[Cell, tuple[pathlib.Path, dict]] = {}
@@ -198,14 +202,14 @@ def matters(key: str, trained: dict) -> bool:
     places = loss["name"] == "arcface" and loss.get("arcface", {}).get("classes") == "places"
     parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
     if part == "loss":
-        return name.startswith(loss["name"])  # the other losses' margins change nothing
+        return name.startswith(loss["name"])  # margins of other losses change nothing
     if part == "eval":
         return name in EVAL_KEYS
     return (part in [*parts, "facts"] and key != "model.weights") or key == "train.steps"
 
 
 def _settings(document: dict) -> dict:
-    """What a model was trained and evaluated with."""
+    """The settings of a model's training and evaluation."""
     provenance = document["provenance"]
     facts = {key: provenance.get(key) for key in FACTS}
     return {
@@ -216,12 +220,12 @@ def _settings(document: dict) -> dict:
 
 
 def _images(document: dict) -> dict:
-    """Images by split."""
+    """Number of images by split."""
     return document["provenance"].get("dataset", {}).get("counts", {})
 
 
 def _trained(document: dict) -> dict:
-    """The config that the model was trained with, with this version's keys."""
+    """The training's config with this version's keys."""
     provenance = document["provenance"]
     return completed(provenance.get("trained_with") or provenance["config"])
 
@@ -238,7 +242,7 @@ def papers_order(tests: Sequence[str]) -> Callable[[Key], tuple]:
 
 
 def mean(values: Sequence[float]) -> Mean:
-    """Mean and Student's t interval of `(n,)` values, n of 1 or more; n of 1 has no interval."""
+    """Mean and Student's 95 % interval of `(n,)` values, n >= 1; one value has no interval."""
     array = np.asarray(values, np.float64)
     n, centre = len(array), float(np.mean(array))
     if n < 2:
@@ -248,25 +252,25 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 class Pair(NamedTuple):
-    """Two models that differ in one part alone: `by_seed` holds first minus second, points."""
+    """Two models that differ in one part; `by_seed` holds first minus second in points of FCM."""
 
     key: Key
     by_seed: dict[int, float]
 
     @property
     def difference(self) -> float:
-        """Mean over seeds."""
+        """The mean over seeds, points of FCM."""
         return float(np.mean(list(self.by_seed.values())))
 
 
 def pairs(scores: Scores, part: str, first: str, second: str) -> list[Pair]:
-    """`first` minus `second` of a cell's `part`, all else equal, in every seed that has both.
+    """`first` minus `second` of a cell's `part`, all else equal, in every seed with both.
 
     Args:
       scores: of one dataset.
       part: "loss", "pooling" or "backbone".
-      first: the value of that part which is subtracted from.
-      second: the value that is subtracted.
+      first: the part's value of the minuend.
+      second: the part's value of the subtrahend.
     """
     out = []
     for key, by_seed in scores.values.items():
@@ -280,11 +284,10 @@ def pairs(scores: Scores, part: str, first: str, second: str) -> list[Pair]:
 
 
 def paired_mean(found: Sequence[Pair]) -> Mean | None:
-    """Mean difference of pairs at one tolerance, with its paired interval; None without a pair.
+    """Mean difference of pairs at one tolerance and its paired interval, or None without a pair.
 
-    The units are models, each its mean over query splits and seeds: what the same weights give on two
-    splits, or one setting with two seeds, are not units of their own beside other models. With a single
-    model its seeds are all there is, and they are the units.
+    The units are models, each its mean over query splits and seeds. Two splits or two seeds of one model
+    are no independent units beside other models. A single model's seeds are the units.
     """
     by_model: dict[Cell, list[Pair]] = collections.defaultdict(list)
     for pair in found:

@@ -1,4 +1,4 @@
-"""Benchmarks as a table: `speed.csv`, one row per case that was measured, and the tables from it."""
+"""Benchmarks as `speed.csv`, one row per measured case, and its tables."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from analysis.text_table import NAMES, Table
 from vprjax.errors import DataError
 
 FILE = "speed.csv"
-FLAGS = ("--batch", "--size", "--dtype")  # of a benchmark's command: what else makes another case
+FLAGS = ("--batch", "--size", "--dtype")  # flags of a benchmark's command that make another case
 NOISE = "queries x references x dimensions"
 TITLES = {
     "noise-2048-k1": f"noise, 20,000 x 10,000 x 2,048 ({NOISE}), k = 1",
@@ -29,17 +29,17 @@ class Measured(NamedTuple):
 
     Attributes:
       benchmark: sub-command of `benchmark.py`.
-      case: what was run.
-      flags: of the command, where they make another case.
+      case: name of what ran.
+      flags: the command's flags that make another case.
       ours_s: median seconds.
       ours_low: least seconds.
       ours_high: most seconds.
-      rival: whom or what it is compared with.
+      rival: what the case is compared with.
       rival_s: its median seconds.
       rival_low: its least seconds.
       rival_high: its most seconds.
       ratio: `rival_s / ours_s`.
-      figures: what else was measured, `name=value` joined by `; `.
+      figures: further measured values, `name=value` joined by `; `.
       machine: processor or accelerator.
       code_version: of the checkout.
       packages: versions, `name=value` joined by `; `.
@@ -63,10 +63,10 @@ class Measured(NamedTuple):
 
 
 def of_benchmark(document: Mapping) -> list[Measured]:
-    """The rows of what `benchmark.py --json=FILE` writes.
+    """The rows in a document of `benchmark.py --json=FILE`.
 
     Raises:
-      DataError: they are of no benchmark with a rival or a model.
+      DataError: the benchmark has neither a rival nor a cost model.
     """
     words = shlex.split(document["command"])
     names = [word for word in words[2:] if not word.startswith("-")]
@@ -99,7 +99,7 @@ def _joined(values: Mapping) -> str:
 
 
 def replaced(before: list[Measured], added: list[Measured]) -> list[Measured]:
-    """`before` with `added`, which replace rows of the same case, flags, machine and code."""
+    """`before` with `added`, which replace rows of the same case, flags, machine and code version."""
 
     def key(row: Measured) -> tuple:
         return row.benchmark, row.case, row.flags, row.machine, row.code_version
@@ -134,9 +134,9 @@ def of(rows: list[Measured], benchmark: str) -> list[Measured]:
 
 
 def rivals(rows: list[Measured], benchmark: str) -> Table:
-    """One row per case; per machine "ours s / rival's s / ratio", where the rows differ the last code's.
+    """One row per case; per machine "ours s / rival's s / ratio", of the last code version.
 
-    Of several ways to run a case, `NAME (WAY)`, the first is the one that the program chose.
+    Of several ways to run a case, `NAME (WAY)`, the program's own choice comes first and counts.
     """
     own = of(rows, benchmark)
     found: dict[tuple[str, str], dict[str, Measured]] = {}
@@ -155,7 +155,7 @@ def rivals(rows: list[Measured], benchmark: str) -> Table:
 
 
 def _title(case: str) -> str:
-    """`VGG16 + GeM, triplet` of `vgg16-gem-triplet`; other cases by `TITLES`, or as they are called."""
+    """`VGG16 + GeM, triplet` of `vgg16-gem-triplet`; other cases by `TITLES` or their own name."""
     backbone, _, rest = case.partition("-")
     if backbone not in NAMES:
         return TITLES.get(case, case)
@@ -180,7 +180,7 @@ def _cell(row: Measured | None) -> str:
 
 
 def figures(rows: list[Measured], benchmark: str) -> Table:
-    """One row per case with everything that was measured."""
+    """One row per case with all measured values."""
     own = of(rows, benchmark)
     more = [dict(part.split("=", 1) for part in row.figures.split("; ")) for row in own]
     names = list(dict.fromkeys(name for found in more for name in found))

@@ -1,4 +1,4 @@
-"""The study's tables of a dataset, ours beside the paper's, as Markdown, LaTeX and CSV."""
+"""Writes the study's tables of a dataset, ours beside the paper's, as Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -15,8 +15,8 @@ from vprjax.storage.atomic import write_atomically
 def main_table(ours: Scores | None, study: Study | None) -> Table:
     """One row per model and query split in the paper's order: ours, paper's, difference; ceilings last.
 
-    Columns of ours or the paper's are left out where there are none; where ours are means of different
-    numbers of seeds, a column holds the number.
+    A side without figures has no columns. A column holds the number of seeds where it differs between
+    rows of ours.
     """
     source = ours or scores.of_study(study)
     columns = [name for name, there in (("ours", ours), ("paper", study)) if there]
@@ -42,7 +42,7 @@ def main_table(ours: Scores | None, study: Study | None) -> Table:
 
 
 def _seeds(ours: Scores, cell: Cell, test: str) -> str:
-    """How many seeds a row is the mean of; empty where it is the paper's alone."""
+    """The number of seeds behind a row; empty where the row is the paper's alone."""
     return str(len(ours.values.get(Key(cell, test, ours.tolerances[0]), ())) or "")
 
 
@@ -51,7 +51,7 @@ def _column(tolerance: float, unit: str, name: str, names: list[str]) -> str:
 
 
 def _rows(ours: Scores | None, study: Study | None) -> list[tuple[Cell, str]]:
-    """Models and query splits that anyone has a figure for, in the paper's order."""
+    """Models and query splits with a figure on either side, in the paper's order."""
     own = [(key.cell, key.test) for key in ours.values] if ours else []
     paper = [(value.cell, value.test) for value in study.values] if study else []
     first = [row for row in own if row[0].loss in UNTRAINED]
@@ -97,7 +97,7 @@ def _notes(ours: Scores | None, study: Study | None) -> list[str]:
 
 
 def all_tables(ours: Scores | None, study: Study | None) -> list[Table]:
-    """The main table, the comparisons of ours (of two runs or more) and of the paper, its claim checked."""
+    """The main table, the comparisons of ours and of the paper, and the paper's claim checked."""
     tables = [main_table(ours, study)]
     own = comparison_table(ours, f"our runs on {ours.dataset}") if ours else None
     if own and own.rows:

@@ -1,4 +1,4 @@
-"""Sweeps: one row per run, named by the config keys in which it differs from its cell's first run."""
+"""Tables of sweeps: one row per run, named by the config keys that differ from its cell's first run."""
 
 from analysis import scores
 from analysis.record_scores import marks_of, model_name, unit
@@ -9,7 +9,7 @@ from vprjax.config.changes import differences, leaves
 
 
 def table(record: Record, rows: list[Row]) -> Table:
-    """FCM of every run of `rows`, and of every untrained model once.
+    """The FCM of every run of `rows`, and of every untrained model once.
 
     A cell's first run shows the values of all keys that its other runs change.
     """
@@ -33,7 +33,7 @@ def table(record: Record, rows: list[Row]) -> Table:
 
 
 def _texts(record: Record, runs: list[list[Row]]) -> list[str]:
-    """The keys of every run that tell it from its cell's first; of that all that others change."""
+    """Per run the keys that differ from its cell's first run; for the first all that others change."""
     bases: dict[str, Row] = {}
     changed: dict[str, set[str]] = {}
     for row, *_ in runs:
@@ -59,7 +59,7 @@ def _runs(rows: list[Row]) -> list[list[Row]]:
 def _table(record: Record, rows: list[Row], splits: list[str], out: list[list[str]]) -> Table:
     tolerances = " / ".join(dict.fromkeys(row.tolerance for row in rows))
     head = ["model", "images", "seed", "processor", "settings"]
-    # Every row is of one: the column tells nothing.
+    # A column with one value for all rows goes.
     kept = [i for i in range(5) if i == 4 or len({line[i] for line in out} - {""}) > 1]
     head = [head[i] for i in kept]
     columns = [f"{split}, {tolerances} {unit(record, rows)}" for split in splits]
@@ -73,13 +73,13 @@ def _title(row: Row) -> str:
 
 
 def _settings(record: Record, row: Row) -> dict:
-    """Every key of what the model was trained and evaluated with."""
+    """All keys of a run's training and evaluation, with their values."""
     trained, evaluated = record.configs[row.trained_with], record.configs[row.config]
     return dict(leaves({**trained, "eval": evaluated["eval"]}))
 
 
 def _differences(record: Record, base: Row, row: Row) -> list[str]:
-    """The keys that matter to this cell and differ; how a projection starts matters where there is one."""
+    """The keys that matter to this cell and differ; a projection's start matters beside one only."""
     trained, known = record.configs[row.trained_with], _settings(record, row)
     return [
         key

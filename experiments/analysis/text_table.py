@@ -1,4 +1,4 @@
-"""A table of texts as Markdown and LaTeX, and how the study's names and figures are written."""
+"""A table of texts as Markdown and LaTeX, and the form of the study's names and figures."""
 
 import dataclasses
 import pathlib
@@ -22,8 +22,8 @@ class Table:
       title: one line.
       head: names of the columns.
       rows: one text per column.
-      words: how many columns hold words.
-      notes: sentences below.
+      words: number of columns that hold words.
+      notes: sentences below the table.
     """
 
     title: str
@@ -33,23 +33,23 @@ class Table:
     notes: list[str]
 
     def markdown(self) -> str:
-        """Title, table and notes."""
+        """The title, table and notes as Markdown."""
         return f"## {self.title}\n\n{self.body()}"
 
     def body(self) -> str:
-        """Table and notes."""
+        """The table and notes as Markdown."""
         marks = ["---"] * self.words + ["---:"] * (len(self.head) - self.words)
         lines = ["| " + " | ".join(row) + " |" for row in (self.head, marks, *self.rows)]
         return "\n".join([*lines, *(f"\n{note}" for note in self.notes)])
 
     def show(self, out: pathlib.Path | None) -> None:
-        """Prints the Markdown; the file `out`, if any, also gets it."""
+        """Prints the Markdown, and writes it to the file `out` unless that is None."""
         print(self.markdown())
         if out:
             write_atomically(out, self.markdown() + "\n")
 
     def latex(self) -> str:
-        """A `table` with booktabs rules, as wide as the text at most (packages booktabs, graphicx)."""
+        """A LaTeX `table` no wider than the text; it needs the packages booktabs and graphicx."""
         columns = "l" * self.words + "r" * (len(self.head) - self.words)
         lines = [" & ".join(map(_latex, row)) + r" \\" for row in (self.head, *self.rows)]
         lines[0] += r" \midrule"
@@ -71,7 +71,7 @@ def _latex(text: str) -> str:
 
 
 def shown(found: Mean | None) -> str:
-    """`12.34 [10.00, 14.00]`; empty where there is nothing."""
+    """`12.34 [10.00, 14.00]`; empty for None."""
     if found is None:
         return ""
     bounds = " [{:.2f}, {:.2f}]".format(*found.interval) if found.interval else ""
@@ -85,7 +85,7 @@ def signed(value: float) -> str:
 
 
 def difference(found: Mean | None) -> str:
-    """`+1.20 [−0.30, +2.70]`; empty where there is nothing."""
+    """`+1.20 [−0.30, +2.70]`; empty for None."""
     if found is None:
         return ""
     bounds = " [{}, {}]".format(*map(signed, found.interval)) if found.interval else ""

@@ -1,11 +1,11 @@
-"""Throughput of a RobotCar build against a plain OpenCV loop on the same frames, in the same run.
+"""Throughput of a RobotCar build against a plain OpenCV loop over the same frames.
 
     python experiments/benchmark.py --rounds=1 --json=FILE build --work=runs/benchmark_build
 
-Writes `--frames` synthetic 1024x1024 Bayer PNGs with timestamps and poses into a tar (kept for the next
-run), then times in turn (1) a plain loop over the tar's members: decode, demosaic, resize, encode, and (2)
-`python -m tfds_builders build robotcar` as its own process, whose peak memory it reads. The scene is
-smooth with sensor noise, so that a PNG has about the size of a real one (`raw_mb_a_frame`).
+Writes `--frames` synthetic 1024x1024 Bayer PNGs with timestamps and poses into a tar, which later runs use
+again. Then it times two contestants in turn. The plain loop decodes, demosaics, resizes and encodes the
+tar's members. The build is `python -m tfds_builders build robotcar` as its own process, with its peak
+memory. A smooth scene with sensor noise gives a PNG about the size of a real one (`raw_mb_a_frame`).
 """
 
 import argparse
@@ -31,7 +31,7 @@ START, STEP = 1_547_120_789_000_000, 59_000  # microseconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     parser.add_argument("--frames", type=int, default=4000)
     parser.add_argument(
         "--work", type=pathlib.Path, required=True, help="folder for raw and built data"
@@ -50,7 +50,7 @@ def frame(number: int) -> bytes:
 
 
 def write_raw(folder: pathlib.Path, frames: int) -> pathlib.Path:
-    """The traversal's camera and gps tars; returns the camera's."""
+    """Writes the traversal's camera and gps tars; returns the camera's path."""
     folder.mkdir(parents=True, exist_ok=True)
     camera = folder / f"{TRAVERSAL}_mono_left.tar"
     times = [START + STEP * i for i in range(frames)]
@@ -76,7 +76,7 @@ def _add(tar: tarfile.TarFile, path: str, data: bytes) -> None:
 
 
 def plain_loop(camera: pathlib.Path) -> None:
-    """The loop anyone would write."""
+    """Reads and encodes the tar's images one after another."""
     with tarfile.open(camera) as tar:
         for member in tar:
             if not member.name.endswith(".png"):
@@ -89,19 +89,19 @@ def plain_loop(camera: pathlib.Path) -> None:
 
 
 def build(raw: pathlib.Path, out: pathlib.Path) -> float:
-    """The whole build, process start included; its peak in MiB."""
+    """Runs the whole build in a new process; returns its peak memory in MiB."""
     shutil.rmtree(out, ignore_errors=True)
     config = {"name": "benchmark", "height": STORED, "width": STORED, "quality": QUALITY}
     config["traversals"] = {"train": TRAVERSAL}
     args = [sys.executable, "-m", "tfds_builders", "build", "robotcar", f"--manual_dir={raw}"]
     args += [f"--data_dir={out}", f"--config={json.dumps(config)}"]
-    # Not ru_maxrss, which begins with the peak of the process that started this one.
+    # ru_maxrss would begin with the peak of the parent process.
     peak = 0
     with subprocess.Popen(args, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         status = pathlib.Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
             found = status.read_text().partition("VmHWM:")[2].split()
-            peak = max(peak, int(found[0]) if found else 0)  # a process that has ended has none
+            peak = max(peak, int(found[0]) if found else 0)  # an ended process has none
             time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"the build failed with status {process.returncode}")
@@ -109,7 +109,7 @@ def build(raw: pathlib.Path, out: pathlib.Path) -> float:
 
 
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
-    """One row: seconds of all frames, and what they make of the paper's dataset."""
+    """One row: seconds of all frames, extrapolated to the paper's dataset."""
     raw, out = args.work.resolve() / "raw", args.work.resolve() / "out"
     camera, peaks = write_raw(raw, args.frames), []
     contestants = {

@@ -2,9 +2,9 @@
 
     python experiments/benchmark.py --json=FILE extract
 
-uint8 images in, unit descriptors out; both sides' descriptors are compared first. The rival is PyTorch
-in inference mode on the same device: eager, eager in channels_last, and torch.compile; the fastest counts.
-A GPU is sent the images and gives the descriptors back within the time.
+uint8 images go in, unit descriptors come out; the benchmark first compares both sides' descriptors. The
+rival is PyTorch in inference mode on the same device: eager, eager in channels_last, and torch.compile; the
+fastest counts. The time includes the transfers to and from a GPU.
 """
 
 import argparse
@@ -16,16 +16,16 @@ import jax
 
 from benchmarks import flops, models
 
-CLOSE = 1e-4  # relative, of whole batches of descriptors in float32 on a CPU
+CLOSE = 1e-4  # relative difference of whole batches of descriptors in float32 on a CPU
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     models.add_arguments(parser)
 
 
 def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
-    """Rows of the table; stops where the sides do not agree."""
+    """Yields the table's rows; stops where the sides do not agree."""
     peak = flops.peaks(args.dtype)
     for name in models.MODELS:
         if args.only in name:

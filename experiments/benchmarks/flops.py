@@ -1,8 +1,8 @@
-"""FLOPs of a model, counted from its products, and what this machine can do at most.
+"""Counts a model's FLOPs from its products, and measures this machine's peak.
 
-A multiply-add is two FLOPs; only convolutions and matrix products count. Taps that lie in the padding
-do not, as in XLA's own count. That one is taken of the model with JAX's stock operations: of ours for CPUs
-it counts a loop's body once, however often it runs.
+A multiply-add is two FLOPs; only convolutions and matrix products count. Taps in the padding do not count,
+as in XLA's own count. XLA counts the model with JAX's stock operations: in ours for CPUs it counts a loop's
+body once, however often it runs.
 """
 
 import math
@@ -17,17 +17,17 @@ from flax import linen as nn
 from benchmarks.models import Pair
 from vprjax import models
 
-AGREE = 0.1  # relative, of our count and XLA's
+AGREE = 0.1  # relative difference of our count and XLA's
 CPU, DEVICE = 2048, 16_384  # rows of the square matrices that measure the peak
-STREAMED = 1 << 28  # bytes of the array that measures bandwidth: more than any cache
+STREAMED = 1 << 28  # bytes of the array that measures bandwidth, beyond any cache
 
 
 def peaks(dtype: str) -> float:
-    """The peak of a matrix product in FLOP/s, best of a few; prints it and the memory's bandwidth."""
+    """The peak of a matrix product in FLOP/s, best of five; prints it and the memory's bandwidth."""
     n = CPU if jax.default_backend() == "cpu" else DEVICE
-    square = jax.random.normal(jax.random.key(0), (n, n), dtype)  # ones are faster on a GPU
+    square = jax.random.normal(jax.random.key(0), (n, n), dtype)  # a GPU multiplies ones faster
     product = 2 * n**3 / _best(jax.jit(jnp.dot), square, square)
-    # Read once and written once, in place, so that no page is new.
+    # One read and one write in place touch no new page.
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
     stream = jnp.zeros(STREAMED // 4, jnp.float32)
     seconds = []
@@ -51,13 +51,13 @@ def _best(function, *args) -> float:
 
 
 def share(flops: float, seconds: list[float], peak: float) -> dict[str, float]:
-    """The columns that set a median time beside the peak."""
+    """The columns that compare a median time with the peak."""
     reached = flops / statistics.median(seconds)
     return {"share_of_peak": round(reached / peak, 3), "peak_gflops": round(peak / 1e9, 1)}
 
 
 def of_extraction(pair: Pair) -> float:
-    """FLOPs of one forward pass of the pair's images, checked against XLA's count."""
+    """FLOPs of one forward pass over the pair's images, checked against XLA's count."""
     apply = models.build(pair.config.model, None, nn.max_pool).apply
     found = sum(products(apply, pair.variables, pair.images))
     agree("forward", found, _by_xla(apply, pair.variables, pair.images))
@@ -67,7 +67,7 @@ def of_extraction(pair: Pair) -> float:
 def of_step(pair: Pair) -> float:
     """FLOPs of one training step of all parameters, checked against XLA's count.
 
-    Every product comes back twice, for the gradients of its two factors; the first one's input has none.
+    Every product comes back twice, for the gradients of its two factors; the first one's input needs none.
     """
     module = models.build(pair.config.model, None, nn.max_pool)
     forward = products(module.apply, pair.variables, pair.images)
@@ -82,13 +82,13 @@ def of_step(pair: Pair) -> float:
 
 
 def _by_xla(function, *args) -> float | None:
-    """XLA's count; None on a GPU, where it has none before it compiles."""
+    """XLA's count, or None on a GPU, where XLA has none before compilation."""
     cost = jax.jit(function).lower(*args).cost_analysis()
     return None if cost is None else float(cost["flops"])
 
 
 def agree(what: str, ours: float, xla: float | None) -> None:
-    """Prints both counts and their ratio, and warns where they are further apart than `AGREE`."""
+    """Prints both counts and their ratio, with a warning where they differ by more than `AGREE`."""
     if xla is None:
         print(f"{what}: {ours / 1e9:.2f} GFLOP in the model, not checked: XLA does not count here")
         return
@@ -126,7 +126,7 @@ def _of_dot(equation) -> float:
 
 
 def _of_convolution(equation) -> float:
-    """`2 b o c / groups` times, along every axis, the pairs of an output and a tap inside the image."""
+    """`2 b o c / groups` times the pairs of an output and a tap inside the image, along every axis."""
     p, (x, kernel) = equation.params, (v.aval.shape for v in equation.invars)
     if {*p["lhs_dilation"], *p["rhs_dilation"]} != {1}:
         raise ValueError("a dilated convolution is not counted")

@@ -1,4 +1,4 @@
-"""The study's models, on both sides with the same weights or ours alone, for the sub-commands."""
+"""The study's models for the sub-commands, with the same weights on both sides or ours alone."""
 
 import argparse
 import copy
@@ -16,22 +16,22 @@ from vprjax.runtime import parallel
 from vprjax.weights import initialise, pretrained
 
 MODELS = ("vgg16-gem", "resnet50-gem", "vgg16-netvlad", "resnet50-netvlad")
-SOFTER = 0.1  # clusters of random weights are close: sharply assigned, they show rounding only
-# Relative, of losses, gradient norms and descriptors; a GPU multiplies float32 in TF32, of 10 bits.
+SOFTER = 0.1  # clusters of random weights are close; sharp assignments would show rounding only
+# Relative differences of losses, gradient norms and descriptors; a GPU multiplies float32 in TF32.
 TOLERANCES = {"cpu": 1e-3, "cuda": 2e-2}  # one rounding flips a ReLU here and there
 HALF = 0.1  # where the backbone computes in bfloat16
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # JAX's name -> PyTorch's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the sub-commands that have a rival in PyTorch."""
+    """Adds the flags of the sub-commands with a rival in PyTorch."""
     add_batch_arguments(parser)
     parser.add_argument("--only", default="", help="only rows whose name holds this")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
 
 
 def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of every sub-command that runs a model."""
+    """Adds the flags of every sub-command that runs a model."""
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
     parser.add_argument("--batch", type=int, default=8, help="images per step")
     parser.add_argument("--dtype", default="float32", help="compute dtype, or bfloat16")
@@ -39,7 +39,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclasses.dataclass
 class Pair:
-    """One model on both sides: `variables` for `assemble.model`, `torch` with the same or None."""
+    """One model on both sides: our `variables`, and `torch` with the same weights or None."""
 
     config: Any
     variables: dict
@@ -48,13 +48,13 @@ class Pair:
 
 
 def pair(name: str, args) -> Pair:
-    """Random weights, made in PyTorch and read as its `state_dict`; NetVLAD's from our k-means."""
+    """Both sides with PyTorch's random weights, read as its `state_dict`; NetVLAD's from our k-means."""
     import torch
 
     from benchmarks import torch_rival
 
     device = torch_device()
-    if device == "cuda":  # JAX's own defaults: float32 products in TF32, the fastest algorithms
+    if device == "cuda":  # JAX's defaults: float32 products in TF32, the fastest algorithms
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
@@ -64,7 +64,7 @@ def pair(name: str, args) -> Pair:
     for module in backbone.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
-        if isinstance(module, torch_rival.Bottleneck):  # keeps the sum over the blocks in scale
+        if isinstance(module, torch_rival.Bottleneck):  # keeps the scale of the sum over blocks
             torch.nn.init.constant_(module.bn3.weight, 0.25)
     with tempfile.TemporaryDirectory() as folder:
         torch.save(backbone.state_dict(), f"{folder}/weights.pth")
@@ -82,9 +82,10 @@ def pair(name: str, args) -> Pair:
 
 
 def torch_device() -> str:
-    """PyTorch's name of the device that our side runs on.
+    """PyTorch's name of our side's device.
 
-    Raises SystemExit where PyTorch cannot run on it.
+    Raises:
+      SystemExit: PyTorch cannot run on it.
     """
     import torch
 
@@ -98,12 +99,12 @@ def torch_device() -> str:
 
 
 def tolerance(args) -> float:
-    """How far the two sides may be apart, relative."""
+    """The relative difference that the two sides may have."""
     return HALF if args.dtype == "bfloat16" else TOLERANCES[torch_device()]
 
 
 def alone(cell: str, args) -> Pair:
-    """Our side of a cell such as `resnet50,gem,triplet` with random weights; needs no PyTorch."""
+    """Our side of a cell such as `resnet50,gem,triplet` with random weights, without PyTorch."""
     config, images = _config(cell, args), _images(args)
     variables, _ = initialise.initialise(config.model, None, 0, lambda i: images[i], len(images))
     return Pair(config, variables, None, images)
@@ -122,7 +123,7 @@ def _images(args) -> np.ndarray:
 
 
 def variants(model, compiled: bool) -> dict[str, Any]:
-    """The rival's ways to run: eager in both layouts, and compiled."""
+    """The rival's models by way to run: eager in both layouts, and compiled."""
     import torch
 
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)
@@ -133,19 +134,19 @@ def variants(model, compiled: bool) -> dict[str, Any]:
 
 
 def precision(args):
-    """A context in which the rival computes in the type that our side does."""
+    """A context in which the rival computes in our side's type."""
     import torch
 
     return torch.autocast(torch_device(), torch.bfloat16, enabled=args.dtype == "bfloat16")
 
 
 def mark(args) -> str:
-    """What a row's name ends in: nothing, or the type that is not float32."""
+    """The end of a row's name: the compute type unless it is float32."""
     return "" if args.dtype == "float32" else f"-{args.dtype}"
 
 
 def apply_fn(pair: Pair) -> Callable:
-    """Our descriptors `(images) -> (b, d)`, through the extraction the product uses."""
+    """Our descriptors `(images) -> (b, d)`, through the product's own extraction."""
     module = models.build_for_platform(pair.config.model, parallel.AXIS)
     mapped = parallel.map_over_devices(module.apply)
     variables = parallel.replicate(pair.variables)
@@ -153,7 +154,7 @@ def apply_fn(pair: Pair) -> Callable:
 
 
 def check_close(what: str, ours, theirs, tolerance: float) -> float:
-    """The relative difference; stops the benchmark where the sides do not compute the same."""
+    """The relative difference `|ours - theirs| / |theirs|`; raises SystemExit beyond `tolerance`."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     found = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
     if not found <= tolerance:

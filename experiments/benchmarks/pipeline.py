@@ -2,9 +2,9 @@
 
     python experiments/benchmark.py --json=FILE input
 
-The rival reads the same encoded images, one after the other in one thread, without records or batches.
-`step_images_s` is what a VGG16+GeM triplet step of the same size takes in here; `over_step` is how
-many times as many the pipeline gives.
+The rival reads the same encoded images one after another in one thread, without records or batches.
+`step_images_s` is the rate of a VGG16 + GeM triplet step at the same size; `over_step` is the pipeline's
+rate by the step's.
 """
 
 import argparse
@@ -29,12 +29,12 @@ COUNT = 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     models.add_arguments(parser)
 
 
 def places(size: int, folder: str) -> source.Places:
-    """Rendered images of the size that a step takes, through a TFDS build."""
+    """Builds a rendered dataset at `size` and returns its training images."""
     option = {"name": "bench", "height": size, "width": size, "route_length": 500.0}
     option |= {"train": COUNT, "reference": 8, "test01": 8, "test02": 8}
     build = ["-m", "tfds_builders", "build", "synthetic", f"--config={json.dumps(option)}"]
@@ -46,7 +46,7 @@ def places(size: int, folder: str) -> source.Places:
 
 
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
-    """One row; stops where the pixels differ."""
+    """One row; raises SystemExit where the pixels differ."""
     with tempfile.TemporaryDirectory() as folder:
         found = places(args.size, folder)
         count = COUNT // args.batch * args.batch  # whole batches

@@ -1,10 +1,10 @@
-"""Where the time of a train step goes, operation by operation.
+"""Measures the time of each operation of a training step.
 
     python experiments/benchmark.py profile --cell=resnet50,gem,triplet --out=runs/profile
 
-Runs the product's own step under JAX's profiler and prints the operations that take longest, summed by
-kind and one by one. `--out` keeps the trace, for TensorBoard or https://ui.perfetto.dev. Shares are of all
-operations' own time; where several threads or streams work at once that is more than the step's wall time.
+Runs the product's own step under JAX's profiler and prints the longest operations, by kind and one by one.
+`--out` keeps the trace for TensorBoard or https://ui.perfetto.dev. Shares are of all operations' own time,
+which exceeds the step's wall time where several threads or streams work at once.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import jax
 
 from benchmarks import models, train_step
 
-LANE = "XLA Ops"  # where a trace has such lanes, the others repeat them
-SLACK = 1e-3  # microseconds: times in a trace are rounded to a nanosecond
+LANE = "XLA Ops"  # other lanes of such a device repeat this one
+SLACK = 1e-3  # microseconds; a trace rounds times to a nanosecond
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     models.add_batch_arguments(parser)
     parser.add_argument("--cell", default="resnet50,gem,triplet", help="backbone,pooling,loss")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the trace")
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
-    """The table's rows, of `--rounds` steps after one that is not traced."""
+    """The table's rows, of `--rounds` steps after one untraced step."""
     del row
     pair = models.alone(args.cell, args)
     step = train_step.Ours(pair, pair.config.loss.name)
@@ -46,23 +46,24 @@ def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
 
 
 def newest_trace(folder: pathlib.Path) -> list[dict]:
-    """The events of the trace that was written last."""
+    """The events of the newest trace in `folder`."""
     files = folder.rglob("*.trace.json.gz")
     newest = max(files, key=lambda file: file.stat().st_mtime)
     return json.loads(gzip.decompress(newest.read_bytes()))["traceEvents"]
 
 
 def own_times(events: list[dict]) -> dict[str, tuple[float, int]]:
-    """Milliseconds and calls of every operation; a loop's leave out those of the operations within.
+    """Milliseconds and calls of every operation; a loop's exclude those of its body.
 
-    Raises SystemExit where the trace holds no operation.
+    Raises:
+      SystemExit: the trace holds no operation.
     """
     lanes = collections.defaultdict(list)
     for event in _operations(events):
         lanes[event["pid"], event["tid"]].append(event)
     spent, calls = collections.Counter(), collections.Counter()
     for lane in lanes.values():
-        around: list[tuple[float, str]] = []  # ends and names of what is going on
+        around: list[tuple[float, str]] = []  # ends and names of the enclosing operations
         for event in sorted(lane, key=lambda e: (e["ts"], -e["dur"])):
             name, start, duration = _name(event), event["ts"], event["dur"]
             while around and around[-1][0] < start + SLACK:
@@ -78,7 +79,7 @@ def own_times(events: list[dict]) -> dict[str, tuple[float, int]]:
 
 
 def _operations(events: list[dict]) -> list[dict]:
-    """Those of compiled programs: in lanes of their own on a TPU (and often a GPU), else by their mark."""
+    """The events of compiled programs: in their own lanes on a TPU and often a GPU, else by mark."""
     named = [e for e in events if e.get("ph") == "M" and e.get("name") == "thread_name"]
     own = {(e["pid"], e["tid"]) for e in named if e["args"]["name"] == LANE}
     devices = {pid for pid, _ in own}
@@ -95,12 +96,12 @@ def _name(event: dict) -> str:
 
 
 def kind(operation: str) -> str:
-    """The name without what tells it from others of its kind: `loop_fusion.12.clone` -> `loop_fusion`."""
+    """The name without numbers and suffixes: `loop_fusion.12.clone` -> `loop_fusion`."""
     return re.sub(r"(\.\d+|\.clone|\.remat\d*)+$", "", operation)
 
 
 def origins(hlo: str) -> dict[str, str]:
-    """What each operation of a compiled program was in the source: the end of its path."""
+    """The source of each operation of a compiled program, as the end of its path."""
     line = r'^\s*(?:ROOT )?%?(\S+) = .*metadata=\{.*?op_name="([^"]*)"'
     return {
         name: "/".join(path.split("/")[-3:]) for name, path in re.findall(line, hlo, re.MULTILINE)
@@ -110,7 +111,7 @@ def origins(hlo: str) -> dict[str, str]:
 def table(
     spent: dict[str, tuple[float, int]], steps: int, top: int, origins: dict[str, str]
 ) -> list[dict]:
-    """Rows of the `top` kinds, then of the `top` operations: ms and calls per step, and share of all."""
+    """Rows of the `top` kinds, then of the `top` operations: ms and calls per step, share of all."""
     total = sum(ms for ms, _ in spent.values())
     kinds: dict[str, tuple[float, int]] = {}
     for name, (ms, calls) in spent.items():

@@ -1,12 +1,11 @@
-"""Exact search against faiss.IndexFlatL2, on noise at full sizes and on descriptors of real images.
+"""Exact search against faiss.IndexFlatL2, on noise at full size and on descriptors of real images.
 
     python experiments/benchmark.py --json=FILE retrieval --real=../shared/real
 
-Noise has no structure that bounds could use: it times brute force. The real descriptors are of all Nordland
-frames, summer against winter (MobileNetV2 with its ImageNet weights, GeM and NetVLAD). The times of
-both sides leave out nothing of a search: ours learns its directions within it, faiss's index is filled
-beforehand. On a GPU brute force in PyTorch joins in, which has the descriptors from the host as ours does;
-faiss stays on the CPU.
+Noise has no structure for bounds to use, and so times brute force. The real descriptors are of all Nordland
+frames, winter against summer (MobileNetV2 with ImageNet weights, GeM and NetVLAD). Both times cover a whole
+search: ours learns its directions within it, and faiss fills its index beforehand. On a GPU brute force in
+PyTorch joins in, with descriptors from the host like ours; faiss stays on the CPU.
 """
 
 import argparse
@@ -26,20 +25,20 @@ NOISE = {  # name: queries, references, dimensions, k
     "noise-2048-k20": (20_000, 10_000, 2048, 20),
     "noise-32768-k1": (2_048, 4_096, 32_768, 1),
 }
-TORCH_BLOCK = 4096  # queries whose distances a GPU holds at once
+TORCH_BLOCK = 4096  # queries per block of distances on a GPU
 SIZE = (128, 64)  # width, height of the frames
 WEIGHTS = "weights/mobilenetv2_1.00_224_imagenet_notop.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     parser.add_argument("--real", type=pathlib.Path, help="folder of the real images and weights")
     parser.add_argument("--cache", type=pathlib.Path, help="folder to keep real descriptors in")
     parser.add_argument("--only", default="", help="only cases whose name holds this")
 
 
 def unit_noise(seed: int, rows: int, d: int) -> np.ndarray:
-    """Random unit vectors."""
+    """Random unit vectors `(rows, d)` float32."""
     x = np.random.default_rng(seed).standard_normal((rows, d), dtype=np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     return x
@@ -95,7 +94,7 @@ def cases(args):
 
 
 def disagreement(found, expected, queries, references) -> int:
-    """Queries for which faiss found nearer neighbours, by float64; where the two only tie is no error."""
+    """The number of queries with nearer neighbours by faiss, in float64; a tie is no error."""
     wrong = 0
     for row in np.flatnonzero((found.indices != expected).any(axis=1)):
         ours, theirs = (
@@ -107,10 +106,10 @@ def disagreement(found, expected, queries, references) -> int:
 
 
 def by_torch(queries, references, k: int) -> np.ndarray:
-    """Brute force in float32 on the GPU, a block of queries after the other; indices `(q, k)`."""
+    """Brute force in float32 on the GPU, one block of queries after another; indices `(q, k)`."""
     import torch
 
-    torch.backends.cuda.matmul.allow_tf32 = False  # TF32 finds other neighbours
+    torch.backends.cuda.matmul.allow_tf32 = False  # TF32 would find other neighbours
     others = torch.from_numpy(references).cuda()
     squared, found = (others**2).sum(1), []
     for first in range(0, len(queries), TORCH_BLOCK):
@@ -120,13 +119,13 @@ def by_torch(queries, references, k: int) -> np.ndarray:
 
 
 def measure(args, interleaved, row) -> Iterator[dict]:
-    """The table's rows."""
+    """Yields the table's rows."""
     for name, queries, references, k in cases(args):
         yield from measure_case(name, queries, references, k, args.rounds, interleaved, row)
 
 
 def measure_case(name, queries, references, k: int, rounds: int, interleaved, row) -> list[dict]:
-    """Rows of one case: the way that was chosen and, where that is another, plain float32."""
+    """Rows of one case: the scan method of the search's choice, and float32 where it differs."""
     import faiss
 
     from vprjax import retrieval

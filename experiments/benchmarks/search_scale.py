@@ -1,11 +1,11 @@
-"""Memory and time of a search over descriptors on disk, at three sizes, against the cost model.
+"""Memory and time of a search over descriptors on disk at three sizes, against the cost model.
 
     python experiments/benchmark.py --json=FILE search_scale --work=runs/search_scale
 
-Writes references of full NetVLAD size (VGG16: 36,660 x 32,768 float32, 4.8 GB, rows of noise at several
-lengths) and searches a quarter, half and all of them under a budget of 2 GiB, each in a process of its own
-whose peak resident memory is read. The model is that of vprjax/retrieval/README.md with the rates of this
-machine, measured in the same run: product speed and reading speed.
+Writes references of full NetVLAD size: VGG16's 36,660 x 32,768 float32, 4.8 GB of noise rows at several
+lengths. It searches a quarter, half and all of them under a budget of 2 GiB. Each search has its own
+process, whose peak resident memory it reads. The cost model is that of vprjax/retrieval/README.md, with
+this machine's product speed and reading speed from the same run.
 """
 
 import argparse
@@ -18,20 +18,22 @@ import time
 import numpy as np
 
 REFERENCES, DIMENSION = 36_660, 32_768  # Table I's reference traversal; VGG16 + NetVLAD, K = 64
-QUERIES = 32_625  # Table I's test01, to which times are extrapolated
-NOISE = 2048  # different rows
+QUERIES = 32_625  # Table I's test01, the target of extrapolated times
+NOISE = 2048  # distinct rows
 BUDGET = 2 << 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for 4.8 GB")
     parser.add_argument("--queries", type=int, default=4096)
-    parser.add_argument("--search", type=int, help=argparse.SUPPRESS)  # this many, in this process
+    parser.add_argument(
+        "--search", type=int, help=argparse.SUPPRESS
+    )  # references of one search in this process
 
 
 def write_rows(path: pathlib.Path, rows: int, seed: int) -> None:
-    """Noise rows, repeated at other lengths so that no two are the same."""
+    """Writes noise rows, repeated at other lengths so that no two are equal."""
     if path.exists() and path.stat().st_size == rows * DIMENSION * 4:
         return
     noise = np.random.default_rng(seed).standard_normal((NOISE, DIMENSION), dtype=np.float32)
@@ -42,12 +44,12 @@ def write_rows(path: pathlib.Path, rows: int, seed: int) -> None:
 
 
 def mapped(path: pathlib.Path, rows: int) -> np.memmap:
-    """The first rows of a file."""
+    """The first `rows` rows of a file, memory-mapped."""
     return np.memmap(path, np.float32, "r", shape=(rows, DIMENSION))
 
 
 def search(args) -> dict:
-    """One search in this process: seconds and peak resident memory."""
+    """Seconds and peak resident memory (GiB) of one search in this process."""
     from vprjax import retrieval
     from vprjax.runtime import memory
 
@@ -61,7 +63,7 @@ def search(args) -> dict:
 
 
 def rates(path: pathlib.Path) -> tuple[float, float]:
-    """Float32 multiply-adds' FLOP/s of a matrix product and bytes/s of reading rows, here and now."""
+    """FLOP/s of a float32 matrix product and bytes/s of reading rows, measured now."""
     import jax
 
     from vprjax.retrieval.scan import dot
@@ -81,10 +83,10 @@ def rates(path: pathlib.Path) -> tuple[float, float]:
 
 
 def cost(queries, references, dimension, flops, reading, devices=1, query_rows=8192) -> dict:
-    """Bytes and seconds of a search: the model.
+    """Bytes and seconds of a search by the cost model.
 
-    Products: `2 q r d / (flops devices)`. Reading: every block of `query_rows` queries passes over all
-    references once, `r d 4` bytes, split over the devices.
+    `seconds = 2 q r d / (flops devices) + ceil(q / query_rows) 4 r d / (reading devices)`: every block of
+    queries passes once over all references, which the devices share.
     """
     passes = -(-queries // query_rows)
     stored = 4.0 * references * dimension
@@ -98,7 +100,7 @@ def cost(queries, references, dimension, flops, reading, devices=1, query_rows=8
 
 
 def measure(args, interleaved, row) -> list[dict]:
-    """Rows of the table: three sizes measured and modelled."""
+    """The table's rows: three sizes, measured and modelled."""
     if args.search:
         print(json.dumps(search(args)))
         raise SystemExit

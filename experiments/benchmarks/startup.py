@@ -2,7 +2,7 @@
 
     python experiments/benchmark.py --rounds=3 --json=FILE startup
 
-The second start is of the same config in a workdir that holds nothing but what the first one compiled.
+The second start has the same config and a workdir with nothing but the first one's compiled programs.
 """
 
 import argparse
@@ -21,19 +21,19 @@ LIMIT = 3.0  # seconds that --help may take
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     parser.add_argument("--cell", default="resnet50,gem,triplet", help="of configs/synthetic.py")
 
 
 def help_seconds() -> float:
-    """`--help`, from the shell's side."""
+    """Seconds of `--help`, as the shell sees it."""
     start = time.perf_counter()
     subprocess.run([*MAIN, "--help"], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
     return time.perf_counter() - start
 
 
 def first_step_seconds(cell: str, workdir: pathlib.Path, data: pathlib.Path) -> float:
-    """From the command to the first row of `metrics.jsonl`; then the run is stopped."""
+    """Seconds from the command to the first row of `metrics.jsonl`; then kills the run."""
     flags = [f"--config=configs/synthetic.py:{cell}", f"--workdir={workdir}"]
     flags += ["--config.dataset.name=synthetic/tiny", f"--config.dataset.data_dir={data}"]
     flags += ["--config.tuples.positive_radius=10.0", "--config.tuples.negative_radius=25.0"]
@@ -51,7 +51,7 @@ def first_step_seconds(cell: str, workdir: pathlib.Path, data: pathlib.Path) -> 
 
 
 def measure(args, interleaved: Callable, row: Callable) -> list[dict]:
-    """Rows of the table."""
+    """The table's rows."""
     del interleaved  # a second start needs its first
     first, second = [], []
     helped = [help_seconds() for _ in range(args.rounds)]

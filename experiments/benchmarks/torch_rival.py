@@ -1,7 +1,7 @@
-"""The rival in PyTorch, as a careful user would write it: frozen BatchNorm, channels_last, AdamW.
+"""The rival in PyTorch, as a careful user writes it: frozen BatchNorm, channels_last, AdamW.
 
-Same models as ours (torchvision's parameter names), same heads and triplet loss, so that the benchmark
-can ask both sides for the same numbers first.
+It has our models (under torchvision's parameter names), heads and triplet loss, so that the benchmark can
+compare both sides' numbers first.
 """
 
 import torch
@@ -28,7 +28,7 @@ def vgg16() -> nn.Module:
 
 
 class Bottleneck(nn.Module):
-    """torchvision's, v1.5."""
+    """Torchvision's bottleneck block, v1.5."""
 
     def __init__(self, c: int, width: int, stride: int, downsample: bool):
         super().__init__()
@@ -52,7 +52,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """torchvision's `resnet50` without `avgpool` and `fc`."""
+    """Torchvision's `resnet50` without `avgpool` and `fc`."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ class ResNet50(nn.Module):
 
 
 class GeM(nn.Module):
-    """One shared exponent, as in the original's code."""
+    """GeM with one shared exponent, as in its authors' code."""
 
     def __init__(self, p: float = 3.0):
         super().__init__()
@@ -87,7 +87,7 @@ class GeM(nn.Module):
 
 
 class NetVLAD(nn.Module):
-    """Residuals as one matrix product, not the `(b, k, c, h w)` tensor of the usual code."""
+    """NetVLAD with one matrix product in place of the usual `(b, k, c, h w)` tensor of residuals."""
 
     def __init__(self, weights, biases, centers):
         super().__init__()
@@ -103,7 +103,7 @@ class NetVLAD(nn.Module):
 
 
 class Descriptor(nn.Module):
-    """uint8 images `(b, h, w, 3)` -> unit descriptors."""
+    """Turns uint8 images `(b, h, w, 3)` into unit descriptors."""
 
     def __init__(self, backbone: nn.Module, pooling: nn.Module):
         super().__init__()
@@ -112,13 +112,13 @@ class Descriptor(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
     def forward(self, images):
-        """The NHWC bytes are already channels_last in memory."""
+        """`(b, h, w, 3) -> (b, d)`; NHWC bytes are channels_last in memory."""
         x = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         return self.pooling(self.backbone(x))
 
 
 def triplet(descriptors, margin: float):
-    """The mean over tuples `(b, m, d)`, query first, positive second, of Eq. 6."""
+    """The mean of Eq. 6 over tuples `(b, m, d)`, query first, positive second."""
     query, positive, negatives = descriptors[:, :1], descriptors[:, 1:2], descriptors[:, 2:]
     near = ((query - positive) ** 2).sum(-1)
     far = ((query - negatives) ** 2).sum(-1)

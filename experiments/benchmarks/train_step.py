@@ -2,12 +2,12 @@
 
     python experiments/benchmark.py --json=FILE train_step
 
-Full fine-tuning with frozen BatchNorm: tuples of a query, a positive and negatives, `--batch` images in
-all, uint8 in. The descriptors, the loss and the gradient's norm of both sides are compared first. The
-rival is PyTorch eager, eager in channels_last, and torch.compile, on the same device; the fastest counts.
-Each takes an untimed turn ahead of each timed one, since training takes step after step. On a GPU a turn is
-ten steps, sent off one after the other and waited for at the end, as a training loop does.
-Contrastive and ArcFace are compared with our own triplet step; FLOPs are the model's, a loss has few.
+A step fine-tunes all parameters with frozen BatchNorm. Its tuples of a query, a positive and negatives hold
+`--batch` uint8 images in all. The benchmark first compares both sides' loss and gradient norm. The rival is
+PyTorch on the same device: eager, eager in channels_last, and torch.compile; the fastest counts. Each takes
+an untimed turn ahead of each timed one, since training takes step after step. On a GPU a turn is ten
+steps: like a training loop it sends them off one after another and waits at the end. Contrastive and
+ArcFace have our own triplet step as rival. FLOPs are the model's, since a loss has few.
 """
 
 import argparse
@@ -29,7 +29,7 @@ STEPS = {"cpu": 1, "cuda": 10}  # in a turn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of this sub-command."""
+    """Adds the flags of this sub-command."""
     models.add_arguments(parser)
 
 
@@ -56,18 +56,18 @@ class Ours:
         step = assemble.train_step(
             self.config, build_for_platform(self.config.model, parallel.AXIS), start.params
         )
-        self.batch = parallel.place(batch)  # as the product's loop does, ahead of the step
+        self.batch = parallel.place(batch)  # ahead of the step, as in the product's loop
         self.compiled = parallel.compile_mapped(step, start, self.batch, self.config.model.remat)
         self.state = parallel.replicate(start)
 
     def __call__(self):
-        """Some steps, waited for."""
+        """Takes `steps` steps and waits for them."""
         for _ in range(self.steps):
             self.step()
         jax.block_until_ready((self.state, self.measured))
 
     def step(self):
-        """Sends off one step; leaves `state` and `measured`."""
+        """Sends off one step; sets `state` and `measured`."""
         self.state, self.measured = self.compiled(self.state, self.batch)
 
     def first(self) -> dict[str, float]:
@@ -78,7 +78,7 @@ class Ours:
 
 
 def parallel_width(pair: models.Pair) -> int:
-    """Dimensions of a descriptor."""
+    """The number of a descriptor's dimensions."""
     module = build_for_platform(pair.config.model, parallel.AXIS)
     return jax.eval_shape(module.apply, pair.variables, pair.images[:1]).shape[-1]
 
@@ -100,7 +100,7 @@ class Theirs:
         self.clip = pair.config.optim.clip_norm
 
     def __call__(self):
-        """Some steps, waited for."""
+        """Takes `steps` steps and waits for them."""
         import torch
 
         for _ in range(self.steps):
@@ -109,7 +109,7 @@ class Theirs:
             torch.cuda.synchronize()
 
     def step(self):
-        """Sends off one step; leaves `loss` and `grad_norm`."""
+        """Sends off one step; sets `loss` and `grad_norm`."""
         import torch
 
         from benchmarks import torch_rival
@@ -131,7 +131,7 @@ class Theirs:
 
 
 def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
-    """Rows of the table; stops where the sides do not agree."""
+    """Yields the table's rows; stops where the sides do not agree."""
     peak = flops.peaks(args.dtype)
     for name in models.MODELS:
         losses = [loss for loss in base.LOSSES if args.only in f"{name}-{loss}"]

@@ -1,4 +1,4 @@
-"""The study's cells on every dataset: which runs there are, their configs and commands, their data."""
+"""The study's cells per dataset: the runs, their configs, commands and data."""
 
 import dataclasses
 import hashlib
@@ -27,9 +27,9 @@ WEIGHTS = {
 }
 # Blocks 1 to 3 are real and stay as they are; blocks 4 and 5 start from random values and train.
 PARTIAL_VGG16 = {"model.partial_weights": True, "model.train_from": "conv4"}
-# A folder's name may have 255 bytes; of more settings their digest stands in it, grid.json has them.
+# A folder's name has at most 255 bytes; a digest replaces longer settings, which grid.json holds.
 LONGEST_MARKS = 200
-# The counts of COLD, at the size that configs/synthetic.py's stages and rates were picked for.
+# COLD's counts at the image size of configs/synthetic.py's stages and rates.
 COLD_COUNTS = {
     "name": "cold_counts",
     "height": 48,
@@ -62,7 +62,7 @@ SMOKE_SYNTHETIC = {  # the tiny drive's images are 12 m apart
     "eval.batch": 24,
 }
 DATASETS = ("robotcar", "cold", "synthetic", "nordland", "corridor")
-# Keys that tell the runs of a grid apart, and the flag that chooses among them.
+# Keys that differ between the runs of a grid, and the flag that chooses among their values.
 OWN = {
     "seed": "--seeds",
     "loss.name": "--cells",
@@ -79,10 +79,10 @@ class Settings:
       dataset: one of `DATASETS`.
       runs: folder of all grids.
       seeds: of training.
-      smoke: tiny runs, which show that everything works and measure nothing.
+      smoke: whether runs are tiny; they show that everything works and measure nothing.
       weights: folder of pretrained weights, or None.
       images: folder of `nordland/` and `corridor/`, or None.
-      changes: config keys of every run, `("tuples.mining", "random")`, over what this grid sets.
+      changes: config keys of every run over the grid's own, e.g. `("tuples.mining", "random")`.
     """
 
     dataset: str
@@ -95,7 +95,7 @@ class Settings:
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where this grid's runs, tables and page lie; a changed grid lies apart."""
+        """The folder of this grid's runs, tables and page; a changed grid has its own."""
         kept = [(key, value) for key, value in self.changes if key != "dataset.data_dir"]
         marks = "".join(f"+{key}={value}".replace("/", "_") for key, value in kept)
         if len(marks.encode()) > LONGEST_MARKS:
@@ -111,9 +111,9 @@ class Job:
       name: `backbone-pooling-loss`.
       seed: of training.
       workdir: its folder.
-      config: the config that its results must carry.
+      config: the config that its results must hold.
       words: the command's words after `python`.
-      steps: training steps; 0 where a trained model is only evaluated.
+      steps: training steps; 0 for an evaluation.
     """
 
     name: str
@@ -125,14 +125,14 @@ class Job:
 
     @property
     def results(self) -> pathlib.Path:
-        """The file that a finished run leaves."""
+        """The file that a finished run writes."""
         return self.workdir / "results.json"
 
     def finished(self) -> bool:
-        """Whether the results are there.
+        """Whether the results exist.
 
         Raises:
-          ConfigError: the folder holds a run of another config, finished or not, or a damaged file.
+          ConfigError: the folder holds a damaged file, or a run of another config, finished or not.
         """
         for path, keys in (
             (self.results, ("provenance", "config")),
@@ -153,7 +153,7 @@ class Job:
         return self.results.exists()
 
     def _check_same(self, found: dict, path: pathlib.Path) -> None:
-        """Where data and weights lie may differ: they may be mounted elsewhere tomorrow."""
+        """Raises ConfigError where a key differs; the folders of data and weights may differ."""
         for key, (was, now) in changes.differences(found, self.config).items():
             moved = key == "model.weights" and _name(was) == _name(now)
             if not (moved or key == "dataset.data_dir"):
@@ -163,7 +163,7 @@ class Job:
                 )
 
     def note_config(self) -> None:
-        """Writes `config.json`, by which a run that is cut short is known again."""
+        """Writes `config.json`, which identifies a cut run."""
         self.workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(self.workdir / "config.json", json.dumps(self.config, indent=1) + "\n")
 
@@ -189,7 +189,7 @@ def name_of(cell: Cell) -> str:
 
 
 def training_jobs(settings: Settings) -> list[Job]:
-    """All runs that train, every cell of the first seed first; Corridor's are Nordland's."""
+    """All runs that train, seed by seed; Corridor's are Nordland's."""
     if settings.dataset == "corridor":
         settings = dataclasses.replace(settings, dataset="nordland")
     return [
@@ -244,7 +244,7 @@ def config_of(dataset: str, names: str, overrides: dict) -> ConfigDict:
 
 
 def _overrides(settings: Settings, backbone: str) -> dict:
-    """Config keys that this grid sets on top of the dataset's config file."""
+    """The config keys that this grid sets over the dataset's config file."""
     out = {}
     if settings.dataset in ("synthetic", "nordland"):
         out["dataset.data_dir"] = str(settings.runs / "datasets")
@@ -262,10 +262,10 @@ def _overrides(settings: Settings, backbone: str) -> dict:
 
 
 def _weights(settings: Settings, backbone: str) -> str:
-    """Path of a backbone's weights; "" for random values: the synthetic grid, or a smoke without any.
+    """Path of a backbone's weights, or "" for random values (synthetic grid, smoke without weights).
 
     Raises:
-      ConfigError: the grid needs them and they are not there.
+      ConfigError: the grid needs weights that are missing.
     """
     if settings.dataset == "synthetic" or (settings.smoke and settings.weights is None):
         return ""

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them."""
+"""Ends child processes together with their parent."""
 
 import ctypes
 import signal
@@ -7,8 +7,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """For `preexec_fn`: the kernel kills this process when its parent ends, however that ends.
+    """For `preexec_fn`: makes the kernel kill this process when its parent ends.
 
-    Without it a killed grid would leave a run that goes on and keeps its workdir locked.
+    Without it a killed grid leaves a run that keeps its workdir locked.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The grid's datasets: builds those that this project can build by itself, and finds the others."""
+"""Builds the grid's datasets that this project can build by itself, and finds the others."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from vprjax.errors import DataError
 
 
 def prepare(settings: Settings) -> None:
-    """Builds the datasets that this project can build by itself, if they are missing.
+    """Builds the missing datasets that this project can build by itself.
 
     Raises:
       DataError: a dataset is missing and cannot be built here.
@@ -64,7 +64,7 @@ def call(*words: str) -> None:
     """Logs and runs a Python command as a user would type it.
 
     Raises:
-      DataError: it failed.
+      DataError: the command failed.
     """
     log("$ " + shlex.join(["python", *words]))
     command = [sys.executable, *words]

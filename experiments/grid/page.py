@@ -1,4 +1,4 @@
-"""The grid's page: `report.html` with the figures of all cells, the comparisons and every run."""
+"""Writes the grid's page, `report.html`: figures of all cells, comparisons and every run."""
 
 import json
 import os
@@ -31,10 +31,10 @@ def write(
     Args:
       folder: the grid's folder.
       found: scores of the finished runs.
-      study: the paper's table of this dataset, if there is one.
-      tables: what `study.all_tables` gives.
+      study: the paper's table of this dataset, or None.
+      tables: of `study.all_tables`.
       paths: the runs' `results.json`, below `folder`.
-      facts: name and value of what the whole grid rests on.
+      facts: name and value of each fact about the whole grid.
     """
     with pictures.style():
         ladders = {
@@ -58,12 +58,12 @@ def write(
 
 
 def dots(found: Scores, study: Study | None, test: str, tolerance: float) -> Picture:
-    """FCM of every model at one tolerance with its interval, the ceiling and the paper's value."""
+    """Draws every model's FCM at one tolerance: interval, ceiling and the paper's value."""
     heads = list(dict.fromkeys((cell.backbone, cell.pooling) for cell in found.cells))
     losses = [x for x in COLOURS if any(cell.loss == x for cell in found.cells)]
     figure = pictures.new_figure(5.0, 1.1 + 0.55 * len(heads))
     axis, shown, paper_shown = figure.subplots(), [], False
-    for loss in losses:  # in the legend even where the first model lacks it
+    for loss in losses:  # the legend needs it even where the first model lacks it
         axis.plot([], [], "o", color=COLOURS[loss], ms=6, label=NAMES[loss])
     for row, (backbone, pooling) in enumerate(heads):
         for i, loss in enumerate(losses):
@@ -90,7 +90,7 @@ def dots(found: Scores, study: Study | None, test: str, tolerance: float) -> Pic
 
 
 def forest(found: Scores, whose: str) -> Picture | None:
-    """Paired differences with their intervals, per tolerance; None where there are no pairs."""
+    """Draws paired differences with their intervals per tolerance; None without a pair."""
     rows = []
     for part, first, second in conclusions.COMPARISONS:
         every = conclusions.trained_pairs(found, part, first, second)

@@ -1,4 +1,4 @@
-"""Runs a list of jobs as processes of their own, some at a time, and shows their progress."""
+"""Runs jobs as processes, a fixed number at a time, and shows their progress."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class Stopped(Exception):
 
 
 class Runner:
-    """Slots for processes; each has its GPU where there are several, its share of the cores where none."""
+    """Slots for processes, each with its own GPU of several or, without GPUs, its share of the cores."""
 
     def __init__(self, slots: int, devices: list[str]):
         """`slots` processes at a time; slot i sees `devices[i % len(devices)]` alone."""
@@ -33,13 +33,13 @@ class Runner:
         self.failed: list[Job] = []
 
     def run(self, jobs: list[Job], progress: "GridProgress") -> None:
-        """Runs `jobs` in order; a failed one is noted in `failed` and the others go on.
+        """Runs `jobs` in order; `failed` collects failed ones and the others run on.
 
         Raises:
           Stopped: SIGTERM or Ctrl-C.
         """
         waiting, came = list(jobs), []
-        # Only noted, as an exception while a job starts would leave a job that nobody knows of.
+        # The handler only notes the signal: an exception while a job starts would lose that job.
         before = {
             s: signal.signal(s, lambda number, _: came.append(number))
             for s in (signal.SIGTERM, signal.SIGINT)
@@ -68,7 +68,7 @@ class Runner:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C comes to this process, which passes SIGTERM on
+                start_new_session=True,  # Ctrl-C reaches this process alone, which passes SIGTERM on
                 preexec_fn=self._in_child(slot),
             )
         log(f"{job.name} seed {job.seed} starts; its output goes to {job.workdir / LOG}")
@@ -98,7 +98,7 @@ class Runner:
         self._running = still
 
     def _end(self) -> None:
-        """Lets running jobs save and waits for them."""
+        """Sends SIGTERM to running jobs, which save, and waits for them; kills them after 120 s."""
         for _, process, *_ in self._running:
             process.terminate()
         for _, process, *_ in self._running:
@@ -116,12 +116,12 @@ def _environment(slot: int, devices: list[str]) -> dict[str, str]:
 
 
 def shares(cores: list[int], slots: int) -> list[list[int]]:
-    """The cores of each slot: runs of one core each get through more than runs that share all cores."""
+    """The cores of each slot; runs with a core each finish sooner than runs that share all cores."""
     return [cores[slot::slots] or [cores[slot % len(cores)]] for slot in range(slots)]
 
 
 def visible_gpus() -> list[str]:
-    """Numbers of this machine's NVIDIA GPUs, or what CUDA_VISIBLE_DEVICES leaves of them."""
+    """Numbers of this machine's NVIDIA GPUs, or those in CUDA_VISIBLE_DEVICES."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
     try:
@@ -139,7 +139,7 @@ def last_line(job: Job) -> str:
 
 
 def steps_done(workdir: pathlib.Path) -> int:
-    """The last step that a run has logged; 0 before."""
+    """The last step in a run's log, or 0."""
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return 0
@@ -147,15 +147,15 @@ def steps_done(workdir: pathlib.Path) -> int:
         try:
             return int(json.loads(line)["step"])
         except (ValueError, KeyError):
-            continue  # cut short by a kill
+            continue  # a kill cut this line
     return 0
 
 
 class GridProgress:
-    """One bar (or plain lines) with ETA over the steps of all jobs; a job ends with one unit more."""
+    """One bar (or plain lines) with ETA over the steps of all jobs; a finished job adds one unit."""
 
     def __init__(self, jobs: list[Job]):
-        """Counts what is already done."""
+        """Counts finished jobs and logged steps."""
         self._done = {id(job): _units(job, job.results.exists()) for job in jobs}
         self._count, self._jobs = sum(job.results.exists() for job in jobs), len(jobs)
         total = sum(_units(job, True) for job in jobs)
