@@ -27,6 +27,9 @@ def state_of(folder):
 class Dataset:
     """Stands for a built dataset, whose every split has the images of `DRIVE()`."""
 
+    name, version, metadata = "places_csv/mine", "1.0.0", {}
+    counts = dict.fromkeys(("train", "reference", "test01", "test02"), 80)
+
     def places(self, splits):
         return DRIVE()
 

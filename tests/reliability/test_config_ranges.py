@@ -4,6 +4,7 @@ The wrong values come from a key's default in `configs/base.py`, not from the ta
 new key without a range fails here.
 """
 
+import functools
 import importlib
 import math
 import pathlib
@@ -14,7 +15,6 @@ from ml_collections import ConfigDict
 
 from configs import base, synthetic
 from vprjax.config import changes, checks
-from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 
 HUGE = 10**40
@@ -25,8 +25,11 @@ def usable(**changes):
     values = base.get_config().to_dict()
     changes = {"dataset.name": "places_csv/mine", "tuples.batch": 8, **changes}
     for key, value in changes.items():
-        *section, name = key.split(".")
-        (values[section[0]] if section else values)[name] = value
+        *sections, name = key.split(".")
+        inner = values
+        for section in sections:
+            inner = inner[section]
+        inner[name] = value
     return ConfigDict(values, type_safe=False)
 
 
@@ -57,8 +60,11 @@ def test_a_wrong_value_is_refused_with_the_keys_range(key):
 @pytest.mark.parametrize("key", DEFAULTS)
 def test_a_missing_key_is_named(key):
     config = usable()
-    section, _, name = key.rpartition(".")
-    del (config[section] if section else config)[name]
+    *sections, name = key.split(".")
+    inner = config
+    for section in sections:
+        inner = inner[section]
+    del inner[name]
     with pytest.raises(ConfigError, match=f"lacks {key}: it must be "):
         checks.check_values(config)
 
@@ -187,9 +193,13 @@ def test_a_trained_model_is_evaluated_whatever_it_was_trained_with():
         checks.check_values(usable(**{"dataset.query_splits": ("reference",)}), "other")
 
 
-def check_splits(training=True, counts=None, **changes):
+def check_splits(training=True, counts=None, headings=None, **changes):
     counts = counts or {"train": 50, "reference": 20, "test01": 5, "test02": 5}
-    dataset = SimpleNamespace(folder="somewhere", counts=counts)
+
+    def places(splits):
+        return SimpleNamespace(headings=headings[splits[0]])
+
+    dataset = SimpleNamespace(folder="somewhere", counts=counts, places=places)
     checks.check_splits(usable(**changes), dataset, training)
 
 
@@ -207,21 +217,19 @@ def test_figures_that_the_splits_cannot_give():
         check_splits(**{"dataset.train_splits": ()})
 
 
-def test_headings_are_looked_for_before_training(monkeypatch):
+def test_headings_are_looked_for_before_training():
     headings = {"reference": [0.0, 1.0], "test01": [0.0], "test02": [math.nan]}
-    monkeypatch.setattr(
-        source, "load", lambda _, splits: SimpleNamespace(headings=headings[splits[0]])
-    )
-    check_splits()
-    check_splits(**{"eval.heading_degrees": 90.0, "dataset.query_splits": ("test01",)})
+    check = functools.partial(check_splits, headings=headings)
+    check()
+    check(**{"eval.heading_degrees": 90.0, "dataset.query_splits": ("test01",)})
     with pytest.raises(ConfigError, match=r"eval\.heading_degrees=90 needs .* split 'test02'"):
-        check_splits(**{"eval.heading_degrees": 90.0})
+        check(**{"eval.heading_degrees": 90.0})
     # Those of the training route are needed where its end is validated on.
     headings |= {"train": [math.nan], "test02": [0.0]}
-    check_splits(**{"eval.heading_degrees": 90.0})
+    check(**{"eval.heading_degrees": 90.0})
     with pytest.raises(ConfigError, match=r"eval\.heading_degrees=90 needs .* split 'train'"):
-        check_splits(**{"eval.heading_degrees": 90.0, "validation.every": 5})
-    check_splits(training=False, **{"eval.heading_degrees": 90.0, "validation.every": 5})
+        check(**{"eval.heading_degrees": 90.0, "validation.every": 5})
+    check(training=False, **{"eval.heading_degrees": 90.0, "validation.every": 5})
 
 
 CONFIGS = sorted(path.stem for path in pathlib.Path(base.__file__).parent.glob("[a-z]*.py"))

@@ -12,7 +12,7 @@ from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config, state_of
 from vprjax.errors import ConfigError, Preempted
 from vprjax.sampling import tuples
-from vprjax.storage.checkpoint import open_for_reading
+from vprjax.storage.checkpoint import Checkpoints, open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.training import loop, validation
 
@@ -150,8 +150,8 @@ def test_a_last_validation_that_was_cut_is_made_up_for(tmp_path, monkeypatch, en
             raise KeyboardInterrupt
         return amended(self, step, changes)
 
-    amended = loop.Checkpoints.amend
-    monkeypatch.setattr(loop.Checkpoints, "amend", amend)
+    amended = Checkpoints.amend
+    monkeypatch.setattr(Checkpoints, "amend", amend)
     monkeypatch.setattr(validation.Validation, "measure", measure)
     ending = pytest.raises(Preempted if how == "terminated" else KeyboardInterrupt)
     for run, cut in (("whole", False), ("cut", True), ("cut", False)):

@@ -16,7 +16,7 @@ from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config
 from vprjax.errors import ConfigError
 from vprjax.runtime import memory, parallel
-from vprjax.training import loop, memory_estimate
+from vprjax.training import begin, loop, memory_estimate
 
 # VGG16's first two stages at 160x160: a step of some 2 GB, beside which the libraries are small.
 PROGRAM = """
@@ -89,7 +89,7 @@ def test_what_to_change_is_nothing_that_the_config_would_be_refused_for(changes,
 
 def test_a_state_that_cannot_fit_is_refused_before_the_model_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(short_run, "DRIVE", lambda: drive())
-    monkeypatch.setattr(loop.initialise, "initialise", None)
+    monkeypatch.setattr(begin.initialise, "initialise", None)
     monkeypatch.setattr(memory, "available", lambda: 10_000)
     words = (
         r"optimiser's moments take 0.00 GiB, but 0.00 GiB are free: set model.projection .* places"

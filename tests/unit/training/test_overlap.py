@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import short_run
 from tests.helpers.short_run import config, state_of
-from vprjax import batch_losses
+from vprjax import losses
 from vprjax.console import progress
 from vprjax.runtime import parallel
 from vprjax.runtime.preemption import Preemption
@@ -20,9 +20,8 @@ from vprjax.training import begin, loop
 from vprjax.training.step import TrainMetrics, TrainState
 
 
-def count_traces(monkeypatch, name):
-    counted = []
-    make = getattr(batch_losses, name)
+def count_traces(monkeypatch):
+    counted, make = [], losses.make
 
     def counting(*settings):
         loss = make(*settings)
@@ -33,13 +32,13 @@ def count_traces(monkeypatch, name):
 
         return traced
 
-    monkeypatch.setattr(batch_losses, name, counting)
+    monkeypatch.setattr(losses, "make", counting)
     return counted
 
 
-@pytest.mark.parametrize(("loss", "maker"), [("triplet", "tuple_loss"), ("arcface", "place_loss")])
-def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, capsys, loss, maker):
-    traces, stale = count_traces(monkeypatch, maker), tmp_path / "descriptors" / "fine_tuned_test"
+@pytest.mark.parametrize("loss", ["triplet", "arcface"])
+def test_the_step_compiles_once_over_a_whole_run(tmp_path, monkeypatch, capsys, loss):
+    traces, stale = count_traces(monkeypatch), tmp_path / "descriptors" / "fine_tuned_test"
     stale.mkdir(parents=True)
     short_run.train(config(loss), tmp_path)
     assert not stale.exists()  # of an evaluation before these steps
@@ -143,7 +142,7 @@ def test_the_loop_neither_reads_nor_awaits_a_step_before_the_row_is_due(tmp_path
 
     rows = np.zeros((8, 4), np.int32)
     sampler = types.SimpleNamespace(indices=lambda n: rows, batch=lambda n, part: {"x": rows[part]})
-    job = types.SimpleNamespace(config=c, sampler=sampler, validation=None)
+    job = types.SimpleNamespace(config=c, sampler=sampler, held_out=None)
     recorder = loop.Recorder(c, tmp_path, 0)
     with contextlib.closing(recorder), progress("train", 8, "steps") as bar, pytest.raises(Read):
         loop.take_steps(job, step, None, 0, 8, recorder, bar, Preemption())

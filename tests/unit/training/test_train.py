@@ -9,20 +9,31 @@ import pytest
 from tests.helpers import short_run
 from tests.helpers.short_run import config
 from vprjax import models, optim
+from vprjax.data import source
 from vprjax.descriptors import extraction, whitening
 from vprjax.errors import ConfigError
 from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
-from vprjax.training import loop, validation
+from vprjax.training import loop, preflight, validation
 
 
-def test_more_components_than_dimensions_are_refused_before_training(tmp_path):
+def refused_ahead(monkeypatch, c, folder):
+    """Checks the job as `main` does; nothing may be made."""
+    monkeypatch.setattr(source, "open_dataset", lambda _: short_run.Dataset())
+    c.dataset.name = short_run.Dataset.name
+    try:
+        preflight.check_training(c, folder / "workdir")
+    finally:
+        assert not list(folder.iterdir())
+
+
+def test_more_components_than_dimensions_are_refused_before_training(tmp_path, monkeypatch):
     c = config("triplet")
-    c.eval.pca = 10**6
-    with pytest.raises(ConfigError, match=r"eval\.pca=1000000 must be at most the \d+ dimensions"):
-        short_run.train(c, tmp_path)
-    assert not list(tmp_path.iterdir())
+    refused_ahead(monkeypatch, c, tmp_path)  # what follows is of `eval.pca` alone
+    c.eval.pca = 40
+    with pytest.raises(ConfigError, match=r"eval\.pca=40 must be at most the \d+ dimensions"):
+        refused_ahead(monkeypatch, c, tmp_path)
 
 
 def test_training_moves_what_it_should(tmp_path):
@@ -156,4 +167,4 @@ def test_pca_of_more_components_than_memory_holds_images_is_refused(tmp_path, mo
     c.eval.pca = 9
     monkeypatch.setattr(whitening, "NUMBERS", 8 * 16)  # the model has 16 dimensions
     with pytest.raises(ConfigError, match=r"eval\.pca=9 must be below the \d training images"):
-        short_run.train(c, tmp_path)
+        refused_ahead(monkeypatch, c, tmp_path)
