@@ -16,7 +16,7 @@ from tfds_builders import discover, schema
 from tfds_builders.archives import Source
 from tfds_builders.cold import sequence
 from tfds_builders.errors import RawDataError
-from tfds_builders.places_csv import layouts, table
+from tfds_builders.places_csv.layouts import aligned, dbstruct, table, utm
 from tfds_builders.robotcar import camera, poses, traversal
 
 TIMES = raw_robotcar.pose_times(raw_robotcar.START + 300_000)
@@ -183,7 +183,7 @@ NAMES = {
 
 @pytest.mark.parametrize("layout", NAMES)
 def test_layouts_by_file_name(outcomes, tmp_path, layout):
-    reader = {"utm": layouts.read_utm, "aligned": layouts.read_aligned}[layout]
+    reader = {"utm": utm.read_utm, "aligned": aligned.read_aligned}[layout]
     folder = tmp_path / "test"
     folder.mkdir()
 
@@ -202,7 +202,7 @@ def test_layouts_by_file_name(outcomes, tmp_path, layout):
     check()
 
 
-def dbstruct(names, compress):
+def mat_of(names, compress):
     """A .mat file as Pittsburgh's, of the images in `names`."""
     cells = np.array([[name] for name in names], object)
     fields = ("whichSet", "dbImageFns", "utmDb", "qImageFns", "utmQ")
@@ -220,11 +220,11 @@ def test_dbstructs(outcomes, tmp_path):
         for name in names:
             (folder / name).touch()
 
-    @fuzzing.fuzz(raw=fuzzing.files([dbstruct(names, False), dbstruct(names, True)]))
+    @fuzzing.fuzz(raw=fuzzing.files([mat_of(names, False), mat_of(names, True)]))
     def check(raw):
         (tmp_path / "a.mat").write_bytes(raw)
         outcomes("dbStruct .mat").of(
-            lambda: [records(frames) for frames in layouts.read_dbstruct(tmp_path).values()]
+            lambda: [records(frames) for frames in dbstruct.read_dbstruct(tmp_path).values()]
         )
 
     check()

@@ -12,7 +12,7 @@ import pytest
 
 from configs import base
 from tests.helpers import commands, raw_places
-from tfds_builders.places_csv.table import read_table
+from tfds_builders.places_csv.layouts.table import read_table
 from vprjax.data import source
 
 # A training run of its own, with mining and checkpoints, that tells its memory after every step and after
@@ -83,7 +83,7 @@ def write_table(folder, sequences, images):
 
 LISTING = """
 import json, pathlib, resource, sys, time
-from tfds_builders.places_csv.table import read_table
+from tfds_builders.places_csv.layouts.table import read_table
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = read_table(pathlib.Path(sys.argv[1]))
 own = resource.getrusage(resource.RUSAGE_SELF)

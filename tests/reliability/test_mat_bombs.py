@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.places_csv import layouts
+from tfds_builders.places_csv.layouts import dbstruct
 
 
 def mat_bomb(kind, chunks):
@@ -34,12 +34,12 @@ def mat_bomb(kind, chunks):
     ids=["2 GiB of numbers", "67 million cells", "67 million cells and too little time"],
 )
 def test_a_mat_that_swells_is_refused(tmp_path, monkeypatch, kind, chunks, memory, seconds, told):
-    monkeypatch.setattr(layouts, "MEMORY", memory)
-    monkeypatch.setattr(layouts, "SECONDS", seconds)
+    monkeypatch.setattr(dbstruct, "MEMORY", memory)
+    monkeypatch.setattr(dbstruct, "SECONDS", seconds)
     (tmp_path / "a.mat").write_bytes(mat_bomb(kind, chunks))
     assert (tmp_path / "a.mat").stat().st_size < 10_000_000
     with pytest.raises(RawDataError, match=rf"a\.mat: its .* {told}"):
-        layouts.read_dbstruct(tmp_path)
+        dbstruct.read_dbstruct(tmp_path)
 
 
 def test_the_bounds_leave_room_for_many_images(tmp_path):
@@ -50,6 +50,6 @@ def test_the_bounds_leave_room_for_many_images(tmp_path):
     fields = ("whichSet", "dbImageFns", "utmDb", "qImageFns", "utmQ")
     struct = dict(zip(fields, ("val", names, utm, names[:9], utm[:, :9]), strict=True))
     scipy.io.savemat(tmp_path / "a.mat", {"dbStruct": struct}, do_compression=True)
-    found, positions, *_ = layouts.dbstruct(tmp_path / "a.mat")
+    found, positions, *_ = dbstruct.dbstruct(tmp_path / "a.mat")
     assert len(found) == count and found[-1] == "254/254063_pitch1_yaw1.jpg"
     assert (positions == utm.T).all()

@@ -5,20 +5,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfds_builders.places_csv.layouts.variant import Layout
 from tfds_builders.schema import Frame
 
-# The order of a split's images where a layout has no times. Rows of a places.csv and numbers of aligned
-# frames count as an order in time.
-UNTIMED = {"utm": "their file names", "dbstruct": "the table's list"}
 SMALLEST = 1.0  # metres: no dataset of places spans less
 
 
-def warnings(layout: str, unit: str, splits: dict[str, list[Frame]]) -> Iterator[str]:
+def warnings(layout: Layout, unit: str, splits: dict[str, list[Frame]]) -> Iterator[str]:
     """Yields a sentence per doubt about the frames of a layout, with positions in `unit`."""
-    untimed = [name for name, split in splits.items() if layout in UNTIMED and _counted(split)]
+    untimed = [name for name, split in splits.items() if layout.untimed and _counted(split)]
     if untimed:
         yield (
-            f"{', '.join(untimed)}: images are in the order of {UNTIMED[layout]}, not of time, so sequence "
+            f"{', '.join(untimed)}: images are in the order of {layout.untimed}, not of time, so sequence "
             "matching, intervals and stretches do not mean time"
         )
     frames = [frame for split in splits.values() for frame in split]

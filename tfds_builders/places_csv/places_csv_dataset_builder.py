@@ -8,18 +8,9 @@ import tensorflow_datasets as tfds
 
 from tfds_builders.builder import PlacesBuilder, Plan
 from tfds_builders.errors import RawDataError
-from tfds_builders.places_csv import doubts, layouts
-from tfds_builders.places_csv.table import read_table
+from tfds_builders.places_csv import doubts
+from tfds_builders.places_csv.layouts import LAYOUTS
 from tfds_builders.schema import PlacesConfig
-
-TABLE = "places.csv"
-# Per layout: its reader, its position unit, the origin of its positions.
-LAYOUTS = {
-    "csv": (lambda folder: read_table(folder / TABLE), "m", TABLE),
-    "utm": (layouts.read_utm, "m", "UTM in the file names"),
-    "aligned": (layouts.read_aligned, "frames", "frame numbers in the file names"),
-    "dbstruct": (layouts.read_dbstruct, "m", "UTM in the dbStruct"),
-}
 
 
 @dataclasses.dataclass
@@ -62,17 +53,18 @@ class Builder(PlacesBuilder):
     def plan(self, manual_dir: pathlib.Path) -> Plan:
         """One split per sequence; raises RawDataError that names every bad row."""
         config: PlacesCsvConfig = self.builder_config
-        reader, unit, source = LAYOUTS[config.layout]
+        layout = LAYOUTS[config.layout]
         plan = Plan(
-            splits=reader(manual_dir),
-            pose_source=config.pose_source or source,
-            position_unit=config.position_unit or unit,
+            splits=layout.read(manual_dir),
+            pose_source=config.pose_source or layout.pose_source,
+            position_unit=config.position_unit or layout.position_unit,
         )
-        plan.warnings += doubts.warnings(config.layout, plan.position_unit, plan.splits)
+        plan.warnings += doubts.warnings(layout, plan.position_unit, plan.splits)
         return plan
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
-        """The SHA-256 of places.csv; empty for other layouts."""
-        if self.builder_config.layout != "csv" or not (manual_dir / TABLE).is_file():
+        """The SHA-256 of the layout's table; empty where it has none."""
+        table = LAYOUTS[self.builder_config.layout].table
+        if not table or not (manual_dir / table).is_file():
             return {}
-        return {TABLE: hashlib.sha256((manual_dir / TABLE).read_bytes()).hexdigest()}
+        return {table: hashlib.sha256((manual_dir / table).read_bytes()).hexdigest()}

@@ -9,8 +9,10 @@ import re
 from typing import NamedTuple
 
 from tfds_builders.errors import RawDataError
+from tfds_builders.places_csv.layouts.variant import Layout
 from tfds_builders.schema import FARTHEST, LATEST, Frame, has_controls
 
+TABLE = "places.csv"
 REQUIRED = ("sequence", "image", "x", "y")
 OPTIONAL = ("heading", "time", "label")
 HEADER_HELP = "the header is sequence,image,x,y and optionally heading,time,label"
@@ -218,3 +220,12 @@ def _frames(folder: pathlib.Path, rows: list[Row]) -> list[Frame]:
         )
         for number, row in enumerate(rows)
     ]
+
+
+LAYOUT = Layout(
+    title="places.csv",
+    read=lambda folder: read_table(folder / TABLE),
+    position_unit="m",
+    pose_source=TABLE,
+    table=TABLE,
+)

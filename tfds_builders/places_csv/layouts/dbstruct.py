@@ -1,134 +1,20 @@
-"""Reads other layouts as frames: `@utm@` file names, aligned frame folders, `.mat` dbStruct."""
+"""`.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7)."""
 
-import calendar
 import concurrent.futures
-import math
 import multiprocessing
 import pathlib
-import re
 import resource
-import time
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import LATEST, Frame
+from tfds_builders.places_csv.layouts.folders import IMAGES, done, split_name
+from tfds_builders.places_csv.layouts.variant import Layout
+from tfds_builders.schema import Frame
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LONGEST = 240  # letters of a file's name; file systems allow 255 bytes
 MEMORY, SECONDS = 1 << 30, 60  # limits of the reader of a .mat; Pittsburgh's take a tenth
-
-
-def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
-    """Reads `@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
-
-    One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
-    heading in degrees, clockwise from north. Time (field 13) orders a split where all its images have
-    one, else the file name does.
-
-    Raises:
-      RawDataError: names every image without the two coordinates in its name.
-    """
-    splits: dict[str, list[Frame]] = {}
-    problems = []
-
-    def parts(path: pathlib.Path) -> list[str]:
-        return [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
-
-    every = _image_files(folder)
-    _check_apart(map(parts, every))
-    for path in every:
-        split = _split_name(parts(path))
-        fields = [field.strip() for field in path.name.split("@")]
-        try:
-            east, north = float(fields[1]), float(fields[2])
-            if not (math.isfinite(east) and math.isfinite(north)):
-                raise ValueError
-        except (IndexError, ValueError):
-            problems.append(
-                f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename or remove it"
-            )
-            continue
-        frame = Frame(
-            image_id=path.relative_to(folder).as_posix(),
-            position=(east, north),
-            heading=_heading(fields),
-            timestamp=_time(fields),
-            source=path,
-        )
-        splits.setdefault(split, []).append(frame)
-    ordered = {split: _in_time(frames) for split, frames in splits.items()}
-    return _done(folder, ordered, problems)
-
-
-def _heading(fields: list[str]) -> float:
-    """Radians in (-pi, pi] of field 9's degrees, NaN without."""
-    try:
-        degrees = float(fields[9])
-    except (IndexError, ValueError):
-        return math.nan
-    return math.radians(180 - (180 - degrees) % 360)
-
-
-def _time(fields: list[str]) -> int | None:
-    """Microseconds of field 13: UNIX time (s, ms or us, by its length) or YYYYMMDD_hhmmss, taken as UTC.
-
-    A day alone gives None, since it orders no images.
-    """
-    text = fields[13] if len(fields) > 13 else ""
-    if re.fullmatch("[0-9]{10}|[0-9]{13}|[0-9]{16}", text):
-        return int(text) * 10 ** (16 - len(text))
-    if not re.fullmatch("[0-9]{8}_[0-9]{6}", text):
-        return None
-    try:
-        micros = calendar.timegm(time.strptime(text, "%Y%m%d_%H%M%S")) * 10**6
-    except ValueError:  # a thirteenth month
-        return None
-    return micros if abs(micros) <= LATEST else None
-
-
-def _in_time(frames: list[Frame]) -> list[Frame]:
-    """The frames by time where all have one, else numbered in their order."""
-    if all(frame.timestamp is not None for frame in frames):
-        return sorted(frames, key=lambda frame: frame.timestamp)
-    return [frame._replace(timestamp=number) for number, frame in enumerate(frames)]
-
-
-def read_aligned(folder: pathlib.Path) -> dict[str, list[Frame]]:
-    """Reads folders of frames where the same number is the same place (Nordland, Gardens Point).
-
-    One folder is one split. The last number in a file's name gives its order and position `(number, 0)`.
-
-    Raises:
-      RawDataError: names every image without a number or with another one's number.
-    """
-    splits: dict[str, list[Frame]] = {}
-    problems = []
-    numbered: dict[str, dict[int, pathlib.Path]] = {}
-    every = _image_files(folder)
-    _check_apart(path.relative_to(folder).parts[:-1] for path in every)
-    for path in every:
-        split = _split_name(path.relative_to(folder).parts[:-1])
-        digits = re.findall(r"\d+", path.stem)
-        if not digits:
-            problems.append(f"{path}: the name holds no frame number; rename or remove it")
-            continue
-        other = numbered.setdefault(split, {}).setdefault(int(digits[-1]), path)
-        if other != path:
-            problems.append(f"{path}: {other} has the same frame number; remove one")
-    for split, paths in numbered.items():
-        splits[split] = [
-            Frame(
-                image_id=paths[number].relative_to(folder).as_posix(),
-                position=(float(number), 0.0),
-                timestamp=number,
-                source=paths[number],
-            )
-            for number in sorted(paths)
-        ]
-    return _done(folder, splits, problems)
 
 
 def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
@@ -149,11 +35,11 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
     for table in tables:
         database, utm_database, queries, utm_queries = dbstruct(table)
         roots = _image_roots(folder, queries)
-        own, asked = (splits.setdefault(_split_name([table.stem, kind]), []) for kind in roots)
+        own, asked = (splits.setdefault(split_name([table.stem, kind]), []) for kind in roots)
         problems += _add_frames(own, table, "database", database, utm_database, roots, set())
         taken = {frame.source for frame in own}
         problems += _add_frames(asked, table, "queries", queries, utm_queries, roots, taken)
-    return _done(folder, splits, problems)
+    return done(folder, splits, problems)
 
 
 def _add_frames(frames, table: pathlib.Path, kind: str, names, utm, roots, taken) -> list[str]:
@@ -280,30 +166,10 @@ def _locate(name: str, folder: pathlib.Path, roots: list[pathlib.Path]) -> pathl
     return None
 
 
-def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
-
-
-def _split_name(parts) -> str:
-    return re.sub(r"[^0-9A-Za-z_]", "_", "_".join(parts)) or "images"
-
-
-def _check_apart(folders: Iterable[Sequence[str]]) -> None:
-    """Raises RawDataError where two folders (their paths' parts) give one split: `a/b` and `a_b`."""
-    paths: dict[str, str] = {}
-    for path in sorted({"/".join(parts) for parts in folders}):
-        split = _split_name(path.split("/"))
-        other = paths.setdefault(split, path)
-        if other != path:
-            raise RawDataError(
-                f"folders {other} and {path} would both be split {split!r}; rename one"
-            )
-
-
-def _done(folder, splits, problems) -> dict[str, list[Frame]]:
-    if not any(splits.values()) and not problems:
-        raise RawDataError(f"{folder} holds no images ({', '.join(IMAGES)}); check --manual_dir")
-    empty = [name for name, frames in splits.items() if not frames]
-    if problems:
-        raise RawDataError(*problems)
-    return {name: frames for name, frames in splits.items() if name not in empty}
+LAYOUT = Layout(
+    title="`.mat` files with a `dbStruct`",
+    read=read_dbstruct,
+    position_unit="m",
+    pose_source="UTM in the dbStruct",
+    untimed="the table's list",
+)

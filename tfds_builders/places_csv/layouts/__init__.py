@@ -1,0 +1,11 @@
+"""Dataset layouts: one file each, listed here by the name that the config key `layout` takes."""
+
+from tfds_builders.places_csv.layouts import aligned, dbstruct, table, utm
+from tfds_builders.places_csv.layouts.variant import Layout
+
+LAYOUTS: dict[str, Layout] = {
+    "csv": table.LAYOUT,
+    "utm": utm.LAYOUT,
+    "aligned": aligned.LAYOUT,
+    "dbstruct": dbstruct.LAYOUT,
+}

@@ -1,0 +1,48 @@
+"""Folders of images as splits: what the layouts without a table share."""
+
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.schema import Frame
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All images below `folder`, sorted by path."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+
+
+def split_name(parts: Sequence[str]) -> str:
+    """The split of a folder, whose path has these parts."""
+    return re.sub(r"[^0-9A-Za-z_]", "_", "_".join(parts)) or "images"
+
+
+def check_apart(folders: Iterable[Sequence[str]]) -> None:
+    """Raises RawDataError where two folders (their paths' parts) give one split: `a/b` and `a_b`."""
+    paths: dict[str, str] = {}
+    for path in sorted({"/".join(parts) for parts in folders}):
+        split = split_name(path.split("/"))
+        other = paths.setdefault(split, path)
+        if other != path:
+            raise RawDataError(
+                f"folders {other} and {path} would both be split {split!r}; rename one"
+            )
+
+
+def done(
+    folder: pathlib.Path, splits: dict[str, list[Frame]], problems: Sequence[str]
+) -> dict[str, list[Frame]]:
+    """The splits that hold images.
+
+    Raises:
+      RawDataError: there are problems, or no images.
+    """
+    if not any(splits.values()) and not problems:
+        raise RawDataError(f"{folder} holds no images ({', '.join(IMAGES)}); check --manual_dir")
+    empty = [name for name, frames in splits.items() if not frames]
+    if problems:
+        raise RawDataError(*problems)
+    return {name: frames for name, frames in splits.items() if name not in empty}

@@ -1,0 +1,95 @@
+"""`@utm_east@utm_north@...` file names (SF-XL and its kin)."""
+
+import calendar
+import math
+import pathlib
+import re
+import time
+
+from tfds_builders.places_csv.layouts.folders import check_apart, done, image_files, split_name
+from tfds_builders.places_csv.layouts.variant import Layout
+from tfds_builders.schema import LATEST, Frame
+
+
+def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
+    """Reads `@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
+
+    One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
+    heading in degrees, clockwise from north. Time (field 13) orders a split where all its images have
+    one, else the file name does.
+
+    Raises:
+      RawDataError: names every image without the two coordinates in its name.
+    """
+    splits: dict[str, list[Frame]] = {}
+    problems = []
+
+    def parts(path: pathlib.Path) -> list[str]:
+        return [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
+
+    every = image_files(folder)
+    check_apart(map(parts, every))
+    for path in every:
+        split = split_name(parts(path))
+        fields = [field.strip() for field in path.name.split("@")]
+        try:
+            east, north = float(fields[1]), float(fields[2])
+            if not (math.isfinite(east) and math.isfinite(north)):
+                raise ValueError
+        except (IndexError, ValueError):
+            problems.append(
+                f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename or remove it"
+            )
+            continue
+        frame = Frame(
+            image_id=path.relative_to(folder).as_posix(),
+            position=(east, north),
+            heading=_heading(fields),
+            timestamp=_time(fields),
+            source=path,
+        )
+        splits.setdefault(split, []).append(frame)
+    ordered = {split: _in_time(frames) for split, frames in splits.items()}
+    return done(folder, ordered, problems)
+
+
+def _heading(fields: list[str]) -> float:
+    """Radians in (-pi, pi] of field 9's degrees, NaN without."""
+    try:
+        degrees = float(fields[9])
+    except (IndexError, ValueError):
+        return math.nan
+    return math.radians(180 - (180 - degrees) % 360)
+
+
+def _time(fields: list[str]) -> int | None:
+    """Microseconds of field 13: UNIX time (s, ms or us, by its length) or YYYYMMDD_hhmmss, taken as UTC.
+
+    A day alone gives None, since it orders no images.
+    """
+    text = fields[13] if len(fields) > 13 else ""
+    if re.fullmatch("[0-9]{10}|[0-9]{13}|[0-9]{16}", text):
+        return int(text) * 10 ** (16 - len(text))
+    if not re.fullmatch("[0-9]{8}_[0-9]{6}", text):
+        return None
+    try:
+        micros = calendar.timegm(time.strptime(text, "%Y%m%d_%H%M%S")) * 10**6
+    except ValueError:  # a thirteenth month
+        return None
+    return micros if abs(micros) <= LATEST else None
+
+
+def _in_time(frames: list[Frame]) -> list[Frame]:
+    """The frames by time where all have one, else numbered in their order."""
+    if all(frame.timestamp is not None for frame in frames):
+        return sorted(frames, key=lambda frame: frame.timestamp)
+    return [frame._replace(timestamp=number) for number, frame in enumerate(frames)]
+
+
+LAYOUT = Layout(
+    title="`@utm_east@utm_north@...` file names",
+    read=read_utm,
+    position_unit="m",
+    pose_source="UTM in the file names",
+    untimed="their file names",
+)
