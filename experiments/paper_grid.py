@@ -37,6 +37,7 @@ from grid import cells, datasets, page
 from grid.cells import Job, Settings
 from grid.runner import GridProgress, Runner, Stopped, visible_gpus
 
+from vprjax.config.changes import RENAMED
 from vprjax.console import log
 from vprjax.errors import ConfigError, VprjaxError
 from vprjax.report import published, training_page
@@ -111,6 +112,9 @@ def change(text: str) -> tuple[str, object]:
     key, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"--set {text}: must be KEY=VALUE, e.g. --set tuples.mining=random")
+    if key in RENAMED:
+        log(f"config key {key} is now {RENAMED[key]}")
+        key = RENAMED[key]
     if key in cells.OWN:
         raise ConfigError(f"--set {text}: a grid has several; choose with {cells.OWN[key]}")
     try:

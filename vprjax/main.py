@@ -125,9 +125,19 @@ def _with_new_names(argv: list[str]) -> list[str]:
     from vprjax.config.changes import renamed_flags
 
     renamed, sentences = renamed_flags(argv)
+    sys.argv[1:] = renamed[1:]  # where ml_collections looks for overrides
     for sentence in sentences:
         print(f"vprjax: {sentence}", file=sys.stderr)
     return renamed
+
+
+def _new_name(text: str) -> str:
+    """Today's name of a key that an older config file sets, where `text` quotes its old one."""
+    from vprjax.config.changes import RENAMED
+
+    new = {old.rpartition(".")[2]: key for old, key in RENAMED.items()}
+    found = [new[name] for name in re.findall(r"\w+", text) if name in new][:1]
+    return f"; it is now {found[0]}" if found else ""
 
 
 def _sentence(error: Exception) -> str:
@@ -139,9 +149,8 @@ def _sentence(error: Exception) -> str:
         )
     if isinstance(error, AttributeError | KeyError):
         text = str(error).replace("\\n", ". ").replace("\\'", "'")
-        return (
-            f"unknown config key {text.strip(chr(34)).removeprefix(chr(39)).removesuffix(chr(39))}"
-        )
+        text = text.strip(chr(34)).removeprefix(chr(39)).removesuffix(chr(39))
+        return f"unknown config key {text}{_new_name(text)}"
     innermost = r"^\s*(?:\w*Error: )?\[Errno \d+\] (.*)$|^\s*\w*Error: (.*)$"
     inner = [a or b for a, b in re.findall(innermost, str(error), flags=re.MULTILINE)]
     return " ".join((inner[-1] if inner else str(error)).split())

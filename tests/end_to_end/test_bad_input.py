@@ -77,6 +77,24 @@ def test_an_address_is_no_folder(tmp_path, flag):
     assert flag.partition("=")[2] in said and "mount the bucket" in said
 
 
+def test_a_flag_with_an_old_key_name_sets_the_new_key(tmp_path):
+    flags = ("--config=configs/synthetic.py", "--config.loss.arcface_scale=-3")
+    done = run("vprjax.main", f"--workdir={tmp_path / 'workdir'}", *flags, status=2)
+    first, second = done.stderr.strip().splitlines()
+    assert first == "vprjax: config key loss.arcface_scale is now loss.arcface.scale"
+    assert second.startswith("vprjax: error: loss.arcface.scale=-3.0 must be a number above 0")
+
+
+def test_a_config_file_with_an_old_key_name_is_told_the_new_one(tmp_path):
+    file = tmp_path / "old.py"
+    file.write_text(
+        "from configs import base\n\n\ndef get_config(names=''):\n    c = base.get_config()\n"
+        "    c.model.netvlad_clusters = 8\n    return c\n"
+    )
+    said = refused(tmp_path, f"--config={file}")
+    assert "unknown config key" in said and said.endswith("it is now model.netvlad.clusters")
+
+
 def test_missing_dataset_gives_the_build_command(tmp_path):
     said = refused(
         tmp_path, "--config=configs/robotcar.py", f"--config.dataset.data_dir={tmp_path}"
