@@ -25,6 +25,7 @@ from tfds_builders.errors import RawDataError
 from vprjax.data import source
 from vprjax.descriptors import store
 from vprjax.errors import DataError, WeightsError
+from vprjax.evaluation.result import LabelFcm
 from vprjax.report import run_page
 from vprjax.weights import files, pretrained
 
@@ -294,8 +295,9 @@ def test_the_page_escapes_every_text_it_shows(tmp_path, monkeypatch):
     queries, references = made_up_page.places(HOSTILE), made_up_page.places(HOSTILE)
     load = {(HOSTILE,): queries, ("reference",): references}
     monkeypatch.setattr(source, "load", lambda _, splits: load[splits])
-    found = made_up_page.figures(config, queries, references, wrong=(3, 11))
-    found["labels"] = {HOSTILE: {"queries": 4, "fcm": found["fcm"]}}
+    found = made_up_page.result(config, queries, references, wrong=(3, 11))
+    labels = {HOSTILE: LabelFcm(4, found.figures.fcm)}
+    found = made_up_page.changed(found, figures={"labels": labels})
     dataset = types.SimpleNamespace(
         name=HOSTILE, version=HOSTILE, counts={HOSTILE: 40}, metadata={"pose_source": HOSTILE}
     )
