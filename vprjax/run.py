@@ -38,7 +38,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     }
     with hold_workdir(workdir):
         loop.train(config, ready.data, workdir, ready.weights, provenance)
-        return evaluate_models(config, dataset, open_for_reading(workdir), workdir, code)
+        return evaluate_models(config, ready, open_for_reading(workdir), workdir, code)
 
 
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
@@ -60,15 +60,17 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     ready = preflight.check_checkpoint(trained, workdir, trained_dataset, count)
     make_workdir(workdir)
     with hold_workdir(workdir):
-        return evaluate_models(trained, ready.dataset, checkpoints, workdir, code)
+        return evaluate_models(trained, ready, checkpoints, workdir, code)
 
 
-def evaluate_models(config, dataset, checkpoints, workdir: pathlib.Path, code: str) -> dict:
+def evaluate_models(
+    config, ready: preflight.Ready, checkpoints, workdir: pathlib.Path, code: str
+) -> dict:
     """Evaluates the untrained and the chosen model of a run; writes and prints the results.
 
     Args:
       config: the whole config.
-      dataset: the evaluated dataset.
+      ready: the evaluated dataset, and warnings on its data.
       checkpoints: the run's checkpoints, open for reading.
       workdir: an existing folder, held by this run.
       code: version of the code that the run began with.
@@ -76,6 +78,7 @@ def evaluate_models(config, dataset, checkpoints, workdir: pathlib.Path, code: s
     Returns:
       the results by model, "off_the_shelf" and "fine_tuned".
     """
+    dataset = ready.dataset
     extract = Extractor(
         models.build_for_platform(config.model, parallel.AXIS).apply, config.eval.batch
     )
@@ -94,6 +97,7 @@ def evaluate_models(config, dataset, checkpoints, workdir: pathlib.Path, code: s
         "code_version": code,
         "steps": chosen,
         "trained_with": saved["config"],
+        **({"warnings": list(ready.warnings)} if ready.warnings else {}),
     }
     checkpoints.close()
     parallel.barrier("evaluated")

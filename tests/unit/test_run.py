@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from tests.helpers.memory_places import standing
 from vprjax import run
 from vprjax.config import checks
 from vprjax.data import source
@@ -23,9 +24,14 @@ from vprjax.training.validation import History
 def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch):
     config, said = base.get_config(), []
     config.dataset.name = "places_csv/seasons"
-    dataset = types.SimpleNamespace(name=config.dataset.name, metadata={"position_unit": unit})
+    places = standing(np.arange(10.0)[:, None] * [5.0, 5.0])
+    dataset = types.SimpleNamespace(
+        name=config.dataset.name,
+        metadata={"position_unit": unit},
+        places=lambda _: places,
+    )
     monkeypatch.setattr(preflight, "log", said.append)
-    preflight.warn_of_unit(config, dataset)
+    preflight.suspicions(config, dataset, training=True)
     assert [("are in frames, dataset.position_unit is 'm'" in line) for line in said] == (
         [True] * warned
     )
@@ -109,7 +115,8 @@ def evaluate(monkeypatch, tmp_path):
     def evaluated():
         said.clear()
         reader = checkpoint.open_for_reading(tmp_path)
-        return run.evaluate_models(config, dataset, reader, tmp_path, "code"), said[:-1]
+        ready = preflight.Ready(dataset)
+        return run.evaluate_models(config, ready, reader, tmp_path, "code"), said[:-1]
 
     return evaluated
 

@@ -110,6 +110,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         "",
         table(config, results),
         "",
+        *(f"**Warning:** {sentence}.\n" for sentence in provenance.get("warnings", ())),
         f"FCM: percentage of all queries whose nearest reference lies within tau ({unit}). R@N: "
         f"percentage with a reference within {radius:g} {unit} among the N nearest. "
         f"Oracle: queries that have any reference within tau.{facing(config)}",

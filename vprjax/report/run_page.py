@@ -53,6 +53,7 @@ def write(
         "run.html",
         title="{2} + {1}, {0}".format(*map(published.NAMES.get, cell)) + f" on {dataset.name}",
         splits=splits,
+        warnings=provenance.get("warnings", ()),
         study=study.title if study else "",
         trained_on=provenance["trained_on"],
         dataset=f"{dataset.name}:{dataset.version}",

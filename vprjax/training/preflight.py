@@ -6,7 +6,7 @@ import pathlib
 from vprjax import models, sampling
 from vprjax.config import checks, limits
 from vprjax.console import log
-from vprjax.data import rendered, source
+from vprjax.data import doubts, rendered, source
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
 from vprjax.runtime import distributed, parallel
@@ -42,12 +42,14 @@ class Ready:
       data: the training data; None where a checkpoint is evaluated.
       weights: the result of `pretrained.load`, or None for random values.
       weights_sha256: SHA-256 of the weights' file, or "random".
+      warnings: sentences on suspicious data, which the results repeat.
     """
 
     dataset: source.Dataset
     data: TrainingData | None = None
     weights: dict | None = None
     weights_sha256: str = "random"
+    warnings: tuple[str, ...] = ()
 
 
 def check_training(config, workdir: pathlib.Path) -> Ready:
@@ -57,9 +59,10 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
       VprjaxError: a check fails; the sentence is on the first one.
     """
     dataset = _check_evaluation(config, workdir, models_evaluated=2)
+    warnings = suspicions(config, dataset, training=True)
     weights, sha256 = _weights(config.model)
     data = training_data(config, dataset)
-    return Ready(dataset, data, weights, sha256)
+    return Ready(dataset, data, weights, sha256, warnings)
 
 
 def check_checkpoint(
@@ -70,7 +73,8 @@ def check_checkpoint(
     Raises:
       VprjaxError: a check fails; the sentence is on the first one.
     """
-    return Ready(_check_evaluation(config, workdir, models_evaluated, trained_dataset))
+    dataset = _check_evaluation(config, workdir, models_evaluated, trained_dataset)
+    return Ready(dataset, warnings=suspicions(config, dataset, training=False))
 
 
 def _check_evaluation(
@@ -85,7 +89,6 @@ def _check_evaluation(
     rendered.build_missing(config)
     dataset = source.open_dataset(config)
     checks.check_splits(config, dataset, training=trained_dataset is None)
-    warn_of_unit(config, dataset)
     module = models.build_for_platform(config.model, parallel.AXIS)
     limits.check_pca(config, module, dataset)
     limits.check_disk(config, module, dataset, workdir, models_evaluated)
@@ -119,11 +122,26 @@ def _weights(model_config) -> tuple[dict | None, str]:
     return loaded, pretrained.fingerprint(model_config.weights)
 
 
-def warn_of_unit(config, dataset: source.Dataset) -> None:
-    """Warns in one line where the dataset's position unit differs from the config's."""
+def suspicions(config, dataset: source.Dataset, training: bool) -> tuple[str, ...]:
+    """Returns the sentences on suspicious data of a job, after it has logged them."""
+    d = config.dataset
+    names = (*(d.train_splits if training else ()), d.reference_split, *d.query_splits)
+    splits = {name: dataset.places((name,)) for name in names}
+    unit, references = dataset.metadata.get("position_unit"), splits[d.reference_split]
+    found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
+    for name in d.query_splits:
+        found += doubts.of_truth(name, splits[name], references, d.tolerances, d.position_unit)
+    for sentence in found:
+        log(f"warning: {sentence}")
+    return tuple(found)
+
+
+def _unit_differs(config, dataset: source.Dataset) -> list[str]:
+    """Returns a sentence where the dataset's position unit differs from the config's."""
     unit, said = dataset.metadata.get("position_unit"), config.dataset.position_unit
-    if unit and unit != said:
-        log(
-            f"warning: positions of {dataset.name} are in {unit}, dataset.position_unit is {said!r}: "
-            f"radii and tolerances count {unit}, but tables print {said}; set it to {unit!r}"
-        )
+    if not unit or unit == said:
+        return []
+    return [
+        f"positions of {dataset.name} are in {unit}, dataset.position_unit is {said!r}: "
+        f"radii and tolerances count {unit}, but tables print {said}; set it to {unit!r}"
+    ]

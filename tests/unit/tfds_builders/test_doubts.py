@@ -22,12 +22,17 @@ from tests.helpers.raw_places import command, write_raw
             ["positions span only 0.0075 m: degrees of longitude and latitude?"],
         ),
         (["-1.26,51.75,", "-1.2525,51.752,"], {"position_unit": "degrees"}, []),
+        (  # two towns
+            ["-1.26,51.75,", "-1.2601,51.7501,", "-1.2602,51.7502,", "0.12,52.2,"],
+            {},
+            ["positions of train are only 0.000141421 m apart: degrees of longitude and latitude?"],
+        ),
         (["0,0,", "0,1,"], {}, []),
         (["0,0,"], {}, []),
     ],
 )
 def test_degrees_are_warned_of(tmp_path, capsys, rows, config, warned):
-    raw = write_raw(tmp_path / "raw", ["train"])
+    raw = write_raw(tmp_path / "raw", ["train"], count=len(rows))
     rows = [f"train,train/{i:03d}.png,{row}" for i, row in enumerate(rows)]
     (raw / "places.csv").write_text("\n".join(["sequence,image,x,y,heading", *rows]))
     option = f"--config={json.dumps({'name': 'mine'} | config)}"

@@ -1,0 +1,55 @@
+"""Data that gives figures without a meaning: the run warns where its figures stand, or refuses."""
+
+import json
+
+import numpy as np
+
+from tests.helpers import commands
+from tests.helpers.raw_places import command, write_raw
+
+SPLITS = ("train", "reference", "test01")
+SMALL = (
+    "--config=configs/places_csv.py:mobilenetv2,gem,triplet",
+    *(flag for flag in commands.SMALL if "dataset.name" not in flag),
+    "--config.dataset.query_splits=('test01',)",
+    "--config.train.steps=0",
+    "--config.eval.recalls=(1,)",
+)
+
+
+def build(root, rows):
+    """Builds `places_csv/mine` of 24 images per split; `rows` gives a split's columns after the image."""
+    raw = write_raw(root / "raw", SPLITS, count=24)
+    lines = [f"{split},{image},{rest}" for split in SPLITS for image, rest in rows(split)]
+    (raw / "places.csv").write_text("\n".join(["sequence,image,x,y,heading", *lines]))
+    assert command("build", "places_csv", raw, root / "out", '--config={"name": "mine"}') == 0
+
+
+def job(root, *flags, status=0):
+    where = f"--workdir={root}/run", f"--config.dataset.data_dir={root}/out"
+    return commands.run(
+        "vprjax.main",
+        *SMALL,
+        "--config.dataset.name=places_csv/mine",
+        *where,
+        *flags,
+        status=status,
+    )
+
+
+def test_degrees_are_told_where_the_figures_stand(tmp_path):
+    def rows(split):
+        for i in range(24):
+            x, y = np.array([-1.26, 51.75]) + (i // 12) * np.array([1.4, 0.4]) + 1e-4 * i
+            yield f"{split}/{i:03d}.png", f"{x},{y},{10 * i}"
+
+    build(tmp_path, rows)
+    done = job(tmp_path)
+    table, page = ((tmp_path / "run" / f).read_text() for f in ("results.md", "report.html"))
+    saved = json.loads((tmp_path / "run/results.json").read_text())["provenance"]["warnings"]
+    found = ("these look like degrees of longitude", "headings are radians", "any match is right")
+    assert len(saved) == len(found)
+    for sentence, words in zip(saved, found, strict=True):
+        assert words in sentence
+        assert sentence in table and sentence in done.stdout and sentence in page
+        assert f"warning: {sentence}" in done.stderr

@@ -1,0 +1,89 @@
+"""Positions and headings in a false unit are told; sound ones of every scale are not."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.helpers.memory_places import standing
+from vprjax.data import doubts
+
+DEGREES = 111_000.0  # metres
+rng = np.random.default_rng(0)
+
+
+def drive(metres=5.0, n=300, noise=0.2):
+    """A winding drive with an image every `metres`."""
+    s = metres * np.arange(n)
+    return np.stack([s, 30 * metres * np.sin(s / (40 * metres))], 1) + rng.normal(0, noise, (n, 2))
+
+
+def told(positions, unit="m", headings=None):
+    return [*doubts.of_poses({"train": standing(positions, headings)}, unit)]
+
+
+TOWN = np.array([-1.26, 51.75]) + drive() / DEGREES
+TWO_TOWNS = np.concatenate([TOWN, TOWN + np.array([1.4, 0.4])])
+
+
+@pytest.mark.parametrize(
+    ("positions", "found"),
+    [
+        (TOWN, "positions span only"),
+        (TWO_TOWNS, "positions of train are only"),
+        (TWO_TOWNS[:, ::-1], "positions of train are only"),
+        (rng.permutation(TWO_TOWNS), "positions of train are only"),
+        (
+            np.concatenate([TOWN - np.array([0.0, 2.5 * i]) for i in range(40)]),
+            "positions of train are only",
+        ),
+    ],
+)
+def test_degrees_are_told(positions, found):
+    (sentence,) = told(positions)
+    assert sentence.startswith(found) and "these look like degrees of longitude" in sentence
+    assert not told(positions, "degrees") and not told(positions, "frames")
+
+
+def test_another_large_unit_is_told():
+    (sentence,) = told(np.array([620.0, 5735.0]) + drive(0.5) / 1000)
+    assert "these look like no metres" in sentence
+
+
+STILL = np.concatenate([np.zeros((400, 2)), drive(0.05, noise=0.0)])
+HALL = rng.uniform(0, 5, (50_000, 2))  # a patrol in a hall of 5 m
+
+
+@pytest.mark.parametrize(
+    "positions", [drive(), drive(0.05, noise=0.01), drive() + 5e6, STILL, HALL, np.zeros((1, 2))]
+)
+def test_sound_positions_are_not_told(positions):
+    assert not told(positions)
+
+
+def test_headings_in_degrees_are_told():
+    headings = np.array([0.0, 2 * math.pi, -270.0, 90.0, math.nan])
+    (sentence,) = told(drive(n=5), headings=headings)
+    assert sentence.startswith("headings are radians, but 2 of 5 are beyond 2 pi, up to 270")
+    assert not told(drive(n=5), headings=headings % math.pi)
+
+
+def truth(queries, references, tolerances=(25.0, 2.0)):
+    sides = standing(queries), standing(references)
+    return [*doubts.of_truth("night", *sides, tolerances, "m")]
+
+
+def test_every_reference_right_at_the_tightest_tolerance_is_told():
+    (sentence,) = truth(TOWN, TOWN)
+    assert sentence.startswith("any match is right for 100.0 % of the queries of night, and one at")
+    far = np.concatenate([TOWN, TOWN + 90.0])
+    assert "any match is right for 50.0 % of the queries" in truth(far, TOWN)[0]
+    assert "one at random in 50.0 % of cases" in truth(far, far)[0]
+    assert not truth(drive(), drive())
+    assert not truth(drive(0.05), drive(0.05), (1.0, 0.25))
+
+
+def test_two_sides_in_different_units_are_told():
+    (sentence,) = truth(TOWN, drive() + 5e5)
+    assert sentence.startswith("no query of night lies within 25 m of a reference, the nearest is")
+    assert not truth(drive() + np.array([0.0, 20.0]), drive())

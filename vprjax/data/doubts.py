@@ -1,0 +1,93 @@
+"""Doubts about positions and headings: poses in, one sentence per doubt out.
+
+A false unit gives perfect or empty figures: in degrees, a whole town lies within two units. The builders
+hold the rules of `of_poses` too (tfds_builders/places_csv/doubts.py).
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from vprjax.data.source import Places
+
+METRES = ("m", "meter", "meters", "metre", "metres")  # names of the unit
+SMALLEST = 1.0  # metres: no dataset of places spans less
+CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
+SHARE = 0.9  # of the images that lie so close; the others begin another drive
+MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
+QUERIES = 1000  # of a split whose references within a tolerance are counted, evenly spread
+
+
+def of_poses(splits: dict[str, Places], unit: str) -> Iterator[str]:
+    """Yields a sentence where positions in `unit` do not look like metres, or headings like radians."""
+    positions = np.concatenate([places.positions for places in splits.values()])
+    if unit in METRES and len(positions) > 1:
+        closest = min((spacing(places.positions), name) for name, places in splits.items())
+        yield from in_degrees(positions, *closest)
+    headings = np.concatenate([np.abs(places.headings) for places in splits.values()])
+    turns = headings[headings > 2 * math.pi]  # NaN is not
+    if len(turns):
+        yield (
+            f"headings are radians, but {len(turns):,} of {len(headings):,} are beyond 2 pi, up to "
+            f"{turns.max():g}: if these are degrees, build the dataset again with radians"
+        )
+
+
+def in_degrees(positions: np.ndarray, gap: float, split: str) -> Iterator[str]:
+    """Yields a sentence where positions `(n, 2)` in metres may be degrees or another large unit.
+
+    Args:
+      positions: of all splits.
+      gap: the smallest `spacing` of a split.
+      split: that split's name.
+    """
+    span = float(np.ptp(positions, axis=0).max())
+    if span >= SMALLEST and gap >= CLOSEST:
+        return
+    found = f"span only {span:g} m" if span < SMALLEST else f"of {split} are only {gap:g} m apart"
+    x, y = np.abs(positions).max(axis=0)
+    degrees = max(x, y) <= 180 and min(x, y) <= 90
+    seem = "degrees of longitude and latitude" if degrees else "no metres"
+    yield (
+        f"positions {found}: these look like {seem}, which makes every figure wrong; project them to "
+        "metres and build the dataset again"
+    )
+
+
+def spacing(positions: np.ndarray) -> float:
+    """Distance that `SHARE` of the images keep below, to the next or to the nearest one; the less.
+
+    A drive has a short way to the next image, a shuffled collection to the nearest one. Images at one place
+    do not count; without two places the distance is infinite.
+    """
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    some = np.unique(positions[:: max(1, -(-len(positions) // MOST))], axis=0)
+    nearest = cKDTree(some).query(some, k=2)[0][:, 1]  # infinite for a single one
+    moved = (gaps[gaps > 0] for gaps in (steps, nearest))
+    lengths = [np.quantile(gaps, SHARE, method="lower") for gaps in moved if len(gaps)]
+    return float(min(lengths, default=math.inf))
+
+
+def of_truth(
+    name: str, queries: Places, references: Places, tolerances, unit: str
+) -> Iterator[str]:
+    """Yields a sentence where positions alone make every match of query split `name` right, or wrong."""
+    tree, few = cKDTree(references.positions), np.linspace(0, len(queries) - 1, QUERIES).astype(int)
+    looked = queries.positions[np.unique(few)]
+    tight, wide = min(tolerances), max(tolerances)
+    within = tree.query_ball_point(looked, tight, return_length=True)
+    every, chance = np.mean(within == len(references)), np.mean(within) / len(references)
+    if len(references) > 1 and (every or chance >= 0.5):
+        yield (
+            f"any match is right for {100 * every:.1f} % of the queries of {name}, and one at random in "
+            f"{100 * chance:.1f} % of cases, as references lie within {tight:g} {unit}: check the unit of "
+            "positions and dataset.tolerances"
+        )
+    nearest = tree.query(queries.positions)[0].min()
+    if nearest > wide:
+        yield (
+            f"no query of {name} lies within {wide:g} {unit} of a reference, the nearest is {nearest:g} "
+            f"{unit} away: no match can be right; check that both have the same coordinates and unit"
+        )
