@@ -1,7 +1,6 @@
 """Reads places.csv, checks every row and names every problem with its line."""
 
 import csv
-import difflib
 import io
 import math
 import pathlib
@@ -9,6 +8,7 @@ import re
 from typing import NamedTuple
 
 from tfds_builders.errors import RawDataError
+from tfds_builders.places_csv import remedies
 from tfds_builders.places_csv.layouts.variant import Layout
 from tfds_builders.schema import FARTHEST, LATEST, Frame, has_controls
 
@@ -64,7 +64,11 @@ def _rows(csv_path: pathlib.Path, problems: list[str]) -> list[Row]:
         raise RawDataError(
             f"{csv_path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from error
+    other = remedies.separator(text.partition("\n")[0], REQUIRED + OPTIONAL)
+    if other:
+        raise RawDataError(f"{csv_path}:1: {other}")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    images = remedies.Images(csv_path.parent)
     rows: list[Row] = []
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -72,7 +76,7 @@ def _rows(csv_path: pathlib.Path, problems: list[str]) -> list[Row]:
         for fields in reader:
             if any(field.strip() for field in fields):
                 where = f"{csv_path}:{reader.line_num}"
-                row = _row(where, csv_path.parent, header, fields, reader.line_num, problems)
+                row = _row(where, images, header, fields, reader.line_num, problems)
                 if row is not None:
                     rows.append(row)
     except csv.Error as error:
@@ -88,13 +92,27 @@ def _check_header(csv_path: pathlib.Path, header: list[str]) -> None:
     problems = []
     known = REQUIRED + OPTIONAL
     missing = [name for name in REQUIRED if name not in header]
+    unknown = [name for name in header if name not in known]
+    if len(unknown) == len(header) and remedies.no_header(header):
+        raise RawDataError(
+            f"{csv_path}:1: the line is a row, no header; put one above: {HEADER_HELP}"
+        )
+    degrees = remedies.degrees(header) if {"x", "y"} <= set(missing) else []
+    if degrees:
+        problems.append(
+            f"{csv_path}:1: columns {degrees[0]!r} and {degrees[1]!r} are degrees; write x and y in "
+            f"metres, e.g. by {remedies.PROJECT}"
+        )
+    hints = {name: remedies.column(name, known, header) for name in unknown if name not in degrees}
+    named = " ".join(hints.values())
+    missing = [name for name in missing if f"write {name!r}" not in named]
+    missing = [name for name in missing if not degrees or name not in ("x", "y")]
     if missing:
         problems.append(f"{csv_path}:1: no column {', '.join(missing)}; {HEADER_HELP}")
-    for name in header:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"{HEADER_HELP}; remove it"
-            problems.append(f"{csv_path}:1: unknown column {name!r}; {hint}")
+    for name, hint in hints.items():
+        problems.append(
+            f"{csv_path}:1: unknown column {name!r}; {hint or f'{HEADER_HELP}; remove it'}"
+        )
     for name in known:
         if header.count(name) > 1:
             problems.append(f"{csv_path}:1: column {name!r} appears twice; keep one")
@@ -102,7 +120,7 @@ def _check_header(csv_path: pathlib.Path, header: list[str]) -> None:
         raise RawDataError(*problems)
 
 
-def _row(where, folder, header, fields, line, problems) -> Row | None:
+def _row(where, images, header, fields, line, problems) -> Row | None:
     """One row, or None after its faults are added to `problems`."""
     if len(fields) != len(header):
         problems.append(
@@ -117,7 +135,7 @@ def _row(where, folder, header, fields, line, problems) -> Row | None:
     for key in ("sequence", "image", "label"):
         if has_controls(values.get(key, "")):
             problems.append(f"{where}: {key} {values[key]!r} holds control characters; remove them")
-    image_problem = _image_problem(folder, values["image"])
+    image_problem = _image_problem(images, values["image"])
     if image_problem:
         problems.append(f"{where}: {image_problem}")
     numbers = {}
@@ -135,9 +153,12 @@ def _row(where, folder, header, fields, line, problems) -> Row | None:
         try:
             numbers[key] = float(text)
         except ValueError:
-            problems.append(f"{where}: {key} is {text!r}; give a number in {unit}")
+            remedy = remedies.number(text) or f"give a number in {unit}"
+            problems.append(f"{where}: {key} is {text!r}; {remedy}")
             continue
-        if not abs(numbers[key]) <= most:  # NaN neither
+        if key == "time" and most < abs(numbers[key]) < 1e20:
+            problems.append(f"{where}: time is {text}; {remedies.clock(numbers[key])}")
+        elif not abs(numbers[key]) <= most:  # NaN neither
             problems.append(
                 f"{where}: {key} is {text}; give a finite number in {unit} up to {most:g}, or remove "
                 "the row"
@@ -147,18 +168,23 @@ def _row(where, folder, header, fields, line, problems) -> Row | None:
     return Row(line, values["sequence"], values["image"], **numbers, label=values.get("label", ""))
 
 
-def _image_problem(folder: pathlib.Path, image: str) -> str | None:
+def _image_problem(images: remedies.Images, image: str) -> str | None:
     if not image:
         return "image is empty; give its path relative to the CSV's folder"
     path = pathlib.PurePosixPath(image)
     if path.is_absolute() or ".." in path.parts:
-        return f"image {image!r} must be a path inside the CSV's folder, relative to it"
+        remedy = images.spelling(image)
+        return (
+            f"image {image!r} must be a path inside the CSV's folder, relative to it"
+            f"{f'; {remedy}' if remedy else ''}"
+        )
     try:
-        found = (folder / path).is_file()
+        found = (images.folder / path).is_file()
     except OSError as error:  # a name too long for any file
         return f"image {image[:40]!r}... cannot be looked up ({error.strerror}); fix the path"
     if not found:
-        return f"image {image!r} does not exist in {folder}; fix the path or remove the row"
+        remedy = images.spelling(image) or "fix the path or remove the row"
+        return f"image {image!r} does not exist in {images.folder}; {remedy}"
     return None
 
 

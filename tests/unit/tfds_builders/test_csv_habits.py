@@ -1,0 +1,98 @@
+"""A places.csv by other habits: each is named with what to write, and equal problems become one."""
+
+import unicodedata
+
+import cv2
+import pytest
+
+from tests.helpers.raw_places import command, image, write_raw
+from tfds_builders.errors import RawDataError
+
+HEAD = "sequence,image,x,y\n"
+ROW = "train,train/000.png,1,1"
+
+
+def said(tmp_path, capsys, text) -> str:
+    """What `validate` prints on a table of this text beside the images of `write_raw`."""
+    raw = write_raw(tmp_path / "raw", ["train"])
+    (raw / "places.csv").write_text(text)
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("sequence;image;x;y\ntrain;train/000.png;1,5;2\n", ":1: semicolons part the columns; write"),
+        ("sequence\timage\tx\ty\n", ":1: tabs part the columns; write commas"),
+        ("sequence|image|x|y\n", ":1: bars part the columns; write commas"),
+        ("sequence image x y\n", ":1: spaces part the columns; write commas"),
+        ('"sequence";"image";"x";"y"\n', ":1: semicolons part the columns; write commas"),
+        ("sep=;\nsequence;image;x;y\n", ":1: the line is a spreadsheet's mark of its separator"),
+        (ROW + "\n", ":1: the line is a row, no header; put one above: the header is sequence,"),
+        (
+            "sequence,image,lat,lon\ntrain,train/000.png,51.7,-1.2\n",
+            ":1: columns 'lat' and 'lon' are degrees; write x and y in metres, e.g. by pyproj.",
+        ),
+        ("Sequence,image,x,y\n", ":1: unknown column 'Sequence'; write 'sequence'"),
+        ("sequence,filename,x,y\n", ":1: unknown column 'filename'; write 'image'"),
+        ("sequence,image,easting,y\n", ":1: unknown column 'easting'; write 'x'"),
+        ("sequence,image,x,y,timestamp\n", ":1: unknown column 'timestamp'; write 'time', in seconds"),
+        ("sequence,image,x,y,yaw\n", ":1: unknown column 'yaw'; write 'heading', in radians"),
+        (HEAD + r"train,train\000.png,1,1", r":2: image 'train\\000.png' does not exist in "),
+        (HEAD + r"train,train\000.png,1,1", "; write 'train/000.png'"),
+        (HEAD + "train,train/000.PNG,1,1", "; write 'train/000.png', as on the disk"),
+        (HEAD + "train,Train/000.png,1,1", "; write 'train/000.png', as on the disk"),
+        (HEAD + "train,train/000.jpg,1,1", "; write 'train/000.png', as on the disk"),
+        (HEAD + "train,raw/train/000.png,1,1", "; write 'train/000.png'"),
+        (HEAD + "train,/home/me/raw/train/000.png,1,1", "relative to it; write 'train/000.png'"),
+        (HEAD + r"train,C:\me\raw\train\000.PNG,1,1", "; write 'train/000.png', as on the disk"),
+        (HEAD + 'train,train/000.png,"1,5",1', ":2: x is '1,5'; write 1.5, with a decimal point"),
+        ("sequence,image,x,y,time\n" + ROW + ",1547120789640", "time is 1547120789640; it looks like mil"),
+        ("sequence,image,x,y,time\n" + ROW + ",1547120789640420", "microseconds: divide the column by 1,"),
+        ("sequence,image,x,y,time\n" + ROW + ",1547120789640420123", "like nanoseconds: divide the col"),
+    ],
+)  # fmt: skip
+def test_what_to_write_is_named(tmp_path, capsys, text, remedy):
+    told = said(tmp_path, capsys, text)
+    assert remedy in told and f"error: {tmp_path}/raw/places.csv:" in told
+    assert told.count("\n") == 1, "one sentence names it"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_another_unicode_form(tmp_path, capsys, form):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    raw = write_raw(tmp_path / "raw", ["train"])
+    name = unicodedata.normalize(form, "caf\u00e9.png")
+    cv2.imwrite(str(raw / "train" / name), image(0))
+    wrote = unicodedata.normalize(other, f"train/{name}")
+    (raw / "places.csv").write_text(f"{HEAD}train,{wrote},1,1")
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 2
+    remedy = f"write 'train/{name}' in the Unicode form of the file's name, {form}"
+    assert remedy in capsys.readouterr().err
+
+
+def test_an_image_elsewhere_of_the_same_name_is_no_remedy(tmp_path, capsys):
+    told = said(tmp_path, capsys, HEAD + "train,monday/000.png,1,1")
+    assert "fix the path or remove the row" in told
+
+
+def test_five_thousand_equal_problems_are_one(tmp_path, capsys):
+    rows = (f"train,gone/{i}.png,{i}.5,nan" for i in range(5000))
+    lines = said(tmp_path, capsys, HEAD + "\n".join([*rows, ",train/000.png,1,1"])).splitlines()
+    assert len(lines) == 13
+    assert lines[0] == "error: 5,000 problems of one kind; the first 5:"
+    assert [line.split(":")[1] for line in lines[1:6]] == ["2", "3", "4", "5", "6"]
+    assert lines[6] == "5,000 problems of one kind; the first 5:" and "y is nan" in lines[7]
+    assert "places.csv:5002: sequence is empty" in lines[12]
+
+
+@pytest.mark.parametrize(
+    "problem", ["/r w/a{}.png is empty; replace it", "{}.jpg is a truncated PNG ({} bytes)", "F:{}: x"]
+)  # fmt: skip
+def test_problems_of_one_kind(problem):
+    alike = [problem.replace("{}", str(i)) for i in range(7)]
+    error = RawDataError(*alike)
+    assert error.problems == alike
+    assert str(error).splitlines() == ["7 problems of one kind; the first 5:", *alike[:5]]
+    assert str(RawDataError(*alike[:5])) == "\n".join(alike[:5])

@@ -1,0 +1,146 @@
+"""What to write instead, where a places.csv follows another habit than this project's."""
+
+import csv
+import difflib
+import pathlib
+import re
+import unicodedata
+
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+UNITS = {"time": ", in seconds", "heading": ", in radians clockwise from north"}
+HABITS = {  # other names of the columns, in small letters
+    "sequence": "split,seq,sequence_id,sequence_key,run,drive,traversal",
+    "image": "file,filename,file_name,path,img,image_path,image_name,name",
+    "x": "easting,east,utm_east,utm_x,pos_x,position_x",
+    "y": "northing,north,utm_north,utm_y,pos_y,position_y",
+    "heading": "yaw,azimuth,bearing,compass,compass_angle,angle,course,northdeg",
+    "time": "timestamp,stamp,t,time_s,time_ms,time_us,time_ns,utime,unix_time",
+    "label": "place,place_id,class,class_id,room",
+}
+LATITUDE, LONGITUDE = ("lat", "latitude"), ("lon", "lng", "long", "longitude")
+PROJECT = "pyproj.Transformer.from_crs(4326, 32600 + UTM_ZONE, always_xy=True).transform(lon, lat)"
+# Numbers beyond the seconds of any year that a record holds, and the unit that they then have.
+CLOCKS = ((1e14, "milliseconds", "1,000"), (1e17, "microseconds", "1,000,000"))
+NANOSECONDS = ("nanoseconds", "1,000,000,000")
+
+
+def separator(line: str, known: tuple[str, ...]) -> str | None:
+    """The sentence on a header whose fields something else than commas parts, or None."""
+    if re.fullmatch("sep=.", line.strip(), re.IGNORECASE):
+        return "the line is a spreadsheet's mark of its separator; remove it"
+    if len(_known(line, ",", known)) > 1:
+        return None
+    for mark, name in SEPARATORS.items():
+        if len(_known(line, mark, known)) > 1:
+            return f"{name} part the columns; write commas, and decimal points in the numbers"
+    return None
+
+
+def _known(line: str, mark: str, known: tuple[str, ...]) -> set[str]:
+    fields = next(csv.reader([line.strip()], delimiter=mark), [])
+    return {field.strip().lower() for field in fields} & set(known)
+
+
+def no_header(header: list[str]) -> bool:
+    """Whether the first line is a row: four fields or more, with two numbers after an image."""
+    return len(header) >= 4 and all(re.fullmatch(r"-?\d+(\.\d+)?", text) for text in header[2:4])
+
+
+def degrees(header: list[str]) -> list[str]:
+    """The columns of latitude and longitude, or none where one of the two is missing."""
+    found = [
+        next((name for name in header if name.lower() in names), "")
+        for names in (LATITUDE, LONGITUDE)
+    ]
+    return found if all(found) else []
+
+
+def column(name: str, known: tuple[str, ...], header: list[str]) -> str:
+    """What to write for an unknown column, or "" where nothing is like it."""
+    small = name.strip("\"' ").lower()
+    for right in known:
+        if right not in header and (small == right or small in HABITS.get(right, "").split(",")):
+            return f"write {right!r}{UNITS.get(right, '')}"
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def number(text: str) -> str:
+    """What to write for a text that is no number, or ""."""
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        return f"write {text.replace(',', '.')}, with a decimal point"
+    return ""
+
+
+def clock(seconds: float) -> str:
+    """What to write for a time too large for seconds."""
+    unit, factor = next(((u, f) for most, u, f in CLOCKS if abs(seconds) < most), NANOSECONDS)
+    return f"it looks like {unit}: divide the column by {factor}"
+
+
+class Images:
+    """The files below a table's folder, looked up with more patience than the file system has."""
+
+    def __init__(self, folder: pathlib.Path):
+        """Reads no folder yet."""
+        self.folder = folder
+        self._listed: dict[pathlib.Path, dict[str, str]] = {}
+
+    def spelling(self, image: str) -> str:
+        """What to write for a path that is no file, or "" where no file is like it.
+
+        Backslashes, the folder's own name above, letter case, the Unicode form and the suffix may differ.
+        """
+        parts = [part for part in image.replace("\\", "/").split("/") if part not in ("", ".")]
+        starts = [i + 1 for i, part in enumerate(parts) if part == self.folder.name]
+        for start in (0, *starts):
+            found = self._find(parts[start:])
+            if found is None:
+                continue
+            wrote = "/".join(parts[start:])
+            if found == wrote:
+                return f"write {found!r}"
+            if _form(found) == _form(wrote):
+                return f"write {found!r} in the Unicode form of the file's name, {_forms(found)}"
+            return f"write {found!r}, as on the disk"
+        return ""
+
+    def _find(self, parts: list[str]) -> str | None:
+        """The path on the disk that these parts mean, relative to the folder."""
+        folder, names = self.folder, []
+        if not parts or ".." in parts:
+            return None
+        for part in parts:
+            listed = self._names(folder)
+            key = _form(part).casefold()
+            name = listed.get(key)
+            if name is None and part is parts[-1]:
+                name = listed.get("*" + key.rpartition(".")[0])
+            if name is None:
+                return None
+            names.append(name)
+            folder = folder / name
+        return "/".join(names) if folder.is_file() else None
+
+    def _names(self, folder: pathlib.Path) -> dict[str, str]:
+        """The names in a folder by their folded form; files of one stem also by `*stem`."""
+        if folder not in self._listed:
+            names: dict[str, str] = {}
+            try:
+                entries = sorted(path.name for path in folder.iterdir())
+            except OSError:  # a file, or a folder that this user may not read
+                entries = []
+            for name in entries:
+                key = _form(name).casefold()
+                names.setdefault(key, name)
+                names.setdefault("*" + key.rpartition(".")[0], name)
+            self._listed[folder] = names
+        return self._listed[folder]
+
+
+def _form(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _forms(text: str) -> str:
+    return "NFC" if unicodedata.is_normalized("NFC", text) else "NFD"
