@@ -194,7 +194,7 @@ def test_layouts_by_file_name(outcomes, tmp_path, layout):
         path.touch()
         try:
             outcomes(f"{layout} file names").of(
-                lambda: [records(frames) for frames in reader(tmp_path).values()]
+                lambda: [records(frames) for frames in reader(tmp_path, []).values()]
             )
         finally:
             path.unlink()
@@ -224,7 +224,7 @@ def test_dbstructs(outcomes, tmp_path):
     def check(raw):
         (tmp_path / "a.mat").write_bytes(raw)
         outcomes("dbStruct .mat").of(
-            lambda: [records(frames) for frames in dbstruct.read_dbstruct(tmp_path).values()]
+            lambda: [records(frames) for frames in dbstruct.read_dbstruct(tmp_path, []).values()]
         )
 
     check()

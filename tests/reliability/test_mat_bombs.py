@@ -39,7 +39,7 @@ def test_a_mat_that_swells_is_refused(tmp_path, monkeypatch, kind, chunks, memor
     (tmp_path / "a.mat").write_bytes(mat_bomb(kind, chunks))
     assert (tmp_path / "a.mat").stat().st_size < 10_000_000
     with pytest.raises(RawDataError, match=rf"a\.mat: its .* {told}"):
-        dbstruct.read_dbstruct(tmp_path)
+        dbstruct.read_dbstruct(tmp_path, [])
 
 
 def test_the_bounds_leave_room_for_many_images(tmp_path):

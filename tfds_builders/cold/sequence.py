@@ -161,7 +161,7 @@ def read(place: Place, camera: str) -> Sequence:
     rooms, folders = None, set()
     for path, source in archives.files(place.path):
         *above, file = path.split("/")
-        if file.startswith("._"):  # macOS leaves these in archives
+        if file.startswith("._") or "@eaDir" in above:  # macOS and file servers leave these
             continue
         if file == "places.lst":
             rooms = read_rooms(source.read(), str(source))

@@ -54,11 +54,13 @@ class Builder(PlacesBuilder):
         """One split per sequence; raises RawDataError that names every bad row."""
         config: PlacesCsvConfig = self.builder_config
         layout = LAYOUTS[config.layout]
+        told: list[str] = []
         plan = Plan(
-            splits=layout.read(manual_dir),
+            splits=layout.read(manual_dir, told),
             pose_source=config.pose_source or layout.pose_source,
             position_unit=config.position_unit or layout.position_unit,
         )
+        plan.warnings += told
         plan.warnings += doubts.warnings(layout, plan.position_unit, plan.splits)
         return plan
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.places_csv.layouts.folders import IMAGES, done, split_name
+from tfds_builders.places_csv.layouts.folders import IMAGES, done, is_hidden, split_name
 from tfds_builders.places_csv.layouts.variant import Layout
 from tfds_builders.schema import Frame
 
@@ -17,7 +17,7 @@ LONGEST = 240  # letters of a file's name; file systems allow 255 bytes
 MEMORY, SECONDS = 1 << 30, 60  # limits of the reader of a .mat; Pittsburgh's take a tenth
 
 
-def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
+def read_dbstruct(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:
     """Reads `.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7) as `<file>_database` and `_queries`.
 
     Images lie below `folder` or one folder deeper, with any image suffix. Pittsburgh's queries repeat
@@ -27,7 +27,8 @@ def read_dbstruct(folder: pathlib.Path) -> dict[str, list[Frame]]:
     Raises:
       RawDataError: no `.mat` is readable; names every image that is missing or of both kinds.
     """
-    tables = sorted(folder.glob("*.mat"))
+    del warnings
+    tables = sorted(path for path in folder.glob("*.mat") if not is_hidden(path.name))
     if not tables:
         raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the dataset's there")
     splits: dict[str, list[Frame]] = {}
@@ -74,7 +75,7 @@ class _Roots(NamedTuple):
 
 def _image_roots(folder: pathlib.Path, queries: list[str]) -> dict[str, _Roots]:
     """The folders of a table's database images and of its `queries`."""
-    deeper = sorted(path for path in folder.iterdir() if path.is_dir())
+    deeper = sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     query = [path for path in deeper if "quer" in path.name.lower()]
     other = [folder, *(path for path in deeper if path not in query)]
     without = _Roots(other, " without 'quer' in its name" if query else "")

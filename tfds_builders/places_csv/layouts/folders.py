@@ -8,11 +8,26 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.schema import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+# Folders that file servers and systems put beside the data, besides those with a leading dot.
+SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found")
 
 
-def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """All images below `folder`, sorted by path."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+def image_files(folder: pathlib.Path, warnings: list[str]) -> list[pathlib.Path]:
+    """All images below `folder`, sorted by path; `warnings` takes the count of hidden ones passed over."""
+    every = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+    found = [path for path in every if not any(map(is_hidden, path.relative_to(folder).parts))]
+    hidden = sorted(path for path in set(every) - set(found) if path.is_file())
+    if hidden:
+        warnings.append(
+            f"{len(hidden)} images in hidden files or a system's folders are passed over, e.g. "
+            f"{hidden[0].relative_to(folder).as_posix()}"
+        )
+    return found
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or a system's own."""
+    return name.startswith(".") or name.lower() in SYSTEMS
 
 
 def split_name(parts: Sequence[str]) -> str:

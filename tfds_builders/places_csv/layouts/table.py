@@ -250,7 +250,7 @@ def _frames(folder: pathlib.Path, rows: list[Row]) -> list[Frame]:
 
 LAYOUT = Layout(
     title="places.csv",
-    read=lambda folder: read_table(folder / TABLE),
+    read=lambda folder, _: read_table(folder / TABLE),
     position_unit="m",
     pose_source=TABLE,
     table=TABLE,

@@ -11,7 +11,7 @@ from tfds_builders.places_csv.layouts.variant import Layout
 from tfds_builders.schema import LATEST, Frame
 
 
-def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
+def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:
     """Reads `@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
 
     One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
@@ -27,7 +27,7 @@ def read_utm(folder: pathlib.Path) -> dict[str, list[Frame]]:
     def parts(path: pathlib.Path) -> list[str]:
         return [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
 
-    every = image_files(folder)
+    every = image_files(folder, warnings)
     check_apart(map(parts, every))
     for path in every:
         split = split_name(parts(path))

@@ -13,7 +13,8 @@ class Layout:
 
     Attributes:
       title: one line for people.
-      read: raw folder -> frames per split; raises RawDataError that names every problem.
+      read: raw folder, and a list that takes warnings -> frames per split; raises RawDataError that names
+        every problem.
       position_unit: unit of the positions.
       pose_source: origin of the positions.
       untimed: what orders images without times; "" where their order counts as time.
@@ -21,7 +22,7 @@ class Layout:
     """
 
     title: str
-    read: Callable[[pathlib.Path], dict[str, list[Frame]]]
+    read: Callable[[pathlib.Path, list[str]], dict[str, list[Frame]]]
     position_unit: str
     pose_source: str
     untimed: str = ""
