@@ -27,7 +27,7 @@ TIMES = raw_robotcar.pose_times(raw_robotcar.START + 300_000)
 
 @pytest.mark.parametrize("time", ["²", "9" * 5000, "1" + 17 * "0" + "1", "-5", "1_0", "٣"])
 def test_timestamps(time):
-    assert traversal.read_timestamps(b"17 1\n18 1\n", "t") == [17, 18]
+    assert traversal.read_timestamps(b"17 1\n18 1\n", "t") == ([17, 18], 0)
     with pytest.raises(RawDataError, match=r"^t:2: .* is no '<time in microseconds> <chunk>'"):
         traversal.read_timestamps(f"17 1\n{time} 1\n".encode(), "t")
 

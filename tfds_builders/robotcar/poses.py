@@ -28,7 +28,8 @@ class PoseLog(NamedTuple):
       positions: `(n, 2)` easting and northing, metres.
       headings: `(n,)` radians, NaN where unknown.
       good: `(n,)` bool, whether the pose is usable.
-      repeats: number of dropped rows that repeat the time of the row before.
+      repeats: number of dropped rows that repeat an earlier row's time.
+      unsorted: number of rows whose time lies before an earlier row's, which are sorted.
     """
 
     times: np.ndarray
@@ -36,20 +37,21 @@ class PoseLog(NamedTuple):
     headings: np.ndarray
     good: np.ndarray
     repeats: int = 0
+    unsorted: int = 0
 
 
 def read_ins(raw: bytes, where: str) -> PoseLog:
     """Reads INS poses of `gps/ins.csv`, good where the status is `INS_SOLUTION_GOOD`."""
     columns = _columns(raw, where, ("timestamp", "northing", "easting", "yaw"), ("ins_status",))
     status = np.array([text == GOOD for text in columns["ins_status"]], bool)
-    return _log(columns, columns["yaw"], status & np.isfinite(columns["yaw"]), where)
+    return _log(columns, columns["yaw"], status & np.isfinite(columns["yaw"]))
 
 
 def read_gps(raw: bytes, where: str) -> PoseLog:
     """Reads GPS positions of `gps/gps.csv`, without headings."""
     columns = _columns(raw, where, ("timestamp", "northing", "easting"))
     count = len(columns["timestamp"])
-    return _log(columns, np.full(count, np.nan), np.ones(count, bool), where)
+    return _log(columns, np.full(count, np.nan), np.ones(count, bool))
 
 
 def read_radar_odometry(raw: bytes, where: str) -> PoseLog:
@@ -61,6 +63,10 @@ def read_radar_odometry(raw: bytes, where: str) -> PoseLog:
     names = ("source_radar_timestamp", "destination_radar_timestamp", "x", "y", "yaw")
     columns = _columns(raw, where, names)
     times = columns["source_radar_timestamp"].astype(np.int64)
+    order, repeats, unsorted = _in_time(
+        times
+    )  # before the sum, which a repeated step would lengthen
+    columns, times = {name: values[order] for name, values in columns.items()}, times[order]
     first = np.int64(columns["destination_radar_timestamp"][0])
     turn = np.cumsum(columns["yaw"])
     before = turn - columns["yaw"]
@@ -71,7 +77,8 @@ def read_radar_odometry(raw: bytes, where: str) -> PoseLog:
         times = np.concatenate([[first], times])
         north, east, turn = (np.concatenate([[0.0], v]) for v in (north, east, turn))
     track = {"timestamp": times, "northing": north, "easting": east}
-    return _log(track, turn, np.isfinite(north + east), where)
+    log = _log(track, turn, np.isfinite(north + east))
+    return log._replace(repeats=repeats, unsorted=unsorted)
 
 
 READERS = {"ins": read_ins, "gps": read_gps, "radar_odometry": read_radar_odometry}
@@ -134,19 +141,23 @@ def _number(name: str, text: str) -> int | float:
     return value
 
 
-def _log(columns: dict, headings: np.ndarray, good: np.ndarray, where: str) -> PoseLog:
+def _log(columns: dict, headings: np.ndarray, good: np.ndarray) -> PoseLog:
     times = columns["timestamp"]
-    steps = np.diff(times)
-    if (steps < 0).any():
-        line = int(np.argmax(steps < 0)) + 3
-        raise RawDataError(
-            f"{where}: timestamps out of order near line {line} ({times[line - 2]} after "
-            f"{times[line - 3]}); download or copy the file again"
-        )
-    keep = np.concatenate([[True], steps > 0])
+    order, repeats, unsorted = _in_time(times)
     positions = np.stack([columns["easting"], columns["northing"]], axis=1).astype(np.float64)
     good = good & np.isfinite(positions).all(axis=1)
-    return PoseLog(times[keep], positions[keep], headings[keep], good[keep], int((~keep).sum()))
+    return PoseLog(times[order], positions[order], headings[order], good[order], repeats, unsorted)
+
+
+def _in_time(times: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """The rows by strictly ascending time, the first of each, and the counts of repeated and unsorted rows.
+
+    Published archives hold both.
+    """
+    order = np.argsort(times, kind="stable")
+    keep = np.concatenate([[True], np.diff(times[order]) > 0])
+    unsorted = int((times < np.maximum.accumulate(times)).sum())
+    return order[keep], int((~keep).sum()), unsorted
 
 
 class Posed(NamedTuple):

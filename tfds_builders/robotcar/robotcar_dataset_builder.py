@@ -141,9 +141,8 @@ class Builder(ArchiveBuilder):
             reason: int((posed.reasons == reason).sum()) for reason in set(posed.reasons) - {""}
         }
         dropped = {str(reason): count for reason, count in sorted(dropped.items())}
-        if listed.missing:
-            dropped["listed but no file (chunk not downloaded)"] = listed.missing
         _warn_of_loss(plan, f"{split} ({found.name})", listed, keep)
+        _warn_of_order(plan, f"{split} ({found.name})", listed, log)
         if config.every_metres > 0:
             chosen = np.flatnonzero(keep)
             near = ~poses.thin(posed.positions[chosen], config.every_metres)
@@ -164,7 +163,9 @@ class Builder(ArchiveBuilder):
             )
             for i in np.flatnonzero(keep)
         ]
-        plan.found[split], plan.dropped[split] = listed.found, dropped
+        plan.found[split], plan.dropped[split] = len(listed.times), dropped
+        if listed.missing:
+            notes["images_listed_without_a_file"] = listed.missing
         plan.notes["poses"][split] = notes | _compare_with_gps(found, config, posed, listed.times)
 
     def fingerprint(self, frame: Frame) -> str:
@@ -198,13 +199,27 @@ def _warn_of_loss(plan: Plan, which: str, listed: traversal.Images, keep: np.nda
     """Adds a warning where listed images are missing, or more than `POSELESS` have no pose."""
     if listed.missing:
         plan.warnings.append(
-            f"{which}: {listed.missing} of {listed.found} listed images are not there; download (and "
-            "unpack) the other chunks of the archive"
+            f"{which}: {listed.missing} of {listed.missing + len(keep)} listed images are not there; "
+            "download (and unpack) the other chunks of the archive"
         )
     if keep.mean() < 1 - POSELESS:
         plan.warnings.append(
             f"{which}: {int((~keep).sum())} of {len(keep)} images have no usable pose and are left out; "
             "see counts in metadata.json for the reasons"
+        )
+
+
+def _warn_of_order(plan: Plan, which: str, listed: traversal.Images, log: poses.PoseLog) -> None:
+    """Adds a warning where rows of poses or of image times are not in ascending order."""
+    if log.unsorted or log.repeats:
+        plan.warnings.append(
+            f"{which}: {log.unsorted} pose rows out of time order are sorted, and {log.repeats} that "
+            "repeat an earlier row's time are left out"
+        )
+    if listed.unsorted:
+        plan.warnings.append(
+            f"{which}: {listed.unsorted} rows of the image times are out of order or repeated; the images "
+            "are in time order"
         )
 
 
@@ -217,6 +232,8 @@ def _pose_log(found: traversal.Traversal, config: RobotCarConfig) -> tuple[poses
     """The pose log and notes on it; an INS track turns and shifts radar odometry onto itself."""
     log = poses.READERS[config.pose](*found.read(poses.POSES[config.pose], f"{config.pose} poses"))
     notes = {"rows": len(log.times), "repeated_times": log.repeats}
+    if log.unsorted:
+        notes["unsorted_rows"] = log.unsorted
     if config.pose == "radar_odometry":
         notes["frame"] = OWN_FRAME
         if poses.POSES["ins"] in found.files:

@@ -1,5 +1,6 @@
 """Finds a traversal's files below `manual_dir`, packed or not, and lists its images."""
 
+import itertools
 import pathlib
 import re
 from collections.abc import Iterator
@@ -129,21 +130,21 @@ class Images(NamedTuple):
     Attributes:
       times: `(n,)` int64 microseconds.
       sources: their files.
-      found: number of images that exist or that the timestamps file lists.
       missing: number of listed images without a file, e.g. of a chunk not yet downloaded.
+      unsorted: number of listed times that lie before an earlier one or repeat it.
     """
 
     times: np.ndarray
     sources: list[Source]
-    found: int
     missing: int
+    unsorted: int = 0
 
 
 def images(traversal: Traversal, camera: Camera) -> Images:
     """All images of a camera; a timestamps file lists those that must be there.
 
     Raises:
-      RawDataError: no image, or a timestamps file that is malformed or out of order.
+      RawDataError: no image, or a malformed timestamps file.
     """
     pattern = re.compile(re.escape(camera.folder) + rf"/({TIME.pattern})\.png")
     by_time = {
@@ -151,9 +152,9 @@ def images(traversal: Traversal, camera: Camera) -> Images:
         for path, source in traversal.files.items()
         if (match := pattern.fullmatch(path))
     }
-    listed: list[int] = []
+    listed, unsorted = [], 0
     if camera.timestamps in traversal.files:
-        listed = read_timestamps(*traversal.read(camera.timestamps, "image times"))
+        listed, unsorted = read_timestamps(*traversal.read(camera.timestamps, "image times"))
     if not by_time:
         seen = ", ".join(place.name for place in traversal.places)
         raise RawDataError(
@@ -162,13 +163,15 @@ def images(traversal: Traversal, camera: Camera) -> Images:
         )
     times = sorted(by_time)
     missing = len(set(listed) - by_time.keys())
-    return Images(
-        np.array(times, np.int64), [by_time[time] for time in times], len(times) + missing, missing
-    )
+    sources = [by_time[time] for time in times]
+    return Images(np.array(times, np.int64), sources, missing, unsorted)
 
 
-def read_timestamps(raw: bytes, where: str) -> list[int]:
-    """The strictly ascending times of a `.timestamps` file: one `<time> <chunk>` per line, no header."""
+def read_timestamps(raw: bytes, where: str) -> tuple[list[int], int]:
+    """The times of a `.timestamps` file, strictly ascending, and the number of rows out of that order.
+
+    A row is `<time> <chunk>`; there is no header.
+    """
     times: list[int] = []
     for number, line in enumerate(raw.decode("utf-8", "replace").splitlines(), 1):
         fields = line.split()
@@ -179,11 +182,7 @@ def read_timestamps(raw: bytes, where: str) -> list[int]:
                 f"{where}:{number}: {line!r} is no '<time in microseconds> <chunk>'; "
                 "download or copy the file again"
             )
-        time = int(fields[0])
-        if times and time <= times[-1]:
-            raise RawDataError(
-                f"{where}:{number}: timestamps out of order ({time} after {times[-1]}); "
-                "download or copy the file again"
-            )
-        times.append(time)
-    return times
+        times.append(int(fields[0]))
+    highest = itertools.accumulate(times[:-1], max)
+    unsorted = sum(time <= most for time, most in zip(times[1:], highest, strict=True))
+    return sorted(set(times)), unsorted
