@@ -1,6 +1,9 @@
 """Intervals and paired tests for shares of frames: neighbouring frames are not independent."""
 
 import numpy as np
+from scipy.special import betaincinv
+
+FEW = 30  # fewer queries make too few blocks for a bootstrap
 
 
 def block_length(n: int) -> int:
@@ -45,6 +48,43 @@ def interval(values: np.ndarray, level: float = 0.95, **settings) -> np.ndarray:
     """Lower and upper end `(m, 2)` of the central bootstrap interval of every column's mean."""
     means = bootstrap_means(values, **settings)
     return np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+
+
+def share_interval(
+    right: np.ndarray, level: float = 0.95, **settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper end `(m, 2)` of the interval of every column's share, and which are exact `(m,)`.
+
+    It is `interval`, except where all resampled shares are one number (at 0 and 100 %, say) or fewer than
+    `FEW` queries answer: there it is the union with `clopper_pearson`.
+
+    Args:
+      right: `(n, m)` bool, in time order.
+      level: share of repetitions that the interval covers.
+      settings: as in `bootstrap_means`.
+
+    Raises:
+      ValueError: there is no query.
+    """
+    right = np.asarray(right, bool)
+    found = interval(right, level, **settings)
+    exact = (found[:, 0] == found[:, 1]) | (len(right) < FEW)
+    own = clopper_pearson(right.sum(axis=0), len(right), level)
+    wider = np.stack([np.minimum(found, own)[:, 0], np.maximum(found, own)[:, 1]], axis=1)
+    return np.where(exact[:, None], wider, found), exact
+
+
+def clopper_pearson(right: np.ndarray, n: int, level: float = 0.95) -> np.ndarray:
+    """Exact binomial interval `(m, 2)` of the share of `right` `(m,)` answers among `n` independent ones.
+
+    Source: Clopper & Pearson 1934.
+    """
+    right, tail = np.asarray(right, np.float64), (1 - level) / 2
+    with np.errstate(invalid="ignore"):  # 0 of a beta distribution, which the ends replace
+        low = betaincinv(right, n - right + 1, tail)
+        high = betaincinv(right + 1, n - right, 1 - tail)
+    low, high = np.where(right == 0, 0.0, low), np.where(right == n, 1.0, high)
+    return np.stack([low, high], axis=1)
 
 
 def paired(first: np.ndarray, second: np.ndarray, **settings) -> tuple[float, np.ndarray, float]:

@@ -148,13 +148,14 @@ def _shares(matches: Matches, labels: np.ndarray, tolerances) -> dict:
     """The figures that are shares of queries within every tolerance."""
     errors = matches.errors
     within = errors[:, None] <= np.array(tolerances)[None]
-    intervals = 100 * bootstrap.interval(within)
+    intervals, exact = bootstrap.share_interval(within)
     return {
         "fcm": by_tolerance(tolerances, errors),
         "interval": {
             f"{t:g}": (round(float(low), 4), round(float(high), 4))
-            for t, (low, high) in zip(tolerances, intervals, strict=True)
+            for t, (low, high) in zip(tolerances, 100 * intervals, strict=True)
         },
+        "interval_exact": [f"{t:g}" for t, yes in zip(tolerances, exact, strict=True) if yes],
         "oracle_fcm": by_tolerance(tolerances, matches.nearest_errors),
         "segments": parts.segments(errors, tolerances),
         "labels": parts.labels(errors, labels, tolerances),

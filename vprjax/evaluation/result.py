@@ -49,7 +49,9 @@ class Figures:
 
     Attributes:
       fcm: FCM by tolerance.
-      interval: 95 % block bootstrap interval of FCM by tolerance.
+      interval: 95 % interval of FCM by tolerance, by block bootstrap.
+      interval_exact: tolerances whose interval is Clopper-Pearson's, as the bootstrap's would have no width
+        or rest on too few queries.
       oracle_fcm: ceiling of FCM by tolerance.
       segments: FCM of consecutive stretches of the route.
       labels: FCM by the queries' label; empty where queries carry none.
@@ -72,13 +74,28 @@ class Figures:
     average_precision: float
     recall_at_full_precision: float
     sequence: SequenceFcm | None = None
+    interval_exact: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> dict:
-        """The figures as results.json keeps them; `sequence` only where it was matched."""
+        """The figures as results.json keeps them, without an empty `sequence` or `interval_exact`."""
         out = dataclasses.asdict(self)
-        if self.sequence is None:
-            del out["sequence"]
+        for name in ("sequence", "interval_exact"):
+            if not out[name]:
+                del out[name]
         return out
+
+    def exact_words(self, unit: str) -> str:
+        """One sentence on the exact intervals and the queries below them; empty where there are none."""
+        if not self.interval_exact:
+            return ""
+        shown = ", ".join(
+            "{:.1f} to {:.1f} at {} {}".format(*self.interval[t], t, unit)
+            for t in self.interval_exact
+        )
+        return (
+            f"{self.queries:,} queries with these answers are too few for a bootstrap, so the 95 % "
+            f"interval is Clopper-Pearson's: {shown}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

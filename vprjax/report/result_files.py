@@ -99,6 +99,16 @@ def facing(config) -> str:
     return f" A reference counts only where it looks the same way, to {degrees:g} degrees."
 
 
+def exact_intervals(config, results: Results) -> list[str]:
+    """One line per query split and model whose 95 % intervals are exact ones."""
+    return [
+        f"- {split}, {MODEL_NAMES[model]}: {words}"
+        for split in config.dataset.query_splits
+        for model, by_split in results.items()
+        if (words := by_split[split].figures.exact_words(config.dataset.position_unit))
+    ]
+
+
 def markdown(config, dataset, results: Results, provenance: dict) -> str:
     """The text of results.md: the table and its provenance."""
     radius = config.eval.recall_radius or max(config.dataset.tolerances)
@@ -117,6 +127,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         "",
         "![FCM over tolerance](fcm.png)",
         "",
+        *exact_intervals(config, results),
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
         f"- weights: {model.weights or 'random'} (sha256 {provenance['weights_sha256']})",

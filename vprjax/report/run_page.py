@@ -82,6 +82,7 @@ def _split(
         "summary": _summary(config, split, by_model),
         "table": table(config, by_model, paper),
         "paper": paper,
+        "intervals": intervals(config, by_model),
         "recall": recall_table(by_model),
         "labels": label_table(config, found.figures),
         "curves": [
@@ -130,6 +131,16 @@ def table(config, by_model: dict[str, Result], paper: dict[float, float]) -> dic
             row.append((f"{own - printed:+.2f}" if there else "", ""))
         rows.append(row)
     return {"head": head, "rows": rows}
+
+
+def intervals(config, by_model: dict[str, Result]) -> list[str]:
+    """Sentences on the intervals below the shares: the queries that they rest on, and the exact ones."""
+    queries = next(iter(by_model.values())).figures.queries
+    words = [f"Small figures: 95 % interval over {queries:,} queries."]
+    for model, result in by_model.items():
+        exact = result.figures.exact_words(config.dataset.position_unit)
+        words += [f"{MODEL_NAMES[model].capitalize()}: {exact}."] if exact else []
+    return words
 
 
 def recall_table(by_model: dict[str, Result]) -> dict:

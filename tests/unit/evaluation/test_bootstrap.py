@@ -52,6 +52,48 @@ def test_a_paired_test_sees_what_unpaired_intervals_hide():
     assert back[0] == pytest.approx(-0.04) and back[2] < 0.01
 
 
+@pytest.mark.parametrize("n", [1, 5, 29, 30, 400])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_where_all_answers_are_alike_the_interval_has_a_width(share, n):
+    """1 - 0.025^(1/n) is the share of errors that n right answers in a row do not exclude."""
+    found, exact = bootstrap.share_interval(np.full((n, 1), share))
+    open_end = 0.025 ** (1 / n)
+    assert exact.all() and found[0] == pytest.approx(
+        (open_end, 1) if share else (0, 1 - open_end), abs=1e-9
+    )
+
+
+def test_exact_intervals_are_the_tabled_ones():
+    """Clopper & Pearson's, from the tables of the binomial: 7 of 10, 1 of 20, 10 of 20."""
+    for right, n, ends in (
+        (7, 10, (0.3475, 0.9333)),
+        (1, 20, (0.0013, 0.2487)),
+        (10, 20, (0.272, 0.728)),
+    ):
+        assert bootstrap.clopper_pearson([right], n)[0] == pytest.approx(ends, abs=1e-4)
+
+
+def test_few_queries_take_the_wider_of_both_and_many_the_bootstraps():
+    values = drive(np.random.default_rng(0), 900, 15, 0.4)[:, None]
+    found, exact = bootstrap.share_interval(values)
+    assert not exact.any() and found.tolist() == bootstrap.interval(values).tolist()
+    few = np.array([1, 1, 1, 0, 1, 1, 1, 1, 1, 1])[:, None]
+    (low, high), exact = bootstrap.share_interval(few)[0][0], bootstrap.share_interval(few)[1]
+    own, drawn = bootstrap.clopper_pearson([9], 10)[0], bootstrap.interval(few)[0]
+    assert exact.all() and (low, high) == (min(own[0], drawn[0]), max(own[1], drawn[1]))
+
+
+def test_few_independent_queries_are_covered_as_often_as_the_interval_promises():
+    rng = np.random.default_rng(2)
+    for n, p in ((5, 0.9), (12, 0.97), (25, 0.99)):
+        covered = 0
+        for seed in range(200):
+            right = rng.random((n, 1)) < p
+            low, high = bootstrap.share_interval(right, samples=200, seed=seed)[0][0]
+            covered += low <= p <= high
+        assert covered >= 186  # 95 % of 200, less four
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="no values"):
         bootstrap.interval(np.empty((0, 1)))

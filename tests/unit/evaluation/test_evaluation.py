@@ -22,6 +22,7 @@ KEYS = [
     *("fcm", "interval", "oracle_fcm", "segments", "labels", "recall", "queries", "references"),
     *("average_precision", "recall_at_full_precision"),
 ]
+FEW = ["interval_exact"]  # of four queries, or where all answers are alike
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_sequences_mend_single_errors(config):
     assert found.fcm["1"] == 80.0
     assert measure.fcm_of(config, *sides) == found.fcm
     assert found.sequence.length == 6 and found.sequence.fcm["1"] > 95
-    assert list(found.to_json()) == [*KEYS, "sequence"]
+    assert list(found.to_json()) == [*KEYS, "sequence"]  # many queries, right and wrong
     assert found.to_json()["sequence"] == {"length": 6, "fcm": found.sequence.fcm}
 
 
@@ -133,7 +134,7 @@ def test_the_files_hold_what_was_measured(config, tmp_path):
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["schema"] == 1 and saved["tolerances_m"] == [10.0, 5.0, 1.0]
     figures = saved["results"]["fine_tuned"]["test01"]
-    assert list(figures) == KEYS and figures["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
+    assert list(figures) == KEYS + FEW and figures["fcm"] == {"10": 75.0, "5": 50.0, "1": 25.0}
     assert figures["segments"][1] == {
         "first": 1,
         "queries": 1,
@@ -143,6 +144,10 @@ def test_the_files_hold_what_was_measured(config, tmp_path):
     assert "| test01 | fine-tuned | 75.00 | 50.00 | 25.00 | 75.00 | 100.00 |" in text
     assert "| test01 | oracle (ceiling) | 100.00 | 75.00 | 50.00 |" in text
     assert "any reference within tau.\n" in text
+    assert (
+        "- test01, fine-tuned: 4 queries with these answers are too few for a bootstrap, so the 95 % "
+        "interval is Clopper-Pearson's: 19.4 to 100.0 at 10 m, 0.0 to 100.0 at 5 m" in text
+    )
     config.eval.heading_degrees = 30.0
     assert "tau. A reference counts only where it looks the same way, to 30 degrees.\n" in (
         result_files.markdown(config, dataset, results, provenance)
