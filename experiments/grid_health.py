@@ -3,8 +3,8 @@
     python experiments/grid_health.py runs/grid/synthetic --out=FILE.md
 
 A sound run is finished, all its logged values are finite, and its loss moved. Its descriptors did not
-collapse: an effective rank near 1 puts them on one line, a variance near 0 in one point
-(`vprjax.training.health.spread`). The exit status is 1 where a run is not sound.
+collapse, by the bounds of `vprjax.evaluation.collapse`, which also make a run warn. The exit status is 1
+where a run is not sound.
 """
 
 import argparse
@@ -16,21 +16,16 @@ from analysis.text_table import NAMES, Table
 from grid import cells
 
 from vprjax.errors import DataError, VprjaxError
+from vprjax.evaluation import collapse
 from vprjax.storage.json_lines import read_rows
 
-LEAST_RANK = 1.5
-LEAST_VARIANCE = 1e-3  # a cloud as small as rounding may have any rank
 LOGGED = ("loss", "grad_norm", "variance", "effective_rank")
 
 
 def sound(rows: list[dict]) -> bool:
     """Whether a run that logged `rows` trained: finite, moving, not collapsed."""
     finite = all(math.isfinite(row[name]) for row in rows for name in LOGGED)
-    moved = len({row["loss"] for row in rows}) > 1
-    apart = all(
-        row["effective_rank"] > LEAST_RANK and row["variance"] > LEAST_VARIANCE for row in rows
-    )
-    return finite and moved and apart
+    return finite and collapse.moved(rows) and all(map(collapse.apart, rows))
 
 
 def summary(runs: list[list[dict]], finished: bool) -> list[str]:

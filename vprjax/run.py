@@ -10,11 +10,12 @@ from vprjax.config import changes
 from vprjax.console import log
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError
-from vprjax.evaluation import evaluate
+from vprjax.evaluation import collapse, evaluate
 from vprjax.report import result_files
 from vprjax.report.provenance import evaluation_provenance, load_code
 from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
+from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import loop, preflight
 from vprjax.training.validation import History
@@ -97,8 +98,9 @@ def evaluate_models(
         "code_version": code,
         "steps": chosen,
         "trained_with": saved["config"],
-        **({"warnings": list(ready.warnings)} if ready.warnings else {}),
     }
+    if doubts := [*ready.warnings, *_doubts(config, checkpoints.folder.parent)]:
+        provenance["warnings"] = doubts
     checkpoints.close()
     parallel.barrier("evaluated")
     if parallel.is_primary():
@@ -113,6 +115,16 @@ def evaluate_models(
         print((workdir / "results.md").read_text(encoding="utf-8"))
     log(f"results in {workdir}")
     return results
+
+
+def _doubts(config, trained_in: pathlib.Path) -> list[str]:
+    """Returns sentences on a training that the logs in its workdir show to be unsound; logs each."""
+    found = collapse.training_doubts(
+        read_rows(trained_in / "metrics.jsonl"), config.optim.learning_rate
+    )
+    for words in found:
+        log(f"warning: {words}")
+    return found
 
 
 def _chosen(checkpoints, history: History) -> int:

@@ -10,7 +10,7 @@ from vprjax import retrieval
 from vprjax.data import source
 from vprjax.descriptors import whitening
 from vprjax.errors import ConfigError
-from vprjax.evaluation import bootstrap, fcm, parts, sequence
+from vprjax.evaluation import bootstrap, collapse, fcm, parts, sequence
 from vprjax.evaluation.result import (
     Curves,
     Figures,
@@ -68,6 +68,7 @@ def measure(
         average_precision=round(fcm.average_precision(*confidence), 4),
         recall_at_full_precision=round(fcm.recall_at_full_precision(*confidence), 4),
         sequence=_sequence(config, ours, others, poses) if e.sequence_length > 1 else None,
+        warnings=collapse.descriptor_doubts(others),
     )
     return Result(figures, matches, _curves(matches, confidence, tolerances), _strip(ours, others))
 

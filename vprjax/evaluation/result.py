@@ -50,8 +50,6 @@ class Figures:
     Attributes:
       fcm: FCM by tolerance.
       interval: 95 % interval of FCM by tolerance, by block bootstrap.
-      interval_exact: tolerances whose interval is Clopper-Pearson's, as the bootstrap's would have no width
-        or rest on too few queries.
       oracle_fcm: ceiling of FCM by tolerance.
       segments: FCM of consecutive stretches of the route.
       labels: FCM by the queries' label; empty where queries carry none.
@@ -61,6 +59,9 @@ class Figures:
       average_precision: area under the precision-recall curve, percent.
       recall_at_full_precision: highest recall without a wrong match, percent.
       sequence: FCM of sequence matching; None with `eval.sequence_length` 1.
+      interval_exact: tolerances whose interval is Clopper-Pearson's, as the bootstrap's would have no width
+        or rest on too few queries.
+      warnings: sentences on what makes these figures doubtful.
     """
 
     fcm: dict[str, float]
@@ -75,11 +76,12 @@ class Figures:
     recall_at_full_precision: float
     sequence: SequenceFcm | None = None
     interval_exact: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> dict:
-        """The figures as results.json keeps them, without an empty `sequence` or `interval_exact`."""
+        """The figures as results.json keeps them: the last three only where there are any."""
         out = dataclasses.asdict(self)
-        for name in ("sequence", "interval_exact"):
+        for name in ("sequence", "interval_exact", "warnings"):
             if not out[name]:
                 del out[name]
         return out

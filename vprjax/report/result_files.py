@@ -99,6 +99,16 @@ def facing(config) -> str:
     return f" A reference counts only where it looks the same way, to {degrees:g} degrees."
 
 
+def warnings(config, results: Results, provenance: dict) -> list[str]:
+    """Sentences on what makes the figures doubtful: the training's, then each split's and model's."""
+    return [*provenance.get("warnings", ())] + [
+        f"{split}, {MODEL_NAMES[model]}: {words}"
+        for split in config.dataset.query_splits
+        for model, by_split in results.items()
+        for words in by_split[split].figures.warnings
+    ]
+
+
 def exact_intervals(config, results: Results) -> list[str]:
     """One line per query split and model whose 95 % intervals are exact ones."""
     return [
@@ -120,7 +130,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         "",
         table(config, results),
         "",
-        *(f"**Warning:** {sentence}.\n" for sentence in provenance.get("warnings", ())),
+        *(f"**Warning:** {words}\n" for words in warnings(config, results, provenance)),
         f"FCM: percentage of all queries whose nearest reference lies within tau ({unit}). R@N: "
         f"percentage with a reference within {radius:g} {unit} among the N nearest. "
         f"Oracle: queries that have any reference within tau.{facing(config)}",

@@ -8,7 +8,7 @@ import jax
 from vprjax.data import source
 from vprjax.evaluation.result import MODEL_NAMES, Figures, Result, Results
 from vprjax.report import figures, gallery, pictures, published, render, training_page
-from vprjax.report.result_files import facing
+from vprjax.report.result_files import facing, warnings
 from vprjax.runtime import memory
 
 FILE = "report.html"
@@ -53,7 +53,7 @@ def write(
         "run.html",
         title="{2} + {1}, {0}".format(*map(published.NAMES.get, cell)) + f" on {dataset.name}",
         splits=splits,
-        warnings=provenance.get("warnings", ()),
+        warnings=warnings(config, results, provenance),
         study=study.title if study else "",
         trained_on=provenance["trained_on"],
         dataset=f"{dataset.name}:{dataset.version}",

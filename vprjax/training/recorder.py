@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vprjax import optim
+from vprjax.console import log
+from vprjax.evaluation import collapse
 from vprjax.models.heads import HEADS
 from vprjax.runtime import parallel
 from vprjax.storage.json_lines import JsonLines
@@ -39,6 +41,7 @@ class Recorder:
         It also drops validations past step `validated`, the last one in the checkpoint.
         """
         self._every, self._steps = config.train.log_every, config.train.steps
+        self._rate, self._collapsed = config.optim.learning_rate, False
         self._logged = HEADS[config.model.pooling].logged
         self._schedule = optim.schedule(config.optim, self._steps)
         self._metrics = JsonLines(workdir / "metrics.jsonl", start)
@@ -101,6 +104,9 @@ class Recorder:
         for name, parameter in self._logged.items():
             value = parallel.unreplicate(state.params["model"]["pooling"][parameter])
             figures[name] = float(jnp.mean(value))
+        if not self._collapsed and not collapse.apart(figures):  # once per start
+            self._collapsed = True
+            log(f"warning: {collapse.row_words({'step': done, **figures}, self._rate)}")
         self._metrics.write(done, figures)
         self._summaries.write(done, figures, "train")
         self._write_times(done)

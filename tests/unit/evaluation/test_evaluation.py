@@ -152,6 +152,11 @@ def test_the_files_hold_what_was_measured(config, tmp_path):
     assert "tau. A reference counts only where it looks the same way, to 30 degrees.\n" in (
         result_files.markdown(config, dataset, results, provenance)
     )
+    assert "Warning" not in text
+    doubtful = provenance | {"warnings": ["the descriptors collapsed"]}
+    assert "\n\n**Warning:** the descriptors collapsed\n\nFCM: " in (
+        result_files.markdown(config, dataset, results, doubtful)
+    )
     assert (tmp_path / "fcm.png").stat().st_size > 5000
     rows = list(csv.reader((tmp_path / "matches/fine_tuned_test01.csv").read_text().splitlines()))
     assert rows[3][:7] == ["image2", "26.0", "0.0", "image2", "20.0", "0.0", "6.0"]

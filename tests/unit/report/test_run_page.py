@@ -92,6 +92,14 @@ def test_the_page_states_the_queries_below_an_interval_and_which_are_exact(write
     )
 
 
+def test_what_makes_figures_doubtful_heads_the_page(write):
+    assert "Warning" not in write().text
+    page = write(figures={"warnings": ["<collapsed> (variance 0)"]})
+    made_up_page.check_self_contained(page)
+    assert "Warning: test01, fine-tuned: <collapsed> (variance 0)." in page.text
+    assert page.text.index("Warning") < page.text.index("tolerance (m)")
+
+
 def test_the_evaluations_own_errors_count(write):
     """With headings an answer at the right place may be wrong, and another reference be the nearest."""
     errors = np.full(40, np.inf)

@@ -12,6 +12,7 @@ from vprjax import models, optim
 from vprjax.data import source
 from vprjax.descriptors import extraction, whitening
 from vprjax.errors import ConfigError
+from vprjax.evaluation import collapse
 from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
@@ -36,10 +37,13 @@ def test_more_components_than_dimensions_are_refused_before_training(tmp_path, m
         refused_ahead(monkeypatch, c, tmp_path)
 
 
-def test_training_moves_what_it_should(tmp_path):
+def test_training_moves_what_it_should_and_warns_once_of_a_collapse(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(collapse, "LEAST_VARIANCE", 2.0)  # every logged row lies below
     c = config("arcface")
     c.model.train_from = "expanded_conv"
     short_run.train(c, tmp_path)
+    (warned,) = [line for line in capsys.readouterr().err.splitlines() if "collapsed" in line]
+    assert warned.startswith("warning: the descriptors collapsed at step 2 (variance 0.")
     reader = open_for_reading(tmp_path)
     before, after = reader.restore_model(0), reader.restore_model(7)
     frozen, free = "Conv1", "expanded_conv"
