@@ -8,7 +8,7 @@ import numpy as np
 from vprjax.console import progress
 from vprjax.data.source import Places
 from vprjax.retrieval import similarity
-from vprjax.sampling import mining
+from vprjax.sampling import mining, negatives
 
 
 class TupleSampler:
@@ -37,7 +37,7 @@ class TupleSampler:
         """Finds the positives of every training image.
 
         Raises:
-          ValueError: no image has a positive.
+          ValueError: no image has a positive, or a query that training draws has too few negatives.
         """
         self._config, self._places = config, places
         tuples = config.tuples
@@ -53,6 +53,9 @@ class TupleSampler:
             )
         # Checkpoints save these two alone: one round's mined tuples, and the hard-negative memory.
         rows = tuples.mining_interval * tuples.batch
+        if rounds := self._rounds:
+            asked = np.unique(self._queries(0, min(rounds * rows, len(self.positives.queries))))
+            negatives.check_places(places, asked, tuples, config.dataset.position_unit)
         self.table = np.zeros((rows, 2 + tuples.negatives), np.int32)
         self.remembered = mining.nothing_remembered(len(places), tuples.remembered)
 
@@ -76,12 +79,34 @@ class TupleSampler:
         """Whether a round of mining comes before this step."""
         return step % self._config.tuples.mining_interval == 0
 
+    @property
+    def _rounds(self) -> int:
+        """The mining rounds of the whole training."""
+        return -(-self._config.train.steps // self._config.tuples.mining_interval)
+
+    def _queries(self, first: int, count: int) -> np.ndarray:
+        """Returns `count` entries of the stream of queries."""
+        return mining.queries_at(self.positives.queries, self._config.seed, first, count)
+
+    def check_rounds(self, step: int) -> None:
+        """Checks every mining round from `step` on that draws a part of the images.
+
+        Raises:
+          ValueError: too few images of a round's pool lie beyond the negative radius.
+        """
+        tuples = self._config.tuples
+        if not tuples.negatives or not 0 < tuples.mining_pool < len(self._places):
+            return
+        for number in range(-(-step // tuples.mining_interval), self._rounds):
+            drawn = self._drawn(number * tuples.mining_interval)
+            negatives.check_pool(self._places, drawn, tuples)
+
     def _drawn(self, step: int) -> mining.Round:
         """Returns the round of `step`."""
         tuples, seed = self._config.tuples, self._config.seed
         number = step // tuples.mining_interval
         rows = len(self.table)
-        queries = mining.queries_at(self.positives.queries, seed, number * rows, rows)
+        queries = self._queries(number * rows, rows)
         pool = mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
         pool = pool if tuples.negatives else pool[:0]  # in_batch needs none
         return mining.Round(queries, pool, self.remembered, seed, number)

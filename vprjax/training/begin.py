@@ -8,7 +8,7 @@ from clu import parameter_overview
 
 from vprjax.console import log
 from vprjax.descriptors.extraction import descriptor_size
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, NoNegatives
 from vprjax.runtime import memory, parallel
 from vprjax.storage.atomic import write_atomically
 from vprjax.training import assemble, memory_estimate, resume, state
@@ -23,11 +23,16 @@ def begin(job: Job, weights: dict | None):
     The host's copy of the state ends here: with many classes it takes gigabytes.
 
     Raises:
-      ConfigError: the workdir holds another run, or a step does not fit the memory.
+      ConfigError: the workdir holds another run, a later mining round lacks negatives, or a step does not
+        fit the memory.
     """
     found = resume.resume(
         job.config, job.provenance, job.checkpoints, job.module, job.images, job.sampler
     )
+    try:  # before the step compiles
+        job.sampler.check_rounds(0 if found is None else int(found[0].step))
+    except ValueError as error:
+        raise NoNegatives(str(error)) from error
     if found is None:
         (current, step_fn), collected = _start_and_compile(job, weights), None
     else:

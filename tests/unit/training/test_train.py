@@ -16,7 +16,7 @@ from vprjax.evaluation import collapse
 from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
-from vprjax.training import loop, preflight, validation
+from vprjax.training import begin, loop, preflight, validation
 
 
 def refused_ahead(monkeypatch, c, folder):
@@ -82,10 +82,21 @@ def test_batch_statistics_train_when_asked(tmp_path):
     assert all((a != b).any() for a, b in zip(before, after, strict=True))
 
 
-def test_too_few_negatives_is_a_config_error(tmp_path):
+def test_too_few_negatives_are_told_before_anything_compiles(tmp_path, monkeypatch):
     c = config()
     c.tuples.negative_radius = 1e6
-    with pytest.raises(ConfigError, match="lie beyond the negative radius"):
+    monkeypatch.setattr(begin, "compile_step", lambda *_: pytest.fail("compiles first"))
+    with pytest.raises(
+        ConfigError, match=r"beyond tuples\.negative_radius=1e\+06 .* span 390 x 0 m"
+    ):
+        short_run.train(c, tmp_path)
+
+
+def test_a_later_pool_without_negatives_is_told_before_anything_compiles(tmp_path, monkeypatch):
+    c = config()
+    c.tuples.update(negative_radius=120.0, mining_pool=4, batch=4, mining_interval=1)
+    monkeypatch.setattr(begin, "compile_step", lambda *_: pytest.fail("compiles first"))
+    with pytest.raises(ConfigError, match=r"draws tuples\.mining_pool=4 images.*enlarge"):
         short_run.train(c, tmp_path)
 
 
