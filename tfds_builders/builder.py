@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import encoding, images, writer
+from tfds_builders import digests, encoding, images, writer
 from tfds_builders.errors import RawDataError
 from tfds_builders.images import Stored
 from tfds_builders.schema import (
@@ -181,9 +181,12 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if problems:
             raise RawDataError(*problems)
         self._check_sizes(splits, chunks)
-        return [
+        infos = [
             writer.write_split(self, name, frames, chunks[name]) for name, frames in splits.items()
         ]
+        found = {name: digests.read(self.data_path, name) for name in splits}
+        self.info.metadata["warnings"] += digests.warnings(found)
+        return infos
 
     def _post_download_and_prepare_hook(self) -> None:
         """Removes the encoded chunks of a complete dataset."""

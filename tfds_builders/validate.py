@@ -2,7 +2,7 @@
 
 import sys
 
-from tfds_builders import discover
+from tfds_builders import digests, discover
 from tfds_builders.build import check_manual_dir
 from tfds_builders.builder import PlacesBuilder, sizes_differ
 from tfds_builders.encoding import in_order
@@ -19,19 +19,23 @@ def run(args) -> int:
     plan = builder.checked_plan(check_manual_dir(builder, args.manual_dir))
     problems: list[str] = []
     first: tuple[str, tuple] | None = None
+    same: dict[str, list[bytes]] = {name: [] for name in plan.splits}
     for name, frames in plan.splits.items():
         with Progress(len(frames), name) as progress:
 
             def check(frame, progress=progress):
                 try:
-                    return frame, builder.decode(builder.read(frame), frame).shape[:2], []
+                    raw = builder.read(frame)
+                    size = builder.decode(raw, frame).shape[:2]
+                    return frame, size, digests.digest(raw), []
                 except RawDataError as error:
-                    return frame, None, error.problems
+                    return frame, None, b"", error.problems
                 finally:
                     progress.add()
 
-            for frame, size, found in in_order(check, frames):
+            for frame, size, digest, found in in_order(check, frames):
                 problems += found
+                same[name].append(digest)
                 if size is None or builder.builder_config.height:
                     continue
                 first = first or (builder.where(frame), size)
@@ -39,7 +43,7 @@ def run(args) -> int:
                     problems.append(sizes_differ(builder.where(frame), size, *first))
     if problems:
         raise RawDataError(*problems)
-    for warning in plan.warnings:
+    for warning in [*plan.warnings, *digests.warnings(same)]:
         print(f"warning: {warning}", file=sys.stderr)
     counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
     print(f"the raw data is good: {counts}")

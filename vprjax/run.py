@@ -53,12 +53,12 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
     saved = checkpoints.config(max(checkpoints.steps()))["config"]
     trained = ml_collections.ConfigDict(changes.completed(saved))
-    trained_dataset = trained.dataset.name
+    trained_on = trained.dataset
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
     code = load_code()
     count = 1 + (0 in checkpoints.steps())
-    ready = preflight.check_checkpoint(trained, workdir, trained_dataset, count)
+    ready = preflight.check_checkpoint(trained, workdir, trained_on, count)
     make_workdir(workdir)
     with hold_workdir(workdir):
         return evaluate_models(trained, ready, checkpoints, workdir, code)

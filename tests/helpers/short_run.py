@@ -1,7 +1,10 @@
 """A run of seven steps on a drive in memory."""
 
+import dataclasses
+import pathlib
+
 from configs import base
-from tests.helpers.memory_places import drive
+from tests.helpers.memory_places import Memory, drive
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.training import loop, preflight
 
@@ -25,13 +28,17 @@ def state_of(folder):
 
 
 class Dataset:
-    """Stands for a built dataset, whose every split has the images of `DRIVE()`."""
+    """Stands for a built dataset, whose every split has the pixels of `DRIVE()`, but bytes of its own."""
 
     name, version, metadata = "places_csv/mine", "1.0.0", {}
+    folder = pathlib.Path("nowhere")
     counts = dict.fromkeys(("train", "reference", "test01", "test02"), 80)
 
     def places(self, splits):
-        return DRIVE()
+        found = DRIVE()
+        (images,) = found.sources
+        own = Memory([image + splits[0].encode() for image in images.encoded])
+        return dataclasses.replace(found, sources=(own,))
 
 
 DRIVE = drive  # tests put another in its place

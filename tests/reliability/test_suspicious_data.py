@@ -3,9 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 
+from configs import places_csv
 from tests.helpers import commands
 from tests.helpers.raw_places import command, write_raw
+from vprjax.errors import ConfigError
+from vprjax.training import preflight
 
 SPLITS = ("train", "reference", "test01")
 SMALL = (
@@ -53,3 +57,35 @@ def test_degrees_are_told_where_the_figures_stand(tmp_path):
         assert words in sentence
         assert sentence in table and sentence in done.stdout and sentence in page
         assert f"warning: {sentence}" in done.stderr
+
+
+def images_of(train, reference, test01):
+    """Rows of a sound drive, whose splits list the images of those named."""
+    whose = {"train": train, "reference": reference, "test01": test01}
+    return lambda split: ((f"{whose[split]}/{i:03d}.png", f"{10 * i},0,0") for i in range(24))
+
+
+SAME = [
+    (("train", "reference", "reference"), "such a query finds itself"),
+    (("test01", "reference", "test01"), "a query that was trained on measures nothing"),
+]
+
+
+@pytest.mark.parametrize(("whose", "follows"), SAME)
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_same_images_under_two_names_are_refused(tmp_path, whose, follows, kept):
+    """Both jobs refuse them, by the builder's digests and without."""
+    build(tmp_path, images_of(*whose))
+    for path in [] if kept else tmp_path.rglob("image_digests-*.bin"):
+        path.unlink()
+    c = places_csv.get_config("mobilenetv2,gem,triplet")
+    c.dataset.update(name="places_csv/mine", data_dir=f"{tmp_path}/out")
+    c.tuples.batch, c.eval.recalls = 8, (1,)
+    said = f"24 of 24 images of split 'test01' are those of split .*, byte for byte: {follows}"
+    with pytest.raises(ConfigError, match=said):
+        preflight.check_training(c, tmp_path / "run")
+    with pytest.raises(ConfigError, match=said):
+        preflight.check_checkpoint(c, tmp_path / "run", c.dataset, 2)
+    c.train.steps = 0  # nothing was trained on
+    if "trained" in follows:
+        assert preflight.check_checkpoint(c, tmp_path / "run", c.dataset, 2).warnings == ()

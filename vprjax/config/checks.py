@@ -13,11 +13,14 @@ from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import parallel
 
 
-def check_values(config, trained_dataset: str | None = None) -> None:
+def check_values(
+    config, trained_dataset: str | None = None, trained_splits: tuple[str, ...] = ()
+) -> None:
     """Raises ConfigError on the first unusable value; the sentence names key, value and range.
 
     `trained_dataset`, the `dataset.name` that a model trained on, marks a job that only evaluates. Such a
-    job skips the checks of training, but not the one on checkpoints chosen on their own test.
+    job skips the checks of training, but not those on checkpoints that were chosen or trained (on
+    `trained_splits`) on their own test.
     """
     values = dict(leaves(config.to_dict()))
     for key in sorted(values.keys() - RANGES.keys()):
@@ -35,12 +38,12 @@ def check_values(config, trained_dataset: str | None = None) -> None:
         models.check(config.model)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    checks = [*_pairs(config)]
+    checks = [*_pairs(config), *_named_twice(config)]
     if trained_dataset is None:
         checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
     same = source.split_name(trained_dataset or config.dataset.name)[:2]  # of any version
     if source.split_name(config.dataset.name)[:2] == same:
-        checks += _validated_on_test(config)
+        checks += [*_validated_on_test(config), *_trained_on_test(config, trained_splits)]
     for wrong, sentence in checks:
         if wrong:
             raise ConfigError(sentence)
@@ -148,6 +151,21 @@ def _splits_apart(config) -> Iterator[tuple[bool, str]]:
         f"dataset.train_splits and dataset.query_splits share {both[:1]}: a query that was trained on "
         "measures nothing; leave it out of one of them",
     )
+
+
+def _trained_on_test(config, trained_splits: tuple[str, ...]) -> Iterator[tuple[bool, str]]:
+    """Yields a pair on queries that an evaluated model was trained on."""
+    both = sorted({*trained_splits} & {*config.dataset.query_splits})
+    yield (
+        bool(both),
+        f"dataset.query_splits holds {both[:1]}, which the model was trained on: such a query measures "
+        "nothing; leave it out",
+    )
+
+
+def _named_twice(config) -> Iterator[tuple[bool, str]]:
+    """Yields pairs on splits that a list names twice."""
+    d = config.dataset
     for key, names in (("train", d.train_splits), ("query", d.query_splits)):
         twice = [name for name in names if list(names).count(name) > 1]
         yield bool(twice), f"dataset.{key}_splits names {twice[:1]} twice; name it once"

@@ -2,13 +2,14 @@
 
 import dataclasses
 import pathlib
+import types
 
 from vprjax import models, sampling
-from vprjax.config import checks, limits
+from vprjax.config import apart, checks, limits
 from vprjax.console import log
 from vprjax.data import doubts, rendered, source
 from vprjax.data.source import Places
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import distributed, parallel
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
@@ -59,36 +60,49 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
       VprjaxError: a check fails; the sentence is on the first one.
     """
     dataset = _check_evaluation(config, workdir, models_evaluated=2)
-    warnings = suspicions(config, dataset, training=True)
+    warnings = suspicions(config, dataset, None)
     weights, sha256 = _weights(config.model)
     data = training_data(config, dataset)
     return Ready(dataset, data, weights, sha256, warnings)
 
 
-def check_checkpoint(
-    config, workdir: pathlib.Path, trained_dataset: str, models_evaluated: int
-) -> Ready:
-    """Checks a job that evaluates a checkpoint of a model trained on `trained_dataset`.
+def check_checkpoint(config, workdir: pathlib.Path, trained_on, models_evaluated: int) -> Ready:
+    """Checks a job that evaluates a checkpoint of a model; `trained_on` is its `dataset` section.
 
     Raises:
       VprjaxError: a check fails; the sentence is on the first one.
     """
-    dataset = _check_evaluation(config, workdir, models_evaluated, trained_dataset)
-    return Ready(dataset, warnings=suspicions(config, dataset, training=False))
+    splits = tuple(trained_on.train_splits) if config.train.steps else ()
+    dataset = _check_evaluation(config, workdir, models_evaluated, (trained_on.name, splits))
+    return Ready(
+        dataset, warnings=suspicions(config, dataset, _trained(config, dataset, trained_on))
+    )
+
+
+def _trained(config, dataset: source.Dataset, trained_on) -> tuple[source.Dataset, tuple[str, ...]]:
+    """Returns the dataset and the splits that a model trained on, as far as they are still there."""
+    trained = dataset
+    if source.split_name(trained_on.name)[:2] != source.split_name(config.dataset.name)[:2]:
+        try:
+            trained = source.open_dataset(types.SimpleNamespace(dataset=trained_on))
+        except DataError:
+            return dataset, ()
+    splits = trained_on.train_splits if config.train.steps else ()
+    return trained, tuple(name for name in splits if trained.counts.get(name))
 
 
 def _check_evaluation(
     config,
     workdir: pathlib.Path,
     models_evaluated: int,
-    trained_dataset: str | None = None,
+    trained: tuple[str, tuple[str, ...]] | None = None,
 ) -> source.Dataset:
     """Runs the checks that both jobs share, the fastest first, and returns the dataset."""
-    checks.check_values(config, trained_dataset)
+    checks.check_values(config, *(trained or ()))
     distributed.check_joined()
     rendered.build_missing(config)
     dataset = source.open_dataset(config)
-    checks.check_splits(config, dataset, training=trained_dataset is None)
+    checks.check_splits(config, dataset, training=trained is None)
     module = models.build_for_platform(config.model, parallel.AXIS)
     limits.check_pca(config, module, dataset)
     limits.check_disk(config, module, dataset, workdir, models_evaluated)
@@ -122,15 +136,26 @@ def _weights(model_config) -> tuple[dict | None, str]:
     return loaded, pretrained.fingerprint(model_config.weights)
 
 
-def suspicions(config, dataset: source.Dataset, training: bool) -> tuple[str, ...]:
-    """Returns the sentences on suspicious data of a job, after it has logged them."""
+def suspicions(
+    config,
+    dataset: source.Dataset,
+    trained: tuple[source.Dataset, tuple[str, ...]] | None,
+) -> tuple[str, ...]:
+    """Returns the sentences on suspicious data of a job, after it has logged them.
+
+    `trained` holds the dataset and the splits that an evaluated model trained on, None in training.
+
+    Raises:
+      ConfigError: splits that must be apart hold the same images.
+    """
     d = config.dataset
-    names = (*(d.train_splits if training else ()), d.reference_split, *d.query_splits)
+    names = (*(() if trained else d.train_splits), d.reference_split, *d.query_splits)
     splits = {name: dataset.places((name,)) for name in names}
     unit, references = dataset.metadata.get("position_unit"), splits[d.reference_split]
     found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
     for name in d.query_splits:
         found += doubts.of_truth(name, splits[name], references, d.tolerances, d.position_unit)
+    found += apart.check(config, dataset, trained)
     for sentence in found:
         log(f"warning: {sentence}")
     return tuple(found)
