@@ -1,19 +1,24 @@
-"""Compares two grids cell by cell: the mean over seeds of each, and their paired difference.
+"""Compares two runs query by query, or two grids cell by cell.
 
+    python experiments/compare.py runs/mine runs/other --out=FILE.md
     python experiments/compare.py runs/grid/nordland runs/grid/nordland+tuples.mining=random --out=FILE.md
 
-It pairs the seeds that both grids have and leaves out cells that one lacks. `--out` also gets the table.
+Of two workdirs, or two results.json, it pairs the queries: FCM per tolerance, the difference with its
+interval, and the queries that changed between right and wrong. Of two grids, folders of `paper_grid.py`, it
+pairs the seeds that both have and leaves out cells that one lacks. `--out` also gets all tables.
 """
 
 import argparse
 import pathlib
 import sys
 
-from analysis import scores
+from analysis import scores, two_runs
 from analysis.scores import Scores
 from analysis.side_by_side import compare
+from analysis.text_table import Table
 
-from vprjax.errors import VprjaxError
+from vprjax.errors import DataError, VprjaxError
+from vprjax.storage.atomic import write_atomically
 
 
 def read(grid: pathlib.Path) -> Scores:
@@ -25,18 +30,42 @@ def read(grid: pathlib.Path) -> Scores:
     return scores.read(sorted(grid.glob("*/seed*/results.json")))
 
 
+def tables(paths: list[pathlib.Path]) -> list[Table]:
+    """The tables of two runs or of two grids.
+
+    Raises:
+      DataError: they do not fit each other, or one is a run and the other a grid.
+    """
+    runs = [two_runs.results_file(path) is not None for path in paths]
+    if all(runs):
+        return list(two_runs.compare(*map(two_runs.read, paths)))
+    for path, run in zip(paths, runs, strict=True):
+        if not run and not any(path.glob("*/seed*/results.json")):
+            raise DataError(
+                f"{path} holds no results.json, of a run or of a grid's runs; name a finished workdir"
+            )
+    if any(runs):
+        raise DataError(f"{paths[0]} and {paths[1]} are a run and a grid; name two of one kind")
+    return [compare(*map(read, paths), tuple(path.name for path in paths))]
+
+
 def main() -> int:
     """Prints the comparison; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("grids", type=pathlib.Path, nargs=2, help="folders of paper_grid.py")
-    parser.add_argument("--out", type=pathlib.Path, help="file for the table")
+    parser.add_argument(
+        "runs", type=pathlib.Path, nargs=2, help="workdirs, results.json files or grids' folders"
+    )
+    parser.add_argument("--out", type=pathlib.Path, help="file for all tables")
     args = parser.parse_args()
     try:
-        table = compare(*map(read, args.grids), tuple(grid.name for grid in args.grids))
+        found = tables(args.runs)
     except VprjaxError as error:
         print(f"compare: error: {error}", file=sys.stderr)
         return 2
-    table.show(args.out)
+    for table in (found[0], *map(two_runs.first_rows, found[1:])):
+        table.show(None)
+    if args.out:
+        write_atomically(args.out, "\n\n".join(table.markdown() for table in found) + "\n")
     return 0
 
 

@@ -115,7 +115,7 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
       DataError: there is no file, one is unreadable, or two do not fit one table. Two do not fit where
         they differ in dataset, share model and seed, or share the model but not its settings.
     """
-    documents = [(path, _document(path)) for path in paths]
+    documents = [(path, read_document(path)) for path in paths]
     if not documents:
         raise DataError("no results.json to make tables of; run experiments/paper_grid.py first")
     first_path, first = documents[0]
@@ -137,7 +137,12 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
     return Scores(first["dataset"], unit, tuple(first["tolerances_m"]), ordered, oracle)
 
 
-def _document(path: pathlib.Path) -> dict:
+def read_document(path: pathlib.Path) -> dict:
+    """What a results.json holds.
+
+    Raises:
+      DataError: it is missing, damaged or of something else.
+    """
     try:
         document = checksum.unseal(path.read_text(encoding="utf-8"))
         _ = [document[name] for name in ("dataset", "tolerances_m", "results", "provenance")]
