@@ -6,6 +6,9 @@ import pathlib
 import re
 import time
 
+import numpy as np
+
+from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts.folders import check_apart, done, image_files, split_name
 from tfds_builders.places_csv.layouts.variant import Layout
 from tfds_builders.schema import LATEST, Frame
@@ -16,13 +19,15 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
 
     One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
     heading in degrees, clockwise from north. Time (field 13) orders a split where all its images have
-    one, else the file name does.
+    one, else the file name does. Positions of several UTM zones (fields 3 and 4) are projected into the
+    zone of most images; `warnings` takes a sentence per other zone.
 
     Raises:
-      RawDataError: names every image without the two coordinates in its name.
+      RawDataError: names every image without the two coordinates in its name, or in no sound zone.
     """
     splits: dict[str, list[Frame]] = {}
-    problems = []
+    named: dict[pathlib.Path, zones.Zone | None] = {}
+    problems: list[str] = []
 
     def parts(path: pathlib.Path) -> list[str]:
         return [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
@@ -32,25 +37,75 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
     for path in every:
         split = split_name(parts(path))
         fields = [field.strip() for field in path.name.split("@")]
-        try:
-            east, north = float(fields[1]), float(fields[2])
-            if not (math.isfinite(east) and math.isfinite(north)):
-                raise ValueError
-        except (IndexError, ValueError):
+        position = _position(fields)
+        if position is None:
             problems.append(
                 f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename or remove it"
             )
             continue
+        try:
+            named[path] = zones.parse(*(fields[:-1] + 6 * [""])[3:6])  # the last one is the suffix
+        except ValueError as error:
+            problems.append(
+                f"{path}: {error}; write a zone of 1 to 60 and its letter into fields 3 and 4, or leave "
+                "both empty"
+            )
+            continue
         frame = Frame(
             image_id=path.relative_to(folder).as_posix(),
-            position=(east, north),
+            position=position,
             heading=_heading(fields),
             timestamp=_time(fields),
             source=path,
         )
         splits.setdefault(split, []).append(frame)
+    splits = _in_one_zone(splits, named, warnings, problems)
     ordered = {split: _in_time(frames) for split, frames in splits.items()}
     return done(folder, ordered, problems)
+
+
+def _position(fields: list[str]) -> tuple[float, float] | None:
+    """Easting and northing of fields 1 and 2; None where they hold no finite numbers."""
+    try:
+        east, north = float(fields[1]), float(fields[2])
+    except (IndexError, ValueError):
+        return None
+    return (east, north) if math.isfinite(east) and math.isfinite(north) else None
+
+
+def _in_one_zone(splits, named, warnings: list[str], problems: list[str]) -> dict[str, list[Frame]]:
+    """The splits with all positions in one UTM zone; adds to `warnings` and `problems`."""
+    used = sorted({zone for zone in named.values() if zone})
+    without = [path for path, zone in named.items() if zone is None]
+    if used and without and len(used) == 1:
+        warnings.append(
+            f"{len(without)} images, e.g. {without[0].name}, name no UTM zone; they are taken to be in "
+            f"zone {used[0]} as the others are"
+        )
+    if len(used) < 2:
+        return splits
+    problems += [
+        f"{path}: the name has no UTM zone, where others are in {' and '.join(map(str, used))}; write its "
+        "zone and letter into fields 3 and 4"
+        for path in without
+    ]
+    if problems:
+        return splits
+    frames = [frame for split in splits.values() for frame in split]
+    all_zones = [named[frame.source] for frame in frames]
+    moved, target, stretches = zones.into_one(
+        np.array([frame.position for frame in frames]), all_zones
+    )
+    for zone, stretch in stretches.items():
+        warnings.append(
+            f"positions of {all_zones.count(zone)} images in UTM zone {zone} are projected into zone "
+            f"{target}, which changes distances there by up to {stretch:.2%}"
+        )
+    positions = iter(moved.tolist())
+    return {
+        split: [frame._replace(position=tuple(next(positions))) for frame in held]
+        for split, held in splits.items()
+    }
 
 
 def _heading(fields: list[str]) -> float:

@@ -1,0 +1,92 @@
+"""UTM zones: read from texts, and several of them projected into one."""
+
+import collections
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+
+BANDS = "CDEFGHJKLMNPQRSTUVWX"  # of 8 degrees of latitude, from 80 S; the north begins at N
+NORTH, SOUTH = 32600, 32700  # EPSG codes of WGS 84 UTM, to which a zone's number is added
+MOST_STRETCH = (
+    0.05  # of lengths far from a zone's middle, above which one zone cannot hold the rest
+)
+
+
+class Zone(NamedTuple):
+    """A UTM zone, 1 to 60, on one side of the equator."""
+
+    number: int
+    north: bool
+
+    def __str__(self) -> str:
+        """E.g. `30 north`."""
+        return f"{self.number} {'north' if self.north else 'south'}"
+
+    @property
+    def epsg(self) -> int:
+        """The EPSG code of its coordinates in WGS 84."""
+        return (NORTH if self.north else SOUTH) + self.number
+
+
+def parse(zone: str, letter: str, latitude: str) -> Zone | None:
+    """The zone of a file name's fields; None where both zone and letter are empty.
+
+    A latitude tells north from south before the letter does, since some write S for the south, not for
+    the band of 32 to 40 degrees north.
+
+    Raises:
+      ValueError: the texts name no zone, or a zone without its side of the equator.
+    """
+    match = re.fullmatch(r"(\d{1,2})\s*([A-Za-z]?)", zone, re.ASCII)
+    if not zone and not letter:
+        return None
+    band = (letter or (match[2] if match else "")).upper()
+    if match is None or not 1 <= int(match[1]) <= 60 or (band and band not in BANDS):
+        raise ValueError(f"zone {zone!r} and letter {letter!r} are no UTM zone")
+    try:
+        north = float(latitude) >= 0
+    except ValueError:
+        if not band:
+            raise ValueError(f"zone {zone!r} has no letter") from None
+        north = band >= "N"
+    return Zone(int(match[1]), north)
+
+
+def into_one(
+    positions: np.ndarray, zones: Sequence[Zone]
+) -> tuple[np.ndarray, Zone, dict[Zone, float]]:
+    """Projects eastings and northings `(n, 2)`, metres, into the zone that holds most of them.
+
+    Positions of that zone keep all their digits. Grid north of another zone turns by some degrees there;
+    headings from true north stay as they are.
+
+    Returns:
+      The positions, their zone, and per other zone by how much it lengthens or shortens distances.
+
+    Raises:
+      RawDataError: the zones lie too far apart for one plane, or a position is outside its zone's domain.
+    """
+    import pyproj  # takes time to import, and most datasets need none of it
+
+    counts = collections.Counter(zones)
+    target = min(counts, key=lambda zone: (-counts[zone], zone))
+    onto = pyproj.Proj(target.epsg)
+    positions, stretches = positions.copy(), {}
+    for zone in sorted(counts.keys() - {target}):
+        chosen = np.array([other == zone for other in zones])
+        move = pyproj.Transformer.from_crs(zone.epsg, target.epsg, always_xy=True)
+        degrees = pyproj.Transformer.from_crs(zone.epsg, 4326, always_xy=True)
+        moved = np.stack(move.transform(*positions[chosen].T), axis=1)
+        scale = onto.get_factors(*degrees.transform(*positions[chosen].T)).meridional_scale
+        stretch = float(np.max(np.abs(np.asarray(scale) - 1)))
+        if not np.isfinite(moved).all() or not stretch < MOST_STRETCH:
+            raise RawDataError(
+                f"positions of UTM zone {zone} lie too far from zone {target} for one flat map; build a "
+                "dataset per zone, each from a folder of its own"
+            )
+        positions[chosen], stretches[zone] = moved, stretch
+    return positions, target, stretches
