@@ -10,7 +10,7 @@ import sys
 import tensorflow_datasets as tfds
 
 from tfds_builders import discover
-from tfds_builders.builder import PlacesBuilder, config_values, work_dir
+from tfds_builders.builder import LATER, PlacesBuilder, config_values, work_dir
 from tfds_builders.errors import RawDataError
 
 
@@ -72,11 +72,11 @@ def _check_same(builder, manual_dir: str | None) -> None:
         return
     remedy = f'delete {builder.data_path} or give the config another "name"'
     now = config_values(builder.builder_config)
-    for key, value in now.items():
-        if saved["config"].get(key) != value:
+    for key in {**now, **saved["config"]}:
+        was, value = (values.get(key, LATER.get(key)) for values in (saved["config"], now))
+        if was != value:
             raise RawDataError(
-                f"{builder.info.full_name} is already built with {key} {saved['config'].get(key)!r}, "
-                f"not {value!r}; {remedy}"
+                f"{builder.info.full_name} is already built with {key} {was!r}, not {value!r}; {remedy}"
             )
     if manual_dir is None or not isinstance(builder, PlacesBuilder):
         return

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import digests, encoding, images, writer
+from tfds_builders import digests, encoding, images, sixteen_bit, writer
 from tfds_builders.errors import RawDataError
 from tfds_builders.images import Stored
+from tfds_builders.pixels import Pixels
 from tfds_builders.schema import (
     Frame,
     PlacesConfig,
@@ -27,6 +28,9 @@ from tfds_builders.schema import (
     features,
     record,
 )
+
+# Keys that earlier datasets lack, and what those did; the metadata omit them at that value.
+LATER = {"resize": "stretch", "sixteen_bit": ""}
 
 
 @dataclasses.dataclass
@@ -95,6 +99,8 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     `MANUAL_DOWNLOAD_INSTRUCTIONS`, and implements `plan`.
     """
 
+    _limits: sixteen_bit.Range | None = None  # of 16-bit values; `checked_plan` sets it
+
     def plan(self, manual_dir: pathlib.Path) -> Plan:
         """The frames in `manual_dir`.
 
@@ -111,7 +117,12 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """
         plan = self.plan(manual_dir)
         check_split_names(str(manual_dir), plan.splits)
-        check_frames(frame for frames in plan.splits.values() for frame in frames)
+        every = [frame for frames in plan.splits.values() for frame in frames]
+        check_frames(every)
+        config: PlacesConfig = self.builder_config
+        self._limits = sixteen_bit.fixed(config.sixteen_bit)
+        if config.sixteen_bit == "percentiles":
+            self._limits = sixteen_bit.percentiles(every, self.read, self.where)
         return plan
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
@@ -137,18 +148,36 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
         """Pixels of a frame: uint8 `(h, w, 3)` BGR."""
+        if self._limits and sixteen_bit.is_deep(raw):
+            return sixteen_bit.decode(raw, self.where(frame), self._limits)
         return images.decode(raw, self.where(frame))
 
     def encode(self, frame: Frame) -> Stored:
         """Reads, decodes, resizes and encodes one frame."""
         raw = self.read(frame)
-        return images.store(raw, self.decode(raw, frame), self.builder_config)
+        image = self.decode(raw, frame)
+        stored = images.store(raw, image, self.builder_config)
+        return stored._replace(raw_size=image.shape[:2], levels=self._levels(raw, image))
+
+    def look(self, frame: Frame, raw: bytes) -> tuple[tuple[int, int], bytes]:
+        """Height and width of a frame's raw bytes, and `levels` as `Stored` has them; raises RawDataError."""
+        image = self.decode(raw, frame)
+        return image.shape[:2], self._levels(raw, image)
+
+    def _levels(self, raw: bytes, image: np.ndarray) -> bytes:
+        return sixteen_bit.levels(image) if sixteen_bit.is_deep(raw) else b""
+
+    def pixels(self) -> Pixels:
+        """Collects what the images of this dataset hold; `checked_plan` comes before."""
+        return Pixels(self.builder_config, self._limits)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config: PlacesConfig = self.builder_config
         config.check()
         return self.dataset_info_from_configs(
-            features=features(config.height, config.width),
+            features=features(
+                *(0, 0) if config.resize == "shorter_side" else (config.height, config.width)
+            ),
             disable_shuffling=True,
             metadata=tfds.core.MetadataDict(),
         )
@@ -169,7 +198,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         limit = download_config.max_examples_per_split
         splits = {name: frames[:limit] for name, frames in plan.splits.items()}
         recipe = json.dumps(
-            [config_values(self.builder_config), str(self.version), cv2.__version__]
+            [config_values(self.builder_config), str(self.version), cv2.__version__, self._limits]
         )
         store = encoding.ChunkStore(work_dir(self), recipe, self.encode, self.fingerprint)
         chunks, problems = {}, []
@@ -181,6 +210,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if problems:
             raise RawDataError(*problems)
         self._check_sizes(splits, chunks)
+        self._tell_pixels(splits, chunks)
         infos = [
             writer.write_split(self, name, frames, chunks[name]) for name, frames in splits.items()
         ]
@@ -196,10 +226,22 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Raises RawDataError where two images differ in size; a size in the config rules that out."""
         first = None
         for name, frames in splits.items():
-            for frame, (_, *size) in zip(frames, chunks[name].headers(), strict=True):
+            for frame, (_, stored) in zip(frames, chunks[name].headers(), strict=True):
+                size = [stored.height, stored.width]
                 first = first or (self.where(frame), size)
                 if size != first[1]:
-                    raise RawDataError(sizes_differ(self.where(frame), size, *first))
+                    shorter = self.builder_config.resize == "shorter_side"
+                    raise RawDataError(sizes_differ(self.where(frame), size, *first, shorter))
+
+    def _tell_pixels(self, splits, chunks) -> None:
+        """Adds to the metadata what the pixels hold; raises RawDataError at too few grey levels."""
+        pixels = self.pixels()
+        for name, frames in splits.items():
+            for frame, (_, stored) in zip(frames, chunks[name].headers(), strict=True):
+                pixels.add(name, self.where(frame), stored.raw_size, stored.levels)
+        metadata = self.info.metadata
+        metadata["warnings"] = [*metadata["warnings"], *pixels.warnings()]
+        metadata.update(pixels.notes())
 
     def _split_generators(self, dl_manager):
         """For Beam: one transform per split."""
@@ -209,9 +251,11 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, frames: list[Frame]):
         """For Beam: frames to records on any runner; keys keep the order."""
         beam = tfds.core.lazy_imports.apache_beam
+        limits = self._limits
 
         def example(item):
             key, frame = item
+            self._limits = limits  # a worker's builder has made no plan
             return key, record(frame, self.encode(frame).data)
 
         return beam.Create(list(enumerate(frames))) | beam.Reshuffle() | beam.Map(example)
@@ -229,11 +273,12 @@ class ArchiveBuilder(PlacesBuilder, skip_registration=True):
         return str(tuple(frame.source))
 
 
-def sizes_differ(where: str, size, first: str, first_size) -> str:
+def sizes_differ(where: str, size, first: str, first_size, shorter_side: bool) -> str:
     """The message on an image whose size is not the first one's."""
     return (
         f"{where} is {size[0]}x{size[1]} (height x width) where {first} is "
         f"{first_size[0]}x{first_size[1]}; give height and width in the config"
+        + (", and resize pad, crop or stretch" if shorter_side else "")
     )
 
 
@@ -247,4 +292,7 @@ def config_values(config: PlacesConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     for key in ("version", "release_notes", "supported_versions", "tags", "description"):
         values.pop(key, None)
+    for key, before in LATER.items():
+        if values.get(key) == before:
+            del values[key]
     return json.loads(json.dumps(values, default=str))

@@ -24,7 +24,7 @@ from tfds_builders.progress import Progress
 from tfds_builders.schema import Frame
 
 CHUNK = 32
-HEADER = struct.Struct("<QII")  # bytes, height, width of one image
+HEADER = struct.Struct("<QIIII32s")  # bytes, height, width, raw height, raw width, grey levels
 
 
 def cores() -> int:
@@ -94,7 +94,8 @@ class ChunkStore:
         temporary = path.with_suffix(f".{threading.get_ident()}.part")
         with temporary.open("wb") as file:
             for image in images:
-                file.write(HEADER.pack(len(image.data), image.height, image.width))
+                size = (image.height, image.width, *image.raw_size)
+                file.write(HEADER.pack(len(image.data), *size, image.levels))
                 file.write(image.data)
             file.flush()
             os.fsync(file.fileno())
@@ -113,16 +114,16 @@ class Chunks:
         for path in self._paths:
             with path.open("rb") as file:
                 while header := file.read(HEADER.size):
-                    size, height, width = HEADER.unpack(header)
-                    yield Stored(file.read(size), height, width)
+                    size, height, width, *raw_size, levels = HEADER.unpack(header)
+                    yield Stored(file.read(size), height, width, tuple(raw_size), levels)
 
-    def headers(self) -> Iterator[tuple[int, int, int]]:
-        """Yields bytes, height and width of all images in order, without reading the images."""
+    def headers(self) -> Iterator[tuple[int, Stored]]:
+        """Yields all images in order by their number of bytes, without these."""
         for path in self._paths:
             with path.open("rb") as file:
                 while header := file.read(HEADER.size):
-                    size, height, width = HEADER.unpack(header)
-                    yield size, height, width
+                    size, height, width, *raw_size, levels = HEADER.unpack(header)
+                    yield size, Stored(b"", height, width, tuple(raw_size), levels)
                     file.seek(size, os.SEEK_CUR)
 
 

@@ -27,11 +27,21 @@ PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond it and raises be
 
 
 class Stored(NamedTuple):
-    """An encoded image and its size in pixels."""
+    """An encoded image and its size in pixels.
+
+    Attributes:
+      data: its bytes.
+      height: of the stored image.
+      width: of the stored image.
+      raw_size: height and width before it was resized.
+      levels: the grey levels that a 16-bit image uses as 8 bits, one bit each; no bit for other images.
+    """
 
     data: bytes
     height: int
     width: int
+    raw_size: tuple[int, int] = (0, 0)
+    levels: bytes = b""
 
 
 def decode(raw: bytes, name: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
@@ -114,26 +124,63 @@ def _png_damage(raw: bytes) -> str | None:
 def store(raw: bytes, image: np.ndarray, config: PlacesConfig) -> Stored:
     """Resizes a decoded image to the config's size and encodes it.
 
-    `raw` stays as it is where size and format agree and EXIF turns nothing. Shrinking averages areas;
-    enlarging interpolates linearly.
+    `raw` stays as it is where size and format agree, EXIF turns nothing, and it holds 8-bit RGB. What holds
+    another kind of pixels, and has no format of its own by the config, becomes PNG. Shrinking averages
+    areas; enlarging interpolates linearly.
     """
     own = "jpeg" if raw.startswith(JPEG) else "webp" if raw[8:12] == b"WEBP" else "png"
-    image_format = config.image_format or own
-    height, width = image.shape[:2]
-    wanted = (config.height or height, config.width or width)
+    unfit = _unfit(raw)
+    image_format = config.image_format or (own if unfit != "other pixels" else "png")
     same_format = image_format == own and (own != "png" or raw.startswith(PNG))
-    if wanted == (height, width) and same_format and not _turned(raw):
-        return Stored(raw, height, width)
-    return Stored(encode(resize(image, *wanted), image_format, config.quality), *wanted)
+    fitted = fit(image, config)
+    if fitted is image and same_format and not unfit:
+        return Stored(raw, *image.shape[:2])
+    return Stored(encode(fitted, image_format, config.quality), *fitted.shape[:2])
 
 
-def _turned(raw: bytes) -> bool:
-    """Whether EXIF turns or mirrors the pixels, which some readers ignore."""
+def _unfit(raw: bytes) -> str:
+    """Why the bytes cannot be stored as they are, or "".
+
+    Some readers ignore that EXIF turns or mirrors the pixels. The record's are 8-bit RGB.
+    """
+    if raw.startswith(PNG) and raw[24:26] != b"\x08\x02":  # bits and colour type
+        return "other pixels"
     try:
         with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            return image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
+            if image.mode != "RGB" or "transparency" in image.info:
+                return "other pixels"
+            turned = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
     except Exception:  # a damaged header makes Pillow raise anything
-        return True
+        return "turned"
+    return "turned" if turned else ""
+
+
+def fitted_size(size: tuple[int, int], config: PlacesConfig) -> tuple[int, int]:
+    """Height and width that an image of `size` has in the record."""
+    if config.height == 0:
+        return size
+    if config.resize != "shorter_side":
+        return config.height, config.width
+    ratio = min(config.height, config.width) / min(size)
+    return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+
+
+def fit(image: np.ndarray, config: PlacesConfig) -> np.ndarray:
+    """The image at the config's size, as its `resize` asks; the same array where nothing changes."""
+    size, wanted = np.array(image.shape[:2]), np.array([config.height, config.width])
+    final = fitted_size(image.shape[:2], config)
+    if config.resize in ("stretch", "shorter_side") or image.shape[:2] == final:
+        return resize(image, *final)
+    ratios = wanted / size
+    inner = np.rint(size * (ratios.min() if config.resize == "pad" else ratios.max())).astype(int)
+    bound = np.minimum if config.resize == "pad" else np.maximum
+    image = resize(image, *np.maximum(1, bound(inner, wanted)).tolist())
+    top, left = (np.abs(wanted - image.shape[:2]) // 2).tolist()
+    if config.resize == "crop":
+        return np.ascontiguousarray(image[top : top + config.height, left : left + config.width])
+    padded = np.zeros((config.height, config.width, 3), image.dtype)
+    padded[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return padded
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -24,6 +24,7 @@ import tensorflow_datasets as tfds
 from tfds_builders.errors import RawDataError
 
 IMAGE_FORMATS = ("", "png", "jpeg", "webp")
+RESIZES = ("stretch", "pad", "crop", "shorter_side")
 FARTHEST = 1e15  # of a position; float64 holds whole numbers exactly up to here
 LATEST = 10**17  # microseconds, the year 5138; sums and differences of times stay within int64
 
@@ -37,12 +38,18 @@ class PlacesConfig(tfds.core.BuilderConfig):
       width: stored width in pixels.
       image_format: "png", "jpeg" or "webp"; "" keeps each image's own format (PNG for any other).
       quality: JPEG and WebP quality, 1 to 100.
+      resize: how an image of another aspect reaches the size: "stretch"; "pad" with black; "crop" its
+        centre; "shorter_side", which becomes the smaller of height and width while the aspect stays.
+      sixteen_bit: how 16-bit images become 8-bit ones: "raw/256"; "LOW-HIGH", two values that become 0 and
+        255; "percentiles" of the dataset's values; "" is raw/256 and refuses too few grey levels.
     """
 
     height: int = 0
     width: int = 0
     image_format: str = ""
     quality: int = 92
+    resize: str = "stretch"
+    sixteen_bit: str = ""
 
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
@@ -63,8 +70,24 @@ class PlacesConfig(tfds.core.BuilderConfig):
         if self.image_format not in IMAGE_FORMATS:
             known = ", ".join(repr(name) for name in IMAGE_FORMATS)
             problems.append(f"config key 'image_format' is {self.image_format!r}; known: {known}")
+        if self.resize not in RESIZES:
+            problems.append(f"config key 'resize' is {self.resize!r}; known: {', '.join(RESIZES)}")
+        elif self.resize != "stretch" and self.height == 0:
+            problems.append(f"config key 'resize' is {self.resize!r}; give height and width too")
+        if not self._converts():
+            problems.append(
+                f"config key 'sixteen_bit' is {self.sixteen_bit!r}; give 'percentiles', 'raw/256' or two "
+                "rising values up to 65535 such as '7000-8200'"
+            )
         if problems:
             raise RawDataError(*problems)
+
+    def _converts(self) -> bool:
+        """Whether `sixteen_bit` is a known conversion."""
+        low, mark, high = str(self.sixteen_bit).partition("-")
+        if mark and low.isdecimal() and high.isdecimal() and len(high) < 6 and low.isascii():
+            return high.isascii() and int(low) < int(high) < 2**16
+        return self.sixteen_bit in ("", "percentiles", "raw/256")
 
 
 def check_split_names(where: str, splits: Iterable[str]) -> None:

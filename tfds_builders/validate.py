@@ -2,9 +2,9 @@
 
 import sys
 
-from tfds_builders import digests, discover
+from tfds_builders import digests, discover, images
 from tfds_builders.build import check_manual_dir
-from tfds_builders.builder import PlacesBuilder, sizes_differ
+from tfds_builders.builder import PlacesBuilder, Plan, sizes_differ
 from tfds_builders.encoding import in_order
 from tfds_builders.errors import RawDataError
 from tfds_builders.progress import Progress
@@ -17,7 +17,22 @@ def run(args) -> int:
         print(f"{builder.name} reads no raw data")
         return 0
     plan = builder.checked_plan(check_manual_dir(builder, args.manual_dir))
+    problems, warnings = _check_images(builder, plan)
+    if problems:
+        raise RawDataError(*problems)
+    for warning in (*plan.warnings, *warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
+    print(f"the raw data is good: {counts}")
+    return 0
+
+
+def _check_images(builder: PlacesBuilder, plan: Plan) -> tuple[list[str], list[str]]:
+    """Decodes and resizes every image; returns the problems, and the warnings where there are none."""
+    config = builder.builder_config
+    shorter = config.resize == "shorter_side"
     problems: list[str] = []
+    pixels = builder.pixels()
     first: tuple[str, tuple] | None = None
     same: dict[str, list[bytes]] = {name: [] for name in plan.splits}
     for name, frames in plan.splits.items():
@@ -26,25 +41,22 @@ def run(args) -> int:
             def check(frame, progress=progress):
                 try:
                     raw = builder.read(frame)
-                    size = builder.decode(raw, frame).shape[:2]
-                    return frame, size, digests.digest(raw), []
+                    return frame, *builder.look(frame, raw), digests.digest(raw), []
                 except RawDataError as error:
-                    return frame, None, b"", error.problems
+                    return frame, None, b"", b"", error.problems
                 finally:
                     progress.add()
 
-            for frame, size, digest, found in in_order(check, frames):
+            for frame, size, levels, digest, found in in_order(check, frames):
                 problems += found
                 same[name].append(digest)
-                if size is None or builder.builder_config.height:
+                if size is None:
                     continue
+                pixels.add(name, builder.where(frame), size, levels)
+                if config.height and not shorter:
+                    continue
+                size = images.fitted_size(size, config)
                 first = first or (builder.where(frame), size)
                 if size != first[1]:
-                    problems.append(sizes_differ(builder.where(frame), size, *first))
-    if problems:
-        raise RawDataError(*problems)
-    for warning in [*plan.warnings, *digests.warnings(same)]:
-        print(f"warning: {warning}", file=sys.stderr)
-    counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
-    print(f"the raw data is good: {counts}")
-    return 0
+                    problems.append(sizes_differ(builder.where(frame), size, *first, shorter))
+    return problems, [] if problems else [*pixels.warnings(), *digests.warnings(same)]

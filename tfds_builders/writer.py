@@ -19,7 +19,7 @@ def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds
 
     Returns the split's info.
     """
-    total = sum(size for size, _, _ in chunks.headers()) + POSE_BYTES * len(frames)
+    total = sum(size for size, _ in chunks.headers()) + POSE_BYTES * len(frames)
     shards = shard_utils.ShardConfig.calculate_number_shards(total, len(frames))
     ends = shard_utils.get_shard_boundaries(len(frames), shards)
     template = tfds.core.ShardedFileTemplate(

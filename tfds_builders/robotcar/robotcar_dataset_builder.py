@@ -188,11 +188,9 @@ class Builder(ArchiveBuilder):
         """Encodes one frame anew, since its raw bytes are a Bayer pattern."""
         config: RobotCarConfig = self.builder_config
         image = self.decode(self.read(frame), frame)
-        size = (config.height or image.shape[0], config.width or image.shape[1])
-        data = images.encode(
-            images.resize(image, *size), config.image_format or "png", config.quality
-        )
-        return Stored(data, *size)
+        fitted = images.fit(image, config)
+        data = images.encode(fitted, config.image_format or "png", config.quality)
+        return Stored(data, *fitted.shape[:2], image.shape[:2])
 
 
 def _warn_of_loss(plan: Plan, which: str, listed: traversal.Images, keep: np.ndarray) -> None:
