@@ -22,7 +22,8 @@ flags.DEFINE_enum(
     "mode",
     "train_and_evaluate",
     ["train_and_evaluate", "evaluate"],
-    "train_and_evaluate trains (or resumes), then evaluates; evaluate needs --checkpoint.",
+    "train_and_evaluate trains (or resumes), then evaluates; evaluate needs --checkpoint, or "
+    "--config with model.weights to evaluate them as they are.",
 )
 flags.DEFINE_string(
     "checkpoint",

@@ -17,8 +17,10 @@ from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
-from vprjax.training import loop, preflight
+from vprjax.training import begin, loop, preflight
 from vprjax.training.validation import History
+
+LAST = ("code_version", "steps", "trained_with", "warnings")  # of the provenance, in this order
 
 
 def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
@@ -45,11 +47,13 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
     """Evaluates a trained run's models, on its own dataset or on that of `config`.
 
+    Without a checkpoint it evaluates the model of `config.model.weights` as it is.
+
     Raises:
       VprjaxError: the config or a file is wrong.
     """
     if not checkpoint:
-        raise ConfigError("--mode=evaluate needs --checkpoint, the workdir of a trained run")
+        return evaluate_untrained(config, workdir)
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
     saved = checkpoints.config(max(checkpoints.steps()))["config"]
     trained = ml_collections.ConfigDict(changes.completed(saved))
@@ -62,6 +66,38 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     make_workdir(workdir)
     with hold_workdir(workdir):
         return evaluate_models(trained, ready, checkpoints, workdir, code)
+
+
+def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
+    """Evaluates the model of `config.model.weights` as it is; the dataset may have nothing to train on.
+
+    A head that starts from images takes those of the training splits, or the references without any.
+
+    Raises:
+      VprjaxError: the config or a file is wrong.
+    """
+    if config is None or not config.model.weights:
+        raise ConfigError(
+            "--mode=evaluate needs --checkpoint, the workdir of a trained run, or --config with "
+            "config.model.weights, a file of weights that it evaluates as they are"
+        )
+    code = load_code()
+    ready = preflight.check_untrained(config, workdir)
+    make_workdir(workdir)
+    names = [name for name in config.dataset.train_splits if ready.dataset.counts.get(name)]
+    places = ready.dataset.places(tuple(names) or (config.dataset.reference_split,))
+    provenance = {"weights_sha256": ready.weights_sha256, "trained_on": "", "steps": 0}
+    provenance |= {"code_version": code, "trained_with": config.to_dict()}
+    if ready.warnings:
+        provenance["warnings"] = [*ready.warnings]
+    with hold_workdir(workdir):
+        variables = begin.untrained_variables(config, places, ready.weights)
+        results = {
+            "off_the_shelf": evaluate.evaluate(
+                config, _extractor(config), variables, "off_the_shelf", workdir, ready.dataset
+            )
+        }
+        return _write(config, ready.dataset, workdir, None, results, provenance)
 
 
 def evaluate_models(
@@ -77,36 +113,49 @@ def evaluate_models(
       code: version of the code that the run began with.
 
     Returns:
-      the results by model, "off_the_shelf" and "fine_tuned".
+      the results by model, "off_the_shelf" and, after at least one step, "fine_tuned".
     """
     dataset = ready.dataset
-    extract = Extractor(
-        models.build_for_platform(config.model, parallel.AXIS).apply, config.eval.batch
-    )
+    extract = _extractor(config)
     saved = checkpoints.config(max(checkpoints.steps()))
     chosen = _chosen(checkpoints, History(0, saved.get("validations", [])))
     results = {}
     for model, step in {"off_the_shelf": 0, "fine_tuned": chosen}.items():
         if step not in checkpoints.steps():
             log(f"{checkpoints.folder / str(step)} is gone: the results are without {model}")
-        else:
+        elif step or model == "off_the_shelf":  # no step was taken: there is no second model
             variables = checkpoints.restore_model(step)
             results[model] = evaluate.evaluate(config, extract, variables, model, workdir, dataset)
     provenance = {
         **saved["provenance"],
-        **evaluation_provenance(config, dataset),
-        "code_version": code,
         "steps": chosen,
+        "code_version": code,
         "trained_with": saved["config"],
     }
-    if doubts := [*ready.warnings, *_doubts(config, checkpoints.folder.parent)]:
+    trained_in = checkpoints.folder.parent
+    if doubts := [*ready.warnings, *_doubts(config, trained_in)]:
         provenance["warnings"] = doubts
     checkpoints.close()
+    return _write(config, dataset, workdir, trained_in, results, provenance)
+
+
+def _extractor(config) -> Extractor:
+    """Returns the extractor of the config's model."""
+    module = models.build_for_platform(config.model, parallel.AXIS)
+    return Extractor(module.apply, config.eval.batch)
+
+
+def _write(config, dataset, workdir, trained_in, results: dict, provenance: dict) -> dict:
+    """Writes and prints the results, which it returns; `trained_in` is a trained run's workdir, or None."""
+    provenance = {
+        **{name: provenance[name] for name in provenance if name not in LAST},
+        **evaluation_provenance(config, dataset),
+        **{name: provenance[name] for name in LAST if name in provenance},
+    }
     parallel.barrier("evaluated")
     if parallel.is_primary():
         from vprjax.report import run_page
 
-        trained_in = checkpoints.folder.parent
         run_page.write(workdir, trained_in, config, dataset, results, provenance)
         # results.json comes last, as it marks the end of a run.
         result_files.write(workdir, config, dataset, results, provenance)

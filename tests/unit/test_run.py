@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from configs import base
-from tests.helpers.memory_places import standing
+from tests.helpers import memory_places, short_run
 from vprjax import run
 from vprjax.config import apart, checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, WeightsError
 from vprjax.report import provenance
 from vprjax.storage import checkpoint, workdir
-from vprjax.training import preflight
+from vprjax.training import begin, preflight
 from vprjax.training.validation import History
 
 
@@ -24,7 +24,7 @@ from vprjax.training.validation import History
 def test_a_unit_that_is_not_the_datasets_is_warned_of(unit, warned, monkeypatch):
     config, said = base.get_config(), []
     config.dataset.name = "places_csv/seasons"
-    places = standing(np.arange(10.0)[:, None] * [5.0, 5.0])
+    places = memory_places.standing(np.arange(10.0)[:, None] * [5.0, 5.0])
     dataset = types.SimpleNamespace(
         name=config.dataset.name,
         metadata={"position_unit": unit},
@@ -120,6 +120,50 @@ def evaluate(monkeypatch, tmp_path):
         return run.evaluate_models(config, ready, reader, tmp_path, "code"), said[:-1]
 
     return evaluated
+
+
+def test_a_run_of_no_steps_has_no_second_model(evaluate, tmp_path):
+    checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints", keep=3)
+    model = {"step": np.zeros(3, int)}
+    checkpoints.save(0, model, model, {"config": {}, "provenance": {}, "validations": []}, None)
+    checkpoints.close()
+    assert evaluate() == ({"off_the_shelf": 0}, [])
+
+
+@pytest.mark.parametrize(("splits", "start"), [(("train",), "train"), (("none",), "reference")])
+def test_weights_are_evaluated_as_they_are(monkeypatch, tmp_path, splits, start):
+    """A map and queries, and nothing to train on: the head starts from the map."""
+    from vprjax.report import run_page
+
+    written, config = {}, base.get_config()
+    dataset = short_run.Dataset()
+    dataset.places = lambda names: (written.update(start=names), memory_places.drive())[1]
+    config.dataset.name, config.dataset.train_splits = dataset.name, splits
+    config.model.weights, config.eval.recalls = "W.pth", (1,)
+    monkeypatch.setattr(source, "open_dataset", lambda _: dataset)
+    monkeypatch.setattr(preflight.pretrained, "load", lambda *_, **__: {"w": 1})
+    monkeypatch.setattr(preflight.pretrained, "fingerprint", lambda _: "12")
+    monkeypatch.setattr(workdir.compile_cache, "use", lambda _: None)
+    monkeypatch.setattr(
+        begin.initialise, "initialise", lambda *words: ({"params": {"w": np.ones(3)}}, ["W"])
+    )
+    monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: {"of": words[2]})
+    monkeypatch.setattr(run_page, "write", lambda *words: None)
+    monkeypatch.setattr(
+        run.result_files, "write", lambda *words: written.update(provenance=words[-1])
+    )
+    (tmp_path / "results.md").touch()
+    results = run.evaluate_checkpoint(None, config, tmp_path)
+    assert list(results) == ["off_the_shelf"] and written["start"] == (start,)
+    told = {name: written["provenance"][name] for name in ("steps", "weights_sha256", "trained_on")}
+    assert told == {"steps": 0, "weights_sha256": "12", "trained_on": ""}
+
+
+def test_without_checkpoint_and_weights_both_ways_are_named(tmp_path):
+    for config in (None, base.get_config()):
+        with pytest.raises(ConfigError, match=r"needs --checkpoint, .* config\.model\.weights"):
+            run.evaluate_checkpoint(None, config, tmp_path / "workdir")
+    assert not (tmp_path / "workdir").exists()
 
 
 def test_where_the_best_checkpoint_is_gone_the_best_of_the_others_is_evaluated(evaluate, tmp_path):

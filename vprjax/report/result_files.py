@@ -125,12 +125,13 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
     unit = config.dataset.position_unit
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
     model = config.model
+    loss = config.loss.name if provenance["steps"] else MODEL_NAMES["off_the_shelf"]
     lines = [
-        f"# {model.backbone} + {model.pooling}, {config.loss.name}: {dataset.name}",
+        f"# {model.backbone} + {model.pooling}, {loss}: {dataset.name}",
         "",
         table(config, results),
         "",
-        *(f"**Warning:** {words}\n" for words in warnings(config, results, provenance)),
+        *(f"**Warning:** {words}.\n" for words in warnings(config, results, provenance)),
         f"FCM: percentage of all queries whose nearest reference lies within tau ({unit}). R@N: "
         f"percentage with a reference within {radius:g} {unit} among the N nearest. "
         f"Oracle: queries that have any reference within tau.{facing(config)}",

@@ -17,7 +17,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 def write(
     workdir: pathlib.Path,
-    trained_in: pathlib.Path,
+    trained_in: pathlib.Path | None,
     config,
     dataset: source.Dataset,
     results: Results,
@@ -27,7 +27,8 @@ def write(
 
     Args:
       workdir: an existing folder.
-      trained_in: folder with the training's `metrics.jsonl` and its companions; each may be missing.
+      trained_in: folder with the training's `metrics.jsonl` and its companions, each of which may be
+        missing; None for a model that never trained.
       config: the whole config of the evaluation.
       dataset: the evaluated dataset.
       results: by model and query split.
@@ -40,18 +41,18 @@ def write(
     cell = published.Cell(
         trained["loss"]["name"], trained["model"]["pooling"], trained["model"]["backbone"]
     )
-    study = published.study(dataset.name)
+    study = published.study(dataset.name) if provenance["steps"] else None  # of trained models
     references = source.load(config, (config.dataset.reference_split,))
     with pictures.style():
         splits = [
             _split(config, split, references, results, study.ladder(cell, split) if study else {})
             for split in config.dataset.query_splits
         ]
-        curves = training_page.curves(trained_in)
+        curves = training_page.curves(trained_in) if trained_in else []
     render.write(
         workdir / FILE,
         "run.html",
-        title="{2} + {1}, {0}".format(*map(published.NAMES.get, cell)) + f" on {dataset.name}",
+        title=_title(cell, provenance) + f" on {dataset.name}",
         splits=splits,
         warnings=warnings(config, results, provenance),
         study=study.title if study else "",
@@ -61,9 +62,16 @@ def write(
         facing=facing(config),
         recall_radius=config.eval.recall_radius or max(config.dataset.tolerances),
         curves=curves,
-        cost=[*training_page.times(trained_in), *peaks()],
+        cost=[*(training_page.times(trained_in) if trained_in else ()), *peaks()],
         environment=environment(dataset, provenance),
         config=flatten(provenance["config"]),
+    )
+
+
+def _title(cell: published.Cell, provenance: dict) -> str:
+    loss, pooling, backbone = map(published.NAMES.get, cell)
+    return (
+        f"{backbone} + {pooling}, {loss if provenance['steps'] else MODEL_NAMES['off_the_shelf']}"
     )
 
 
@@ -191,7 +199,7 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
         ("dataset", f"{dataset.name} {dataset.version}"),
         ("images", counts),
         ("poses", str(dataset.metadata.get("pose_source", "not recorded"))),
-        ("trained on", provenance["trained_on"]),
+        ("trained on", provenance["trained_on"] or "nothing here"),
         ("denominator", provenance["denominator"]),
         ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
         ("weights' SHA-256", provenance["weights_sha256"]),

@@ -7,6 +7,7 @@ import numpy as np
 from clu import parameter_overview
 
 from vprjax.console import log
+from vprjax.data.source import Places
 from vprjax.descriptors.extraction import descriptor_size
 from vprjax.errors import ConfigError, NoNegatives
 from vprjax.runtime import memory, parallel
@@ -68,15 +69,7 @@ def start_state(job: Job, weights: dict | None) -> TrainState:
       ConfigError: the training images are too few to start the model from.
     """
     config, places = job.config, job.images
-    try:
-        variables, notes = initialise.initialise(
-            config.model, weights, config.seed, places.images, len(places)
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    variables = parallel.copied_from_first(variables)  # k-means may end elsewhere on another CPU
-    parameters = parameter_overview.count_parameters(variables["params"])
-    log(f"model: {int(parameters):,} parameters; " + "; ".join(notes))
+    variables = untrained_variables(config, places, weights)
     if parallel.is_primary():
         overview = parameter_overview.get_parameter_overview(variables["params"])
         write_atomically(job.workdir / "parameters.txt", overview + "\n")
@@ -88,6 +81,24 @@ def start_state(job: Job, weights: dict | None) -> TrainState:
         )
         log(job.sampler.summary())
     return state.create(config, variables, classes)
+
+
+def untrained_variables(config, places: Places, weights: dict | None) -> dict:
+    """Returns the untrained model's variables; `places` start its head and projection.
+
+    Raises:
+      ConfigError: the images are too few to start the model from.
+    """
+    try:
+        variables, notes = initialise.initialise(
+            config.model, weights, config.seed, places.images, len(places)
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    variables = parallel.copied_from_first(variables)  # k-means may end elsewhere on another CPU
+    parameters = parameter_overview.count_parameters(variables["params"])
+    log(f"model: {int(parameters):,} parameters; " + "; ".join(notes))
+    return variables
 
 
 def compile_step(job: Job, current: TrainState):

@@ -91,6 +91,18 @@ def _trained(config, dataset: source.Dataset, trained_on) -> tuple[source.Datase
     return trained, tuple(name for name in splits if trained.counts.get(name))
 
 
+def check_untrained(config, workdir: pathlib.Path) -> Ready:
+    """Checks a job that evaluates the model of `model.weights` as it is; nothing trains.
+
+    Raises:
+      VprjaxError: a check fails; the sentence is on the first one.
+    """
+    dataset = _check_evaluation(config, workdir, 1, (config.dataset.name, ()))
+    warnings = suspicions(config, dataset, (dataset, ()))
+    weights, sha256 = _weights(config.model)
+    return Ready(dataset, None, weights, sha256, warnings)
+
+
 def _check_evaluation(
     config,
     workdir: pathlib.Path,

@@ -25,7 +25,9 @@ def dataset(name="places_csv/x"):
 def write(tmp_path, monkeypatch):
     """Writes a page of 40 queries, four of them wrong, and reads it back."""
 
-    def write(name="places_csv/x", split="test01", cell=None, heading_degrees=0.0, **parts):
+    def write(
+        name="places_csv/x", split="test01", cell=None, heading_degrees=0.0, steps="7", **parts
+    ):
         config = made_up_page.config(split)
         config.eval.heading_degrees = heading_degrees
         if cell:
@@ -36,8 +38,12 @@ def write(tmp_path, monkeypatch):
         found = made_up_page.result(config, queries, references, wrong=(3, 11, 25, 38))
         found = made_up_page.changed(found, **parts)
         results = {"off_the_shelf": {split: found}, "fine_tuned": {split: found}}
-        provenance = made_up_page.provenance(config)
-        run_page.write(tmp_path, tmp_path, config, dataset(name), results, provenance)
+        provenance = made_up_page.provenance(config) | {"steps": steps}
+        trained_in = tmp_path
+        if not steps:
+            del results["fine_tuned"]
+            trained_in, provenance["trained_on"] = None, ""
+        run_page.write(tmp_path, trained_in, config, dataset(name), results, provenance)
         return made_up_page.Read((tmp_path / "report.html").read_text())
 
     return write
@@ -98,6 +104,14 @@ def test_what_makes_figures_doubtful_heads_the_page(write):
     made_up_page.check_self_contained(page)
     assert "Warning: test01, fine-tuned: <collapsed> (variance 0)." in page.text
     assert page.text.index("Warning") < page.text.index("tolerance (m)")
+
+
+def test_a_model_that_never_trained_names_no_loss_and_no_training(write):
+    page = write(name="cold/paper", steps=0)
+    made_up_page.check_self_contained(page)
+    assert "MobileNetV2 + GeM, off the shelf on cold/paper" in page.text
+    assert "Trained on" not in page.text and "fine-tuned" not in page.text
+    assert "Table IV" not in page.text and "trained on nothing here" in page.text
 
 
 def test_the_evaluations_own_errors_count(write):
