@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from vprjax.console import progress
+from vprjax.console import log, progress
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
 from vprjax.runtime import memory, parallel
@@ -21,6 +21,7 @@ class Extractor:
         self.apply_fn = apply_fn
         devices = parallel.device_count()
         self._batch = -(-batch // devices) * devices
+        self._programs: dict = {}
 
         def described(variables, images):
             output = apply_fn(variables, images)
@@ -39,7 +40,7 @@ class Extractor:
           what: words for the progress bar.
 
         Raises:
-          ConfigError: a batch does not fit the device.
+          ConfigError: not even one image per device fits.
           DataError: an image cannot be read.
         """
         blocks = self.stream(variables, places, indices, what)
@@ -55,32 +56,87 @@ class Extractor:
     def stream(
         self, variables, places: Places, indices: np.ndarray, what: str, first: int = 0
     ) -> Iterator[np.ndarray]:
-        """Yields the outputs of a call batch by batch, from position `first` of `indices` on."""
+        """Yields the outputs of a call batch by batch, from position `first` of `indices` on.
+
+        Where a batch does not fit the device, one of half the images follows, and stays.
+        """
         indices = np.asarray(indices)
-        size = self._batch
+        with progress(what, len(indices), "images", first) as bar:
+            while first < len(indices):
+                try:
+                    for block in self._blocks(variables, places, indices[first:], self._batch):
+                        first += len(block)
+                        bar.advance(len(block))
+                        yield block
+                except jax.errors.JaxRuntimeError as error:
+                    if not memory.ran_out(error):
+                        raise
+                    self._halve(str(error).splitlines()[0])
+
+    def _blocks(self, variables, places: Places, indices: np.ndarray, size: int):
+        """Yields the outputs of `indices` in batches of `size` images."""
 
         def images(number: int) -> jax.Array:
-            chosen = indices[first + number * size : first + (number + 1) * size]
+            chosen = indices[number * size : (number + 1) * size]
             padded = np.resize(
                 chosen, size
             )  # the last batch repeats images, which the end cuts off
             return parallel.place(places.images(padded[parallel.process_rows(size)]))
 
-        pending, fitting = (
-            None,
-            memory.fits(f"describing {size} images at once", "lower eval.batch"),
-        )
-        with fitting, progress(what, len(indices), "images", first) as bar:
-            for number, batch in prefetch(images, 0, -(-(len(indices) - first) // size)):
-                # The device computes this batch while the host reads the one before.
-                current = self._apply(variables, batch)
-                if pending is not None:
-                    yield _on_host(pending)
-                pending = current
-                bar.advance(min(size, len(indices) - first - number * size))
+        pending = None
+        for _, batch in prefetch(images, 0, -(-len(indices) // size)):
+            program = self._program(variables, batch)
+            if program is None:
+                return  # a smaller batch follows
+            # The device computes this batch while the host reads the one before.
+            current = program(variables, batch)
             if pending is not None:
-                last = (len(indices) - first - 1) % size + 1
-                yield _on_host(pending)[:last]
+                yield _on_host(pending)
+            pending = current
+        if pending is not None:
+            last = (len(indices) - 1) % size + 1
+            yield _on_host(pending)[:last]
+
+    def _program(self, variables, batch: jax.Array) -> Callable | None:
+        """Returns the compiled extraction of such a batch; None where a smaller one must take its place.
+
+        The first batch's memory is logged before it runs. Several processes compile on the first call.
+        """
+        if parallel.process_count() > 1:
+            return self._apply
+        leaves, structure = jax.tree.flatten((variables, batch))
+        key = structure, tuple((x.shape, x.dtype) for x in leaves)
+        if key not in self._programs:
+            compiled = parallel.compile_called(self._apply, variables, batch)
+            further = memory.beyond_arguments(compiled, 2 * batch.nbytes)
+            free, where = memory.free_for_devices()
+            log(
+                f"memory: describing {self._batch} images at once takes {further / memory.GIB:.2f} GiB of "
+                f"{where}" + ("" if free is None else f", {free / memory.GIB:.2f} GiB are free")
+            )
+            if free is not None and further > free:
+                self._halve(f"{further / memory.GIB:.2f} GiB of {where}")
+                return None
+            self._programs[key] = compiled
+        return self._programs[key]
+
+    def _halve(self, why: str) -> None:
+        """Halves the batch and logs it; raises ConfigError where it cannot."""
+        devices, before = parallel.device_count(), self._batch
+        self._batch = max(devices, before // 2 // devices * devices)
+        if parallel.process_count() > 1:  # the others wait for a batch of the old size
+            raise ConfigError(
+                f"describing {before} images at once does not fit ({why}): lower eval.batch"
+            )
+        if self._batch == before:
+            raise ConfigError(
+                f"describing {before} images at once, one per device, does not fit ({why}): build the "
+                "dataset with smaller images or set model.compute_dtype=bfloat16"
+            )
+        log(
+            f"describing {before} images at once does not fit ({why}): from here on eval.batch is "
+            f"{self._batch}"
+        )
 
 
 def descriptor_size(apply_fn: Callable, variables, places: Places) -> int:

@@ -19,10 +19,35 @@ def fits(what: str, change: str) -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not ran_out(error):
             raise
         first = str(error).splitlines()[0]
         raise ConfigError(f"{what} does not fit the device ({first}): {change}") from error
+
+
+def ran_out(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether the device ran out of memory."""
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def beyond_arguments(compiled, further: int = 0) -> int:
+    """Bytes that a compiled mapped function takes beside its arguments, and `further` ones of a process.
+
+    On a CPU the count is over all of its devices, else it is one device's.
+    """
+    plan = compiled.memory_analysis()
+    own = plan.output_size_in_bytes + plan.temp_size_in_bytes - plan.alias_size_in_bytes
+    if jax.local_devices()[0].platform == "cpu":
+        return own * jax.local_device_count() + further
+    return own + further // jax.local_device_count()
+
+
+def free_for_devices() -> tuple[int | None, str]:
+    """Bytes free for `beyond_arguments`, None where the device does not report them, and whose they are."""
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        return available(), "this machine's memory"
+    return held_and_free(device)[1], f"{device.device_kind}'s memory"
 
 
 def held_and_free(device) -> tuple[int, int | None]:

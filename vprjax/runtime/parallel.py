@@ -56,6 +56,12 @@ def compile_mapped(mapped: Callable, state: Any, batch: Any, remat: bool):
     return mapped.lower(shapes, batch).compile(compiler_options(remat))
 
 
+def compile_called(mapped: Callable, *arguments: Any):
+    """Compiles `mapped` for such arguments, of one process alone; the result has `memory_analysis()`."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
+    return mapped.lower(*shapes).compile(compiler_options(remat=False))
+
+
 class _AcrossProcesses:
     """Wraps a compiled function as `jax.pmap` does among several processes."""
 

@@ -1,26 +1,79 @@
 """Descriptors of many images, batch by batch."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.helpers.memory_places import drive
 from vprjax.descriptors import extraction
 from vprjax.errors import ConfigError
+from vprjax.runtime import parallel
 
 
-def test_images_that_do_not_fit_a_device_at_once_name_what_to_lower():
-    words = ["RESOURCE_EXHAUSTED: Out of memory.\nmore", "INTERNAL: a broken card"]
+def test_images_of_which_not_one_fits_a_device_are_refused(monkeypatch):
+    words, said = ["RESOURCE_EXHAUSTED: Out of memory.\nmore", "INTERNAL: a broken card"], []
+    monkeypatch.setattr(extraction, "log", said.append)
 
     def broken(variables, images):
         raise jax.errors.JaxRuntimeError(words[0])
 
     extract = extraction.Extractor(broken, 16)
-    refusal = (
-        r"^describing 16 images at once does not fit .*EXHAUSTED.*memory\.\): lower eval\.batch$"
-    )
+    refusal = r"^describing 8 images at once, one per device, does not fit \(RES.*memory\.\): build"
     with pytest.raises(ConfigError, match=refusal):
         extract({}, drive(), np.arange(20), "describe")
+    assert [line.rpartition(" ")[2] for line in said] == ["8"]
     del words[0]
     with pytest.raises(jax.errors.JaxRuntimeError, match="a broken card"):
         extract({}, drive(), np.arange(20), "describe")
+
+
+def first_pixels(variables, images):
+    return images[:, 0, 0, :2].astype(jnp.float32)
+
+
+def test_a_batch_that_the_device_has_no_memory_for_is_halved_and_no_image_is_lost(monkeypatch):
+    said, sizes = [], []
+    monkeypatch.setattr(extraction, "log", said.append)
+    wrapped = parallel.compile_called
+
+    def compiled(mapped, variables, batch):
+        program = wrapped(mapped, variables, batch)
+
+        def call(variables, batch):
+            sizes.append(batch.shape[1])
+            if batch.shape[1] > 4 and len(sizes) > 2:  # another process has taken the rest
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory.")
+            return program(variables, batch)
+
+        call.memory_analysis = program.memory_analysis
+        return call
+
+    monkeypatch.setattr(parallel, "compile_called", compiled)
+    extract = extraction.Extractor(first_pixels, 128)
+    found = extract({"w": np.ones((8, 2))}, drive(n=300), np.arange(595), "describe")
+    assert found.tolist() == [[i % 256] * 2 for i in range(595)]
+    assert sizes[:5] == [16, 16, 16, 8, 4] and set(sizes[4:]) == {4}
+    assert said[0].startswith(
+        "memory: describing 128 images at once takes 0.00 GiB of this machine's"
+    )
+    assert [line for line in said if "does not fit" in line] == [
+        "describing 128 images at once does not fit (RESOURCE_EXHAUSTED: Out of memory.): from here on "
+        "eval.batch is 64",
+        "describing 64 images at once does not fit (RESOURCE_EXHAUSTED: Out of memory.): from here on "
+        "eval.batch is 32",
+    ]
+
+
+def test_a_batch_whose_plan_exceeds_the_memory_is_halved_before_it_runs(monkeypatch):
+    said = []
+    monkeypatch.setattr(extraction, "log", said.append)
+    sizes = {128: 900, 64: 500, 32: 300}
+    monkeypatch.setattr(extraction.memory, "free_for_devices", lambda: (400, "the card's memory"))
+    monkeypatch.setattr(
+        extraction.memory, "beyond_arguments", lambda _, waiting: sizes[waiting // 480]
+    )  # two batches of 8 x 10 x 3 bytes an image wait
+    extract = extraction.Extractor(first_pixels, 128)
+    found = extract({"w": np.ones((8, 2))}, drive(), np.arange(9), "describe")
+    assert found[:, 0].tolist() == list(range(9))
+    assert [line.rpartition(" ")[2] for line in said if "does not fit" in line] == ["64", "32"]
