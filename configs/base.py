@@ -193,7 +193,7 @@ def _validation() -> ConfigDict:
 
 def _eval() -> ConfigDict:
     c = ConfigDict()
-    c.batch = 64  # images per step of extraction, over all devices
+    c.batch = 64  # images per step of extraction, over all devices; halved where it does not fit
     c.recalls = (1, 5, 10, 20)
     c.recall_radius = 0.0  # position units; 0 is the widest tolerance
     c.heading_degrees = (
@@ -207,5 +207,7 @@ def _eval() -> ConfigDict:
     )
     c.search_memory = 2.0  # GiB that a search may take for its blocks
     c.descriptor_dtype = "float32"  # type of the descriptors on disk; or "bfloat16", "float16"
-    c.keep_descriptors = False  # keeps them in WORKDIR/descriptors; else the end removes them
+    # Keeps them in WORKDIR/descriptors, where a later evaluation finds those of the same images and model:
+    # a map's, under new queries. Else the end removes them.
+    c.keep_descriptors = False
     return c

@@ -72,6 +72,20 @@ class Places:
         digest.update(self.encoded([0])[0])
         return digest.hexdigest()
 
+    @functools.cached_property
+    def contents(self) -> str:
+        """SHA-256 of all ids, positions and encoded images, whichever dataset holds them.
+
+        Raises:
+          DataError: a record cannot be read.
+        """
+        digest = hashlib.sha256("\n".join(map(str, self.image_ids)).encode())
+        digest.update(np.ascontiguousarray(self.positions).tobytes())
+        for number in range(len(self)):
+            (image,) = self.encoded([number])
+            digest.update(len(image).to_bytes(8, "little") + image)
+        return digest.hexdigest()
+
     def encoded(self, indices) -> list[bytes]:
         """Returns the encoded bytes of the images at `indices`, in any order and with repeats.
 

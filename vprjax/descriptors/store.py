@@ -110,6 +110,19 @@ def write(
     return open_store(folder, key)
 
 
+def discard_other(folder: pathlib.Path, key: dict, dtype: str) -> bool:
+    """Removes a store of another origin or type; returns whether there was one.
+
+    Raises:
+      DataError: the store's header is damaged.
+    """
+    header = _header(folder)
+    if header is None or (header["key"] == key and header["dtype"] == dtype):
+        return False
+    shutil.rmtree(folder)
+    return True
+
+
 def open_store(folder: pathlib.Path, key: dict | None = None) -> Store:
     """Opens a complete store; with `key`, only one of this origin.
 

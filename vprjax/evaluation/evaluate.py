@@ -1,6 +1,5 @@
 """Evaluation of one model: descriptors of every split, search, figures."""
 
-import hashlib
 import pathlib
 
 import numpy as np
@@ -21,6 +20,7 @@ def evaluate(
     """Matches every query split to the reference split and measures the matches.
 
     Descriptors go through stores in `folder / "descriptors"`: a killed evaluation continues from them.
+    A later one reuses those of the same model and images, such as a map's under other queries.
 
     Args:
       config: the whole config.
@@ -37,18 +37,21 @@ def evaluate(
       ConfigError: the `eval` section asks for what the dataset or the memory does not allow.
     """
     replicated, title = parallel.replicate(variables), name.replace("_", " ")
-    key = {
-        "model": store.fingerprint(config.model, variables),
-        "dataset": f"{dataset.name}:{dataset.version}",
-    }
+    model = store.fingerprint(config.model, variables)
 
     def describe(split: str) -> Described:
         places = dataset.places((split,))
         every, words = np.arange(len(places)), f"describe {split} ({title})"
         dimension = descriptor_size(extract.apply_fn, variables, places)
+        at = folder / "descriptors" / f"{name}_{split}"
+        key = {"model": model, "split": split, "image_set": places.contents}
+        if parallel.is_primary() and store.discard_other(at, key, config.eval.descriptor_dtype):
+            log(
+                f"{at} held descriptors of another model, other images or another type: computed anew"
+            )
         written = store.write(
-            folder / "descriptors" / f"{name}_{split}",
-            key | {"split": split, "image_set": image_set(dataset, places)},
+            at,
+            key,
             places,
             dimension,
             config.eval.descriptor_dtype,
@@ -64,14 +67,6 @@ def evaluate(
         return measure(config, describe(split), reference, pca, lambda x: log(f"{words}: {x}"))
 
     return {split: measured(split) for split in config.dataset.query_splits}
-
-
-def image_set(dataset: source.Dataset, places: source.Places) -> str:
-    """SHA-256 of a split's dataset info, ids and positions: a rebuilt dataset gives another."""
-    digest = hashlib.sha256((dataset.folder / "dataset_info.json").read_bytes())
-    digest.update("\n".join(map(str, places.image_ids)).encode())
-    digest.update(np.ascontiguousarray(places.positions).tobytes())
-    return digest.hexdigest()
 
 
 def _fit_pca(config, describe, path: pathlib.Path) -> whitening.Projection:

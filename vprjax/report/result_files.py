@@ -39,11 +39,23 @@ def write(folder: pathlib.Path, config, dataset, results: Results, provenance: d
     for model, by_split in results.items():
         for split, result in by_split.items():
             write_matches(folder / "matches" / f"{model}_{split}.csv", result.matches)
+    _remove_earlier(folder, config, results)
     fcm_curve.write(folder / "fcm.png", config, results)
     write_atomically(folder / "results.md", markdown(config, dataset, results, provenance))
     # results.json comes last: it marks a finished run.
     text = json.dumps(checksum.seal(document), indent=2)
     write_atomically(folder / "results.json", text + "\n")
+
+
+def _remove_earlier(folder: pathlib.Path, config, results: Results) -> None:
+    """Removes tables and projections of an earlier evaluation that these results do not have."""
+    own = {f"{model}_{split}.csv" for model, found in results.items() for split in found}
+    for model in MODEL_NAMES:
+        for path in (folder / "matches").glob(f"{model}_*.csv"):
+            if path.name not in own:
+                path.unlink()
+        if not config.eval.pca or model not in results:
+            (folder / f"pca_{model}.npz").unlink(missing_ok=True)
 
 
 def write_matches(path: pathlib.Path, matches: Matches) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from tests.helpers.memory_places import standing
+from tests.helpers.memory_places import drive, standing
 from vprjax import models
 from vprjax.config import limits
 from vprjax.errors import ConfigError
@@ -154,7 +154,7 @@ def test_the_files_hold_what_was_measured(config, tmp_path):
     )
     assert "Warning" not in text
     doubtful = provenance | {"warnings": ["the descriptors collapsed"]}
-    assert "\n\n**Warning:** the descriptors collapsed\n\nFCM: " in (
+    assert "\n\n**Warning:** the descriptors collapsed.\n\nFCM: " in (
         result_files.markdown(config, dataset, results, doubtful)
     )
     assert (tmp_path / "fcm.png").stat().st_size > 5000
@@ -163,19 +163,65 @@ def test_the_files_hold_what_was_measured(config, tmp_path):
     assert len(rows) == 5
 
 
-def test_a_split_built_anew_is_another_set_of_images(tmp_path):
-    info = tmp_path / "dataset_info.json"
-    info.write_text("{}")
-    dataset = SimpleNamespace(folder=tmp_path)
-    first = evaluate.image_set(dataset, standing([[0, 0], [1, 0]]))
-    assert first == evaluate.image_set(dataset, standing([[0, 0], [1, 0]]))
-    moved = evaluate.image_set(dataset, standing([[0, 0], [1, 0.5]]))
-    renamed = standing([[0, 0], [1, 0]])
-    renamed.image_ids[1] = "other"
-    info.write_text('{"num_bytes": 3}')
-    assert len({first, moved, evaluate.image_set(dataset, standing([[0, 0], [1, 0]]))}) == 3
-    info.write_text("{}")
-    assert evaluate.image_set(dataset, renamed) not in (first, moved)
+class Built:
+    """A dataset whose splits are drives of as many images as given; counts what is described."""
+
+    name, version = "places_csv/x", "1.0.0"
+
+    def __init__(self, **counts):
+        self.splits, self.described = {s: drive(n, laps=1) for s, n in counts.items()}, []
+
+    def places(self, names):
+        return self.splits[names[0]]
+
+    def apply_fn(self, variables, images):
+        return images[:, :2, 0, 0].astype(np.float32)
+
+    def stream(self, variables, places, indices, what, first):
+        self.described.append(what.split()[1])
+        yield self.apply_fn(variables, places.images(indices[first:]))
+
+
+def test_a_map_keeps_its_descriptors_where_only_the_queries_change(config, tmp_path, monkeypatch):
+    said, model = [], {"params": {"w": np.ones(2)}}
+    monkeypatch.setattr(evaluate, "log", said.append)
+
+    def described(dataset, variables=model):
+        evaluate.evaluate(config, dataset, variables, "fine_tuned", tmp_path, dataset)
+        return dataset.described
+
+    built = Built(reference=9, test01=5)
+    assert described(built) == ["reference", "test01"]
+    assert described(Built(reference=9, test01=5)) == []
+    other = Built(reference=9, test01=6)
+    other.name = "places_csv/rebuilt"
+    assert described(other) == ["test01"] and "another" in said[-2]
+    same_ids = Built(reference=9, test01=6)  # and positions, but another image
+    same_ids.splits["reference"].sources[0].encoded[4] = drive(9).encoded([8])[0]
+    assert described(same_ids) == ["reference"]
+    assert described(same_ids, {"params": {"w": np.zeros(2)}})[1:] == ["reference", "test01"]
+    config.eval.descriptor_dtype = "float16"
+    assert described(Built(reference=9, test01=6)) == ["reference", "test01"]
+
+
+def test_a_second_evaluation_leaves_no_tables_of_the_first(config, tmp_path):
+    dataset = SimpleNamespace(name="places_csv/x", version="1.0.0", counts={}, metadata={})
+    provenance = dict.fromkeys(
+        ("weights_sha256", "steps", "device", "code_version", "written"), "someword"
+    )
+    both = {
+        "off_the_shelf": {"test01": measured(config)},
+        "fine_tuned": {"test01": measured(config)},
+    }
+    result_files.write(tmp_path, config, dataset, both, provenance)
+    for name in ("pca_off_the_shelf.npz", "pca_fine_tuned.npz", "matches/notes.csv"):
+        (tmp_path / name).touch()
+    config.dataset.query_splits = ("night",)
+    second = {"off_the_shelf": {"night": measured(config)}}
+    result_files.write(tmp_path, config, dataset, second, provenance)
+    left = sorted(path.name for path in (tmp_path / "matches").iterdir())
+    assert left == ["notes.csv", "off_the_shelf_night.csv"]
+    assert not list(tmp_path.glob("pca_*"))
 
 
 def test_descriptors_that_the_disk_has_no_room_for_are_a_config_error(
