@@ -3,6 +3,7 @@
 Every reader treats a file as hostile: it runs none of its code and allocates no more than a limit.
 """
 
+import collections
 import hashlib
 import io
 import pathlib
@@ -10,7 +11,7 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import h5py
@@ -23,6 +24,19 @@ from vprjax.errors import WeightsError
 LARGEST = 1 << 30
 # Bytes of a state dict's pickle without its tensors, and of a text in it; ResNet50 takes 38,217 and 41.
 LARGEST_PICKLE, LONGEST_TEXT = 1 << 20, 200
+_ALONE = "save the state dict alone"
+DEEPEST = 4  # levels of mappings that a checkpoint may wrap around a state dict
+HDF5 = b"\x89HDF\r\n\x1a\n"
+# First bytes of files that are sound, but no weights: what they are, and what to do.
+_OTHERS = (
+    (rb"\s*<(!doctype|html|\?xml)", "a web page; download the file itself"),
+    (rb"version https://git-lfs", "a pointer of Git LFS; fetch the file with: git lfs pull"),
+    (rb"(?s).{257}ustar", "a tar archive; unpack it and name the file inside"),
+)
+
+
+class Unfit(ValueError):
+    """A file is sound, but holds no weights that may be read."""
 
 
 def source(file: pathlib.Path) -> str:
@@ -42,9 +56,12 @@ def read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
     """
     reader = _kind(file).read
     try:
+        _check_start(file)
         return reader(file)
     except WeightsError:
         raise
+    except Unfit as e:
+        raise WeightsError(f"{file} gives backbone {backbone} no weights: {e}") from e
     except Exception as e:  # a damaged file makes a reader raise anything
         cause = str(e).strip().partition("\n")[0] or type(e).__name__
         raise WeightsError(
@@ -60,9 +77,18 @@ def sha256(file: pathlib.Path) -> str:
 
 
 def _check_size(sizes: Iterable[int]) -> None:
-    """Raises ValueError where a file's arrays claim more bytes than any weights have."""
+    """Raises Unfit where a file's arrays claim more bytes than any weights have."""
     if sum(sizes) > LARGEST:
-        raise ValueError(f"its arrays claim more than {LARGEST:,} bytes")
+        raise Unfit(f"its arrays claim more than {LARGEST:,} bytes; save the backbone's alone")
+
+
+def _check_start(file: pathlib.Path) -> None:
+    """Raises Unfit where a file begins as one that people mistake for weights."""
+    with file.open("rb") as f:
+        start = f.read(512)
+    for pattern, what in _OTHERS:
+        if re.match(pattern, start, re.IGNORECASE):
+            raise Unfit(f"it is {what}")
 
 
 def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
@@ -79,31 +105,91 @@ def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
     return safetensors.numpy.load_file(file)
 
 
-def _read_h5(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads Keras' legacy layout, `layer/.../kernel:0`; VGG16's own file has `layer/layer_W_1:0`."""
-    arrays, sizes = {}, []
+def _read_h5(file: pathlib.Path | io.BytesIO) -> dict[str, np.ndarray]:
+    """Reads Keras' HDF5 files: `.h5` of Keras 2, `.weights.h5` of Keras 3."""
     with h5py.File(file) as f:
         root = f.get("model_weights", f)  # a whole saved model keeps its weights there
+        items, sizes = [], []
+
+        def add(name, item):
+            if isinstance(item, h5py.Dataset):
+                if item.file != f or item.external or item.is_virtual:
+                    raise ValueError(f"{item.name} lies in another file")
+                sizes.append(item.nbytes)
+                _check_size(sizes)
+                items.append((name, item))
+
         for layer, group in root.items():
-
-            def add(name, item, layer=layer):
-                if isinstance(item, h5py.Dataset):
-                    if item.file != f or item.external or item.is_virtual:
-                        raise ValueError(f"{item.name} lies in another file")
-                    sizes.append(item.nbytes)
-                    _check_size(sizes)
-                    name = name.rpartition("/")[2].removesuffix(":0").removeprefix(f"{layer}_")
-                    name = re.sub(r"^W(_\d+)?$", "kernel", name)
-                    name = re.sub(r"^b(_\d+)?$", "bias", name)
-                    arrays[f"{layer}/{name}"] = item[()]
-
             if isinstance(group, h5py.Group):
-                group.visititems(add)
-    return arrays
+                group.visititems(lambda name, item, layer=layer: add(f"{layer}/{name}", item))
+        named = _keras3_names if any("/vars/" in name for name, _ in items) else _keras2_names
+        return {name: item[()] for name, item in named(items)}
+
+
+def _keras2_names(items: list) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yields `layer/kernel` of the items `layer/.../kernel:0`; VGG16's own file has `layer/layer_W_1:0`.
+
+    A model as a layer of another gives its own name to all its arrays. There the group above each counts.
+    """
+
+    def named(layer: str, leaf: str) -> str:
+        leaf = leaf.removesuffix(":0").removeprefix(f"{layer}_")
+        leaf = re.sub(r"^W(_\d+)?$", "kernel", leaf)
+        return f"{layer}/" + re.sub(r"^b(_\d+)?$", "bias", leaf)
+
+    paths = [path.split("/") for path, _ in items]
+    outer = collections.Counter(named(parts[0], parts[-1]) for parts in paths)
+    several = {name.partition("/")[0] for name, count in outer.items() if count > 1}
+    for parts, (_, item) in zip(paths, items, strict=True):
+        yield named(parts[-2] if parts[0] in several else parts[0], parts[-1]), item
+
+
+def _keras3_names(items: list) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yields `layer/kernel` of the items `layers/conv2d_1/vars/0`; an attribute names the layer.
+
+    Raises:
+      Unfit: an early Keras 3 wrote no names.
+    """
+    for path, item in items:
+        group, _, number = path.rpartition("/vars/")
+        if path.startswith("optimizer") or re.search("seed_generator|metric|loss_tracker", path):
+            continue
+        layer = item.parent.attrs.get("name")
+        if not isinstance(layer, str):
+            raise Unfit(
+                "an early Keras 3 wrote it without the layers' names; load it there and save it as .h5"
+            )
+        kind = re.sub(r"_\d+$", "", group.rpartition("/")[2])
+        leaves = _KERAS3_LEAVES.get(kind, ())
+        yield f"{layer}/{leaves[int(number)] if int(number) < len(leaves) else number}", item
+
+
+# Arrays of a layer by its class, in the order of their numbers.
+_KERAS3_LEAVES = {
+    "conv2d": ("kernel", "bias"),
+    "dense": ("kernel", "bias"),
+    "depthwise_conv2d": ("depthwise_kernel", "bias"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+}
+
+
+def _read_keras(file: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads the weights in a `.keras` archive of Keras 3, and none of the model's own code."""
+    with file.open("rb") as f:
+        if f.read(len(HDF5)) == HDF5:  # Keras 2 under a new suffix
+            return _read_h5(file)
+    with zipfile.ZipFile(file) as archive:
+        info = archive.getinfo("model.weights.h5")
+        _check_size([info.file_size])
+        with archive.open(info) as member:
+            return _read_h5(io.BytesIO(member.read(LARGEST + 1)))
 
 
 def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads a plain state dict of tensors; refuses anything else in the pickle and never runs it."""
+    """Reads the tensors of a state dict or a checkpoint around one; never runs the pickle's code.
+
+    Tensors of a checkpoint have the names of its mappings in front, `state_dict.conv1.weight`.
+    """
     try:
         import torch
     except ImportError as e:
@@ -114,20 +200,50 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
-        raise ValueError(
-            "refused: not a pickle of tensors only, so it could run code; save the state dict alone "
-            "or convert it to .safetensors"
+        named = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.\w+)", str(e))
+        if not named:
+            raise
+        raise Unfit(
+            f"refused: its pickle names {named[1]}, so it is not a pickle of tensors only and could run "
+            "code; save the state dict alone or convert it to .safetensors"
         ) from e
-    plain = isinstance(state, Mapping) and all(torch.is_tensor(t) for t in state.values())
-    if not plain or not all(isinstance(name, str) for name in state):
-        raise ValueError("not a plain state dict of tensors")
+    tensors = _tensors(state, torch.is_tensor)
     # An expanded tensor has more numbers than its storage.
-    _check_size(4 * tensor.numel() for tensor in state.values())
-    return {name: tensor.detach().float().numpy() for name, tensor in state.items()}
+    _check_size(4 * tensor.numel() for tensor in tensors.values())
+    return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
+
+
+def _tensors(state, is_tensor: Callable) -> dict:
+    """The tensors of nested mappings by their dotted names; numbers and texts beside them do not count.
+
+    Raises:
+      Unfit: there is no tensor, or one whose name is no text.
+    """
+    if not isinstance(state, Mapping):
+        raise Unfit(f"not a plain state dict of tensors, but a {type(state).__name__}")
+    found, seen, level = {}, {id(state)}, [("", state)]
+    for _ in range(DEEPEST):
+        inner = []
+        for prefix, mapping in level:
+            for name, value in mapping.items():
+                if is_tensor(value) and not isinstance(name, str):
+                    raise Unfit(f"not a plain state dict of tensors: one has the name {name!r:.40}")
+                if is_tensor(value):
+                    found[prefix + name] = value
+                elif isinstance(value, Mapping) and isinstance(name, str) and id(value) not in seen:
+                    seen.add(id(value))
+                    inner.append((f"{prefix}{name}.", value))
+        level = inner
+    if not found:
+        keys = ", ".join(f"{key!s:.40}" for key in list(state)[:5])
+        raise Unfit(
+            f"not a plain state dict of tensors, nor a checkpoint with one; its keys: {keys}"
+        )
+    return found
 
 
 def _check_pickle(file: pathlib.Path) -> None:
-    """Raises ValueError where a pickle's size or a long text in it is not a state dict's.
+    """Raises Unfit where a pickle's size or a long text in it is not a state dict's.
 
     PyTorch takes ten minutes to refuse a class whose name has 200,000 letters.
     """
@@ -137,15 +253,21 @@ def _check_pickle(file: pathlib.Path) -> None:
     if start.startswith(b"PK\3\4"):  # PyTorch's own test for an archive
         with zipfile.ZipFile(file) as archive:
             _check_size(info.file_size for info in archive.infolist())
+            if any(info.filename.endswith("/constants.pkl") for info in archive.infolist()):
+                raise Unfit("it is a TorchScript program; save its state_dict() instead")
             found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]
             if len(found) != 1:
                 raise ValueError(f"it holds {len(found)} state dicts instead of one")
+            if found[0].file_size > LARGEST_PICKLE:
+                raise Unfit(f"its pickle takes more than {LARGEST_PICKLE:,} bytes; {_ALONE}")
             start, pickles = archive.open(found[0]).read(LARGEST_PICKLE), 1
     stream = io.BytesIO(start)
     for _ in range(pickles):
         for _, argument, _ in pickletools.genops(stream):
             if len(str(argument)) > LONGEST_TEXT:
-                raise ValueError(f"its pickle holds a text of more than {LONGEST_TEXT} characters")
+                raise Unfit(
+                    f"its pickle holds a text of more than {LONGEST_TEXT} characters; {_ALONE}"
+                )
 
 
 class _Kind(NamedTuple):
@@ -159,12 +281,21 @@ _KINDS = {
     ".pt": _Kind("torch", _read_torch),
     ".h5": _Kind("keras", _read_h5),
     ".npz": _Kind("keras", _read_npz),
+    ".pth.tar": _Kind("torch", _read_torch),
+    ".ckpt": _Kind("torch", _read_torch),
+    ".keras": _Kind("keras", _read_keras),
 }
-SUFFIXES = tuple(_KINDS)
+
+
+def known(file: pathlib.Path) -> bool:
+    """Whether a reader knows the file's suffix."""
+    return file.name.endswith(tuple(_KINDS))
 
 
 def _kind(file: pathlib.Path) -> _Kind:
-    if file.suffix not in _KINDS:
-        known = ", ".join(SUFFIXES)
-        raise WeightsError(f"{file} has a suffix that no reader of weights knows; known: {known}")
-    return _KINDS[file.suffix]
+    for suffix, kind in _KINDS.items():
+        if file.name.endswith(suffix):
+            return kind
+    raise WeightsError(
+        f"{file} has a suffix that no reader of weights knows; known: {', '.join(_KINDS)}"
+    )

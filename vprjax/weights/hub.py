@@ -21,7 +21,7 @@ def resolve(path: str) -> pathlib.Path:
     if file.is_file():
         return file
     match = HUB_ID.fullmatch(str(path))
-    if not match or file.suffix in files.SUFFIXES:
+    if not match or files.known(file):
         raise WeightsError(f"weights file {path} does not exist; check the path")
     if not COMMIT.fullmatch(match["revision"] or ""):
         raise WeightsError(

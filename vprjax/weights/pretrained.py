@@ -7,15 +7,17 @@ A file's family decides its names, its layout and its preprocessing. The backbon
 names and preprocessing. The preprocessing travels with the weights (collection "preprocess").
 """
 
+import collections
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import traverse_util
 
+from vprjax.console import log
 from vprjax.errors import WeightsError
 from vprjax.models.backbones import BACKBONES
 from vprjax.models.backbones.variant import Backbone, Path
@@ -28,8 +30,9 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
     """Reads the weights of a whole backbone, as NumPy arrays.
 
     Args:
-      path: `.safetensors`, `.pth` or `.pt` with torchvision or timm names; Keras `.h5`; `.npz` with
-        Keras names; or a Hugging Face hub id with its revision, `timm/resnet50.tv_in1k@<commit>`.
+      path: `.safetensors`, `.pth`, `.pt`, `.pth.tar` or `.ckpt` with torchvision or timm names; Keras
+        `.h5`, `.weights.h5` or `.keras`; `.npz` with Keras names; or a Hugging Face hub id with its
+        revision, `timm/resnet50.tv_in1k@<commit>`. Every name may have one common prefix.
       backbone: a name of `models.BACKBONES`.
       partial: returns only the layers in the file; missing ones are no error.
 
@@ -47,7 +50,7 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
     file, variant = resolve(path), BACKBONES[backbone]
     source = files.source(file)
     _check_source(file, backbone, source)
-    arrays = files.read(file, backbone)
+    arrays = _unwrapped(file, backbone, source, files.read(file, backbone), partial)
     _check_keys(file, backbone, source, arrays, partial)
     names = names_and_shapes(backbone, source)
     flat = {p: convert(p, arrays[n], source) for p, (n, _) in names.items() if n in arrays}
@@ -120,6 +123,50 @@ def _flip_first(flat: dict[Path, np.ndarray], variant: Backbone) -> None:
             flat[path] = array[:, :, ::-1, :]
 
 
+def _unwrapped(
+    file: pathlib.Path,
+    backbone: str,
+    source: str,
+    arrays: Mapping[str, np.ndarray],
+    partial: bool,
+) -> Mapping[str, np.ndarray]:
+    """Returns the arrays behind the prefix that holds the backbone: `state_dict.module.`, or none.
+
+    A prefix counts where it holds half the backbone's arrays, or any with `partial`; none is the default.
+
+    Raises:
+      WeightsError: several prefixes hold the backbone.
+    """
+    expected = {name for name, _ in names_and_shapes(backbone, source).values()}
+    holds = collections.Counter()
+    for name in arrays:
+        for cut in (0, *(m.end() for m in re.finditer(r"[./]", name))):
+            holds[name[:cut]] += name[cut:] in expected
+    most = max(holds.values(), default=0)
+    if holds[""] == most or (2 * most < len(expected) and not partial):
+        return arrays
+    best = sorted(prefix for prefix, count in holds.items() if count == most)
+    if len(best) > 1:
+        raise WeightsError(
+            f"{file} holds backbone {backbone} {len(best)} times, behind {', '.join(best)}: save one of "
+            "them alone"
+        )
+    found = {
+        name.removeprefix(best[0]): a for name, a in arrays.items() if name.startswith(best[0])
+    }
+    log(
+        f"weights: {len(found)} arrays of {file} lie behind {best[0]!r}; {len(arrays) - len(found)} others "
+        "are not read"
+    )
+    return found
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names, few enough to read."""
+    names = list(names)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
 def _check_keys(
     file: pathlib.Path,
     backbone: str,
@@ -135,7 +182,7 @@ def _check_keys(
         hint = f"; they are of {fits[0]}" if fits else ""
         raise WeightsError(
             f"{file} holds no weights of backbone {backbone}: none of its {len(arrays)} arrays has "
-            f"one of its names{hint}"
+            f"one of its names; it has {_some(arrays) or 'none'}, expected are {_some(expected)}{hint}"
         )
     head = _head(source)
     problems = {
