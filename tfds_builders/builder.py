@@ -160,7 +160,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return stored._replace(raw_size=image.shape[:2], levels=self._levels(raw, image))
 
     def look(self, frame: Frame, raw: bytes) -> tuple[tuple[int, int], bytes]:
-        """Height and width of a frame's raw bytes, and `levels` as `Stored` has them; raises RawDataError."""
+        """Height and width of a frame's raw bytes, and `Stored.levels`; raises RawDataError."""
         image = self.decode(raw, frame)
         return image.shape[:2], self._levels(raw, image)
 
