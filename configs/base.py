@@ -112,6 +112,9 @@ def _tuples() -> ConfigDict:
     c.in_batch_negatives = 5  # added negatives per query
     c.positive_radius = 10.0  # position units
     c.negative_radius = 25.0  # position units; nearer images are never negatives
+    # A positive looks the query's way, within these degrees; an image that does not is another place and
+    # may be a negative at any distance. 0, or a training image without heading, ignores heading.
+    c.heading_degrees = 90.0
     # > 0: a positive comes from another visit: another sequence, or one across a pause of these seconds.
     c.other_visit_seconds = 0.0
     # "hard" takes the nearest negatives by cached descriptors. "semi_hard" takes the nearest of those

@@ -31,6 +31,7 @@ def get_config(names: str = ""):
     )
     config.places.cell = 3.0
     config.places.heading_degrees = 0.0
+    config.tuples.heading_degrees = 0.0  # no frame has a heading; the records' runs ignored it
     config.augment.crop = 0.1
     config.augment.contrast = 0.3
     config.augment.brightness = 0.1

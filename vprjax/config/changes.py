@@ -8,7 +8,7 @@ from vprjax.config.ranges import OWN
 from vprjax.errors import ConfigError
 
 # Keys that runs of earlier versions lack, with the values that those runs followed.
-LATER = {"tuples.positive": "best"}
+LATER = {"tuples.positive": "best", "tuples.heading_degrees": 0.0}
 
 
 # Old name -> new name: the keys of one head or loss alone have their own section.
@@ -121,17 +121,24 @@ def differences(before: Mapping, after: Mapping) -> dict[str, tuple]:
     return {key: (was.get(key), now.get(key)) for key in keys if was.get(key) != now.get(key)}
 
 
-def check_resumed(config, provenance: Mapping, saved: Mapping, folder) -> None:
+def check_resumed(
+    config, provenance: Mapping, saved: Mapping, folder, without_effect: Sequence[str] = ()
+) -> None:
     """Raises ConfigError where the run saved in `folder` began with a value that this run may not change.
 
-    Another digest of the training images (`image_set`) comes from a dataset that was built anew.
+    Another digest of the training images (`image_set`) comes from a dataset that was built anew. The keys
+    `without_effect` change nothing for these images.
     """
     facts = ["trained_on", "weights_sha256"]
     facts += ["image_set"] if "image_set" in saved["provenance"] else []  # earlier versions lack it
     made, makes = ({key: of.get(key) for key in facts} for of in (saved["provenance"], provenance))
     pairs = differences(made, makes) | differences(saved["config"], config.to_dict())
     for key, (was, now) in pairs.items():
-        free = key in FREE or key.startswith("eval.") or (key in OWN and OWN[key].free)
+        free = (
+            key in (*FREE, *without_effect)
+            or key.startswith("eval.")
+            or (key in OWN and OWN[key].free)
+        )
         if not free or (config.validation.every and key in VALIDATED):
             back = "build the dataset as it was" if key == "image_set" else "set it back"
             raise ConfigError(

@@ -37,6 +37,7 @@ RANGES = {
     "tuples.in_batch_negatives": Whole(1),
     "tuples.positive_radius": ABOVE_0,
     "tuples.negative_radius": ABOVE_0,
+    "tuples.heading_degrees": Number(high=180),
     "tuples.other_visit_seconds": Number(),
     "tuples.mining": OneOf(("hard", "semi_hard", "random")),
     "tuples.positive": OneOf(("best", "random")),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vprjax.sampling.poses import Poses
+
 NONE = -1  # no image, in the hard-negative memory
 # With a pool, mining looks at this number of a query's positives at least, or at all that it has.
 POSITIVES = 3
@@ -33,21 +35,23 @@ def visits(timestamps: np.ndarray, splits: np.ndarray, gap_seconds: float) -> np
 
 
 class Positives:
-    """Per image, the images of the same place on another visit, within the positive radius.
+    """Per image, the images of the same place on another visit: within the radius, and not looking away.
 
     Attributes:
       of: per image, the ascending indices of its positives.
       queries: indices of the images that have a positive.
     """
 
-    def __init__(self, positions: np.ndarray, visit: np.ndarray, radius: float):
-        """Finds them with a k-d tree: `positions (n, 2)` float64, `visit (n,)`, `radius` in their unit."""
+    def __init__(self, poses: Poses, visit: np.ndarray, radius: float):
+        """Finds them with a k-d tree: `visit (n,)`, `radius` in position units."""
+        positions = poses.positions
         tree, every = cKDTree(positions), np.arange(len(positions))
         self.of = []
         for rows in np.split(every, every[BLOCK::BLOCK]):
             near = tree.query_ball_point(positions[rows], radius, return_sorted=True)
             for i, found in zip(rows, (np.array(row, np.int64) for row in near), strict=True):
-                self.of.append(found[(found != i) & (visit[found] != visit[i])])
+                found = found[(found != i) & (visit[found] != visit[i])]
+                self.of.append(found[~poses.away(found, i)])
         self.queries = np.array([i for i, row in enumerate(self.of) if len(row)], np.int64)
 
 
@@ -119,8 +123,8 @@ class Rule:
 
     Attributes:
       negatives: number of negatives per tuple.
-      negative_radius: negatives lie farther from the query, in position units.
-      place_radius: two negatives of a tuple lie farther apart, in position units.
+      negative_radius: negatives lie farther from the query, in position units, or look away from it.
+      place_radius: two negatives of a tuple lie farther apart, in position units, or look away.
       best_positive: takes the positive nearest in descriptor space (the paper's best match), else a
         random one.
       semi_hard: ranks negatives last that are no farther from the query than its positive.
@@ -168,9 +172,7 @@ def remember(remembered: np.ndarray, table: np.ndarray) -> np.ndarray:
     return kept
 
 
-def spread_negatives(
-    ranked: np.ndarray, positions: np.ndarray, query: int, rule: Rule
-) -> np.ndarray:
+def spread_negatives(ranked: np.ndarray, poses: Poses, query: int, rule: Rule) -> np.ndarray:
     """Returns the first of `ranked` beyond the query's negative radius, at most one per place.
 
     Two negatives within the place radius show one place. Where places run out, the next images of
@@ -180,7 +182,7 @@ def spread_negatives(
       ValueError: too few images lie beyond the radius.
     """
     radius, count = rule.negative_radius, rule.negatives
-    far = ranked[np.hypot(*(positions[ranked] - positions[query]).T) > radius]
+    far = ranked[poses.distances(ranked, query) > radius]
     if len(far) < count:
         raise ValueError(
             f"only {len(far)} of the {len(ranked)} mined images lie beyond the negative radius "
@@ -191,9 +193,7 @@ def spread_negatives(
     for index in far:
         if len(chosen) == count:
             break
-        if all(
-            np.hypot(*(positions[index] - positions[other])) > rule.place_radius for other in chosen
-        ):
+        if (poses.distances(np.array(chosen, np.int64), index) > rule.place_radius).all():
             chosen.append(int(index))
     if len(chosen) < count:
         rest = far[np.isin(far, chosen, invert=True)]
@@ -205,7 +205,7 @@ def mine(
     drawn: Round,
     rule: Rule,
     positives: Positives,
-    positions: np.ndarray,
+    poses: Poses,
     cache: Cache | None,
     similarities: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
@@ -218,7 +218,7 @@ def mine(
       drawn: the round.
       rule: the rule that chooses a tuple.
       positives: the positives of every image.
-      positions: `(images, 2)` float64, position units.
+      poses: the poses of every image.
       cache: descriptors of `images_to_cache`, or None.
       similarities: descriptors `(q, d)`, `(n, d)` -> their dot products `(q, n)`.
 
@@ -241,7 +241,7 @@ def mine(
             images, found = next(candidates)
             bound = float(cache.of(positive) @ cache.of(query)) if rule.semi_hard else None
             ranked = images[hardest_first(found, bound)]
-        table[row, 2:] = spread_negatives(ranked, positions, query, rule)
+        table[row, 2:] = spread_negatives(ranked, poses, query, rule)
     return table
 
 

@@ -15,6 +15,7 @@ class PlaceSampler:
     BATCH_KEY = "places.batch_places"
     MIRRORS = False  # a mirrored place is another place
     LEARNS_CLASSES = True
+    without_effect = ("tuples.heading_degrees",)  # the keys that change nothing for these images
 
     @staticmethod
     def batch_size(config) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from vprjax.console import progress
 from vprjax.data.source import Places
 from vprjax.retrieval import similarity
-from vprjax.sampling import mining, negatives
+from vprjax.sampling import mining, negatives, poses
 
 
 class TupleSampler:
@@ -43,21 +43,34 @@ class TupleSampler:
         tuples = config.tuples
         visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
         self._origin = places.positions.mean(axis=0)
-        self.positives = mining.Positives(places.positions, visit, tuples.positive_radius)
+        self._poses = poses.of_places(places, tuples.heading_degrees)
+        self.positives = mining.Positives(self._poses, visit, tuples.positive_radius)
         if not len(self.positives.queries):
             raise ValueError(
                 f"no training image has another within tuples.positive_radius="
                 f"{tuples.positive_radius:g} on another visit (tuples.other_visit_seconds="
-                f"{tuples.other_visit_seconds:g}, the pause between two visits): enlarge the radius, "
-                "lower the pause or set it to 0"
+                f"{tuples.other_visit_seconds:g}, the pause between two visits)"
+                f"{self._looking}: enlarge the radius, lower the pause or set it to 0"
             )
         # Checkpoints save these two alone: one round's mined tuples, and the hard-negative memory.
         rows = tuples.mining_interval * tuples.batch
         if rounds := self._rounds:
             asked = np.unique(self._queries(0, min(rounds * rows, len(self.positives.queries))))
-            negatives.check_places(places, asked, tuples, config.dataset.position_unit)
+            negatives.check_places(places, self._poses, asked, tuples, config.dataset.position_unit)
         self.table = np.zeros((rows, 2 + tuples.negatives), np.int32)
         self.remembered = mining.nothing_remembered(len(places), tuples.remembered)
+
+    @property
+    def _looking(self) -> str:
+        """The words on headings, where they count."""
+        if self._poses.headings is None:
+            return ""
+        return f" that looks the same way (tuples.heading_degrees={self._config.tuples.heading_degrees:g})"
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """The keys that change nothing for these images."""
+        return () if np.isfinite(self._places.headings).all() else ("tuples.heading_degrees",)
 
     @property
     def mined(self) -> dict[str, np.ndarray]:
@@ -99,7 +112,7 @@ class TupleSampler:
             return
         for number in range(-(-step // tuples.mining_interval), self._rounds):
             drawn = self._drawn(number * tuples.mining_interval)
-            negatives.check_pool(self._places, drawn, tuples)
+            negatives.check_pool(self._places, self._poses, drawn, tuples)
 
     def _drawn(self, step: int) -> mining.Round:
         """Returns the round of `step`."""
@@ -168,9 +181,7 @@ class TupleSampler:
                 bar.advance(len(some))
                 return found
 
-            self.table = mining.mine(
-                drawn, rule, self.positives, self._places.positions, cache, similarities
-            )
+            self.table = mining.mine(drawn, rule, self.positives, self._poses, cache, similarities)
         self.remembered = mining.remember(self.remembered, self.table)
 
     def indices(self, step: int) -> np.ndarray:

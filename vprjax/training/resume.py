@@ -94,7 +94,8 @@ def _last_sound(checkpoints: Checkpoints, restore: Callable):
 
 def _restore(config, provenance, checkpoints: Checkpoints, module, places, sampler, step: int):
     saved = checkpoints.config(step)
-    changes.check_resumed(config, provenance, saved, checkpoints.folder.parent)
+    folder = checkpoints.folder.parent
+    changes.check_resumed(config, provenance, saved, folder, sampler.without_effect)
     variables = checkpoints.restore_model(step)
     classes: Any = ()
     if sampler.LEARNS_CLASSES:

@@ -109,6 +109,17 @@ def test_a_run_of_an_earlier_version_did_not_say_its_images():
     changes.check_resumed(c, made | {"image_set": "12"}, saved, "runs/mine")
 
 
+def test_a_run_of_an_earlier_version_drew_its_positives_whichever_way_they_look():
+    c, made, saved = begun()
+    del saved["config"]["tuples"]["heading_degrees"]
+    words = r"tuples\.heading_degrees=0\.0, this one has 90\.0"
+    with pytest.raises(ConfigError, match=words):
+        changes.check_resumed(c, made, saved, "runs/mine")
+    changes.check_resumed(c, made, saved, "runs/mine", ("tuples.heading_degrees",))  # none is known
+    c.tuples.heading_degrees = 0.0
+    changes.check_resumed(c, made, saved, "runs/mine")
+
+
 @pytest.mark.parametrize("fact", ["trained_on", "weights_sha256", "image_set"])
 def test_a_workdir_of_other_data_or_weights_is_refused(fact):
     c, made, saved = begun(image_set="12")

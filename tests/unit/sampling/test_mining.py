@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vprjax.sampling import mining
+from vprjax.sampling.poses import Poses
 
 
 def route(n=60, laps=2, seed=0):
@@ -32,9 +33,10 @@ def tuples(queries, positives, positions, cache, pool, **changes):
     seed, number = changes.pop("seed", 0), changes.pop("round_number", 0)
     remembered = changes.pop("remembered", nothing(positions))
     dots = changes.pop("similarities", lambda queries, others: queries @ others.T)
+    poses = changes.pop("poses", Poses(positions))
     rule = {"negatives": 4, "negative_radius": 6.0, "place_radius": 2.5} | changes
     drawn = mining.Round(queries, pool, remembered, seed, number)
-    return mining.mine(drawn, mining.Rule(**rule), positives, positions, cache, dots)
+    return mining.mine(drawn, mining.Rule(**rule), positives, poses, cache, dots)
 
 
 def first_distinct(order, positions, query, count):
@@ -61,7 +63,7 @@ def test_positives_are_all_near_images_of_other_visits(gap, block, monkeypatch):
     monkeypatch.setattr(mining, "BLOCK", block)
     positions, times, _ = route()
     visit = mining.visits(times, np.zeros(len(times), int), gap)
-    found = mining.Positives(positions, visit, 2.5)
+    found = mining.Positives(Poses(positions), visit, 2.5)
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     for i in range(len(positions)):
         expected = [
@@ -76,7 +78,7 @@ def test_positives_are_all_near_images_of_other_visits(gap, block, monkeypatch):
 def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives():
     positions, times, descriptors = route()
     visit = mining.visits(times, np.zeros(len(times), int), 60.0)
-    positives = mining.Positives(positions, visit, 2.5)
+    positives = mining.Positives(Poses(positions), visit, 2.5)
     pool = np.arange(len(positions))
     queries = positives.queries[::7]
     cached = to_cache(queries, positives, pool, nothing(positions))
@@ -93,7 +95,7 @@ def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(
 def test_a_positive_at_random_goes_with_the_same_hard_negatives():
     positions, times, descriptors = route()
     visit = mining.visits(times, np.zeros(len(times), int), 60.0)
-    positives = mining.Positives(positions, visit, 2.5)
+    positives = mining.Positives(Poses(positions), visit, 2.5)
     queries, pool = positives.queries[::7], np.arange(0, len(positions), 3)
     tables = {}
     for best in (True, False):
@@ -124,7 +126,7 @@ def test_a_positive_at_random_goes_with_the_same_hard_negatives():
 def test_semi_hard_negatives_are_the_nearest_beyond_the_positive(best):
     positions, times, descriptors = route()
     visit = mining.visits(times, np.zeros(len(times), int), 60.0)
-    positives = mining.Positives(positions, visit, 2.5)
+    positives = mining.Positives(Poses(positions), visit, 2.5)
     queries, pool = positives.queries[::3], np.arange(len(positions))
     cache = mining.Cache(pool, descriptors)
     table, hard = (
@@ -159,7 +161,7 @@ def test_an_image_that_is_not_cached_is_refused():
 
 def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
     positions, _, descriptors = route()
-    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    positives = mining.Positives(Poses(positions), np.arange(len(positions)), 2.5)
     pool = mining.pool_at(len(positions), 40, seed=3, round_number=2)
     assert len(pool) == 40 and (np.diff(pool) > 0).all()
     queries = mining.queries_at(positives.queries, seed=3, first=0, count=10)
@@ -180,7 +182,7 @@ def test_mining_from_a_pool_only_returns_pool_images_as_negatives():
 @pytest.mark.parametrize("semi_hard", [False, True])
 def test_with_a_pool_few_of_many_positives_are_looked_at(semi_hard):
     positions, _, descriptors = route(n=600)
-    positives = mining.Positives(positions, np.arange(len(positions)), 12.0)  # about 40 each
+    positives = mining.Positives(Poses(positions), np.arange(len(positions)), 12.0)  # about 40 each
     pool, queries = np.arange(0, len(positions), 12), positives.queries[::9]
     cached = to_cache(queries, positives, pool, nothing(positions))
     assert len(cached) <= len(pool) + len(queries) + mining.POSITIVES * len(queries)
@@ -212,7 +214,7 @@ def test_with_a_pool_few_of_many_positives_are_looked_at(semi_hard):
 
 def test_with_a_pool_all_of_few_positives_are_looked_at():
     positions, _, _ = route()
-    positives = mining.Positives(positions, np.arange(len(positions)), 0.9)  # at most 3 each
+    positives = mining.Positives(Poses(positions), np.arange(len(positions)), 0.9)  # at most 3 each
     assert max(map(len, positives.of)) <= mining.POSITIVES
     cached = to_cache(positives.queries, positives, np.arange(3), nothing(positions))
     every = np.concatenate([positives.of[q] for q in positives.queries])
@@ -221,7 +223,7 @@ def test_with_a_pool_all_of_few_positives_are_looked_at():
 
 def test_random_mining_keeps_the_radii_and_differs_by_round():
     positions, _, _ = route()
-    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    positives = mining.Positives(Poses(positions), np.arange(len(positions)), 2.5)
     pool = np.arange(len(positions))
     queries = positives.queries
     tables = [tuples(queries, positives, positions, None, pool, round_number=r) for r in (0, 0, 1)]
@@ -233,7 +235,7 @@ def test_random_mining_keeps_the_radii_and_differs_by_round():
 
 def test_too_few_negatives_is_an_error_with_a_remedy():
     positions = np.zeros((5, 2))
-    positives = mining.Positives(positions, np.arange(5), 1.0)
+    positives = mining.Positives(Poses(positions), np.arange(5), 1.0)
     with pytest.raises(
         ValueError, match=r"lower tuples\.negatives or .*enlarge tuples\.mining_pool"
     ):
@@ -259,7 +261,7 @@ def test_query_stream_visits_every_query_once_a_pass_and_is_seekable():
 
 def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest():
     positions, _, descriptors = route()
-    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    positives = mining.Positives(Poses(positions), np.arange(len(positions)), 2.5)
     queries, everything = positives.queries[:9], np.arange(len(positions))
 
     def mined(pool, remembered, count=4):
@@ -291,7 +293,7 @@ def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest()
 
 def test_mining_holds_few_similarities_at_once(monkeypatch):
     positions, _, descriptors = route()
-    positives = mining.Positives(positions, np.arange(len(positions)), 2.5)
+    positives = mining.Positives(Poses(positions), np.arange(len(positions)), 2.5)
     asked, tables, everything = [], [], np.arange(len(positions))
 
     def similarities(queries, others):
@@ -320,5 +322,7 @@ def test_mining_holds_few_similarities_at_once(monkeypatch):
 
 def test_the_nearest_negatives_fill_up_where_places_run_out():
     positions = np.array([[0.0, 0], [30, 0], [31, 0], [32, 0], [50, 0], [51, 0]])
-    found = mining.spread_negatives(np.array([2, 1, 5, 3, 4]), positions, 0, mining.Rule(4, 20, 5))
+    found = mining.spread_negatives(
+        np.array([2, 1, 5, 3, 4]), Poses(positions), 0, mining.Rule(4, 20, 5)
+    )
     assert found.tolist() == [2, 5, 1, 3]

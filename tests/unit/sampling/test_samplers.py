@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from tests.helpers.memory_places import drive
+from tests.helpers.memory_places import drive, standing
 from vprjax import sampling
 from vprjax.console import Progress
 from vprjax.sampling import mining
@@ -195,3 +195,68 @@ def test_no_revisit_is_refused_with_a_remedy():
     c = config()
     with pytest.raises(ValueError, match=r"tuples\.other_visit_seconds"):
         sampling.make_sampler(c, drive(laps=1))
+
+
+def both_ways(unknown=()):
+    """Two laps of 20 positions, 10 apart, each with a front and a rear image: i stands at i % 40 // 2."""
+    number = np.arange(80)
+    headings = np.where(number % 2, -np.pi + 0.1, 0.1 + 2 * np.pi)
+    headings[list(unknown)] = np.nan
+    return standing(np.stack([10.0 * (number % 40 // 2), np.zeros(80)], axis=1), headings)
+
+
+def looks_away(table, column):
+    return table[:, 0] % 2 != table[:, column] % 2
+
+
+def place_alike(images):
+    """Descriptors that know the place and hardly the direction: the hardest negative stands there."""
+    angle = (images % 40 // 2) * 0.3 + images % 2 * 0.01 + images // 40 * 0.001
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("pool", [0, 60])
+@pytest.mark.parametrize("rule", ["hard", "semi_hard", "random"])
+def test_positives_look_the_querys_way_and_what_looks_away_is_a_negative(rule, pool):
+    c = config()
+    c.tuples.update(other_visit_seconds=0.0, positive_radius=5.0, positive="random")
+    c.tuples.update(mining=rule, mining_pool=pool)
+    sampler = sampling.make_sampler(c, both_ways())
+    sampler.mine(0, place_alike)
+    table = sampler.table
+    assert not looks_away(table, 1).any()
+    assert (table[:, 1] == (table[:, 0] + 40) % 80).all()
+    negatives, query = table[:, 2:], table[:, :1]
+    near = abs(negatives % 40 // 2 - query % 40 // 2) <= 2
+    assert not (near & (negatives % 2 == query % 2)).any()
+    if rule == "hard":
+        assert near.any()  # the same place the other way is the hardest
+    c.tuples.heading_degrees = 0.0
+    sampler = sampling.make_sampler(c, both_ways())
+    sampler.mine(0, place_alike)
+    assert looks_away(sampler.table, 1).any()
+    assert (abs(sampler.table[:, 2:] % 40 // 2 - sampler.table[:, :1] % 40 // 2) > 2).all()
+
+
+def test_headings_count_only_where_all_are_known(capsys):
+    c, off = config(), config()
+    for each in (c, off):
+        each.tuples.update(other_visit_seconds=0.0, positive_radius=5.0)
+    off.tuples.heading_degrees = 0.0
+    nobody = range(80)
+    tables = []
+    for each, unknown in ((off, ()), (c, (3,)), (c, nobody)):
+        sampler = sampling.make_sampler(each, both_ways(unknown))
+        sampler.mine(0, place_alike)
+        tables.append(sampler.table)
+    assert all((table == tables[0]).all() for table in tables)
+    told = capsys.readouterr().err
+    assert told.count("1 of 80 training images have no heading") == 1 == told.count("warning")
+
+
+def test_a_query_without_a_positive_that_looks_its_way_is_told():
+    c = config()
+    c.tuples.update(other_visit_seconds=0.0, positive_radius=5.0)
+    places = both_ways().subset(np.arange(40))
+    with pytest.raises(ValueError, match=r"looks the same way \(tuples\.heading_degrees=90\)"):
+        sampling.make_sampler(c, places)
