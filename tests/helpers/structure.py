@@ -54,7 +54,8 @@ LEAVES = ("console", "errors", "optim", "variants")  # these import no room but 
 # What a module or package may import of vprjax, besides itself: narrower than the order.
 NARROW = {
     "vprjax/losses": ("vprjax.errors", "vprjax.variants"),
-    "vprjax/sampling/mining": (),
+    "vprjax/sampling/mining": ("vprjax.sampling.poses",),
+    "vprjax/sampling/poses": (),
     "vprjax/sampling/place_classes": (),
     "vprjax/data/transforms": (),
     "vprjax/weights/kmeans": (),

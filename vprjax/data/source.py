@@ -52,15 +52,7 @@ class Places:
 
     def subset(self, indices: np.ndarray) -> "Places":
         """Returns the images at `indices`, numbered anew from 0 in that order."""
-        columns = (
-            "image_ids",
-            "positions",
-            "headings",
-            "timestamps",
-            "labels",
-            "splits",
-            "records",
-        )
+        columns = "image_ids positions headings timestamps labels splits records".split()
         kept = {name: getattr(self, name)[indices] for name in columns}
         return dataclasses.replace(self, **kept)
 

@@ -2,9 +2,6 @@
 
 import numpy as np
 
-from vprjax.console import log
-from vprjax.data.source import Places
-
 
 class Poses:
     """Positions, and headings where they count.
@@ -32,19 +29,3 @@ class Poses:
         if self.headings is not None:
             distances[self.away(others, image)] = np.inf
         return distances
-
-
-def of_places(places: Places, degrees: float) -> Poses:
-    """Returns the poses of `places`; headings count where `degrees` is above 0 and every one is known.
-
-    Logs a warning where only some are known.
-    """
-    known = np.isfinite(places.headings)
-    if degrees and known.any() and not known.all():
-        log(
-            f"warning: {np.count_nonzero(~known)} of {len(known)} training images have no heading, so "
-            f"tuples ignore headings; tuples.heading_degrees={degrees:g} counts where all are known"
-        )
-    if not degrees or not known.all():
-        return Poses(places.positions)
-    return Poses(places.positions, places.headings, degrees)

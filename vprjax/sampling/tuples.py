@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from vprjax.console import progress
+from vprjax.console import log, progress
 from vprjax.data.source import Places
 from vprjax.retrieval import similarity
-from vprjax.sampling import mining, negatives, poses
+from vprjax.sampling import mining, negatives
+from vprjax.sampling.poses import Poses
 
 
 class TupleSampler:
@@ -43,7 +44,7 @@ class TupleSampler:
         tuples = config.tuples
         visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
         self._origin = places.positions.mean(axis=0)
-        self._poses = poses.of_places(places, tuples.heading_degrees)
+        self._poses = _poses(places, tuples.heading_degrees)
         self.positives = mining.Positives(self._poses, visit, tuples.positive_radius)
         if not len(self.positives.queries):
             raise ValueError(
@@ -199,3 +200,19 @@ class TupleSampler:
         chosen = self.indices(step)[rows]
         positions = (self._places.positions[chosen] - self._origin).astype(np.float32)
         return {"images": self._places.images(chosen), "positions": positions}
+
+
+def _poses(places: Places, degrees: float) -> Poses:
+    """Returns the poses of `places`; headings count where `degrees` is above 0 and every one is known.
+
+    Logs a warning where only some are known.
+    """
+    known = np.isfinite(places.headings)
+    if degrees and known.any() and not known.all():
+        log(
+            f"warning: {np.count_nonzero(~known)} of {len(known)} training images have no heading, so "
+            f"tuples ignore headings; tuples.heading_degrees={degrees:g} counts where all are known"
+        )
+    if not degrees or not known.all():
+        return Poses(places.positions)
+    return Poses(places.positions, places.headings, degrees)
