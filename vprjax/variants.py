@@ -137,10 +137,6 @@ class OneOf:
         return f"; did you mean {near[0]!r}?" if near else ""
 
 
-ABOVE_0 = Number(above=True)
-SHARE = Number(high=1, below=True)
-
-
 @dataclasses.dataclass(frozen=True)
 class Key:
     """A config key of one variant.
