@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from configs import base
-from tests.helpers.memory_places import Memory, drive
+from tests.helpers.memory_places import drive
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.training import loop, preflight
 
@@ -36,9 +36,20 @@ class Dataset:
 
     def places(self, splits):
         found = DRIVE()
-        (images,) = found.sources
-        own = Memory([image + splits[0].encode() for image in images.encoded])
-        return dataclasses.replace(found, sources=(own,))
+        own = tuple(Marked(source, splits[0].encode()) for source in found.sources)
+        return dataclasses.replace(found, sources=own)
+
+
+@dataclasses.dataclass
+class Marked:
+    """A source whose images end in a mark that no reader looks at."""
+
+    source: object
+    mark: bytes
+
+    def __getitem__(self, index):
+        record = self.source[index]
+        return {**record, "image": record["image"] + self.mark}
 
 
 DRIVE = drive  # tests put another in its place
