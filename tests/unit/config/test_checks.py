@@ -32,11 +32,13 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
         section, name = key.split(".")
         del saved[section][name]
     checks.check_values(ConfigDict(changes.completed(saved)))
-    with pytest.raises(
-        ConfigError, match=r"lacks tuples\.positive"
-    ):  # what was saved stays as it is
-        checks.check_values(ConfigDict(saved))
-    saved["tuples"]["positive"] = "random"
+    for key in changes.LATER:  # what was saved stays as it is
+        rest = changes.completed(saved)
+        del rest["tuples"][key.removeprefix("tuples.")]
+        with pytest.raises(ConfigError, match=f"lacks {re.escape(key)}"):
+            checks.check_values(ConfigDict(rest))
+        assert key.removeprefix("tuples.") not in saved["tuples"]
+    saved["tuples"].update(positive="random", heading_degrees=30.0)
     assert changes.completed(saved) == saved
 
 
