@@ -63,6 +63,7 @@ def resume(config, provenance: dict, checkpoints: Checkpoints, module, places, s
     """
     restore = functools.partial(_restore, config, provenance, checkpoints, module, places, sampler)
     step, found, refused = _NONE, None, None
+    parallel.barrier("checkpoints listed")  # no step goes aside while another process lists them
     if parallel.is_primary():
         try:
             step, found = _last_sound(checkpoints, restore)
