@@ -10,8 +10,8 @@ import scipy.io
 from tests.helpers.raw_places import command, decoded, image, records
 
 
-def write(folder, *names):
-    for number, name in enumerate(names):
+def write(folder, *names, first=0):
+    for number, name in enumerate(names, first):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(folder / name), image(number))
 
@@ -68,7 +68,8 @@ def utm_name(east: float, time: str) -> str:
 )
 def test_utm_times_order_a_split(tmp_path, capsys, times):
     write(tmp_path / "raw/train", *(utm_name(i, time) for i, time in enumerate(times)))
-    write(tmp_path / "raw/test", utm_name(10, times[0]), utm_name(9, ""), utm_name(8, times[2]))
+    others = utm_name(10, times[0]), utm_name(9, ""), utm_name(8, times[2])
+    write(tmp_path / "raw/test", *others, first=3)  # of other images than train's
     assert build(tmp_path, "utm") == 0
     found = built(tmp_path, "train")
     assert [r["position"][0] for r in found] == [1, 2, 0]
