@@ -12,6 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vprjax.errors import ConfigError, Preempted, VprjaxError
+from vprjax.runtime import lost
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -82,6 +83,12 @@ def main(argv: list[str]) -> None:
         if joined:
             _end(last, 2)  # JAX's ending waits for the other processes, which wait for this one
         sys.exit(2)
+    except Exception as error:
+        sentence = joined and lost.sentence(error)
+        if not sentence:
+            raise
+        last.append(f"vprjax: error: {sentence}\n")
+        _end(last)
 
 
 def _end(last: list[str], seconds: float = 0) -> None:
@@ -111,6 +118,7 @@ def _advised(error: Exception) -> str:
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a bad config file, key or value ends in one sentence and exit status 2."""
     try:
+        lost.hush(argv)
         rest = FLAGS(_with_new_names(argv))
         getattr(FLAGS.config, "lock", None)  # a missing file raises on access only
         return rest

@@ -1,6 +1,5 @@
 """Start of a run with several processes: TPU pod, SLURM, Open MPI, or a plain list of hosts."""
 
-import os
 import signal
 import socket
 
@@ -8,6 +7,7 @@ import jax
 
 from vprjax import console
 from vprjax.errors import ConfigError
+from vprjax.runtime import lost
 
 AUTO = "auto"
 PORT = 8476  # the first host listens here for the others
@@ -45,7 +45,7 @@ def start(hosts: str, process_id: int | None) -> bool:
             initialization_timeout=PATIENCE,
             cluster_detection_method="deactivate",
         )
-    elif names == [AUTO] or (not names and _announced()):
+    elif names == [AUTO] or (not names and lost.announced()):
         try:
             jax.distributed.initialize()
         except ValueError as error:
@@ -56,6 +56,7 @@ def start(hosts: str, process_id: int | None) -> bool:
     if jax.distributed.is_initialized():
         # JAX has taken SIGTERM and swallows it; `preemption` takes it once training begins.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        lost.speak_on_abort()
         console.speak(jax.process_index() == 0)
         console.log(
             f"{jax.process_count()} processes share {jax.device_count()} devices; this one has "
@@ -82,15 +83,3 @@ def _own_number(names: list[str]) -> int:
             "--process_id"
         )
     return found[0]
-
-
-def _announced() -> bool:
-    """Whether the environment announces several processes and this is one of them.
-
-    `srun` starts such processes; SLURM's batch script itself is none.
-    """
-    sizes = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-    several = any(int(os.environ.get(name) or 1) > 1 for name in sizes)
-    own = any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_RANK"))
-    workers = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")  # GKE sets these
-    return (several and own) or any("," in os.environ.get(name, "") for name in workers)
