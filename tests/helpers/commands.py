@@ -33,10 +33,15 @@ def small(names, workdir, data_dir):
 
 def run(module, *flags, status=0):
     """`python -m module flags`, which must exit with `status`; its output."""
+    return run_with({}, module, *flags, status=status)
+
+
+def run_with(environment, module, *flags, status=0):
+    """`run` with more variables in the environment."""
     done = subprocess.run(
         [sys.executable, "-m", module, *flags],
         cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
         check=False,
