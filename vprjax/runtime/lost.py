@@ -5,13 +5,16 @@ import os
 import re
 import signal
 
-SILENCE = 100  # seconds after which JAX takes a process for lost, unless its connections close before
+SILENCE = (
+    100  # seconds after which JAX takes a process for lost, unless its connections close before
+)
 SENTENCE = (
     "another process of this run has ended or cannot be reached ({}); run the same command again on "
     "every host, which goes on from the last checkpoint"
 )
 # The CPU's and the GPU's collectives, and the service through which the processes find one another.
 _SIGNS = re.compile(r"gloo|nccl|coordination|barrier|UNAVAILABLE|DEADLINE_EXCEEDED", re.IGNORECASE)
+_GLOO = re.compile(r"Gloo \w+ failed")  # jax.jit raises it as a ValueError too
 _WHAT = re.compile(r"\.cc:\d+\] (.+)")  # gloo's own words, which name the address
 
 
@@ -54,7 +57,8 @@ def sentence(error: BaseException | None) -> str:
     import jax  # the command line imports this file before its flags are parsed
 
     while error is not None:
-        if isinstance(error, jax.errors.JaxRuntimeError) and _SIGNS.search(str(error)):
+        signs = _SIGNS if isinstance(error, jax.errors.JaxRuntimeError) else _GLOO
+        if signs.search(str(error)):
             what = _WHAT.search(str(error))
             return SENTENCE.format(what[1] if what else str(error).splitlines()[0])
         error = error.__cause__ or error.__context__

@@ -13,9 +13,10 @@ PEER = "Connection closed by peer [10.7.91.3]:21171"
 CLOSED = f"INTERNAL: Gloo AllGather failed: [gloo/transport/tcp/pair.cc:547] {PEER}"
 
 
-def test_an_error_of_the_collectives_becomes_a_sentence_that_names_the_address():
+@pytest.mark.parametrize("kind", [jax.errors.JaxRuntimeError, ValueError])
+def test_an_error_of_the_collectives_becomes_a_sentence_that_names_the_address(kind):
     error = ValueError("wrapped")
-    error.__cause__ = jax.errors.JaxRuntimeError(CLOSED)
+    error.__cause__ = kind(CLOSED)
     assert f"({PEER}); run the same" in lost.sentence(error)
 
 
