@@ -124,8 +124,15 @@ class Network:
             return subprocess.Popen(
                 [*room, *main],
                 cwd=commands.ROOT,
-                env={**os.environ, **launch_local.virtual(devices)},
+                env=_environment(devices),
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+
+def _environment(devices: int) -> dict[str, str]:
+    """A user's environment: JAX, which the tests import, has set its own level of C++ lines in this one."""
+    out = {**os.environ, **launch_local.virtual(devices)}
+    out.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return out
