@@ -50,7 +50,7 @@ def panels(rows: list[dict], queries, references, config) -> list[Panel]:
       DataError: the run has no right or no wrong match.
     """
     errors, distances = (
-        np.array([float(row[name]) for row in rows]) for name in ("error", "distance")
+        np.array([float(row[name] or "nan") for row in rows]) for name in ("error", "distance")
     )
     chosen = gallery.choose(errors, distances, config.dataset.tolerances)
     best, worst = chosen["Surest right answers"], chosen["Surest wrong answers"]

@@ -45,6 +45,7 @@ class Plan:
       dropped: per split, number of dropped images by reason.
       warnings: sentences the user should read, e.g. counts that differ from the paper's.
       notes: further JSON values for the dataset's metadata.
+      unlocated: whether a frame may have no position, as a query's may.
     """
 
     splits: dict[str, list[Frame]]
@@ -54,6 +55,7 @@ class Plan:
     dropped: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     warnings: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    unlocated: bool = False
 
     def metadata(self) -> dict[str, Any]:
         """The dataset's metadata, which TFDS saves as metadata.json."""
@@ -118,7 +120,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         plan = self.plan(manual_dir)
         check_split_names(str(manual_dir), plan.splits)
         every = [frame for frames in plan.splits.values() for frame in frames]
-        check_frames(every)
+        check_frames(every, plan.unlocated)
         config: PlacesConfig = self.builder_config
         self._limits = sixteen_bit.fixed(config.sixteen_bit)
         if config.sixteen_bit == "percentiles":

@@ -4,7 +4,7 @@ A record holds:
 
   image: encoded bytes.
   image_id: text.
-  position: float64 `(2,)`, easting/x and northing/y in metres.
+  position: float64 `(2,)`, easting/x and northing/y in metres, NaN where unknown.
   heading: float64, radians, NaN where unknown.
   timestamp: int64, microseconds or frame order.
   label: text, may be empty.
@@ -104,7 +104,7 @@ class Frame(NamedTuple):
 
     Attributes:
       image_id: unique in the dataset, e.g. "<sequence>/<file name>".
-      position: easting/x and northing/y, metres.
+      position: easting/x and northing/y, metres; NaN where a builder allows unknown ones.
       heading: radians, NaN where unknown.
       timestamp: microseconds, or frame order.
       label: place label, may be empty.
@@ -118,12 +118,23 @@ class Frame(NamedTuple):
     label: str = ""
     source: Any = None
 
+    @property
+    def located(self) -> bool:
+        """Whether the position is known."""
+        return not any(map(math.isnan, self.position))
 
-def check_frames(frames: Iterable[Frame]) -> None:
-    """Raises RawDataError that names every frame with a value that no record can hold."""
+
+def check_frames(frames: Iterable[Frame], unlocated: bool = False) -> None:
+    """Raises RawDataError that names every frame with a value that no record can hold.
+
+    Args:
+      frames: of all splits.
+      unlocated: whether a frame may have no position.
+    """
     problems = []
     for frame in frames:
-        if not all(abs(value) <= FARTHEST for value in frame.position):  # NaN neither
+        unknown = unlocated and all(map(math.isnan, frame.position))
+        if not unknown and not all(abs(value) <= FARTHEST for value in frame.position):
             problems.append(
                 f"{frame.source}: position {frame.position} is not finite or beyond {FARTHEST:g}; "
                 "correct it or leave the image out"

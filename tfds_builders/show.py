@@ -34,6 +34,11 @@ class Split(NamedTuple):
     labels: list[str]
     source: object
 
+    @property
+    def located(self) -> np.ndarray:
+        """Numbers of the images whose position is known."""
+        return np.flatnonzero(np.isfinite(self.positions).all(axis=1))
+
     def image(self, index: int) -> np.ndarray:
         """One image, uint8 `(h, w, 3)` BGR; raises RawDataError where it is damaged."""
         return images.decode(self.source[int(index)]["image"], f"{self.name}[{index}]")
@@ -52,7 +57,8 @@ def run(args) -> int:
     out.mkdir(parents=True, exist_ok=True)
     stem = "_".join(folder.parts[-3:-1]) if folder.parent.name != args.name else args.name
     unit = metadata.get("position_unit", "m")
-    for suffix, draw in (("routes", show_plots.routes), ("places", show_plots.contact_sheet)):
+    drawn = (("routes", show_plots.routes), ("places", show_plots.contact_sheet))
+    for suffix, draw in drawn if any(len(split.located) for split in splits) else ():
         path = out / f"{stem}_{suffix}.png"
         draw(splits, unit, path)
         print(f"drawn: {path}")
@@ -148,7 +154,11 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
 
 
 def route(positions: np.ndarray) -> tuple[float, float, float]:
-    """Length, median step and largest step of `(n, 2)` positions in order; NaN steps below two."""
+    """Length, median step and largest step of `(n, 2)` positions in order; NaN steps below two.
+
+    Positions that are unknown do not count.
+    """
+    positions = positions[np.isfinite(positions).all(axis=1)]
     if len(positions) < 2:
         return 0.0, math.nan, math.nan
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)

@@ -25,7 +25,7 @@ def routes(splits, unit: str, path: pathlib.Path) -> None:
         (line,) = axis.plot(x, y, linewidth=width, label=f"{split.name} ({len(split.positions)})")
         lines.append(line)
         axis.plot(x[:1], y[:1], "o", color=line.get_color(), markersize=4 + 2 * width)
-    spans = np.ptp(np.concatenate([split.positions for split in splits]), axis=0)
+    spans = np.ptp(np.concatenate([split.positions[split.located] for split in splits]), axis=0)
     if spans.min() > 0.02 * spans.max():
         axis.set_aspect("equal", adjustable="datalim")
     axis.ticklabel_format(style="plain", useOffset=False)
@@ -48,8 +48,10 @@ def contact_sheet(splits, unit: str, path: pathlib.Path) -> None:
     A cell holds the split's nearest image. It stays empty where another column's place is nearer.
     """
     shown = splits[:SPLITS]
-    anchor = next((split for split in shown if split.name == "reference"), shown[0])
-    indices, reach = spread_along(anchor.positions)
+    known = [split for split in splits if len(split.located)]
+    anchor = next((split for split in known if split.name == "reference"), known[0])
+    indices, reach = spread_along(anchor.positions[anchor.located])
+    indices = anchor.located[indices]
     height, width = shown[0].image(0).shape[:2]
     size = (2.0 * len(indices), (2.0 * height / width + 0.35) * len(shown) + 0.4)
     figure, axes = plt.subplots(
@@ -82,8 +84,12 @@ def spread_along(positions: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def nearest_image(split, position: np.ndarray, heading: float) -> tuple[int, float]:
-    """Index and distance of the nearest image, within 60 degrees where headings are known."""
+    """Index and distance of the nearest image, within 60 degrees where headings are known.
+
+    The distance is infinite where no position of the split is known.
+    """
     distances = np.linalg.norm(split.positions - position, axis=1)
+    distances = np.where(np.isnan(distances), np.inf, distances)
     turn = np.abs(np.angle(np.exp(1j * (split.headings - heading))))
     facing = ~(turn > np.pi / 3)  # NaN counts as facing
     if facing.any():

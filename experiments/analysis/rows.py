@@ -122,6 +122,8 @@ def of_results(document: Mapping, name: str) -> Record:
         for split, figures in by_split.items():
             head = (name, document["dataset"], cell, str(seed), split, which)
             for tolerance, fcm in figures["fcm"].items():
+                if fcm is None:  # no query has a position
+                    continue
                 bounds = figures.get("interval", {}).get(tolerance) or ("", "")
                 oracle = figures["oracle_fcm"][tolerance]
                 values = (tolerance, *map(str, (fcm, *bounds, oracle)))

@@ -163,6 +163,8 @@ def _add(document: dict, values, oracle) -> None:
         cell = Cell(loss, model["pooling"], model["backbone"])
         for test, figures in by_split.items():
             for text, fcm in figures["fcm"].items():
+                if fcm is None:  # no query has a position
+                    continue
                 bounds = figures.get("interval", {}).get(text)
                 score = Score(fcm, tuple(bounds) if bounds else None)
                 values[Key(cell, test, float(text))].setdefault(seed, score)

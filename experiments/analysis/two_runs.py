@@ -31,7 +31,7 @@ class Run:
     document: dict
 
     def matches(self, model: str, split: str) -> tuple[list[str], np.ndarray, list[str]]:
-        """Ids of the queries in time order, errors `(q,)` of their matches, ids of the matches.
+        """Ids of the queries with a position in time order, errors `(q,)` and ids of their matches.
 
         Raises:
           DataError: the table is missing or damaged, or is not of the figures in results.json.
@@ -40,7 +40,9 @@ class Run:
         try:
             with path.open(encoding="utf-8", newline="") as f:
                 rows = [
-                    (row["query"], float(row["error"]), row["match"]) for row in csv.DictReader(f)
+                    (row["query"], float(row["error"]), row["match"])
+                    for row in csv.DictReader(f)
+                    if row["error"]
                 ]
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -95,6 +97,7 @@ def compare(first: Run, second: Run) -> tuple[Table, Table]:
     unit = one["provenance"]["config"]["dataset"]["position_unit"]
     for models in _models(one["results"], two["results"]):
         splits = [s for s in one["results"][models[0]] if s in two["results"][models[1]]]
+        splits = [s for s in splits if None not in one["results"][models[0]][s]["fcm"].values()]
         for split in splits:
             more, moved = _paired(first, second, models, split, tolerances)
             rows += [

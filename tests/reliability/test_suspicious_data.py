@@ -1,6 +1,7 @@
 """Data that gives figures without a meaning: the run warns where its figures stand, or refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -89,3 +90,56 @@ def test_the_same_images_under_two_names_are_refused(tmp_path, whose, follows, k
     c.train.steps = 0  # nothing was trained on
     if "trained" in follows:
         assert preflight.check_checkpoint(c, tmp_path / "run", c.dataset, 2).warnings == ()
+
+
+def queries_at(unknown):
+    """Rows of a sound drive of 24 images per split; the queries of `unknown` numbers have no position."""
+
+    def rows(split):
+        for i in range(24):
+            lacking = split == "test01" and i in unknown
+            yield f"{split}/{i:03d}.png", ",," if lacking else f"{4 * i},{0.5 * i},0"
+
+    return rows
+
+
+@pytest.mark.parametrize("unknown", [range(8, 12), range(24)])
+def test_queries_without_positions_are_answered_and_counted(tmp_path, unknown, capsys):
+    build(tmp_path, queries_at(unknown))
+    told = f"test01: {len(unknown)} of 24 images have no position"
+    assert told in capsys.readouterr().err
+    assert command("validate", "places_csv", tmp_path / "raw", tmp_path / "out") == 0
+    assert told in capsys.readouterr().err
+    done = job(tmp_path, "--config.eval.sequence_length=3")
+    run = tmp_path / "run"
+    (figures,) = (
+        by_split["test01"]
+        for by_split in json.loads((run / "results.json").read_text())["results"].values()
+    )
+    left = 24 - len(unknown)
+    assert figures["with_position"] == left and figures["queries"] == 24
+    assert (figures["fcm"]["25"] is None) == (figures["recall"]["1"] is None) == (not left)
+    counted = (
+        f"{left} of 24 queries have a position" if left else "none of 24 queries has a position"
+    )
+    assert counted in (run / "results.md").read_text()
+    assert ("| - |" in done.stdout) == (not left) and "nan" not in done.stdout.lower()
+    page = (run / "report.html").read_text()
+    assert (f"of {left} queries with a position (of 24)" if left else counted) in page
+    assert "no position" in page and "nan" not in re.sub(r"base64,[^\"]*", "", page.lower())
+    lines = (run / "matches/off_the_shelf_test01.csv").read_text().splitlines()[1:]
+    empty = [i for i, line in enumerate(lines) if line.split(",")[1] == ""]
+    assert empty == list(unknown) and all(line.split(",")[3] for line in lines)
+    assert all(lines[i].split(",")[6] == "" and lines[i].split(",")[7] for i in empty)
+
+
+@pytest.mark.parametrize("split", ["train", "reference"])
+def test_a_map_or_training_without_positions_is_refused(tmp_path, split):
+    def rows(own):
+        poses = (",," if own == split and i > 20 else f"{4 * i},0,0" for i in range(24))
+        return [(f"{own}/{i:03d}.png", pose) for i, pose in enumerate(poses)]
+
+    build(tmp_path, rows)
+    said = job(tmp_path, status=2).stderr
+    assert f"dataset.{split}_split" in said and f"3 of 24 images of split '{split}'" in said
+    assert "have no position, which only queries may lack" in said and "Traceback" not in said

@@ -24,6 +24,13 @@ def warnings(layout: Layout, unit: str, splits: dict[str, list[Frame]]) -> Itera
             "matching, intervals and stretches do not mean time"
         )
     frames = [frame for split in splits.values() for frame in split]
+    for name, split in splits.items():
+        lacking = sum(not frame.located for frame in split)
+        if lacking:
+            yield (
+                f"{name}: {lacking} of {len(split)} images have no position, so the split can hold queries "
+                "and nothing else"
+            )
     turns = [abs(frame.heading) for frame in frames if abs(frame.heading) > 2 * math.pi]
     if turns:
         yield (
@@ -36,9 +43,10 @@ def warnings(layout: Layout, unit: str, splits: dict[str, list[Frame]]) -> Itera
 
 def _in_degrees(splits: dict[str, list[Frame]]) -> Iterator[str]:
     """Yields a sentence where positions span or step less than metres can."""
-    places = {
-        name: np.array([f.position for f in split]) for name, split in splits.items() if split
-    }
+    known = {name: [f.position for f in split if f.located] for name, split in splits.items()}
+    places = {name: np.array(positions) for name, positions in known.items() if positions}
+    if not places:
+        return
     span = float(np.ptp(np.concatenate([*places.values()]), axis=0).max())
     if span < SMALLEST:
         yield f"positions span only {span:g} m: degrees of longitude and latitude?"

@@ -47,7 +47,8 @@ class Builder(PlacesBuilder):
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "manual_dir holds places.csv (sequence,image,x,y[,heading][,time][,label]) and its images, with "
-        "paths relative to it, or images in a layout of the config key 'layout'."
+        "paths relative to it (x and y of queries may be empty), or images in a layout of the config key "
+        "'layout'."
     )
 
     def plan(self, manual_dir: pathlib.Path) -> Plan:
@@ -59,6 +60,7 @@ class Builder(PlacesBuilder):
             splits=layout.read(manual_dir, told),
             pose_source=config.pose_source or layout.pose_source,
             position_unit=config.position_unit or layout.position_unit,
+            unlocated=layout.unlocated,
         )
         plan.warnings += told
         plan.warnings += doubts.warnings(layout, plan.position_unit, plan.splits)

@@ -176,7 +176,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
 
     Raises:
       DataError: a split is missing or empty.
-      ConfigError: a split is too small, or lacks headings.
+      ConfigError: a split is too small, or lacks positions or headings.
     """
     names = [config.dataset.reference_split, *config.dataset.query_splits]
     names += config.dataset.train_splits if training else ()
@@ -201,6 +201,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
             f"eval.pca={config.eval.pca} must be below the {trained} images of dataset.train_splits that "
             "fit PCA"
         )
+    _check_positions(config, dataset, training)
     if config.eval.heading_degrees:
         validated = _validated_splits(config) if training else ()
         tests = (config.dataset.reference_split, *config.dataset.query_splits)
@@ -217,9 +218,30 @@ def _validated_splits(config) -> tuple[str, ...]:
     )
 
 
+def _check_positions(config, dataset: source.Dataset, training: bool) -> None:
+    """Raises ConfigError where an image of a split other than the queries has no position."""
+    d, v = config.dataset, config.validation
+    splits = {"dataset.reference_split": (d.reference_split,)}
+    if training:
+        splits["dataset.train_splits"] = tuple(d.train_splits)
+    if training and v.every and v.query_split:
+        splits["validation.query_split"] = (v.query_split,)
+        splits["validation.reference_split"] = (v.reference_split,)
+    for key, names in splits.items():
+        for name in names:
+            places = dataset.places((name,))
+            lacking = len(places) - len(places.located)
+            if lacking:
+                raise ConfigError(
+                    f"{key}: {lacking:,} of {len(places):,} images of split {name!r} of {d.name} have no "
+                    "position, which only queries may lack: give them one or leave them out"
+                )
+
+
 def _check_headings(config, dataset: source.Dataset, splits: Iterable[str]) -> None:
     for split in splits:
-        if not np.isfinite(dataset.places((split,)).headings).all():
+        places = dataset.places((split,))
+        if not np.isfinite(places.headings[places.located]).all():
             raise ConfigError(
                 f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, but some images of "
                 f"split {split!r} of {config.dataset.name} have none; set it to 0"

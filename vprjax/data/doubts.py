@@ -22,9 +22,10 @@ QUERIES = 1000  # of a split whose references within a tolerance are counted, ev
 
 def of_poses(splits: dict[str, Places], unit: str) -> Iterator[str]:
     """Yields a sentence where positions in `unit` do not look like metres, or headings like radians."""
-    positions = np.concatenate([places.positions for places in splits.values()])
+    known = {name: places.positions[places.located] for name, places in splits.items()}
+    positions = np.concatenate([*known.values()])
     if unit in METRES and len(positions) > 1:
-        closest = min((spacing(places.positions), name) for name, places in splits.items())
+        closest = min((spacing(own), name) for name, own in known.items())
         yield from in_degrees(positions, *closest)
     headings = np.concatenate([np.abs(places.headings) for places in splits.values()])
     turns = headings[headings > 2 * math.pi]  # NaN is not
@@ -64,7 +65,9 @@ def spacing(positions: np.ndarray) -> float:
     """
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     some = np.unique(positions[:: max(1, -(-len(positions) // MOST))], axis=0)
-    nearest = cKDTree(some).query(some, k=2)[0][:, 1]  # infinite for a single one
+    if len(some) < 2:
+        return math.inf
+    nearest = cKDTree(some).query(some, k=2)[0][:, 1]
     moved = (gaps[gaps > 0] for gaps in (steps, nearest))
     lengths = [np.quantile(gaps, SHARE, method="lower") for gaps in moved if len(gaps)]
     return float(min(lengths, default=math.inf))
@@ -74,8 +77,11 @@ def of_truth(
     name: str, queries: Places, references: Places, tolerances, unit: str
 ) -> Iterator[str]:
     """Yields a sentence where positions alone make every match of query split `name` right, or wrong."""
-    tree, few = cKDTree(references.positions), np.linspace(0, len(queries) - 1, QUERIES).astype(int)
-    looked = queries.positions[np.unique(few)]
+    asked = queries.positions[queries.located]
+    if not len(asked):
+        return
+    tree, few = cKDTree(references.positions), np.linspace(0, len(asked) - 1, QUERIES).astype(int)
+    looked = asked[np.unique(few)]
     tight, wide = min(tolerances), max(tolerances)
     within = tree.query_ball_point(looked, tight, return_length=True)
     every, chance = np.mean(within == len(references)), np.mean(within) / len(references)
@@ -85,7 +91,7 @@ def of_truth(
             f"{100 * chance:.1f} % of cases, as references lie within {tight:g} {unit}: check the unit of "
             "positions and dataset.tolerances"
         )
-    nearest = tree.query(queries.positions)[0].min()
+    nearest = tree.query(asked)[0].min()
     if nearest > wide:
         yield (
             f"no query of {name} lies within {wide:g} {unit} of a reference, the nearest is {nearest:g} "

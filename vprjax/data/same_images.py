@@ -65,15 +65,27 @@ def shared(dataset: Dataset, split: str, other: Dataset, other_split: str) -> Sh
 def _sampled(ours: Places, theirs: Places) -> Shared:
     """Compares a sample with the images of the same name and those nearest in position."""
     looked = np.unique(np.linspace(0, len(ours) - 1, SAMPLE).astype(int))
-    near = cKDTree(theirs.positions).query(ours.positions[looked], k=min(NEAREST, len(theirs)))[1]
+    near = _nearest(ours.positions[looked], theirs)
     namesakes = {_name(image_id): i for i, image_id in enumerate(theirs.image_ids)}
     found = 0
-    for image, nearest in zip(looked, near.reshape(len(looked), -1), strict=True):
+    for image, nearest in zip(looked, near, strict=True):
         same_name = namesakes.get(_name(ours.image_ids[image]))
-        candidates = dict.fromkeys([*([] if same_name is None else [same_name]), *nearest.tolist()])
+        candidates = dict.fromkeys([*([] if same_name is None else [same_name]), *nearest])
         (data,) = ours.encoded([image])
         found += any(theirs.encoded([i])[0] == data for i in candidates)
     return Shared(found, len(looked))
+
+
+def _nearest(positions: np.ndarray, theirs: Places) -> list[list[int]]:
+    """Numbers of the images nearest to each position; none where a position is unknown."""
+    near: list[list[int]] = [[] for _ in positions]
+    known, others = np.flatnonzero(np.isfinite(positions).all(axis=1)), theirs.located
+    if len(known) and len(others):
+        ranks = list(range(1, min(NEAREST, len(others)) + 1))
+        found = cKDTree(theirs.positions[others]).query(positions[known], k=ranks)[1]
+        for image, numbers in zip(known, others[found].tolist(), strict=True):
+            near[image] = numbers
+    return near
 
 
 def _name(image_id: str) -> str:

@@ -27,7 +27,7 @@ class Places:
 
     Attributes:
       image_ids: `(n,)` str.
-      positions: `(n, 2)` float64, easting/x and northing/y in position units.
+      positions: `(n, 2)` float64, easting/x and northing/y in position units, NaN where unknown.
       headings: `(n,)` float64 radians, NaN where unknown.
       timestamps: `(n,)` int64 microseconds or frame order.
       labels: `(n,)` str, may be empty.
@@ -49,6 +49,11 @@ class Places:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def located(self) -> np.ndarray:
+        """Numbers of the images whose position is known."""
+        return np.flatnonzero(np.isfinite(self.positions).all(axis=1))
 
     def subset(self, indices: np.ndarray) -> "Places":
         """Returns the images at `indices`, numbered anew from 0 in that order."""

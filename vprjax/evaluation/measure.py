@@ -42,6 +42,8 @@ def measure(
 ) -> Result:
     """Matches one query split to the references and measures the matches.
 
+    All queries are matched; the figures count those whose position is known.
+
     Args:
       config: the whole config.
       query: the queries, in time order.
@@ -52,69 +54,93 @@ def measure(
     Raises:
       ConfigError: images lack the headings that the config asks for, or the search lacks memory.
     """
-    e, tolerances = config.eval, config.dataset.tolerances
+    e = config.eval
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
     poses = _poses(config, query.places, reference.places)
     found = _search(config, ours, others, min(max(e.recalls), len(others)), tell)
     matches = _matches(query.places, reference.places, poses, found)
-    radius = e.recall_radius or max(tolerances)
-    possible = np.count_nonzero(matches.nearest_errors <= radius)
-    confidence = fcm.precision_recall(matches.distances, matches.errors <= radius, possible)
+    if len(poses.known):
+        shares, curves = _answered(config, matches, poses, found.indices, query.places.labels)
+        if e.sequence_length > 1:
+            shares["sequence"] = _sequence(config, ours, others, poses)
+    else:
+        shares, curves = _unanswered(config)
     figures = Figures(
-        **_shares(matches, query.places.labels, tolerances),
-        recall=keyed(e.recalls, poses.recall(found.indices, radius, e.recalls)),
+        **shares,
         queries=len(query.places),
         references=len(reference.places),
-        average_precision=round(fcm.average_precision(*confidence), 4),
-        recall_at_full_precision=round(fcm.recall_at_full_precision(*confidence), 4),
-        sequence=_sequence(config, ours, others, poses) if e.sequence_length > 1 else None,
+        with_position=len(poses.known),
         warnings=collapse.descriptor_doubts(others),
     )
-    return Result(figures, matches, _curves(matches, confidence, tolerances), _strip(ours, others))
+    return Result(figures, matches, curves, _strip(ours, others))
 
 
 def fcm_of(config, query: Described, reference: Described) -> dict[str, float]:
-    """FCM by tolerance as `measure` gives it, percent of all queries, and nothing else."""
+    """FCM by tolerance as `measure` gives it, and nothing else."""
     poses = _poses(config, query.places, reference.places)
     matched = _search(config, query.rows, reference.rows, 1).indices[:, 0]
-    return by_tolerance(config.dataset.tolerances, poses.errors(matched))
+    return by_tolerance(config.dataset.tolerances, poses.errors(matched)[poses.known])
 
 
 @dataclasses.dataclass(frozen=True)
 class _Poses:
-    """Positions `(q, 2)` and `(r, 2)`; headings, with their tolerance in radians, where they count."""
+    """Positions of the `m` queries that have one and of the references.
 
+    Attributes:
+      known: `(m,)` numbers of these queries among all `q`.
+      count: `q`.
+      queries: `(m, 2)`.
+      references: `(r, 2)`.
+      headings: `(m,)` and `(r,)` where they count.
+      turn: their tolerance in radians.
+    """
+
+    known: np.ndarray
+    count: int
     queries: np.ndarray
     references: np.ndarray
     headings: tuple[np.ndarray, np.ndarray] | None
     turn: float
 
     def errors(self, matched: np.ndarray) -> np.ndarray:
-        """`(q,)` distances of queries to references `matched` `(q,)`."""
-        headings = self.headings and (self.headings[0], self.headings[1][matched])
-        return fcm.match_errors(self.queries, self.references[matched], headings, self.turn)
+        """`(q,)` distances of queries to references `matched` `(q,)`, NaN without a position."""
+        if not len(self.known):
+            return np.full(self.count, np.nan)
+        own = matched[self.known]
+        headings = self.headings and (self.headings[0], self.headings[1][own])
+        found = fcm.match_errors(self.queries, self.references[own], headings, self.turn)
+        return self._of_all(found, np.nan)
 
     def nearest(self) -> tuple[np.ndarray, np.ndarray]:
-        """`(q,)` distances and numbers of the references nearest in position."""
-        return fcm.nearest_true(self.queries, self.references, self.headings, self.turn)
+        """`(q,)` distances and numbers of the references nearest in position; NaN and -1 without one."""
+        if not len(self.known):
+            return np.full(self.count, np.nan), np.full(self.count, -1)
+        found = fcm.nearest_true(self.queries, self.references, self.headings, self.turn)
+        return self._of_all(found[0], np.nan), self._of_all(found[1], -1)
 
     def recall(self, indices: np.ndarray, radius: float, ns) -> np.ndarray:
         """Recall@N, percent, `(m,)`."""
         sides = self.queries, self.references
-        return fcm.recall_at(*sides, indices, radius, ns, self.headings, self.turn)
+        return fcm.recall_at(*sides, indices[self.known], radius, ns, self.headings, self.turn)
+
+    def _of_all(self, values: np.ndarray, missing: float) -> np.ndarray:
+        out = np.full(self.count, missing, values.dtype)
+        out[self.known] = values
+        return out
 
 
 def _poses(config, query: source.Places, reference: source.Places) -> _Poses:
-    turn = math.radians(config.eval.heading_degrees)
+    turn, known = math.radians(config.eval.heading_degrees), query.located
+    sides = known, len(query), query.positions[known], reference.positions
     if not turn:
-        return _Poses(query.positions, reference.positions, None, math.pi)
-    headings = query.headings, reference.headings
+        return _Poses(*sides, None, math.pi)
+    headings = query.headings[known], reference.headings
     if not all(np.isfinite(h).all() for h in headings):
         raise ConfigError(
             f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which "
             f"{config.dataset.name} does not have for all images; set it to 0"
         )
-    return _Poses(query.positions, reference.positions, headings, turn)
+    return _Poses(*sides, headings, turn)
 
 
 def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
@@ -145,9 +171,54 @@ def _matches(
     )
 
 
-def _shares(matches: Matches, labels: np.ndarray, tolerances) -> dict:
-    """The figures that are shares of queries within every tolerance."""
-    errors = matches.errors
+def _answered(
+    config, matches: Matches, poses: _Poses, indices: np.ndarray, labels: np.ndarray
+) -> tuple[dict, Curves]:
+    """The figures that are shares of the queries with a position, and the curves."""
+    e, tolerances, known = config.eval, config.dataset.tolerances, poses.known
+    errors, nearest = matches.errors[known], matches.nearest_errors[known]
+    radius = e.recall_radius or max(tolerances)
+    possible = np.count_nonzero(nearest <= radius)
+    confidence = fcm.precision_recall(matches.distances[known], errors <= radius, possible)
+    shares = {
+        **_shares(errors, tolerances),
+        "oracle_fcm": by_tolerance(tolerances, nearest),
+        "segments": parts.segments(errors, tolerances, known),
+        "labels": parts.labels(errors, labels[known], tolerances),
+        "recall": keyed(e.recalls, poses.recall(indices, radius, e.recalls)),
+        "average_precision": round(fcm.average_precision(*confidence), 4),
+        "recall_at_full_precision": round(fcm.recall_at_full_precision(*confidence), 4),
+    }
+    x = _range(tolerances)
+    within = (fcm.share_within(found, x) for found in (errors, nearest))
+    return shares, Curves(x, *within, *(100 * share for share in confidence))
+
+
+def _unanswered(config) -> tuple[dict, Curves]:
+    """`_answered` where no query has a position: NaN for every share."""
+    tolerances, recalls = config.dataset.tolerances, config.eval.recalls
+    nothing = by_tolerance(tolerances, np.empty(0))
+    shares = {
+        "fcm": nothing,
+        "interval": {tolerance: (math.nan, math.nan) for tolerance in nothing},
+        "oracle_fcm": nothing,
+        "segments": [],
+        "labels": {},
+        "recall": keyed(recalls, [math.nan] * len(recalls)),
+        "average_precision": math.nan,
+        "recall_at_full_precision": math.nan,
+    }
+    x, empty = _range(tolerances), np.empty(0)
+    return shares, Curves(x, *[np.full(POINTS, np.nan)] * 2, empty, empty)
+
+
+def _range(tolerances) -> np.ndarray:
+    """Tolerances of the curve, from 0 to a little past the widest."""
+    return np.linspace(0, 1.2 * max(tolerances) or 1.0, POINTS)
+
+
+def _shares(errors: np.ndarray, tolerances) -> dict:
+    """FCM and its intervals."""
     within = errors[:, None] <= np.array(tolerances)[None]
     intervals, exact = bootstrap.share_interval(within)
     return {
@@ -157,22 +228,14 @@ def _shares(matches: Matches, labels: np.ndarray, tolerances) -> dict:
             for t, (low, high) in zip(tolerances, 100 * intervals, strict=True)
         },
         "interval_exact": [f"{t:g}" for t, yes in zip(tolerances, exact, strict=True) if yes],
-        "oracle_fcm": by_tolerance(tolerances, matches.nearest_errors),
-        "segments": parts.segments(errors, tolerances),
-        "labels": parts.labels(errors, labels, tolerances),
     }
-
-
-def _curves(matches: Matches, confidence: tuple[np.ndarray, np.ndarray], tolerances) -> Curves:
-    x = np.linspace(0, 1.2 * max(tolerances) or 1.0, POINTS)  # a little past the widest tolerance
-    shares = (fcm.share_within(errors, x) for errors in (matches.errors, matches.nearest_errors))
-    return Curves(x, *shares, *(100 * share for share in confidence))
 
 
 def _sequence(config, queries, references, poses: _Poses) -> SequenceFcm:
     length = config.eval.sequence_length
     _, matched = sequence.match(queries, references, length)
-    return SequenceFcm(length, by_tolerance(config.dataset.tolerances, poses.errors(matched)))
+    errors = poses.errors(matched)[poses.known]
+    return SequenceFcm(length, by_tolerance(config.dataset.tolerances, errors))
 
 
 def _strip(queries: np.ndarray, references: np.ndarray) -> np.ndarray:

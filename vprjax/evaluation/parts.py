@@ -11,16 +11,19 @@ SEGMENTS = 10
 LABELS = 100  # listed at most: a label per query is a name and no class of queries
 
 
-def segments(errors: np.ndarray, tolerances: Sequence[float]) -> list[SegmentFcm]:
+def segments(
+    errors: np.ndarray, tolerances: Sequence[float], numbers: np.ndarray
+) -> list[SegmentFcm]:
     """FCM of `SEGMENTS` consecutive stretches of about equal length.
 
     Args:
       errors: `(q,)` distances of queries to their matches, position units.
       tolerances: position units.
+      numbers: `(q,)` the queries' numbers in their split.
     """
     edges = np.linspace(0, len(errors), min(SEGMENTS, len(errors)) + 1).astype(int).tolist()
     return [
-        SegmentFcm(a, b - a, by_tolerance(tolerances, errors[a:b]))
+        SegmentFcm(int(numbers[a]), b - a, by_tolerance(tolerances, errors[a:b]))
         for a, b in itertools.pairwise(edges)
     ]
 

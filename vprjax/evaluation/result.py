@@ -1,6 +1,7 @@
 """What an evaluation finds for one query split: figures, matches and curves."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -45,7 +46,8 @@ class SequenceFcm:
 class Figures:
     """The numbers of one query split, in the order of results.json.
 
-    Tolerances and N are keys as `keyed` writes them, shares are percentages of all queries.
+    Tolerances and N are keys as `keyed` writes them. Shares are percentages of the queries with a position:
+    of all queries, but where the data lack some. Without any position all shares are NaN.
 
     Attributes:
       fcm: FCM by tolerance.
@@ -61,6 +63,7 @@ class Figures:
       sequence: FCM of sequence matching; None with `eval.sequence_length` 1.
       interval_exact: tolerances whose interval is Clopper-Pearson's, as the bootstrap's would have no width
         or rest on too few queries.
+      with_position: count of the queries whose position is known.
       warnings: sentences on what makes these figures doubtful.
     """
 
@@ -76,15 +79,29 @@ class Figures:
     recall_at_full_precision: float
     sequence: SequenceFcm | None = None
     interval_exact: list[str] = dataclasses.field(default_factory=list)
+    with_position: int = 0
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> dict:
-        """The figures as results.json keeps them: the last three only where there are any."""
-        out = dataclasses.asdict(self)
+        """The figures as results.json keeps them: null for NaN, the last four only where they tell more."""
+        out = _without_nan(dataclasses.asdict(self))
         for name in ("sequence", "interval_exact", "warnings"):
             if not out[name]:
                 del out[name]
+        if self.with_position == self.queries:
+            del out["with_position"]
         return out
+
+    def position_words(self) -> str:
+        """One sentence on queries without a position; empty where all have one."""
+        if self.with_position == self.queries:
+            return ""
+        if not self.with_position:
+            return f"none of {self.queries:,} queries has a position, so nothing is right or wrong"
+        return (
+            f"{self.with_position:,} of {self.queries:,} queries have a position, and all figures count "
+            "these alone"
+        )
 
     def exact_words(self, unit: str) -> str:
         """One sentence on the exact intervals and the queries below them; empty where there are none."""
@@ -95,7 +112,7 @@ class Figures:
             for t in self.interval_exact
         )
         return (
-            f"{self.queries:,} queries with these answers are too few for a bootstrap, so the 95 % "
+            f"{self.with_position:,} queries with these answers are too few for a bootstrap, so the 95 % "
             f"interval is Clopper-Pearson's: {shown}"
         )
 
@@ -106,14 +123,17 @@ class Matches:
 
     Attributes:
       query_ids: `(q,)` str.
-      query_positions: `(q, 2)`, position units.
+      query_positions: `(q, 2)`, position units, NaN where unknown.
       numbers: `(q,)` number of the matched reference.
       ids: `(q,)` str, its image id.
       positions: `(q, 2)`, its position.
-      errors: `(q,)` distance to the match in position units, infinite where headings differ too much.
+      errors: `(q,)` distance to the match in position units, infinite where headings differ too much, NaN
+        without a position.
       distances: `(q,)` L2 distance to the match in descriptor space.
-      nearest: `(q,)` number of the reference nearest in position, -1 where none faces the same way.
-      nearest_errors: `(q,)` distance to that reference in position units, infinite where none does.
+      nearest: `(q,)` number of the reference nearest in position, -1 where none faces the same way or the
+        query has no position.
+      nearest_errors: `(q,)` distance to that reference in position units, infinite where none faces the
+        same way, NaN without a position.
     """
 
     query_ids: np.ndarray
@@ -166,11 +186,27 @@ class Result:
 Results = dict[str, dict[str, Result]]  # by model and query split
 
 
+def _without_nan(value):
+    """JSON's value with None in place of NaN, at any depth."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_nan(item) for item in value)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def shown(percent: float, digits: int = 2) -> str:
+    """A figure as tables print it: "-" where no query has a position."""
+    return "-" if math.isnan(percent) else f"{percent:.{digits}f}"
+
+
 def keyed(keys: Iterable[float], values: Iterable[float]) -> dict[str, float]:
     """Values, rounded to 4 decimals, by their key as text: `{"25": 93.1034, "0.5": 12.069}`."""
     return {f"{key:g}": round(float(value), 4) for key, value in zip(keys, values, strict=True)}
 
 
 def by_tolerance(tolerances: tuple[float, ...], errors: np.ndarray) -> dict[str, float]:
-    """FCM, percent, by tolerance, from errors `(q,)` in position units."""
+    """FCM, percent, by tolerance, from errors `(q,)` in position units; NaN without any error."""
+    if not len(errors):
+        return keyed(tolerances, [math.nan] * len(tolerances))
     return keyed(tolerances, fcm.share_within(errors, tolerances))

@@ -18,7 +18,7 @@ class Case:
 
     Attributes:
       query: its image id.
-      verdict: "right at 2 m" or "wrong".
+      verdict: "right at 2 m", "wrong" or "no position".
       right: whether it is right at the widest tolerance.
       pictures: of the query, its match and, where there is one, the reference nearest in position.
     """
@@ -44,7 +44,7 @@ def choose(errors: np.ndarray, distance: np.ndarray, tolerances) -> dict[str, np
     Worst are the surest that are wrong at the widest. The number of queries decides the random ones.
 
     Args:
-      errors: `(q,)` distances to the matches, position units.
+      errors: `(q,)` distances to the matches, position units, NaN where unknown.
       distance: `(q,)` distances to the matches in descriptor space.
       tolerances: position units.
     """
@@ -96,20 +96,21 @@ def _case(config, queries: Places, references: Places, matches: Matches, i: int)
 
     def away(reference: int) -> str:
         gap = np.linalg.norm(queries.positions[i] - references.positions[reference])
-        return f"{gap:.2f} {unit} away"
+        return "" if np.isnan(gap) else f", {gap:.2f} {unit} away"
 
     other_way = ", looking another way" if np.isinf(error) else ""
     images = [
         thumbnail(queries.images(i), f"query {queries.image_ids[i]}", "query"),
         thumbnail(
             references.images(found),
-            f"retrieved {references.image_ids[found]}, {away(found)}{other_way}",
-            f"retrieved, {away(found)}{other_way}, descriptor distance {matches.distances[i]:.3f}",
+            f"retrieved {references.image_ids[found]}{away(found)}{other_way}",
+            f"retrieved{away(found)}{other_way}, descriptor distance {matches.distances[i]:.3f}",
         ),
     ]
     if true >= 0:  # with headings, all references may face another way
-        words = f"nearest reference {references.image_ids[true]}, {away(true)}"
-        images.append(thumbnail(references.images(true), words, f"nearest, {away(true)}"))
+        words = f"nearest reference {references.image_ids[true]}{away(true)}"
+        images.append(thumbnail(references.images(true), words, f"nearest{away(true)}"))
     right = [t for t in sorted(config.dataset.tolerances) if error <= t]
-    verdict = f"right at {right[0]:g} {unit}" if right else "wrong"
+    wrong = "no position" if np.isnan(error) else "wrong"
+    verdict = f"right at {right[0]:g} {unit}" if right else wrong
     return Case(str(queries.image_ids[i]), verdict, bool(right), images)

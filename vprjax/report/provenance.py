@@ -24,7 +24,7 @@ def evaluation_provenance(config, dataset: source.Dataset) -> dict:
             "counts": dataset.counts,
             "pose_source": dataset.metadata.get("pose_source"),
         },
-        "denominator": "all queries of the split",
+        "denominator": "all queries of the split that have a position",
         "config": config.to_dict(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "machine": f"{cpu()}, Python {platform.python_version()}",

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
+import math
 import pathlib
 
-from vprjax.evaluation.result import MODEL_NAMES, Matches, Results
+from vprjax.evaluation.result import MODEL_NAMES, Matches, Results, shown
 from vprjax.report import fcm_curve
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
@@ -61,8 +62,8 @@ def _remove_earlier(folder: pathlib.Path, config, results: Results) -> None:
 def write_matches(path: pathlib.Path, matches: Matches) -> None:
     """Writes a table of one row per query: its position, its match, the match's error and distance.
 
-    `error` is in position units, `distance` in descriptor space. `evaluation.bootstrap.paired` compares
-    two models by their tables of the same queries.
+    `error` is in position units, `distance` in descriptor space. A query without a position leaves x, y
+    and error empty. `evaluation.bootstrap.paired` compares two models by their tables of the same queries.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -75,9 +76,14 @@ def write_matches(path: pathlib.Path, matches: Matches) -> None:
         matches.errors,
         matches.distances,
     )
-    writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    writer.writerows(["" if _is_nan(value) else value for value in row] for row in rows)
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, text.getvalue())
+
+
+def _is_nan(value) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def table(config, results: Results) -> str:
@@ -95,10 +101,10 @@ def table(config, results: Results) -> str:
     for split in config.dataset.query_splits:
         for model, by_split in results.items():
             figures = by_split[split].figures
-            shown = [figures.fcm[t] for t in tolerances] + [figures.recall[n] for n in recalls]
-            rows.append([split, MODEL_NAMES[model], *(f"{v:.2f}" for v in shown)])
+            values = [figures.fcm[t] for t in tolerances] + [figures.recall[n] for n in recalls]
+            rows.append([split, MODEL_NAMES[model], *map(shown, values)])
         oracle = next(iter(results.values()))[split].figures.oracle_fcm
-        ceiling = [f"{oracle[t]:.2f}" for t in tolerances]
+        ceiling = [shown(oracle[t]) for t in tolerances]
         rows.append([split, "oracle (ceiling)", *ceiling, *[""] * len(recalls)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -119,6 +125,13 @@ def warnings(config, results: Results, provenance: dict) -> list[str]:
         for model, by_split in results.items()
         for words in by_split[split].figures.warnings
     ]
+
+
+def without_position(config, results: Results) -> list[str]:
+    """One line per query split some of whose queries have no position."""
+    by_split = next(iter(results.values()))
+    found = {name: by_split[name].figures.position_words() for name in config.dataset.query_splits}
+    return [f"- {name}: {words}" for name, words in found.items() if words]
 
 
 def exact_intervals(config, results: Results) -> list[str]:
@@ -150,6 +163,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         "",
         "![FCM over tolerance](fcm.png)",
         "",
+        *without_position(config, results),
         *exact_intervals(config, results),
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",

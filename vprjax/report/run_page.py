@@ -6,7 +6,7 @@ import pathlib
 import jax
 
 from vprjax.data import source
-from vprjax.evaluation.result import MODEL_NAMES, Figures, Result, Results
+from vprjax.evaluation.result import MODEL_NAMES, Figures, Result, Results, shown
 from vprjax.report import figures, gallery, pictures, published, render, training_page
 from vprjax.report.result_files import facing, warnings
 from vprjax.runtime import memory
@@ -83,22 +83,24 @@ def _split(
     last = list(by_model)[-1]  # fine-tuned where there is such a model
     found = by_model[last]
     queries = source.load(config, (split,))
-    positions = queries.positions, references.positions
+    answered, known = found.figures.with_position, queries.located
+    route = queries.positions[known], references.positions, found.matches.errors[known]
     return {
         "name": split,
         "model": MODEL_NAMES[last],
         "summary": _summary(config, split, by_model),
         "table": table(config, by_model, paper),
         "paper": paper,
+        "lacking": answered < found.figures.queries,
         "intervals": intervals(config, by_model),
         "recall": recall_table(by_model),
         "labels": label_table(config, found.figures),
         "curves": [
-            figures.fcm_curves(config, split, by_model, paper),
-            figures.precision_recall(split, by_model),
+            *([figures.fcm_curves(config, split, by_model, paper)] if answered else ()),
+            *([figures.precision_recall(split, by_model)] if answered else ()),
             figures.distance_strip(split, found),
         ],
-        "maps": figures.route_maps(config, split, *positions, found.matches.errors),
+        "maps": figures.route_maps(config, split, *route) if answered else [],
         "gallery": gallery.groups(config, queries, references, found.matches),
     }
 
@@ -107,9 +109,14 @@ def _summary(config, split: str, by_model: dict[str, Result]) -> str:
     """The finding at the narrowest tolerance, one sentence."""
     narrow = f"{min(config.dataset.tolerances):g}"
     first = next(iter(by_model.values())).figures
+    if not first.with_position:
+        return f"{split}: {first.position_words()}."
     shares = [f"{r.figures.fcm[narrow]:.1f} % {MODEL_NAMES[m]}" for m, r in by_model.items()]
+    counted = f"{first.with_position:,} queries"
+    if first.with_position < first.queries:
+        counted += f" with a position (of {first.queries:,})"
     return (
-        f"{split}: {', '.join(shares)} of {first.queries:,} queries are answered within {narrow} "
+        f"{split}: {', '.join(shares)} of {counted} are answered within {narrow} "
         f"{config.dataset.position_unit}; {first.oracle_fcm[narrow]:.1f} % could be."
     )
 
@@ -128,10 +135,11 @@ def table(config, by_model: dict[str, Result], paper: dict[float, float]) -> dic
         text = f"{tolerance:g}"
         row = [(text, "")]
         for one in every:
-            row.append((f"{one.fcm[text]:.2f}", "{:.1f} to {:.1f}".format(*one.interval[text])))
+            ends = " to ".join(shown(end, 1) for end in one.interval[text])
+            row.append((shown(one.fcm[text]), ends if one.with_position else ""))
         if sequence:
-            row.append((f"{sequence.fcm[text]:.2f}", ""))
-        row.append((f"{first.oracle_fcm[text]:.2f}", ""))
+            row.append((shown(sequence.fcm[text]), ""))
+        row.append((shown(first.oracle_fcm[text]), ""))
         if paper:
             own, printed = last.fcm[text], paper.get(tolerance)
             there = printed is not None
@@ -143,8 +151,10 @@ def table(config, by_model: dict[str, Result], paper: dict[float, float]) -> dic
 
 def intervals(config, by_model: dict[str, Result]) -> list[str]:
     """Sentences on the intervals below the shares: the queries that they rest on, and the exact ones."""
-    queries = next(iter(by_model.values())).figures.queries
-    words = [f"Small figures: 95 % interval over {queries:,} queries."]
+    first = next(iter(by_model.values())).figures
+    if not first.with_position:
+        return []
+    words = [f"Small figures: 95 % interval over {first.with_position:,} queries."]
     for model, result in by_model.items():
         exact = result.figures.exact_words(config.dataset.position_unit)
         words += [f"{MODEL_NAMES[model].capitalize()}: {exact}."] if exact else []
@@ -157,7 +167,7 @@ def recall_table(by_model: dict[str, Result]) -> dict:
     shares = {f"recall @{n}": [one.recall[n] for one in every] for n in every[0].recall}
     shares["average precision"] = [one.average_precision for one in every]
     shares["recall at 100 % precision"] = [one.recall_at_full_precision for one in every]
-    rows = [[(name, ""), *((f"{v:.2f}", "") for v in values)] for name, values in shares.items()]
+    rows = [[(name, ""), *((shown(v), "") for v in values)] for name, values in shares.items()]
     return {"head": ["", *(MODEL_NAMES[model] for model in by_model)], "rows": rows}
 
 

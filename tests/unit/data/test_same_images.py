@@ -83,3 +83,16 @@ class Counting(Memory):
     def __getitem__(self, index):
         self.read.append(index)
         return super().__getitem__(index)
+
+
+def test_images_without_a_position_are_found_by_name(dataset):
+    found = dataset(False, a=TEN, b=[TEN[0], *OTHERS[1:]])
+    places = {name: found.places((name,)) for name in "ab"}
+    for lacking in ("a", "b", "ab"):
+        unknown = {
+            name: dataclasses.replace(own, positions=own.positions * np.nan)
+            for name, own in places.items()
+            if name in lacking
+        }
+        found.places = lambda names, unknown=unknown: (places | unknown)[names[0]]
+        assert same_images.shared(found, "a", found, "b") == Shared(1, 10)

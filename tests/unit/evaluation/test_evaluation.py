@@ -91,6 +91,56 @@ def test_a_match_that_looks_the_other_way_is_wrong(config):
         measured(config)
 
 
+def unlocated(config, *numbers):
+    """`measured`, with the queries `numbers` at unknown positions."""
+    config.eval.sequence_length = 2
+    queries = np.array([[0.5, 0.0], [14.0, 0.0], [26.0, 0.0], [20.0, 0.0]])
+    queries[list(numbers)] = np.nan
+    eye = np.eye(4, dtype=np.float32)
+    described = np.stack([eye[0], eye[1], eye[2], eye[3] + 0.9 * eye[2]])
+    references = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0], [60.0, 0.0]])
+    query = measure.Described(standing(queries, labels=["a", "b", "b", ""]), described)
+    reference = measure.Described(standing(references), eye)
+    return measure.measure(config, query, reference), measure.fcm_of(config, query, reference)
+
+
+def test_queries_without_a_position_are_matched_and_do_not_count(config):
+    found, alone = unlocated(config, 1)
+    figures = found.figures
+    assert figures.fcm == alone == {"10": 66.6667, "5": 33.3333, "1": 33.3333}
+    assert figures.oracle_fcm == {"10": 100.0, "5": 66.6667, "1": 66.6667}
+    assert figures.recall == {"1": 66.6667, "2": 100.0}
+    assert (figures.queries, figures.with_position) == (4, 3)
+    assert [part.first for part in figures.segments] == [0, 2, 3]
+    assert figures.labels["b"] == LabelFcm(1, {"10": 100.0, "5": 0.0, "1": 0.0})
+    assert figures.to_json()["with_position"] == 3 and figures.sequence.length == 2
+    assert "3 of 4 queries have a position" in figures.position_words()
+    assert "3 queries with these answers" in figures.exact_words("m")
+    matches = found.matches
+    assert matches.numbers.tolist() == [0, 1, 2, 3] and matches.nearest.tolist() == [0, -1, 2, 2]
+    np.testing.assert_equal(matches.errors, [0.5, np.nan, 6.0, 40.0])
+
+
+def test_without_any_position_there_are_matches_and_no_figures(config):
+    found, alone = unlocated(config, 0, 1, 2, 3)
+    saved = json.loads(json.dumps(found.figures.to_json(), allow_nan=False))
+    assert saved["fcm"] == saved["oracle_fcm"] == dict.fromkeys(("10", "5", "1"))
+    assert saved["recall"] == {"1": None, "2": None} and saved["average_precision"] is None
+    assert saved["interval"]["5"] == [None, None] and saved["with_position"] == 0
+    assert np.isnan(list(alone.values())).all() and "sequence" not in saved
+    assert found.matches.numbers.tolist() == [0, 1, 2, 3]
+
+
+def test_headings_count_for_queries_with_a_position_alone(config):
+    config.eval.heading_degrees = 30.0
+    places = standing([[0.0, 0.0], [np.nan, np.nan]], [0.1, np.nan])
+    rows = np.eye(2, dtype=np.float32)
+    reference = measure.Described(standing([[0.0, 0.0], [9.0, 0.0]], [0.0, 0.0]), rows)
+    assert (
+        measure.measure(config, measure.Described(places, rows), reference).figures.fcm["1"] == 100
+    )
+
+
 def test_sequences_mend_single_errors(config):
     """A drive whose every fifth image looks like another place, matched alone and in sequences."""
     rng = np.random.default_rng(0)

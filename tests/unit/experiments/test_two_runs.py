@@ -109,3 +109,12 @@ def test_missing_matches_other_matches_and_other_queries_are_told(tmp_path, monk
     assert "they are of two evaluations" in capsys.readouterr().err
     assert main(monkeypatch, first, tmp_path) == 2
     assert "name a finished workdir" in capsys.readouterr().err
+
+
+def test_queries_without_a_position_are_no_pairs(tmp_path):
+    runs = [run(tmp_path / name, ERRORS) for name in "ab"]
+    for folder in runs:
+        path = folder / "matches/fine_tuned_test01.csv"
+        path.write_text(path.read_text() + "test01/unknown,reference/1,\n")
+    figures, changed = compare.tables(runs)
+    assert figures.rows[2][3] == "64" and not changed.rows

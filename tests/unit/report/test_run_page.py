@@ -90,7 +90,7 @@ def test_intervals_and_confidence_are_shown(write):
 def test_the_page_states_the_queries_below_an_interval_and_which_are_exact(write):
     assert "Small figures: 95 % interval over 40 queries." in (text := write().text)
     assert "Clopper" not in text
-    page = write(figures={"queries": 12, "interval_exact": ["25"], "interval": {
+    page = write(figures={"queries": 12, "with_position": 12, "interval_exact": ["25"], "interval": {
         "25": (73.54, 100.0), "10": (79.0, 94.0), "5": (78.0, 93.0)}})  # fmt: skip
     assert (
         "Fine-tuned: 12 queries with these answers are too few for a bootstrap, so the 95 % interval is "

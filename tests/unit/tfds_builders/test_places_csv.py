@@ -119,7 +119,11 @@ BAD_ROWS = [
     (2, "train,train/none.png,0,0", ":2: image 'train/none.png' does not exist"),
     (2, "train,train/000.png,nan,0", ":2: x is nan; give a finite number in metres"),
     (3, "train,train/001.png,0,inf", ":3: y is inf"),
-    (3, "train,train/001.png,0,", ":3: y is ''; give a number"),
+    (
+        3,
+        "train,train/001.png,0,",
+        ":3: y is empty; give a number in metres, or leave x and y empty",
+    ),
     (3, "train,train/001.png,abc,0", ":3: x is 'abc'; give a number in metres"),
     (
         3,

@@ -1,5 +1,7 @@
 """`show` on a built dataset: the figures it prints and the pictures it draws."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -102,3 +104,19 @@ def test_find_built_wants_a_choice_and_the_newest(tmp_path):
 def test_a_config_that_names_none(tmp_path, capsys, config, says):
     assert main(["show", "places_csv", f"--data_dir={tmp_path}", f"--config={config}"]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_show_leaves_out_positions_that_are_unknown(tmp_path, capsys):
+    raw = write_raw(tmp_path / "raw", ["train", "test01"], count=5)
+    lines = (raw / "places.csv").read_text().splitlines()
+    lines = [",".join([*x.split(",")[:2], "", ""]) if x[:4] == "test" else x for x in lines]
+    lines[2] = ",".join([*lines[2].split(",")[:2], "", ""])
+    (raw / "places.csv").write_text("\n".join(lines))
+    option = '--config={"name": "mine"}'
+    assert command("build", "places_csv", raw, tmp_path / "out", option) == 0
+    shown = [f"--data_dir={tmp_path / 'out'}", f"--out={tmp_path / 'shown'}"]
+    assert main(["show", "places_csv", *shown]) == 0
+    text = capsys.readouterr().out
+    assert "warning: train: 1 of 5 images have no position" in text
+    assert re.search(r"train +5 +0 +5\.7 m", text) and re.search(r"test01 +5 +0 +0\.0 m", text)
+    assert len(list((tmp_path / "shown").glob("*.png"))) == 2

@@ -19,7 +19,7 @@ HEADER_HELP = "the header is sequence,image,x,y and optionally heading,time,labe
 
 
 class Row(NamedTuple):
-    """One valid row; `heading` and `time` are NaN where the row has none."""
+    """One valid row; `x` and `y`, `heading` and `time` are NaN where the row has none."""
 
     line: int
     sequence: str
@@ -139,6 +139,7 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
     if image_problem:
         problems.append(f"{where}: {image_problem}")
     numbers = {}
+    unlocated = not values["x"] and not values["y"]
     for key, unit, most in (
         ("x", "metres", FARTHEST),
         ("y", "metres", FARTHEST),
@@ -146,9 +147,15 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
         ("time", "seconds", LATEST / 1e6),
     ):
         text = values.get(key, "")
-        optional = key in OPTIONAL
         numbers[key] = math.nan
-        if optional and text.lower() in ("", "nan"):
+        if key in OPTIONAL and text.lower() in ("", "nan"):
+            continue
+        if key in ("x", "y") and (unlocated or not text):
+            if not unlocated:
+                problems.append(
+                    f"{where}: {key} is empty; give a number in {unit}, or leave x and y empty where a "
+                    "query's position is unknown"
+                )
             continue
         try:
             numbers[key] = float(text)
@@ -254,4 +261,5 @@ LAYOUT = Layout(
     position_unit="m",
     pose_source=TABLE,
     table=TABLE,
+    unlocated=True,
 )

@@ -19,6 +19,7 @@ class Layout:
       pose_source: origin of the positions.
       untimed: what orders images without times; "" where their order counts as time.
       table: name of the file that holds the positions; "" where there is none.
+      unlocated: whether an image may have no position.
     """
 
     title: str
@@ -27,3 +28,4 @@ class Layout:
     pose_source: str
     untimed: str = ""
     table: str = ""
+    unlocated: bool = False
