@@ -122,7 +122,8 @@ def test_queries_without_positions_are_answered_and_counted(tmp_path, unknown, c
     counted = (
         f"{left} of 24 queries have a position" if left else "none of 24 queries has a position"
     )
-    assert counted in (run / "results.md").read_text()
+    table = (run / "results.md").read_text()
+    assert counted in table and "percentage of all queries with a position whose" in table
     assert ("| - |" in done.stdout) == (not left) and "nan" not in done.stdout.lower()
     page = (run / "report.html").read_text()
     assert (f"of {left} queries with a position (of 24)" if left else counted) in page

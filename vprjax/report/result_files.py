@@ -151,19 +151,21 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
     model = config.model
     loss = config.loss.name if provenance["steps"] else MODEL_NAMES["off_the_shelf"]
+    lacking = without_position(config, results)
+    counted = " with a position" if lacking else ""
     lines = [
         f"# {model.backbone} + {model.pooling}, {loss}: {dataset.name}",
         "",
         table(config, results),
         "",
         *(f"**Warning:** {words}.\n" for words in warnings(config, results, provenance)),
-        f"FCM: percentage of all queries whose nearest reference lies within tau ({unit}). R@N: "
+        f"FCM: percentage of all queries{counted} whose nearest reference lies within tau ({unit}). R@N: "
         f"percentage with a reference within {radius:g} {unit} among the N nearest. "
         f"Oracle: queries that have any reference within tau.{facing(config)}",
         "",
         "![FCM over tolerance](fcm.png)",
         "",
-        *without_position(config, results),
+        *lacking,
         *exact_intervals(config, results),
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
