@@ -92,14 +92,15 @@ def compare(first: Run, second: Run) -> tuple[Table, Table]:
             f"{first.name} has eval.heading_degrees={degrees[0]:g}, {second.name} {degrees[1]:g}: evaluate "
             "both with one value"
         )
-    rows, changed = [], []
+    rows, changed, some = [], [], False
     tolerances = [t for t in one["tolerances_m"] if t in two["tolerances_m"]]
     unit = one["provenance"]["config"]["dataset"]["position_unit"]
     for models in _models(one["results"], two["results"]):
         splits = [s for s in one["results"][models[0]] if s in two["results"][models[1]]]
         splits = [s for s in splits if None not in one["results"][models[0]][s]["fcm"].values()]
         for split in splits:
-            more, moved = _paired(first, second, models, split, tolerances)
+            more, moved, few = _paired(first, second, models, split, tolerances)
+            some |= few
             rows += [
                 [split, " / ".join(dict.fromkeys(models)), f"{t:g} {unit}", *x] for t, x in more
             ]
@@ -115,6 +116,11 @@ def compare(first: Run, second: Run) -> tuple[Table, Table]:
         "FCM (%); the difference is the first minus the second on the same queries, in brackets its 95 % "
         "block bootstrap interval. The last columns count the queries that one run alone has right."
     ]
+    if some:
+        notes.append(
+            f"Where fewer than {bootstrap.FEW} queries changed, the interval and p are also those of exact "
+            "tests, which take queries as independent."
+        )
     figures = Table(f"{names[0]} against {names[1]} on {one['dataset']}", head, rows, 3, notes)
     head = [
         "queries",
@@ -147,7 +153,7 @@ def _names(first: Run, second: Run) -> tuple[str, str]:
 
 
 def _paired(first: Run, second: Run, models: tuple[str, str], split: str, tolerances: list[float]):
-    """Per tolerance the texts of a row; per changed query its place in the list and its texts."""
+    """Per tolerance the texts of a row; per changed query its place and texts; whether few changed."""
     ids, one, matched = first.matches(models[0], split)
     others, two, matched_too = second.matches(models[1], split)
     if ids != others:
@@ -159,10 +165,11 @@ def _paired(first: Run, second: Run, models: tuple[str, str], split: str, tolera
         where = {query: i for i, query in enumerate(others)}
         order = [where[query] for query in ids]
         two, matched_too = two[order], [matched_too[i] for i in order]
-    rows, moved = [], np.zeros(len(ids), bool)
+    rows, moved, some = [], np.zeros(len(ids), bool), False
     for tolerance in tolerances:
         a, b = one <= tolerance, two <= tolerance
-        gap, bounds, p = bootstrap.paired(b, a)
+        gap, bounds, p, few = bootstrap.paired_shares(b, a)
+        some |= few
         shown = difference(Mean(100 * gap, tuple(100 * bounds), len(ids)))
         counts = [str(np.count_nonzero(x)) for x in (a & ~b, b & ~a)]
         means = [f"{100 * x.mean():.2f}" for x in (a, b)]
@@ -176,7 +183,7 @@ def _paired(first: Run, second: Run, models: tuple[str, str], split: str, tolera
         )
         for i in np.flatnonzero(moved)
     ]
-    return rows, changed
+    return rows, changed, some
 
 
 def _moved_by(one: float, two: float) -> float:

@@ -1,7 +1,7 @@
 """Intervals and paired tests for shares of frames: neighbouring frames are not independent."""
 
 import numpy as np
-from scipy.special import betaincinv
+from scipy.special import bdtr, betaincinv
 
 FEW = 30  # fewer queries make too few blocks for a bootstrap
 
@@ -103,3 +103,25 @@ def paired(first: np.ndarray, second: np.ndarray, **settings) -> tuple[float, np
     below = (means < 0).mean() + 0.5 * (means == 0).mean()
     p = max(2 * min(below, 1 - below), 1 / (len(means) + 1))
     return float(gap.mean()), np.quantile(means, [0.025, 0.975]), min(p, 1.0)
+
+
+def paired_shares(
+    first: np.ndarray, second: np.ndarray, **settings
+) -> tuple[float, np.ndarray, float, bool]:
+    """`paired` for right answers `(n,)` bool, and whether few differ.
+
+    Where fewer than `FEW` queries differ, blocks hold too few of them: the interval is the union with one
+    from the exact intervals of both differing shares (Bonferroni), and p is at least the exact sign test's
+    (McNemar 1947).
+
+    Raises:
+      ValueError: lengths differ or there is no query.
+    """
+    gap, bounds, p = paired(first, second, **settings)
+    won = np.array([np.count_nonzero(second & ~first), np.count_nonzero(first & ~second)])
+    if won.sum() >= FEW:
+        return gap, bounds, p, False
+    (low, high), (low_lost, high_lost) = clopper_pearson(won, len(first), 0.975)
+    bounds = np.array([min(bounds[0], low - high_lost), max(bounds[1], high - low_lost)])
+    exact = min(1.0, 2 * float(bdtr(won.min(), won.sum(), 0.5)))
+    return gap, bounds, max(p, exact), True
