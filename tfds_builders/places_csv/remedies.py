@@ -6,6 +6,9 @@ import pathlib
 import re
 import unicodedata
 
+from tfds_builders.errors import RawDataError
+
+HEADER_HELP = "the header is sequence,image,x,y and optionally heading,time,label"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 UNITS = {"time": ", in seconds", "heading": ", in radians clockwise from north"}
 HABITS = {  # other names of the columns, in small letters
@@ -22,6 +25,37 @@ PROJECT = "pyproj.Transformer.from_crs(4326, 32600 + UTM_ZONE, always_xy=True).t
 # Numbers beyond the seconds of any year that a record holds, and the unit that they then have.
 CLOCKS = ((1e14, "milliseconds", "1,000"), (1e17, "microseconds", "1,000,000"))
 NANOSECONDS = ("nanoseconds", "1,000,000,000")
+# Beginnings of files that are no text, and what a program saved there.
+NO_TEXT = ((b"PK", "a spreadsheet or a zip archive"), (b"\x1f\x8b", "compressed by gzip"))
+UNKNOWN = ("", "nan")  # texts of a number that nobody knows, in small letters
+OTHER_UNKNOWN = ("none", "null", "n/a", "na", "#n/a", "-", "?")  # of other programs
+ZONES = ("zone", "utm_zone", "utmzone", "zone_number", "epsg", "crs", "srid")
+ONE_ZONE = (
+    "project the positions of all zones into one, e.g. by pyproj.Transformer.from_crs(32600 + ITS_ZONE, "
+    "32600 + THE_ZONE, always_xy=True).transform(x, y), then remove the column"
+)
+
+
+def text(csv_path: pathlib.Path) -> str:
+    """The file's text.
+
+    Raises:
+      RawDataError: it is missing or no UTF-8 text; the sentence says what else it is.
+    """
+    if not csv_path.is_file():
+        others = sorted(csv_path.parent.glob("*.[cC][sS][vV]")) if csv_path.parent.is_dir() else []
+        remedy = f"rename {others[0].name}, or write it" if others else "write it"
+        raise RawDataError(f"{csv_path} does not exist; {remedy}: {HEADER_HELP}")
+    data = csv_path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        kind = next((kind for start, kind in NO_TEXT if data.startswith(start)), None)
+        raise RawDataError(
+            f"{csv_path} is {kind}, no text; write it out as CSV in UTF-8"
+            if kind
+            else f"{csv_path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
 
 
 def separator(line: str, known: tuple[str, ...]) -> str | None:
@@ -61,14 +95,24 @@ def column(name: str, known: tuple[str, ...], header: list[str]) -> str:
     for right in known:
         if right not in header and (small == right or small in HABITS.get(right, "").split(",")):
             return f"write {right!r}{UNITS.get(right, '')}"
+    if small in ZONES:
+        return ONE_ZONE
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else ""
 
 
 def number(text: str) -> str:
     """What to write for a text that is no number, or ""."""
+    text = text.replace("\N{MINUS SIGN}", "-")
+    plain = text.replace(",", "")
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text):  # a decimal comma, or one between thousands
+        return f"write {plain} or {text.replace(',', '.')}, whichever it means"
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):
+        return f"write {plain}, without separators between thousands"
     if re.fullmatch(r"[+-]?\d+,\d+", text):
         return f"write {text.replace(',', '.')}, with a decimal point"
+    if re.fullmatch(r"-\d+(\.\d*)?", text):
+        return f"write {text}, with the hyphen as minus sign"
     return ""
 
 

@@ -1,5 +1,6 @@
 """A places.csv by other habits: each is named with what to write, and equal problems become one."""
 
+import gzip
 import unicodedata
 
 import cv2
@@ -48,6 +49,11 @@ def said(tmp_path, capsys, text) -> str:
         (HEAD + "train,/home/me/raw/train/000.png,1,1", "relative to it; write 'train/000.png'"),
         (HEAD + r"train,C:\me\raw\train\000.PNG,1,1", "; write 'train/000.png', as on the disk"),
         (HEAD + 'train,train/000.png,"1,5",1', ":2: x is '1,5'; write 1.5, with a decimal point"),
+        (HEAD + 'train,train/000.png,"620,021",1', "x is '620,021'; write 620021 or 620.021, whichever"),
+        (HEAD + 'train,train/000.png,"5,735,011.9",1', "write 5735011.9, without separators between"),
+        (HEAD + "train,train/000.png,\N{MINUS SIGN}1.5,1", "; write -1.5, with the hyphen as minus sign"),
+        (HEAD + "train,train/000.png,N/A,1", "in metres, or leave x and y empty where it is unknown"),
+        ("sequence,image,x,y,utm_zone\n", "column 'utm_zone'; project the positions of all zones into one"),
         ("sequence,image,x,y,time\n" + ROW + ",1547120789640", "time is 1547120789640; it looks like mil"),
         ("sequence,image,x,y,time\n" + ROW + ",1547120789640420", "microseconds: divide the column by 1,"),
         ("sequence,image,x,y,time\n" + ROW + ",1547120789640420123", "like nanoseconds: divide the col"),
@@ -57,6 +63,62 @@ def test_what_to_write_is_named(tmp_path, capsys, text, remedy):
     told = said(tmp_path, capsys, text)
     assert remedy in told and f"error: {tmp_path}/raw/places.csv:" in told
     assert told.count("\n") == 1, "one sentence names it"
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (
+            b"PK\x03\x04\xff",
+            "is a spreadsheet or a zip archive, no text; write it out as CSV in UTF-8",
+        ),
+        (gzip.compress(b"x" * 99), "is compressed by gzip, no text; write it out as CSV in UTF-8"),
+        (HEAD.encode("utf-16"), "is not UTF-8 text (byte 0); save it as UTF-8"),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, capsys, data, remedy):
+    raw = write_raw(tmp_path / "raw", ["train"])
+    (raw / "places.csv").write_bytes(data)
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 2
+    assert f"places.csv {remedy}" in capsys.readouterr().err
+
+
+def test_a_table_of_another_name_is_named(tmp_path, capsys):
+    raw = write_raw(tmp_path / "raw", ["train"])
+    (raw / "places.csv").rename(raw / "Places.CSV")
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 2
+    assert "places.csv does not exist; rename Places.CSV, or write it" in capsys.readouterr().err
+
+
+def test_lines_may_end_in_carriage_returns_alone(tmp_path):
+    raw = write_raw(tmp_path / "raw", ["train"])
+    text = (raw / "places.csv").read_text()
+    (raw / "places.csv").write_bytes(text.replace("\n", "\r").encode())
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 0
+
+
+def test_a_position_of_nan_is_unknown(tmp_path, capsys):
+    raw = write_raw(tmp_path / "raw", ["train"])
+    with (raw / "places.csv").open("a") as f:
+        f.write("night,train/000.png,nan,NaN\n")
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 0
+    assert "night: 1 of 1 images have no position" in capsys.readouterr().err
+
+
+def test_times_in_days_are_told(tmp_path, capsys):
+    raw = write_raw(tmp_path / "raw", ["train", "test01"], columns="time")
+    lines = (raw / "places.csv").read_text().splitlines()
+    days = [
+        f"{line.rpartition(',')[0]},{43475.49 + i / 86400}"
+        for i, line in enumerate(lines)
+        if "train" in line
+    ]
+    rest = [line for line in lines if "train" not in line]
+    (raw / "places.csv").write_text("\n".join([*rest, *days]))
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 0
+    told = capsys.readouterr().err
+    assert "train: images are 1.15e-05 s apart: these times look like days or hours" in told
+    assert "test01: images are" not in told
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -78,12 +140,12 @@ def test_an_image_elsewhere_of_the_same_name_is_no_remedy(tmp_path, capsys):
 
 
 def test_five_thousand_equal_problems_are_one(tmp_path, capsys):
-    rows = (f"train,gone/{i}.png,{i}.5,nan" for i in range(5000))
+    rows = (f"train,gone/{i}.png,{i}.5,inf" for i in range(5000))
     lines = said(tmp_path, capsys, HEAD + "\n".join([*rows, ",train/000.png,1,1"])).splitlines()
     assert len(lines) == 13
     assert lines[0] == "error: 5,000 problems of one kind; the first 5:"
     assert [line.split(":")[1] for line in lines[1:6]] == ["2", "3", "4", "5", "6"]
-    assert lines[6] == "5,000 problems of one kind; the first 5:" and "y is nan" in lines[7]
+    assert lines[6] == "5,000 problems of one kind; the first 5:" and "y is inf" in lines[7]
     assert "places.csv:5002: sequence is empty" in lines[12]
 
 

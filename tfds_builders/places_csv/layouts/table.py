@@ -5,7 +5,10 @@ import io
 import math
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv import remedies
@@ -15,7 +18,9 @@ from tfds_builders.schema import FARTHEST, LATEST, Frame, has_controls
 TABLE = "places.csv"
 REQUIRED = ("sequence", "image", "x", "y")
 OPTIONAL = ("heading", "time", "label")
-HEADER_HELP = "the header is sequence,image,x,y and optionally heading,time,label"
+SHORTEST = (
+    1000  # microseconds between two images: no camera is faster; an hour's share of a second is 278
+)
 
 
 class Row(NamedTuple):
@@ -56,15 +61,8 @@ def read_table(csv_path: pathlib.Path) -> dict[str, list[Frame]]:
 
 
 def _rows(csv_path: pathlib.Path, problems: list[str]) -> list[Row]:
-    if not csv_path.is_file():
-        raise RawDataError(f"{csv_path} does not exist; write it: {HEADER_HELP}")
-    try:
-        text = csv_path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RawDataError(
-            f"{csv_path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from error
-    other = remedies.separator(text.partition("\n")[0], REQUIRED + OPTIONAL)
+    text = remedies.text(csv_path)
+    other = remedies.separator(re.split("[\r\n]", text, maxsplit=1)[0], REQUIRED + OPTIONAL)
     if other:
         raise RawDataError(f"{csv_path}:1: {other}")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -95,7 +93,7 @@ def _check_header(csv_path: pathlib.Path, header: list[str]) -> None:
     unknown = [name for name in header if name not in known]
     if len(unknown) == len(header) and remedies.no_header(header):
         raise RawDataError(
-            f"{csv_path}:1: the line is a row, no header; put one above: {HEADER_HELP}"
+            f"{csv_path}:1: the line is a row, no header; put one above: {remedies.HEADER_HELP}"
         )
     degrees = remedies.degrees(header) if {"x", "y"} <= set(missing) else []
     if degrees:
@@ -108,10 +106,10 @@ def _check_header(csv_path: pathlib.Path, header: list[str]) -> None:
     missing = [name for name in missing if f"write {name!r}" not in named]
     missing = [name for name in missing if not degrees or name not in ("x", "y")]
     if missing:
-        problems.append(f"{csv_path}:1: no column {', '.join(missing)}; {HEADER_HELP}")
+        problems.append(f"{csv_path}:1: no column {', '.join(missing)}; {remedies.HEADER_HELP}")
     for name, hint in hints.items():
         problems.append(
-            f"{csv_path}:1: unknown column {name!r}; {hint or f'{HEADER_HELP}; remove it'}"
+            f"{csv_path}:1: unknown column {name!r}; {hint or f'{remedies.HEADER_HELP}; remove it'}"
         )
     for name in known:
         if header.count(name) > 1:
@@ -139,7 +137,7 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
     if image_problem:
         problems.append(f"{where}: {image_problem}")
     numbers = {}
-    unlocated = not values["x"] and not values["y"]
+    unlocated = all(values[key].lower() in remedies.UNKNOWN for key in ("x", "y"))
     for key, unit, most in (
         ("x", "metres", FARTHEST),
         ("y", "metres", FARTHEST),
@@ -148,7 +146,7 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
     ):
         text = values.get(key, "")
         numbers[key] = math.nan
-        if key in OPTIONAL and text.lower() in ("", "nan"):
+        if key in OPTIONAL and text.lower() in remedies.UNKNOWN:
             continue
         if key in ("x", "y") and (unlocated or not text):
             if not unlocated:
@@ -161,6 +159,8 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
             numbers[key] = float(text)
         except ValueError:
             remedy = remedies.number(text) or f"give a number in {unit}"
+            if text.lower() in remedies.OTHER_UNKNOWN:
+                remedy += f", or leave {'x and y' if key in ('x', 'y') else key} empty where it is unknown"
             problems.append(f"{where}: {key} is {text!r}; {remedy}")
             continue
         if key == "time" and most < abs(numbers[key]) < 1e20:
@@ -255,9 +255,30 @@ def _frames(folder: pathlib.Path, rows: list[Row]) -> list[Frame]:
     ]
 
 
+def _fast(splits: dict[str, list[Frame]]) -> Iterator[str]:
+    """Yields a sentence per split whose times lie too near to each other for seconds."""
+    for name, frames in splits.items():
+        times = np.array([frame.timestamp for frame in frames])
+        steps = np.diff(times)
+        counted = np.array_equal(
+            times, np.arange(len(times))
+        )  # the rows' numbers, where none has a time
+        if not counted and (steps > 0).any() and np.median(steps[steps > 0]) < SHORTEST:
+            yield (
+                f"{name}: images are {np.median(steps[steps > 0]) / 1e6:g} s apart: these times look like "
+                "days or hours, as spreadsheets keep them; write seconds"
+            )
+
+
+def _read(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:
+    splits = read_table(folder / TABLE)
+    warnings += _fast(splits)
+    return splits
+
+
 LAYOUT = Layout(
     title="places.csv",
-    read=lambda folder, _: read_table(folder / TABLE),
+    read=_read,
     position_unit="m",
     pose_source=TABLE,
     table=TABLE,
