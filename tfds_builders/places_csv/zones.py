@@ -32,11 +32,11 @@ class Zone(NamedTuple):
         return (NORTH if self.north else SOUTH) + self.number
 
 
-def parse(zone: str, letter: str, latitude: str) -> Zone | None:
+def parse(zone: str, letter: str, latitude: str, northing: float) -> Zone | None:
     """The zone of a file name's fields; None where both zone and letter are empty.
 
-    A latitude tells north from south before the letter does, since some write S for the south, not for
-    the band of 32 to 40 degrees north.
+    A latitude tells north from south before the letter does. Some write S for the south, not for the band
+    of 32 to 40 degrees north: it is the band where the northing lies in it.
 
     Raises:
       ValueError: the texts name no zone, or a zone without its side of the equator.
@@ -52,8 +52,13 @@ def parse(zone: str, letter: str, latitude: str) -> Zone | None:
     except ValueError:
         if not band:
             raise ValueError(f"zone {zone!r} has no letter") from None
-        north = band >= "N"
+        north = band >= "N" and (band != "S" or _in_band_s(northing))
     return Zone(int(match[1]), north)
+
+
+def _in_band_s(northing: float) -> bool:
+    """Whether a northing lies 32 to 40 degrees north; those numbers are rare in the south, at 50 to 58."""
+    return 3.5e6 < northing < 4.5e6
 
 
 def into_one(

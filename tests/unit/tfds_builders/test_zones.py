@@ -144,4 +144,29 @@ def test_names_without_a_zone_beside_one_zone(tmp_path):
     ],
 )
 def test_zones_in_names(fields, zone):
-    assert zones.parse(*fields) == zone
+    assert zones.parse(*fields, 0.0) == zone
+
+
+@pytest.mark.parametrize(
+    ("latitude", "border", "west", "side"),
+    [(-33.9, 18.0, 33, "south"), (37.7, -120.0, 10, "north")],
+)
+def test_an_s_is_the_south_or_a_band_by_the_northing(tmp_path, latitude, border, west, side):
+    letter = "H" if latitude < 0 else "S"
+    names = [name.replace(f"@{letter}@", "@S@") for name in drive(latitude, border, west, letter)]
+    splits, (warning,) = read(tmp_path, train=names)
+    positions = np.array([frame.position for frame in splits["train"]])
+    assert np.ptp(np.linalg.norm(np.diff(positions, axis=0), axis=1)) < 0.01
+    assert f"zone {west} {side}" in warning
+
+
+def test_radians_in_the_field_of_degrees_are_told(tmp_path):
+    def names(headings):
+        return [f"@{i}@5@32@U@@@@@{h}@@@@20190110_11460{i}@.png" for i, h in enumerate(headings)]
+
+    _, (warning,) = read(tmp_path / "a", train=names([-3.1, 0.5, 3.0]))
+    assert "between -3.1 and 3: if these are radians, write degrees" in warning
+    _, none = read(tmp_path / "b", train=names([-90, 0.5, 3.0]))
+    assert not none
+    _, none = read(tmp_path / "c", train=names([0, 0, 0]))
+    assert not none

@@ -5,6 +5,7 @@ import math
 import pathlib
 import re
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -44,7 +45,9 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
             )
             continue
         try:
-            named[path] = zones.parse(*(fields[:-1] + 6 * [""])[3:6])  # the last one is the suffix
+            named[path] = zones.parse(
+                *(fields[:-1] + 6 * [""])[3:6], position[1]
+            )  # the last is the suffix
         except ValueError as error:
             problems.append(
                 f"{path}: {error}; write a zone of 1 to 60 and its letter into fields 3 and 4, or leave "
@@ -60,6 +63,7 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
         )
         splits.setdefault(split, []).append(frame)
     splits = _in_one_zone(splits, named, warnings, problems)
+    warnings += _in_radians(splits)
     ordered = {split: _in_time(frames) for split, frames in splits.items()}
     return done(folder, ordered, problems)
 
@@ -106,6 +110,17 @@ def _in_one_zone(splits, named, warnings: list[str], problems: list[str]) -> dic
         split: [frame._replace(position=tuple(next(positions))) for frame in held]
         for split, held in splits.items()
     }
+
+
+def _in_radians(splits: dict[str, list[Frame]]) -> Iterator[str]:
+    """Yields a sentence where field 9 spans no more than radians do, though it is read as degrees."""
+    headings = [math.degrees(f.heading) for split in splits.values() for f in split]
+    known = np.array([heading for heading in headings if math.isfinite(heading)])
+    if len(known) and np.ptp(known) >= 1 and np.abs((known + 180) % 360 - 180).max() <= 2 * math.pi:
+        yield (
+            f"headings (field 9) are degrees; those of all {len(known):,} images lie between "
+            f"{known.min():g} and {known.max():g}: if these are radians, write degrees"
+        )
 
 
 def _heading(fields: list[str]) -> float:
