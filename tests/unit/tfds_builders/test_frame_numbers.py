@@ -49,6 +49,33 @@ def test_one_query_is_numbered_as_its_map(tmp_path):
     assert found == {"map": [470, 480, 490], "query": [480]}
 
 
+def test_times_in_the_names_are_no_frames(tmp_path):
+    names = [f"{s}/{n}{stamp[1:]}.png" for n, s in enumerate("ab", 1) for stamp in STAMPS]
+    with pytest.raises(RawDataError, match=r"up to 2547120781764501, look like times") as caught:
+        positions(tmp_path, *names)
+    assert len(caught.value.problems) == 1 and "leave" not in str(caught.value)
+
+
+def test_folders_without_a_common_number_are_told(tmp_path):
+    names = [*(f"a/{i}.png" for i in (1, 2)), *(f"b/{i}.png" for i in (7, 8)), "c/2.png"]
+    (warning,), _ = positions(tmp_path, *names)
+    assert warning.startswith("b shares no frame number with another folder")
+
+
+@pytest.mark.parametrize("layout", ["aligned", "utm"])
+def test_no_image_is_left_out_in_silence(tmp_path, layout):
+    name = {"aligned": "images-{}{}", "utm": "@1@{}@{}"}[layout]
+    (tmp_path / "day").mkdir()
+    for i, suffix in enumerate((".tif", ".TIFF", ".ppm", ".pgm", ".heic", ".jp2")):
+        (tmp_path / "day" / name.format(i, suffix)).touch()
+    warnings: list[str] = []
+    splits = {"aligned": aligned.read_aligned, "utm": utm.read_utm}[layout](tmp_path, warnings)
+    assert len(splits["day"]) == 4
+    assert warnings[0].startswith(
+        "2 images in formats that are not read are passed over, e.g. day/"
+    )
+
+
 def test_no_advice_to_delete_sound_data(tmp_path):
     with pytest.raises(RawDataError) as caught:
         positions(tmp_path, "a/left_1.png", "a/right_1.png", "a/none.png")

@@ -6,7 +6,7 @@ import re
 
 from tfds_builders.places_csv.layouts.folders import check_apart, done, image_files, split_name
 from tfds_builders.places_csv.layouts.variant import Layout
-from tfds_builders.schema import Frame
+from tfds_builders.schema import FARTHEST, Frame
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
@@ -35,8 +35,9 @@ def read_aligned(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Fr
         if other != path:
             problems.append(
                 f"{path}: {other} has the same frame number {number}; give each image of a folder its "
-                "own number"
+                "own number, or each camera a folder"
             )
+    _check_shared(folder, numbered, problems, warnings)
     for split, paths in numbered.items():
         splits[split] = [
             Frame(
@@ -48,6 +49,24 @@ def read_aligned(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Fr
             for number in sorted(paths)
         ]
     return done(folder, splits, problems)
+
+
+def _check_shared(folder: pathlib.Path, numbered, problems: list[str], warnings: list[str]) -> None:
+    """Adds a problem where the numbers are times, else a warning where a split shares none of its own."""
+    largest = max((number for paths in numbered.values() for number in paths), default=0)
+    if largest > FARTHEST:
+        problems.append(
+            f"{folder}: the numbers in the names, up to {largest}, look like times, which no two drives "
+            "share; number the images of one place alike in all folders, or write a places.csv"
+        )
+        numbered.clear()
+    for split, paths in numbered.items():
+        others = [other for name, other in numbered.items() if name != split]
+        if others and not any(paths.keys() & other.keys() for other in others):
+            warnings.append(
+                f"{split} shares no frame number with another folder, so no image of it shows the same "
+                "place as another folder's; number the images of one place alike"
+            )
 
 
 def frame_numbers(paths: list[pathlib.Path], warnings: list[str]) -> dict[pathlib.Path, int]:

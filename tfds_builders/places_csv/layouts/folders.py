@@ -7,14 +7,31 @@ from collections.abc import Iterable, Sequence
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import Frame
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+OTHERS = (
+    ".avif",
+    ".cr2",
+    ".dng",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".nef",
+)  # images that are not read
 # Folders that file servers and systems put beside the data, besides those with a leading dot.
 SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found")
 
 
 def image_files(folder: pathlib.Path, warnings: list[str]) -> list[pathlib.Path]:
     """All images below `folder`, sorted by path; `warnings` takes the count of hidden ones passed over."""
-    every = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+    files = sorted(folder.rglob("*"))
+    every = [path for path in files if path.suffix.lower() in IMAGES]
+    others = [path for path in files if path.suffix.lower() in OTHERS]
+    if others:
+        warnings.append(
+            f"{len(others)} images in formats that are not read are passed over, e.g. "
+            f"{others[0].relative_to(folder).as_posix()}; write them as JPEG or PNG"
+        )
     found = [path for path in every if not any(map(is_hidden, path.relative_to(folder).parts))]
     hidden = sorted(path for path in set(every) - set(found) if path.is_file())
     if hidden:
