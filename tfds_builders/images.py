@@ -1,6 +1,7 @@
 """Turns raw image bytes into stored ones: decode, resize once, encode. OpenCV releases the GIL."""
 
 import io
+import re
 import struct
 import zlib
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
+import PIL.TiffImagePlugin
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import PlacesConfig
@@ -22,6 +24,8 @@ FORMATS = (
     "TIFF",
     "PPM",
 )  # by content; the file's name does not count
+PLAIN_HEADER = rb"P[2356]\s+(?:#.*\s+)*\d+\s+\d+\s+(\d+)\s"  # of PGM and PPM; white is the last
+BITS_PER_SAMPLE = 258  # a TIFF tag
 MOST_PIXELS = 2**27  # 16384 x 8192, the largest street-view panorama: 400 MB of pixels
 PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond it and raises beyond twice that
 
@@ -57,9 +61,37 @@ def decode(raw: bytes, name: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
         except cv2.error:
             image = None
         if image is not None:
-            return image
+            return _full_range(image, raw)
         reason = "is not an image that OpenCV decodes"
+    if _is_wide(raw):
+        raise RawDataError(
+            f"{name} holds values of 32 bits or more; write it with 8 or 16 bits, with one range for all "
+            "images"
+        )
     raise RawDataError(f"{name} {reason}; replace the file or leave it out")
+
+
+def _full_range(image: np.ndarray, raw: bytes) -> np.ndarray:
+    """Stretches a PGM's or PPM's bytes to 255 where the header names another white; OpenCV does not."""
+    header = re.match(PLAIN_HEADER, raw[:512])
+    white = int(header[1]) if header else 255
+    if not 0 < white < 255 or raw[:2] not in (b"P5", b"P6"):
+        return image
+    return np.clip(np.rint(image * 255.0 / white), 0, 255).astype(np.uint8)
+
+
+def _is_wide(raw: bytes) -> bool:
+    """Whether a file is a TIFF with more than 16 bits per value, floating-point or not."""
+    if raw[:2] not in (b"II", b"MM"):
+        return False
+    try:  # the tags alone: Pillow has no mode for some of these
+        tags = PIL.TiffImagePlugin.ImageFileDirectory_v2(raw[:8])
+        stream = io.BytesIO(raw)
+        stream.seek(tags.next)
+        tags.load(stream)
+        return max(tags.get(BITS_PER_SAMPLE, (8,))) > 16
+    except Exception:  # a damaged header makes Pillow raise anything
+        return False
 
 
 def damage(raw: bytes) -> str | None:

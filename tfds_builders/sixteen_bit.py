@@ -15,7 +15,6 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.schema import Frame
 
 DEEPEST = 2**16 - 1
-BITS_PER_SAMPLE = 258  # a TIFF tag
 SHARES = (0.1, 99.9)  # percent of the values at or below black, and at or below white
 SAMPLE = 1000  # images, evenly spread, whose values give the percentiles
 
@@ -40,10 +39,10 @@ def is_deep(raw: bytes) -> bool:
     if raw[:2] in (b"II", b"MM"):
         try:
             with PIL.Image.open(io.BytesIO(raw), formats=("TIFF",)) as image:
-                return max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) == 16
+                return max(image.tag_v2.get(images.BITS_PER_SAMPLE, (8,))) == 16
         except Exception:  # a damaged header makes Pillow raise anything
             return False
-    parts = re.match(rb"P[2356]\s+(?:#.*\s+)*\d+\s+\d+\s+(\d+)\s", raw[:512])
+    parts = re.match(images.PLAIN_HEADER, raw[:512])
     return bool(parts) and int(parts[1]) > 255
 
 

@@ -19,6 +19,24 @@ def test_whole_files_decode(suffix):
     assert images.decode(raw, "a").shape == (40, 50, 3)
 
 
+@pytest.mark.parametrize("white", [100, 255])
+@pytest.mark.parametrize(("kind", "channels"), [("P5", 1), ("P6", 3)])
+def test_the_white_of_a_pgm_and_ppm_is_255(kind, channels, white):
+    raw = f"{kind}\n# a comment\n2 1\n{white}\n".encode() + bytes(channels * [white // 2])
+    pixels = images.decode(raw + bytes(channels * [white]), "a.pgm")
+    assert pixels[0, :, 0].tolist() == [round(white // 2 * 255 / white), 255]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
+def test_wide_values_are_told_with_what_to_write(kind, shape):
+    raw = cv2.imencode(".tif", np.ones(shape, kind))[1].tobytes()
+    with pytest.raises(
+        RawDataError, match="holds values of 32 bits or more; write it with 8 or 16"
+    ):
+        images.decode(raw, "a.tif")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("left", [0.2, 0.5, 0.99])
 def test_cut_files_are_refused(suffix, left):
