@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import digests, encoding, images, sixteen_bit, writer
+from tfds_builders import digests, doubts, encoding, images, sixteen_bit, writer
 from tfds_builders.errors import RawDataError
 from tfds_builders.images import Stored
 from tfds_builders.pixels import Pixels
@@ -121,6 +121,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         check_split_names(str(manual_dir), plan.splits)
         every = [frame for frames in plan.splits.values() for frame in frames]
         check_frames(every, plan.unlocated)
+        plan.warnings += doubts.of_poses(plan.splits, plan.position_unit)
         config: PlacesConfig = self.builder_config
         self._limits = sixteen_bit.fixed(config.sixteen_bit)
         if config.sixteen_bit == "percentiles":

@@ -63,7 +63,7 @@ class Builder(PlacesBuilder):
             unlocated=layout.unlocated,
         )
         plan.warnings += told
-        plan.warnings += doubts.warnings(layout, plan.position_unit, plan.splits)
+        plan.warnings += doubts.warnings(layout, plan.splits)
         return plan
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ METRES = ("m", "meter", "meters", "metre", "metres")  # names of the unit
 SMALLEST = 1.0  # metres: no dataset of places spans less
 CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
 SHARE = 0.9  # of the images that lie so close; the others begin another drive
+FAR = 1000.0  # metres to the nearest other image, beyond which a position stands for none
 MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
 QUERIES = 1000  # of a split whose references within a tolerance are counted, evenly spread
 
@@ -27,6 +28,7 @@ def of_poses(splits: dict[str, Places], unit: str) -> Iterator[str]:
     if unit in METRES and len(positions) > 1:
         closest = min((spacing(own), name) for name, own in known.items())
         yield from in_degrees(positions, *closest)
+        yield from nowhere(positions)
     headings = np.concatenate([np.abs(places.headings) for places in splits.values()])
     turns = headings[headings > 2 * math.pi]  # NaN is not
     if len(turns):
@@ -55,6 +57,24 @@ def in_degrees(positions: np.ndarray, gap: float, split: str) -> Iterator[str]:
         f"positions {found}: these look like {seem}, which makes every figure wrong; project them to "
         "metres and build the dataset again"
     )
+
+
+def nowhere(positions: np.ndarray) -> Iterator[str]:
+    """Yields a sentence where positions `(n, 2)`, metres, such as (0, 0) or (-1, -1) stand for none.
+
+    Such a mark has twice one number and lies far from all other images.
+    """
+    marked = positions[:, 0] == positions[:, 1]
+    marks, others = positions[marked], positions[~marked]
+    if not len(marks) or not len(others):
+        return
+    away = float(cKDTree(others).query(marks)[0].min())
+    if away > max(FAR, np.ptp(others, axis=0).max()):
+        yield (
+            f"{len(marks):,} of {len(positions):,} images lie at {marks[0, 0]:g}, {marks[0, 1]:g}, "
+            f"{away:g} m and more from all others: if their positions are unknown, build the dataset again "
+            "with empty ones in queries and without the other images"
+        )
 
 
 def spacing(positions: np.ndarray) -> float:

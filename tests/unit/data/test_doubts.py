@@ -61,6 +61,15 @@ def test_sound_positions_are_not_told(positions):
     assert not told(positions)
 
 
+@pytest.mark.parametrize("mark", [0.0, -1.0, -9999.0])
+def test_positions_that_stand_for_none_are_told(mark):
+    town = drive() + np.array([620_000.0, 5_735_000.0])
+    (sentence,) = told(np.concatenate([town, np.full((7, 2), mark)]))
+    assert sentence.startswith(f"7 of 307 images lie at {mark:g}, {mark:g}, ")
+    assert not told(np.concatenate([town, np.full((7, 2), mark)]), "frames")
+    assert not told(np.concatenate([drive(), np.full((7, 2), 3.0)])), "a map's own origin"
+
+
 def test_headings_in_degrees_are_told():
     headings = np.array([0.0, 2 * math.pi, -270.0, 90.0, math.nan])
     (sentence,) = told(drive(n=5), headings=headings)

@@ -27,6 +27,20 @@ from tests.helpers.raw_places import command, write_raw
             {},
             ["positions of train are only 0.000141421 m apart: degrees of longitude and latitude?"],
         ),
+        (
+            ["620.021,5735.011,", "620.026,5735.012,"],
+            {},
+            ["positions span only 0.005 m: kilometres, or rounded?"],
+        ),
+        (
+            ["620021,5735011,", "620026,5735012,", "0,0,", "0,0,"],
+            {},
+            [
+                "2 of 4 images lie at 0, 0, 5.76843e+06 m and more from all others: where a query's "
+                "position is unknown, leave it empty; leave other images out"
+            ],
+        ),
+        (["0,0,", "0,1,", "900,40,"], {}, []),
         (["0,0,", "0,1,"], {}, []),
         (["0,0,"], {}, []),
     ],

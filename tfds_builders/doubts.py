@@ -1,0 +1,76 @@
+"""Doubts about positions and headings; a run has the same rules (vprjax/data/doubts.py)."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from tfds_builders.schema import Frame
+
+SMALLEST = 1.0  # metres: no dataset of places spans less
+CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
+SHARE = 0.9  # of the images that lie so close; the others begin another drive
+FAR = 1000.0  # metres to the nearest other image, beyond which a position stands for none
+MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
+
+
+def of_poses(splits: dict[str, list[Frame]], unit: str) -> Iterator[str]:
+    """Yields a sentence where positions in `unit` do not look like metres, or headings like radians."""
+    frames = [frame for split in splits.values() for frame in split]
+    turns = [abs(frame.heading) for frame in frames if abs(frame.heading) > 2 * math.pi]
+    if turns:
+        yield (
+            f"headings are radians; {len(turns)} of {len(frames)} are beyond 2 pi, up to {max(turns):g}: "
+            "these look like degrees"
+        )
+    if unit == "m" and len(frames) > 1:
+        yield from _in_degrees(splits)
+        yield from _nowhere(np.array([frame.position for frame in frames if frame.located]))
+
+
+def _in_degrees(splits: dict[str, list[Frame]]) -> Iterator[str]:
+    """Yields a sentence where positions span or step less than metres can."""
+    known = {name: [f.position for f in split if f.located] for name, split in splits.items()}
+    places = {name: np.array(positions) for name, positions in known.items() if positions}
+    if not places:
+        return
+    every = np.concatenate([*places.values()])
+    x, y = np.abs(every).max(axis=0)
+    degrees = max(x, y) <= 180 and min(x, y) <= 90
+    seem = "degrees of longitude and latitude?" if degrees else "kilometres, or rounded?"
+    span = float(np.ptp(every, axis=0).max())
+    if span < SMALLEST:
+        yield f"positions span only {span:g} m: {seem}"
+        return
+    gap, name = min((_spacing(positions), name) for name, positions in places.items())
+    if gap < CLOSEST:
+        yield f"positions of {name} are only {gap:g} m apart: {seem}"
+
+
+def _nowhere(positions: np.ndarray) -> Iterator[str]:
+    """Yields a sentence where positions such as (0, 0) or (-1, -1) stand for none: far from all others."""
+    marked = positions[:, 0] == positions[:, 1] if len(positions) else np.zeros(0, bool)
+    marks, others = positions[marked], positions[~marked]
+    if not len(marks) or not len(others):
+        return
+    away = float(cKDTree(others).query(marks)[0].min())
+    if away > max(FAR, np.ptp(others, axis=0).max()):
+        (x, y), count = marks[0], len(marks)
+        yield (
+            f"{count:,} of {len(positions):,} images lie at {x:g}, {y:g}, {away:g} m and more from all "
+            "others: where a query's position is unknown, leave it empty; leave other images out"
+        )
+
+
+def _spacing(positions: np.ndarray) -> float:
+    """Distance that `SHARE` of the images keep below, to the next or to the nearest one; the less.
+
+    Images at one place do not count; without two places the distance is infinite.
+    """
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    some = np.unique(positions[:: max(1, -(-len(positions) // MOST))], axis=0)
+    nearest = cKDTree(some).query(some, k=2)[0][:, 1]  # infinite for a single one
+    moved = (gaps[gaps > 0] for gaps in (steps, nearest))
+    lengths = [np.quantile(gaps, SHARE, method="lower") for gaps in moved if len(gaps)]
+    return float(min(lengths, default=math.inf))
