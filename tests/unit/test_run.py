@@ -54,6 +54,18 @@ def test_evaluation_asks_ahead_of_its_long_work_whether_pca_fits(monkeypatch, tm
     assert not (tmp_path / "workdir").exists()
 
 
+def test_pca_without_images_to_fit_it_names_what_has_some(tmp_path):
+    config = base.get_config()
+    config.eval.update(pca=8, recalls=(1,))
+    config.dataset.update(name="places_csv/mine", query_splits=("test01",))
+    counts = {"reference": 24, "test01": 24}
+    dataset = types.SimpleNamespace(counts=counts, folder=tmp_path, name="places_csv/mine")
+    with pytest.raises(
+        ConfigError, match=r"of which places_csv/mine has no images: name splits that"
+    ):
+        checks.check_splits(config, dataset, training=False)
+
+
 def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     """A checkout is often worked on while a long run goes on."""
     now, told = ["began"], []

@@ -196,6 +196,12 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
             f"split {config.dataset.reference_split!r}"
         )
     trained = sum(dataset.counts.get(name, 0) for name in config.dataset.train_splits)
+    if config.eval.pca and not trained:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} is fit on dataset.train_splits="
+            f"{tuple(config.dataset.train_splits)}, of which {config.dataset.name} has no images: name "
+            "splits that it has, such as its references, or set eval.pca=0"
+        )
     if config.eval.pca and config.eval.pca >= trained:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be below the {trained} images of dataset.train_splits that "

@@ -92,6 +92,16 @@ def test_every_reference_right_at_the_tightest_tolerance_is_told():
     assert not truth(drive(0.05), drive(0.05), (1.0, 0.25))
 
 
+def test_a_country_in_degrees_is_told():
+    towns = rng.uniform((6, 47), (14, 55), (200, 2))
+    assert not told(towns), "steps of half a unit might be metres"
+    (sentence,) = truth(towns + 1e-4, towns)
+    assert sentence.startswith(
+        "any match is right for 0.0 % of the queries of night, and one at ran"
+    )
+    assert not truth(50 * towns[:3], 50 * towns[:3]), "few references, each far from the others"
+
+
 def test_two_sides_in_different_units_are_told():
     (sentence,) = truth(TOWN, drive() + 5e5)
     assert sentence.startswith("no query of night lies within 25 m of a reference, the nearest is")
