@@ -58,20 +58,24 @@ class Extractor:
     ) -> Iterator[np.ndarray]:
         """Yields the outputs of a call batch by batch, from position `first` of `indices` on.
 
-        Where a batch does not fit the device, one of half the images follows, and stays.
+        Where a batch does not fit the device, one of half the images follows, and stays. Few images take a
+        smaller one, which they fill by half or more.
         """
         indices = np.asarray(indices)
+        devices = parallel.device_count()
+        enough = devices << (-(-len(indices) // devices) - 1).bit_length()
         with progress(what, len(indices), "images", first) as bar:
             while first < len(indices):
                 try:
-                    for block in self._blocks(variables, places, indices[first:], self._batch):
+                    size = min(self._batch, enough)
+                    for block in self._blocks(variables, places, indices[first:], size):
                         first += len(block)
                         bar.advance(len(block))
                         yield block
                 except jax.errors.JaxRuntimeError as error:
                     if not memory.ran_out(error):
                         raise
-                    self._halve(str(error).splitlines()[0])
+                    self._halve(size, str(error).splitlines()[0])
 
     def _blocks(self, variables, places: Places, indices: np.ndarray, size: int):
         """Yields the outputs of `indices` in batches of `size` images."""
@@ -85,7 +89,7 @@ class Extractor:
 
         pending = None
         for _, batch in prefetch(images, 0, -(-len(indices) // size)):
-            program = self._program(variables, batch)
+            program = self._program(variables, batch, size)
             if program is None:
                 return  # a smaller batch follows
             # The device computes this batch while the host reads the one before.
@@ -97,8 +101,8 @@ class Extractor:
             last = (len(indices) - 1) % size + 1
             yield _on_host(pending)[:last]
 
-    def _program(self, variables, batch: jax.Array) -> Callable | None:
-        """Returns the compiled extraction of such a batch; None where a smaller one must take its place.
+    def _program(self, variables, batch: jax.Array, size: int) -> Callable | None:
+        """Returns the compiled extraction of `size` images; None where a smaller batch must take its place.
 
         The first batch's memory is logged before it runs. Several processes compile on the first call.
         """
@@ -111,18 +115,18 @@ class Extractor:
             further = memory.beyond_arguments(compiled, 2 * batch.nbytes)
             free, where = memory.free_for_devices()
             log(
-                f"memory: describing {self._batch} images at once takes {further / memory.GIB:.2f} GiB of "
+                f"memory: describing {size} images at once takes {further / memory.GIB:.2f} GiB of "
                 f"{where}" + ("" if free is None else f", {free / memory.GIB:.2f} GiB are free")
             )
             if free is not None and further > free:
-                self._halve(f"{further / memory.GIB:.2f} GiB of {where}")
+                self._halve(size, f"{further / memory.GIB:.2f} GiB of {where}")
                 return None
             self._programs[key] = compiled
         return self._programs[key]
 
-    def _halve(self, why: str) -> None:
-        """Halves the batch and logs it; raises ConfigError where it cannot."""
-        devices, before = parallel.device_count(), self._batch
+    def _halve(self, before: int, why: str) -> None:
+        """Halves a batch of `before` images and logs it; raises ConfigError where it cannot."""
+        devices = parallel.device_count()
         self._batch = max(devices, before // 2 // devices * devices)
         if parallel.process_count() > 1:  # the others wait for a batch of the old size
             raise ConfigError(

@@ -74,6 +74,18 @@ def test_a_batch_whose_plan_exceeds_the_memory_is_halved_before_it_runs(monkeypa
         extraction.memory, "beyond_arguments", lambda _, waiting: sizes[waiting // 480]
     )  # two batches of 8 x 10 x 3 bytes an image wait
     extract = extraction.Extractor(first_pixels, 128)
-    found = extract({"w": np.ones((8, 2))}, drive(), np.arange(9), "describe")
-    assert found[:, 0].tolist() == list(range(9))
+    found = extract({"w": np.ones((8, 2))}, drive(n=70), np.arange(70), "describe")
+    assert found[:, 0].tolist() == list(range(70))
     assert [line.rpartition(" ")[2] for line in said if "does not fit" in line] == ["64", "32"]
+
+
+def test_a_batch_far_beyond_the_images_is_not_filled_with_repeats(monkeypatch):
+    read, places = [], drive(n=24)
+    monkeypatch.setattr(extraction, "log", lambda _: None)
+    images = type(places).images
+    monkeypatch.setattr(
+        type(places), "images", lambda self, i: [read.append(len(i)), images(self, i)][1]
+    )
+    extract = extraction.Extractor(first_pixels, 100_000)
+    found = extract({"w": np.ones((8, 2))}, places, np.arange(24), "describe")
+    assert found[:, 0].tolist() == list(range(24)) and sum(read) <= 32
