@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from vprjax.console import log, progress
 from vprjax.data.source import Places
@@ -47,12 +48,7 @@ class TupleSampler:
         self._poses = _poses(places, tuples.heading_degrees)
         self.positives = mining.Positives(self._poses, visit, tuples.positive_radius)
         if not len(self.positives.queries):
-            raise ValueError(
-                f"no training image has another within tuples.positive_radius="
-                f"{tuples.positive_radius:g} on another visit (tuples.other_visit_seconds="
-                f"{tuples.other_visit_seconds:g}, the pause between two visits)"
-                f"{self._looking}: enlarge the radius, lower the pause or set it to 0"
-            )
+            raise ValueError(_no_positives(places, visit, tuples, config.dataset.position_unit))
         # Checkpoints save these two alone: one round's mined tuples, and the hard-negative memory.
         rows = tuples.mining_interval * tuples.batch
         if rounds := self._rounds:
@@ -60,13 +56,6 @@ class TupleSampler:
             negatives.check_places(places, self._poses, asked, tuples, config.dataset.position_unit)
         self.table = np.zeros((rows, 2 + tuples.negatives), np.int32)
         self.remembered = mining.nothing_remembered(len(places), tuples.remembered)
-
-    @property
-    def _looking(self) -> str:
-        """The words on headings, where they count."""
-        if self._poses.headings is None:
-            return ""
-        return f" that looks the same way (tuples.heading_degrees={self._config.tuples.heading_degrees:g})"
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -200,6 +189,30 @@ class TupleSampler:
         chosen = self.indices(step)[rows]
         positions = (self._places.positions[chosen] - self._origin).astype(np.float32)
         return {"images": self._places.images(chosen), "positions": positions}
+
+
+def _no_positives(places: Places, visit: np.ndarray, tuples, unit: str) -> str:
+    """Why no image has a positive, and what gives it one."""
+    radius, n = tuples.positive_radius, len(places)
+    none = f"none of {n} training images has a positive"
+    if n == 1:
+        return f"{none}: name more splits in dataset.train_splits, or build one with more images"
+    apart = cKDTree(places.positions).query(places.positions, k=[2])[0].min()
+    if apart > radius:
+        return (
+            f"{none} within tuples.positive_radius={radius:g}, as the nearest two lie {apart:.4g} {unit} "
+            "apart: check the unit of the positions, or enlarge the radius"
+        )
+    if len(mining.Positives(Poses(places.positions), visit, radius).queries):
+        return (
+            f"{none} that looks the same way: raise tuples.heading_degrees={tuples.heading_degrees:g}, or "
+            "set it to 0"
+        )
+    return (
+        f"{none} on another visit, as all within tuples.positive_radius={radius:g} are of one: lower "
+        f"tuples.other_visit_seconds={tuples.other_visit_seconds:g}, the pause between two visits, set it "
+        "to 0, or name another visit's split in dataset.train_splits"
+    )
 
 
 def _poses(places: Places, degrees: float) -> Poses:

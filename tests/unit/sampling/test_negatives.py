@@ -91,3 +91,17 @@ def test_each_pool_is_asked_and_only_from_the_step_on():
     sampler.check_rounds(10)  # nothing is left to mine
     c.tuples.mining_pool = 0
     sampling.make_sampler(c, line(100)).check_rounds(0)
+
+
+@pytest.mark.parametrize(
+    ("places", "tuples", "says"),
+    [
+        (line(step=700.0), {}, "within tuples.positive_radius=3, as the nearest two lie 700 m apart: ch"),
+        (line(1), {}, "none of 1 training images has a positive: name more splits in dataset.train_splits"),
+        (line(), {"other_visit_seconds": 60.0}, "are of one: lower tuples.other_visit_seconds=60, the pau"),
+    ],
+)  # fmt: skip
+def test_why_there_are_no_positives(places, tuples, says):
+    words = refusal(config(**tuples), places)
+    assert says in words
+    assert ("other_visit_seconds" in words) is bool(tuples), "a pause of 0 cannot be lowered"

@@ -258,5 +258,7 @@ def test_a_query_without_a_positive_that_looks_its_way_is_told():
     c = config()
     c.tuples.update(other_visit_seconds=0.0, positive_radius=5.0)
     places = both_ways().subset(np.arange(40))
-    with pytest.raises(ValueError, match=r"looks the same way \(tuples\.heading_degrees=90\)"):
+    with pytest.raises(
+        ValueError, match=r"looks the same way: raise tuples\.heading_degrees=90, or"
+    ):
         sampling.make_sampler(c, places)
