@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from tfds_builders.schema import Frame
 
+TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less
 CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
 SHARE = 0.9  # of the images that lie so close; the others begin another drive
@@ -18,11 +19,11 @@ MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays 
 def of_poses(splits: dict[str, list[Frame]], unit: str) -> Iterator[str]:
     """Yields a sentence where positions in `unit` do not look like metres, or headings like radians."""
     frames = [frame for split in splits.values() for frame in split]
-    turns = [abs(frame.heading) for frame in frames if abs(frame.heading) > 2 * math.pi]
+    turns = [abs(frame.heading) for frame in frames if abs(frame.heading) > TURN]
     if turns:
         yield (
             f"headings are radians; {len(turns)} of {len(frames)} are beyond 2 pi, up to {max(turns):g}: "
-            "these look like degrees"
+            "if these are degrees, write radians"
         )
     if unit == "m" and len(frames) > 1:
         yield from _in_degrees(splits)

@@ -43,8 +43,11 @@ def text(csv_path: pathlib.Path) -> str:
       RawDataError: it is missing or no UTF-8 text; the sentence says what else it is.
     """
     if not csv_path.is_file():
-        others = sorted(csv_path.parent.glob("*.[cC][sS][vV]")) if csv_path.parent.is_dir() else []
-        remedy = f"rename {others[0].name}, or write it" if others else "write it"
+        folder, remedy = csv_path.parent, "write it"
+        if deeper := sorted(folder.glob(f"*/{csv_path.name}")):
+            remedy = f"give --manual_dir={deeper[0].parent}, or write it"
+        elif others := sorted(folder.glob("*.[cC][sS][vV]")):
+            remedy = f"rename {others[0].name}, or write it"
         raise RawDataError(f"{csv_path} does not exist; {remedy}: {HEADER_HELP}")
     data = csv_path.read_bytes()
     try:

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from vprjax.data.source import Places
 
 METRES = ("m", "meter", "meters", "metre", "metres")  # names of the unit
+TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less
 CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
 SHARE = 0.9  # of the images that lie so close; the others begin another drive
@@ -33,7 +34,7 @@ def of_poses(splits: dict[str, Places], unit: str) -> Iterator[str]:
         yield from in_degrees(positions, *closest)
         yield from nowhere(positions)
     headings = np.concatenate([np.abs(places.headings) for places in splits.values()])
-    turns = headings[headings > 2 * math.pi]  # NaN is not
+    turns = headings[headings > TURN]  # NaN is not
     if len(turns):
         yield (
             f"headings are radians, but {len(turns):,} of {len(headings):,} are beyond 2 pi, up to "

@@ -71,7 +71,7 @@ def test_positions_that_stand_for_none_are_told(mark):
 
 
 def test_headings_in_degrees_are_told():
-    headings = np.array([0.0, 2 * math.pi, -270.0, 90.0, math.nan])
+    headings = np.array([0.0, 6.2832, -270.0, 90.0, math.nan])
     (sentence,) = told(drive(n=5), headings=headings)
     assert sentence.startswith("headings are radians, but 2 of 5 are beyond 2 pi, up to 270")
     assert not told(drive(n=5), headings=headings % math.pi)

@@ -88,6 +88,9 @@ def test_a_table_of_another_name_is_named(tmp_path, capsys):
     (raw / "places.csv").rename(raw / "Places.CSV")
     assert command("validate", "places_csv", raw, tmp_path / "out") == 2
     assert "places.csv does not exist; rename Places.CSV, or write it" in capsys.readouterr().err
+    (raw / "Places.CSV").rename(raw / "places.csv")
+    assert command("validate", "places_csv", tmp_path, tmp_path / "out") == 2
+    assert f"does not exist; give --manual_dir={raw}, or write it" in capsys.readouterr().err
 
 
 def test_lines_may_end_in_carriage_returns_alone(tmp_path):

@@ -13,9 +13,12 @@ from tests.helpers.raw_places import command, write_raw
         (
             ["0,0,90", "20,0,270.5", "20,0,"],
             {},
-            ["headings are radians; 2 of 3 are beyond 2 pi, up to 270.5: these look like degrees"],
+            [
+                "headings are radians; 2 of 3 are beyond 2 pi, up to 270.5: if these are degrees, "
+                "write radians"
+            ],
         ),
-        (["0,0,6.28", "20,0,-6.28", "20,0,"], {}, []),
+        (["0,0,6.2832", "20,0,-6.284", "20,0,"], {}, []),
         (
             ["-1.26,51.75,", "-1.2525,51.752,"],
             {},

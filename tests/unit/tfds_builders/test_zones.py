@@ -170,3 +170,11 @@ def test_radians_in_the_field_of_degrees_are_told(tmp_path):
     assert not none
     _, none = read(tmp_path / "c", train=names([0, 0, 0]))
     assert not none
+
+
+def test_queries_without_a_position_are_read(tmp_path):
+    unknown = ["@@@@@@@7@@@@@@@@.png", "@@@30@U@@@@@90@@@@20190110_114700@@.png"]
+    splits, warnings = read(tmp_path, train=drive(), queries=unknown)
+    assert [frame.located for frame in splits["queries"]] == [False, False]
+    assert all(frame.located for frame in splits["train"])
+    assert len(warnings) == 1 and "projected into zone" in warnings[0], "no word on a missing zone"

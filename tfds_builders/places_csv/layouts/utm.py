@@ -21,7 +21,8 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
     One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
     heading in degrees, clockwise from north. Time (field 13) orders a split where all its images have
     one, else the file name does. Positions of several UTM zones (fields 3 and 4) are projected into the
-    zone of most images; `warnings` takes a sentence per other zone.
+    zone of most images; `warnings` takes a sentence per other zone. Fields 1 and 2 are empty where the
+    position of a query is unknown.
 
     Raises:
       RawDataError: names every image without the two coordinates in its name, or in no sound zone.
@@ -41,19 +42,21 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
         position = _position(fields)
         if position is None:
             problems.append(
-                f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename or remove it"
+                f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename it, with both "
+                "fields empty where a query's position is unknown"
             )
             continue
         try:
-            named[path] = zones.parse(
-                *(fields[:-1] + 6 * [""])[3:6], position[1]
-            )  # the last is the suffix
+            texts = (fields[:-1] + 6 * [""])[3:6]  # the last field is the suffix
+            zone = zones.parse(*texts, position[1])
         except ValueError as error:
             problems.append(
                 f"{path}: {error}; write a zone of 1 to 60 and its letter into fields 3 and 4, or leave "
                 "both empty"
             )
             continue
+        if not math.isnan(position[0]):
+            named[path] = zone
         frame = Frame(
             image_id=path.relative_to(folder).as_posix(),
             position=position,
@@ -69,7 +72,9 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
 
 
 def _position(fields: list[str]) -> tuple[float, float] | None:
-    """Easting and northing of fields 1 and 2; None where they hold no finite numbers."""
+    """Easting and northing of fields 1 and 2, NaN where both are empty; None where they are no numbers."""
+    if len(fields) > 3 and not fields[1] and not fields[2]:
+        return math.nan, math.nan
     try:
         east, north = float(fields[1]), float(fields[2])
     except (IndexError, ValueError):
@@ -95,7 +100,7 @@ def _in_one_zone(splits, named, warnings: list[str], problems: list[str]) -> dic
     ]
     if problems:
         return splits
-    frames = [frame for split in splits.values() for frame in split]
+    frames = [frame for split in splits.values() for frame in split if frame.located]
     all_zones = [named[frame.source] for frame in frames]
     moved, target, stretches = zones.into_one(
         np.array([frame.position for frame in frames]), all_zones
@@ -107,7 +112,7 @@ def _in_one_zone(splits, named, warnings: list[str], problems: list[str]) -> dic
         )
     positions = iter(moved.tolist())
     return {
-        split: [frame._replace(position=tuple(next(positions))) for frame in held]
+        split: [f._replace(position=tuple(next(positions))) if f.located else f for f in held]
         for split, held in splits.items()
     }
 
@@ -162,4 +167,5 @@ LAYOUT = Layout(
     position_unit="m",
     pose_source="UTM in the file names",
     untimed="their file names",
+    unlocated=True,
 )
