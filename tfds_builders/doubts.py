@@ -11,6 +11,7 @@ from tfds_builders.schema import Frame
 TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less
 CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
+ROUND = 40_000  # kilometres round the earth
 SHARE = 0.9  # of the images that lie so close; the others begin another drive
 FAR = 1000.0  # metres to the nearest other image, beyond which a position stands for none
 MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
@@ -39,13 +40,14 @@ def _in_degrees(splits: dict[str, list[Frame]]) -> Iterator[str]:
     every = np.concatenate([*places.values()])
     x, y = np.abs(every).max(axis=0)
     degrees = max(x, y) <= 180 and min(x, y) <= 90
-    seem = "degrees of longitude and latitude?" if degrees else "kilometres, or rounded?"
+    seem = "degrees of longitude and latitude?" if degrees else "kilometres?"
+    seem = "rounded?" if max(x, y) > ROUND else seem
     span = float(np.ptp(every, axis=0).max())
     if span < SMALLEST:
         yield f"positions span only {span:g} m: {seem}"
         return
     gap, name = min((_spacing(positions), name) for name, positions in places.items())
-    if gap < CLOSEST:
+    if gap < CLOSEST and max(x, y) <= ROUND:
         yield f"positions of {name} are only {gap:g} m apart: {seem}"
 
 

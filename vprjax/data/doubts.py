@@ -16,6 +16,7 @@ METRES = ("m", "meter", "meters", "metre", "metres")  # names of the unit
 TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less
 CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
+ROUND = 40_000  # kilometres round the earth
 SHARE = 0.9  # of the images that lie so close; the others begin another drive
 FAR = 1000.0  # metres to the nearest other image, beyond which a position stands for none
 MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
@@ -55,6 +56,10 @@ def in_degrees(positions: np.ndarray, gap: float, split: str) -> Iterator[str]:
         return
     found = f"span only {span:g} m" if span < SMALLEST else f"of {split} are only {gap:g} m apart"
     x, y = np.abs(positions).max(axis=0)
+    if max(x, y) > ROUND:  # neither degrees nor kilometres
+        if span < SMALLEST:
+            yield f"positions {found}, so that any match is right: check that they are not rounded"
+        return
     degrees = max(x, y) <= 180 and min(x, y) <= 90
     seem = "degrees of longitude and latitude" if degrees else "no metres"
     yield (
@@ -98,9 +103,12 @@ def spacing(positions: np.ndarray) -> float:
 
 
 def of_truth(
-    name: str, queries: Places, references: Places, tolerances, unit: str
+    name: str, queries: Places, references: Places, tolerances, unit: str, degrees: float = 0.0
 ) -> Iterator[str]:
-    """Yields a sentence where positions alone make every match of query split `name` right, or wrong."""
+    """Yields a sentence where poses alone make every match of query split `name` right, or wrong.
+
+    Where `degrees` is above 0, a right match looks the query's way to that many degrees.
+    """
     asked = queries.positions[queries.located]
     if not len(asked):
         return
@@ -124,3 +132,19 @@ def of_truth(
             f"no query of {name} lies within {wide:g} {unit} of a reference, the nearest is {nearest:g} "
             f"{unit} away: no match can be right; check that both have the same coordinates and unit"
         )
+    elif degrees and not _look_alike(queries, references, wide, degrees):
+        yield (
+            f"no query of {name} has a reference within {wide:g} {unit} that looks its way, to "
+            f"eval.heading_degrees={degrees:g}: no match can be right; check that the headings of both "
+            "count clockwise from north, in radians, along the same camera"
+        )
+
+
+def _look_alike(queries: Places, references: Places, reach: float, degrees: float) -> bool:
+    """Whether any query has a reference within `reach` whose heading is the same to `degrees`."""
+    tree, asked = cKDTree(references.positions), queries.located
+    for at, heading in zip(queries.positions[asked], queries.headings[asked], strict=True):
+        turns = references.headings[tree.query_ball_point(at, reach)] - heading
+        if (np.abs((turns + np.pi) % (2 * np.pi) - np.pi) <= np.radians(degrees)).any():
+            return True
+    return False

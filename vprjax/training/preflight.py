@@ -166,7 +166,14 @@ def suspicions(
     unit, references = dataset.metadata.get("position_unit"), splits[d.reference_split]
     found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
     for name in d.query_splits:
-        found += doubts.of_truth(name, splits[name], references, d.tolerances, d.position_unit)
+        found += doubts.of_truth(
+            name,
+            splits[name],
+            references,
+            d.tolerances,
+            d.position_unit,
+            config.eval.heading_degrees,
+        )
     found += apart.check(config, dataset, trained)
     for sentence in found:
         log(f"warning: {sentence}")

@@ -50,6 +50,15 @@ def test_another_large_unit_is_told():
     assert "these look like no metres" in sentence
 
 
+def test_metres_at_one_place_are_not_to_be_projected():
+    town = np.array([620_000.0, 5_735_000.0])
+    (sentence,) = told(town + 0.01 * drive(n=4))
+    assert "so that any match is right: check that they are not rounded" in sentence
+    standing_still = rng.normal(0, 1e-4, (300, 2))
+    standing_still[0] = 50.0
+    assert not told(town + standing_still)
+
+
 STILL = np.concatenate([np.zeros((400, 2)), drive(0.05, noise=0.0)])
 HALL = rng.uniform(0, 5, (50_000, 2))  # a patrol in a hall of 5 m
 
@@ -106,3 +115,14 @@ def test_two_sides_in_different_units_are_told():
     (sentence,) = truth(TOWN, drive() + 5e5)
     assert sentence.startswith("no query of night lies within 25 m of a reference, the nearest is")
     assert not truth(drive() + np.array([0.0, 20.0]), drive())
+
+
+@pytest.mark.parametrize(("turn", "doubted"), [(math.pi, True), (0.5, False), (2 * math.pi, False)])
+def test_queries_that_all_look_away_are_told(turn, doubted):
+    headings = np.linspace(-1.0, 1.0, 300)
+    sides = standing(drive(), headings + turn), standing(drive(), headings)
+    found = [*doubts.of_truth("night", *sides, (25.0, 2.0), "m", 45.0)]
+    assert [("that looks its way, to eval.heading_degrees=45" in words) for words in found] == (
+        [True] * doubted
+    )
+    assert not [*doubts.of_truth("night", *sides, (25.0, 2.0), "m")]

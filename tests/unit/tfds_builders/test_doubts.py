@@ -33,8 +33,9 @@ from tests.helpers.raw_places import command, write_raw
         (
             ["620.021,5735.011,", "620.026,5735.012,"],
             {},
-            ["positions span only 0.005 m: kilometres, or rounded?"],
+            ["positions span only 0.005 m: kilometres?"],
         ),
+        (["620000,5735000,", "620000,5735000,"], {}, ["positions span only 0 m: rounded?"]),
         (
             ["620021,5735011,", "620026,5735012,", "0,0,", "0,0,"],
             {},
