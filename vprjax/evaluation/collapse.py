@@ -68,9 +68,8 @@ def descriptor_doubts(references: np.ndarray) -> list[str]:
     """One sentence where the references' descriptors `(n, d)`, n > 1, are not `apart`; else empty."""
     if len(references) < 2:
         return []
-    chosen = np.unique(np.linspace(0, len(references) - 1, min(ROWS, len(references))).astype(int))
-    found = spread(references[chosen])
-    if len(chosen) < 4:  # the rank of three points is 2 at most
+    found = spread(_some(references))
+    if len(references) < 4:  # the rank of three points is 2 at most
         del found["effective_rank"]
     if apart(found):
         return []
@@ -78,6 +77,23 @@ def descriptor_doubts(references: np.ndarray) -> list[str]:
         f"the references' descriptors have collapsed ({_figures(found)}): this model hardly tells "
         "places apart; check model.weights and the training"
     ]
+
+
+def query_doubts(queries: np.ndarray) -> list[str]:
+    """One sentence where more than one query's descriptors `(n, d)` nearly coincide; else empty."""
+    found = {"variance": spread(_some(queries))["variance"]}
+    if len(queries) < 2 or apart(found):
+        return []
+    return [
+        f"the queries' descriptors nearly coincide ({_figures(found)}), so that all get one answer: their "
+        "images show one view or are empty; look at them"
+    ]
+
+
+def _some(descriptors: np.ndarray) -> np.ndarray:
+    """Up to `ROWS` of the descriptors, evenly spread."""
+    last, count = len(descriptors) - 1, min(ROWS, len(descriptors))
+    return descriptors[np.unique(np.linspace(0, last, count).astype(int))]
 
 
 def _figures(figures: Mapping[str, float]) -> str:

@@ -70,7 +70,7 @@ def measure(
         queries=len(query.places),
         references=len(reference.places),
         with_position=len(poses.known),
-        warnings=collapse.descriptor_doubts(others),
+        warnings=collapse.descriptor_doubts(others) or collapse.query_doubts(ours),
     )
     return Result(figures, matches, curves, _strip(ours, others))
 

@@ -66,3 +66,20 @@ def test_descriptors_in_one_point_are_named_beside_the_figures(noise):
     else:
         assert found.to_json()["warnings"] == found.warnings
         assert found.warnings[0].startswith("the references' descriptors have collapsed (variance ")
+
+
+def test_queries_of_one_view_are_named():
+    """A lens cap: the references are sound, and every query gets the same one."""
+    config, rng = base.get_config(), np.random.default_rng(0)
+    config.eval.recalls = (1,)
+    rows = rng.normal(size=(50, 8)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    places = standing(np.arange(50.0)[:, None] * [10.0, 0.0])
+    others = measure.Described(places, rows)
+    black = np.repeat(rows[:1], 50, axis=0)
+    for queries, told in ((black, True), (rows, False)):
+        found = measure.measure(config, measure.Described(places, queries), others).figures.warnings
+        assert [("queries' descriptors nearly coincide" in words) for words in found] == [
+            True
+        ] * told
+    assert not collapse.query_doubts(rows[:1])
