@@ -13,7 +13,7 @@ from tests.helpers import memory_places, short_run
 from vprjax import run
 from vprjax.config import apart, checks
 from vprjax.data import source
-from vprjax.errors import ConfigError, WeightsError
+from vprjax.errors import ConfigError, DataError, WeightsError
 from vprjax.report import provenance
 from vprjax.storage import checkpoint, workdir
 from vprjax.training import begin, preflight
@@ -63,6 +63,23 @@ def test_pca_without_images_to_fit_it_names_what_has_some(tmp_path):
     with pytest.raises(
         ConfigError, match=r"of which places_csv/mine has no images: name splits that"
     ):
+        checks.check_splits(config, dataset, training=False)
+
+
+def test_what_has_nothing_to_train_on_is_sent_to_evaluation(tmp_path):
+    config = base.get_config()
+    config.dataset.query_splits = ("test01",)
+    dataset = types.SimpleNamespace(counts={"reference": 90, "test01": 24}, folder=tmp_path)
+    with pytest.raises(DataError, match=r"no images in split 'train'.* alone, use --mode=evaluate"):
+        checks.check_splits(config, dataset, training=True)
+
+
+def test_a_sequence_longer_than_a_split_is_refused(tmp_path):
+    config = base.get_config()
+    config.eval.update(sequence_length=50, recalls=(1,))
+    config.dataset.query_splits = ("test01",)
+    dataset = types.SimpleNamespace(counts={"reference": 90, "test01": 24}, folder=tmp_path)
+    with pytest.raises(ConfigError, match="=50 must not go over the 24 images of split 'test01'"):
         checks.check_splits(config, dataset, training=False)
 
 

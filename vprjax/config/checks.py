@@ -12,6 +12,8 @@ from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import parallel
 
+TRAINLESS = "; to evaluate model.weights on a map and queries alone, use --mode=evaluate"
+
 
 def check_values(
     config, trained_dataset: str | None = None, trained_splits: tuple[str, ...] = ()
@@ -186,6 +188,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
             have = ", ".join(f"{k} ({v})" for k, v in dataset.counts.items())
             raise DataError(
                 f"dataset {dataset.folder} has no images in split {name!r}; it has {have}"
+                + (TRAINLESS if training and name in config.dataset.train_splits else "")
             )
     if training and not config.dataset.train_splits:
         raise DataError("dataset.train_splits is empty: name at least one split to train on")
@@ -194,6 +197,13 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
         raise ConfigError(
             f"eval.recalls={tuple(config.eval.recalls)} must not go over the {references} images of "
             f"split {config.dataset.reference_split!r}"
+        )
+    tested = (config.dataset.reference_split, *config.dataset.query_splits)
+    fewest = min(tested, key=dataset.counts.get)
+    if config.eval.sequence_length > dataset.counts[fewest]:
+        raise ConfigError(
+            f"eval.sequence_length={config.eval.sequence_length} must not go over the "
+            f"{dataset.counts[fewest]} images of split {fewest!r}"
         )
     trained = sum(dataset.counts.get(name, 0) for name in config.dataset.train_splits)
     if config.eval.pca and not trained:
