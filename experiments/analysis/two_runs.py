@@ -92,15 +92,14 @@ def compare(first: Run, second: Run) -> tuple[Table, Table]:
             f"{first.name} has eval.heading_degrees={degrees[0]:g}, {second.name} {degrees[1]:g}: evaluate "
             "both with one value"
         )
-    rows, changed, some = [], [], False
+    rows, changed = [], []
     tolerances = [t for t in one["tolerances_m"] if t in two["tolerances_m"]]
     unit = one["provenance"]["config"]["dataset"]["position_unit"]
     for models in _models(one["results"], two["results"]):
         splits = [s for s in one["results"][models[0]] if s in two["results"][models[1]]]
         splits = [s for s in splits if None not in one["results"][models[0]][s]["fcm"].values()]
         for split in splits:
-            more, moved, few = _paired(first, second, models, split, tolerances)
-            some |= few
+            more, moved = _paired(first, second, models, split, tolerances)
             rows += [
                 [split, " / ".join(dict.fromkeys(models)), f"{t:g} {unit}", *x] for t, x in more
             ]
@@ -114,13 +113,9 @@ def compare(first: Run, second: Run) -> tuple[Table, Table]:
     head += [f"only {name}" for name in names]
     notes = [
         "FCM (%); the difference is the first minus the second on the same queries, in brackets its 95 % "
-        "block bootstrap interval. The last columns count the queries that one run alone has right."
+        "block bootstrap interval, no narrower than an exact one (and p no smaller) where fewer than "
+        f"{bootstrap.FEW} queries changed. The last columns count the queries that one run alone has right."
     ]
-    if some:
-        notes.append(
-            f"Where fewer than {bootstrap.FEW} queries changed, the interval and p are also those of exact "
-            "tests, which take queries as independent."
-        )
     figures = Table(f"{names[0]} against {names[1]} on {one['dataset']}", head, rows, 3, notes)
     head = [
         "queries",
@@ -153,7 +148,7 @@ def _names(first: Run, second: Run) -> tuple[str, str]:
 
 
 def _paired(first: Run, second: Run, models: tuple[str, str], split: str, tolerances: list[float]):
-    """Per tolerance the texts of a row; per changed query its place and texts; whether few changed."""
+    """Per tolerance the texts of a row; per changed query its place in the list and its texts."""
     ids, one, matched = first.matches(models[0], split)
     others, two, matched_too = second.matches(models[1], split)
     if ids != others:
@@ -165,11 +160,10 @@ def _paired(first: Run, second: Run, models: tuple[str, str], split: str, tolera
         where = {query: i for i, query in enumerate(others)}
         order = [where[query] for query in ids]
         two, matched_too = two[order], [matched_too[i] for i in order]
-    rows, moved, some = [], np.zeros(len(ids), bool), False
+    rows, moved = [], np.zeros(len(ids), bool)
     for tolerance in tolerances:
         a, b = one <= tolerance, two <= tolerance
-        gap, bounds, p, few = bootstrap.paired_shares(b, a)
-        some |= few
+        gap, bounds, p = bootstrap.paired_shares(b, a)
         shown = difference(Mean(100 * gap, tuple(100 * bounds), len(ids)))
         counts = [str(np.count_nonzero(x)) for x in (a & ~b, b & ~a)]
         means = [f"{100 * x.mean():.2f}" for x in (a, b)]
@@ -183,7 +177,7 @@ def _paired(first: Run, second: Run, models: tuple[str, str], split: str, tolera
         )
         for i in np.flatnonzero(moved)
     ]
-    return rows, changed, some
+    return rows, changed
 
 
 def _moved_by(one: float, two: float) -> float:

@@ -107,8 +107,8 @@ def paired(first: np.ndarray, second: np.ndarray, **settings) -> tuple[float, np
 
 def paired_shares(
     first: np.ndarray, second: np.ndarray, **settings
-) -> tuple[float, np.ndarray, float, bool]:
-    """`paired` for right answers `(n,)` bool, and whether few differ.
+) -> tuple[float, np.ndarray, float]:
+    """`paired` for right answers `(n,)` bool.
 
     Where fewer than `FEW` queries differ, blocks hold too few of them: the interval is the union with one
     from the exact intervals of both differing shares (Bonferroni), and p is at least the exact sign test's
@@ -120,8 +120,8 @@ def paired_shares(
     gap, bounds, p = paired(first, second, **settings)
     won = np.array([np.count_nonzero(second & ~first), np.count_nonzero(first & ~second)])
     if won.sum() >= FEW:
-        return gap, bounds, p, False
+        return gap, bounds, p
     (low, high), (low_lost, high_lost) = clopper_pearson(won, len(first), 0.975)
     bounds = np.array([min(bounds[0], low - high_lost), max(bounds[1], high - low_lost)])
     exact = min(1.0, 2 * float(bdtr(won.min(), won.sum(), 0.5)))
-    return gap, bounds, max(p, exact), True
+    return gap, bounds, max(p, exact)

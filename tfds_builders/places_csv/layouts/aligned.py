@@ -8,6 +8,7 @@ from tfds_builders.places_csv.layouts.folders import check_apart, done, image_fi
 from tfds_builders.places_csv.layouts.variant import Layout
 from tfds_builders.schema import FARTHEST, Frame
 
+TIMES = 1e20  # a number in a name may be nanoseconds, or .NET's ticks, below
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 
@@ -54,7 +55,7 @@ def read_aligned(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Fr
 def _check_shared(folder: pathlib.Path, numbered, problems: list[str], warnings: list[str]) -> None:
     """Adds a problem where the numbers are times, else a warning where a split shares none of its own."""
     largest = max((number for paths in numbered.values() for number in paths), default=0)
-    if largest > FARTHEST:
+    if FARTHEST < largest < TIMES:
         problems.append(
             f"{folder}: the numbers in the names, up to {largest}, look like times, which no two drives "
             "share; number the images of one place alike in all folders, or write a places.csv"

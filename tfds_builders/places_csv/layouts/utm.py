@@ -37,23 +37,11 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
     every = image_files(folder, warnings)
     check_apart(map(parts, every))
     for path in every:
-        split = split_name(parts(path))
         fields = [field.strip() for field in path.name.split("@")]
-        position = _position(fields)
-        if position is None:
-            problems.append(
-                f"{path}: the name is not @<utm east>@<utm north>@...@{path.suffix}; rename it, with both "
-                "fields empty where a query's position is unknown"
-            )
-            continue
         try:
-            texts = (fields[:-1] + 6 * [""])[3:6]  # the last field is the suffix
-            zone = zones.parse(*texts, position[1])
+            position, zone = _place(fields)
         except ValueError as error:
-            problems.append(
-                f"{path}: {error}; write a zone of 1 to 60 and its letter into fields 3 and 4, or leave "
-                "both empty"
-            )
+            problems.append(f"{path}: {error}")
             continue
         if not math.isnan(position[0]):
             named[path] = zone
@@ -64,22 +52,36 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
             timestamp=_time(fields),
             source=path,
         )
-        splits.setdefault(split, []).append(frame)
+        splits.setdefault(split_name(parts(path)), []).append(frame)
     splits = _in_one_zone(splits, named, warnings, problems)
     warnings += _in_radians(splits)
     ordered = {split: _in_time(frames) for split, frames in splits.items()}
     return done(folder, ordered, problems)
 
 
-def _position(fields: list[str]) -> tuple[float, float] | None:
-    """Easting and northing of fields 1 and 2, NaN where both are empty; None where they are no numbers."""
-    if len(fields) > 3 and not fields[1] and not fields[2]:
-        return math.nan, math.nan
+def _place(fields: list[str]) -> tuple[tuple[float, float], zones.Zone | None]:
+    """Easting and northing of fields 1 and 2, NaN where both are empty, and their zone, if any.
+
+    Raises:
+      ValueError: fields 1 and 2 hold no finite numbers, or fields 3 and 4 no zone.
+    """
     try:
-        east, north = float(fields[1]), float(fields[2])
+        unknown = len(fields) > 3 and not fields[1] and not fields[2]
+        east, north = (math.nan, math.nan) if unknown else (float(fields[1]), float(fields[2]))
+        if not unknown and not (math.isfinite(east) and math.isfinite(north)):
+            raise ValueError(fields)
     except (IndexError, ValueError):
-        return None
-    return (east, north) if math.isfinite(east) and math.isfinite(north) else None
+        raise ValueError(
+            f"the name is not @<utm east>@<utm north>@...@{pathlib.PurePath(fields[-1]).suffix}; rename "
+            "it, with both fields empty where a query's position is unknown"
+        ) from None
+    texts = (fields[:-1] + 6 * [""])[3:6]  # the last field is the suffix
+    try:
+        return (east, north), zones.parse(*texts, north)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; write a zone of 1 to 60 and its letter into fields 3 and 4, or leave both empty"
+        ) from error
 
 
 def _in_one_zone(splits, named, warnings: list[str], problems: list[str]) -> dict[str, list[Frame]]:
