@@ -287,6 +287,15 @@ _KINDS = {
 }
 
 
+_REMEDIES = {
+    ".bin": "; if PyTorch wrote it, rename it to .pth",
+    ".npy": "; write its arrays by numpy.savez, one per Keras name",
+    ".gz": "; unpack it first",
+    ".zip": "; unpack it first",
+    ".onnx": "; save the model's state dict as .safetensors where it was trained",
+}
+
+
 def known(file: pathlib.Path) -> bool:
     """Whether a reader knows the file's suffix."""
     return file.name.endswith(tuple(_KINDS))
@@ -296,6 +305,7 @@ def _kind(file: pathlib.Path) -> _Kind:
     for suffix, kind in _KINDS.items():
         if file.name.endswith(suffix):
             return kind
+    remedy = next((words for suffix, words in _REMEDIES.items() if file.name.endswith(suffix)), "")
     raise WeightsError(
-        f"{file} has a suffix that no reader of weights knows; known: {', '.join(_KINDS)}"
+        f"{file} has a suffix that no reader of weights knows; known: {', '.join(_KINDS)}{remedy}"
     )

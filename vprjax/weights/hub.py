@@ -20,6 +20,11 @@ def resolve(path: str) -> pathlib.Path:
     file = pathlib.Path(path).expanduser()
     if file.is_file():
         return file
+    if file.is_dir():
+        raise WeightsError(
+            f"weights {path} are a folder: name the file of weights in it; a trained run's workdir is what "
+            "--mode=evaluate --checkpoint takes"
+        )
     match = HUB_ID.fullmatch(str(path))
     if not match or files.known(file):
         raise WeightsError(f"weights file {path} does not exist; check the path")

@@ -181,3 +181,27 @@ def test_a_keras_model_as_a_layer_of_another_is_found(keras, tmp_path):
         pretrained.load(tmp_path / "w.h5", "mobilenetv2"),
         pretrained.load(tmp_path / "w.npz", "mobilenetv2"),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("pytorch_model.bin", "if PyTorch wrote it, rename it to .pth"),
+        ("weights.npy", "write its arrays by numpy.savez"),
+        ("weights.npz.gz", "unpack it first"),
+        ("model.onnx", "save the model's state dict as .safetensors"),
+    ],
+)
+def test_another_suffix_is_told_with_what_to_do(tmp_path, name, remedy):
+    (tmp_path / name).touch()
+    with pytest.raises(WeightsError, match=f"suffix that no reader of weights knows; .*{remedy}"):
+        pretrained.load(str(tmp_path / name), "vgg16")
+
+
+def test_a_folder_is_not_called_missing(tmp_path, monkeypatch):
+    (tmp_path / "runs/mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)  # where the path has the form of a hub id
+    with pytest.raises(
+        WeightsError, match="runs/mine are a folder: name the file of weights in it"
+    ):
+        pretrained.load("runs/mine", "vgg16")
