@@ -20,6 +20,8 @@ def resolve(path: str) -> pathlib.Path:
     file = pathlib.Path(path).expanduser()
     if file.is_file():
         return file
+    if "://" in str(path):
+        raise WeightsError(f"weights {path} are an address: download the file and name it here")
     if file.is_dir():
         raise WeightsError(
             f"weights {path} are a folder: name the file of weights in it; a trained run's workdir is what "

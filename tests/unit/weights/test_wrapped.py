@@ -198,6 +198,11 @@ def test_another_suffix_is_told_with_what_to_do(tmp_path, name, remedy):
         pretrained.load(str(tmp_path / name), "vgg16")
 
 
+def test_an_address_is_not_called_missing():
+    with pytest.raises(WeightsError, match="are an address: download the file and name it here"):
+        pretrained.load("https://example.org/resnet50-0676ba61.pth", "resnet50")
+
+
 def test_a_folder_is_not_called_missing(tmp_path, monkeypatch):
     (tmp_path / "runs/mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)  # where the path has the form of a hub id
