@@ -1,6 +1,7 @@
 """The TFDS builder of a rendered drive with exact poses and no raw data."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import multiprocessing
@@ -163,15 +164,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(of) for split, of in laps.items()}
 
     def _generate_examples(self, laps: list[drive.Lap]):
-        """Records in time order; frames are rendered on all cores."""
+        """Records in time order; frames of more than one chunk are rendered on all cores."""
         config: SyntheticConfig = self.builder_config
         values = {f.name: getattr(config, f.name) for f in dataclasses.fields(SyntheticConfig)}
         values = {k: v for k, v in values.items() if k in RENDERED}
         tasks = [(lap, first) for lap in laps for first in range(0, lap.count, CHUNK)]
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        with contextlib.ExitStack() as stack:
+            over = map  # a process starts in the time of hundreds of small frames
+            if len(tasks) > 1:
+                context = multiprocessing.get_context("spawn")
+                pool = concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=context)
+                over = stack.enter_context(pool).map
             number = 0
-            for chunk in pool.map(render_chunk, [values] * len(tasks), *zip(*tasks, strict=True)):
+            for chunk in over(render_chunk, [values] * len(tasks), *zip(*tasks, strict=True)):
                 for frame, data in chunk:
                     yield number, record(frame, data)
                     number += 1

@@ -1,5 +1,6 @@
 """The synthetic drive: true perspective, the same bytes from a seed, the protocol's splits."""
 
+import concurrent.futures
 import dataclasses
 
 import cv2
@@ -140,6 +141,13 @@ def test_the_same_seed_gives_the_same_bytes(tiny, tmp_path):
     assert len(records) == 4
     for record in records:
         assert record.read_bytes() == (tiny.data_path / record.name).read_bytes(), record.name
+
+
+def test_one_chunk_is_rendered_without_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", None)
+    size = '"height": 16, "width": 16, "train": 4, "train_laps": 1'
+    config = f'--config={{"name": "mine", {size}, "reference": 1, "test01": 1, "test02": 1}}'
+    assert main(["build", "synthetic", config, f"--data_dir={tmp_path}"]) == 0
 
 
 def test_another_town_of_the_same_name_is_not_taken_for_built(tmp_path, capsys):
