@@ -22,7 +22,41 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 COMPILED = os.environ["JAX_COMPILATION_CACHE_DIR"]
-SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+TESTS = pathlib.Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
+
+# The files that take longest, longest first: all workers have work until the end.
+FIRST = (
+    "reliability/test_kills.py",
+    "multidevice/test_processes.py",
+    "unit/training/test_interruptions.py",
+    "reliability/test_disks.py",
+    "multidevice/test_device_count.py",
+    "end_to_end/test_paper_grid.py",
+    "end_to_end/test_main_job.py",
+    "end_to_end/test_notebooks.py",
+    "reliability/test_hosts.py",
+    "unit/training/test_train.py",
+    "reliability/test_load.py",
+    "end_to_end/test_bad_input.py",
+    "unit/training/test_memory_estimate.py",
+    "unit/training/test_overlap.py",
+    "end_to_end/test_faults.py",
+    "unit/weights/test_initialise.py",
+    "unit/models/test_backbones.py",
+    "parity/test_backbones_torch.py",
+    "end_to_end/test_raw_datasets.py",
+    "unit/cpu_ops/test_convolution.py",
+    "reliability/test_mat_bombs.py",
+    "unit/weights/test_wrapped.py",
+    "unit/training/test_not_finite.py",
+    "end_to_end/test_new_variants.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    place = {TESTS / name: n for n, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(FIRST)))
 
 
 def pytest_unconfigure():

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.conftest import FIRST
 from tests.helpers import structure
 from tests.helpers.commands import ROOT
 
@@ -16,6 +17,10 @@ COUNTS = {measure.what: measure for measure in structure.measures(ROOT)}
 @pytest.mark.parametrize("what", COUNTS)
 def test_structure_does_not_worsen(what):
     assert COUNTS[what].holds, structure.table([COUNTS[what]])
+
+
+def test_the_files_that_start_first_are_there():
+    assert [name for name in FIRST if not (ROOT / "tests" / name).is_file()] == []
 
 
 def function(lines, parameters=0):
