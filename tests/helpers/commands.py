@@ -7,7 +7,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CELL = "resnet50-gem-contrastive"  # of the smoke grid
-ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
 SMALL = (
     "--config.dataset.name=synthetic/tiny",
     "--config.model.stage=expanded_conv",

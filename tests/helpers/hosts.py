@@ -133,6 +133,6 @@ class Network:
 
 def _environment(devices: int) -> dict[str, str]:
     """A user's environment: JAX, which the tests import, has set its own level of C++ lines in this one."""
-    out = {**os.environ, **launch_local.virtual(devices)}
+    out = {**os.environ, **commands.ENVIRONMENT, **launch_local.virtual(devices)}
     out.pop("TF_CPP_MIN_LOG_LEVEL", None)
     return out
