@@ -21,6 +21,8 @@ import shutil
 import jax
 import pytest
 
+from tests.helpers import commands
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 COMPILED = os.environ["JAX_COMPILATION_CACHE_DIR"]
@@ -72,3 +74,11 @@ def shared_real():
     if not real.is_dir():
         pytest.skip("../shared/real is not here")
     return real
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The folder of the smallest synthetic dataset, built as a user builds it."""
+    folder = tmp_path_factory.mktemp("datasets")
+    commands.run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
+    return folder

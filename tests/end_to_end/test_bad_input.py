@@ -19,13 +19,6 @@ def refused(tmp_path, *flags):
     return lines[0]
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("datasets")
-    run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
-    return folder
-
-
 def test_unknown_config_key(tmp_path):
     said = refused(tmp_path, "--config=configs/synthetic.py", "--config.train.step=3")
     assert "Did you mean" in said and "steps" in said
@@ -102,12 +95,12 @@ def test_missing_dataset_gives_the_build_command(tmp_path):
     assert "python -m tfds_builders build robotcar --manual_dir=RAW" in said
 
 
-def test_missing_split_lists_what_there_is(tmp_path, data_dir):
+def test_missing_split_lists_what_there_is(tmp_path, tiny):
     said = refused(
         tmp_path,
         "--config=configs/synthetic.py",
         "--config.dataset.name=synthetic/tiny",
-        f"--config.dataset.data_dir={data_dir}",
+        f"--config.dataset.data_dir={tiny}",
         "--config.dataset.reference_split=ref",
     )
     assert "'ref'" in said and "reference (" in said
@@ -123,12 +116,12 @@ def weights_refused(tmp_path, data_dir, backbone, weights):
     )
 
 
-def test_missing_weights(tmp_path, data_dir):
-    said = weights_refused(tmp_path, data_dir, "vgg16", tmp_path / "no.npz")
+def test_missing_weights(tmp_path, tiny):
+    said = weights_refused(tmp_path, tiny, "vgg16", tmp_path / "no.npz")
     assert "no.npz does not exist" in said
 
 
-def test_weights_of_the_wrong_backbone(tmp_path, data_dir):
+def test_weights_of_the_wrong_backbone(tmp_path, tiny):
     import jax
     import jax.numpy as jnp
 
@@ -139,15 +132,15 @@ def test_weights_of_the_wrong_backbone(tmp_path, data_dir):
     )
     kernels = {f"block1_conv{i}/kernel": params["params"][f"conv1_{i}"]["kernel"] for i in (1, 2)}
     np.savez(tmp_path / "vgg.npz", **kernels)
-    said = weights_refused(tmp_path, data_dir, "mobilenetv2", tmp_path / "vgg.npz")
+    said = weights_refused(tmp_path, tiny, "mobilenetv2", tmp_path / "vgg.npz")
     assert "vgg.npz" in said and "mobilenetv2" in said
 
 
-def test_truncated_weights(tmp_path, data_dir):
+def test_truncated_weights(tmp_path, tiny):
     np.savez(tmp_path / "cut.npz", **{"Conv1/kernel": np.zeros((3, 3, 3, 32), np.float32)})
     whole = (tmp_path / "cut.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    said = weights_refused(tmp_path, data_dir, "mobilenetv2", tmp_path / "cut.npz")
+    said = weights_refused(tmp_path, tiny, "mobilenetv2", tmp_path / "cut.npz")
     assert "cut.npz is truncated" in said
 
 

@@ -3,16 +3,7 @@
 import fcntl
 import shutil
 
-import pytest
-
 from tests.helpers import commands
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("datasets")
-    commands.run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
-    return folder
 
 
 def stopped(workdir, data_dir, *flags):
@@ -23,8 +14,8 @@ def stopped(workdir, data_dir, *flags):
     return line
 
 
-def test_a_damaged_record_is_named_with_its_split(data_dir, tmp_path):
-    shutil.copytree(data_dir, tmp_path / "data")
+def test_a_damaged_record_is_named_with_its_split(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "data")
     file = next((tmp_path / "data").rglob("*train.array_record*"))
     whole = file.read_bytes()
     content = bytearray(whole)
@@ -41,21 +32,21 @@ def test_a_damaged_record_is_named_with_its_split(data_dir, tmp_path):
     assert (tmp_path / "run" / "results.json").exists()
 
 
-def test_a_second_run_in_a_workdir_is_refused(data_dir, tmp_path):
+def test_a_second_run_in_a_workdir_is_refused(tiny, tmp_path):
     (tmp_path / "run").mkdir()
     with (tmp_path / "run" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "is in use by another run" in stopped(tmp_path / "run", data_dir)
+        assert "is in use by another run" in stopped(tmp_path / "run", tiny)
 
 
-def test_what_is_not_finite_is_named_and_a_lower_rate_goes_on(data_dir, tmp_path):
+def test_what_is_not_finite_is_named_and_a_lower_rate_goes_on(tiny, tmp_path):
     blown = (
         "--config.optim.name=sgd",
         "--config.optim.clip_norm=0.0",
         "--config.optim.warmup_steps=0",
     )
-    said = stopped(tmp_path, data_dir, *blown, "--config.optim.learning_rate=1e38")
+    said = stopped(tmp_path, tiny, *blown, "--config.optim.learning_rate=1e38")
     assert "is not finite at step 2, on images train/" in said and "optim.learning_rate" in said
-    flags = (*commands.small("gem,triplet", tmp_path, data_dir), "--config.train.steps=4")
+    flags = (*commands.small("gem,triplet", tmp_path, tiny), "--config.train.steps=4")
     assert "resume from" in commands.run("vprjax.main", *flags, *blown[:1]).stderr
     assert (tmp_path / "results.json").exists()

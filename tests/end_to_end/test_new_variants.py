@@ -109,10 +109,7 @@ def add(package: pathlib.Path, name: str, kind: str, text: str) -> None:
     init.write_text("\n".join(lines) + "\n")
 
 
-def test_variants_from_one_file_each_train_two_steps(tmp_path):
-    data = tmp_path / "data"
-    build = ("build", "synthetic", "--config=tiny", f"--data_dir={data}")
-    commands.run("tfds_builders", *build)
+def test_variants_from_one_file_each_train_two_steps(tmp_path, tiny):
     for folder in ("vprjax", "configs"):
         shutil.copytree(
             commands.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
@@ -123,7 +120,7 @@ def test_variants_from_one_file_each_train_two_steps(tmp_path):
         [
             *(sys.executable, "-m", "vprjax.main"),
             *(f"--config={tmp_path}/configs/synthetic.py:tiny,scaled,slack", "--workdir=run"),
-            *(f"--config.dataset.data_dir={data}", "--config.dataset.name=synthetic/tiny"),
+            *(f"--config.dataset.data_dir={tiny}", "--config.dataset.name=synthetic/tiny"),
             *("--config.model.scaled.start=2.0", "--config.loss.slack.slack=0.01"),
             *("--config.tuples.batch=2", "--config.tuples.positive_radius=10.0"),
             *("--config.tuples.negative_radius=25.0", "--config.tuples.other_visit_seconds=0.0"),

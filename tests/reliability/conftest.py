@@ -4,8 +4,6 @@ import collections
 
 import pytest
 
-from tests.helpers import commands
-
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="reliability tests: all trials")
@@ -33,11 +31,3 @@ def pytest_terminal_summary(terminalreporter):
                 told = dict(report.user_properties).get("tally")
                 if told:
                     terminalreporter.write_line(told)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """The folder of the smallest synthetic dataset, built as a user builds it."""
-    folder = tmp_path_factory.mktemp("datasets")
-    commands.run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
-    return folder
