@@ -1,4 +1,4 @@
-"""Writes LICENSES.md: the licence of every package that a plain installation brings.
+"""Writes LICENSES.md: the licence of every package that an installation brings.
 
 python experiments/licences.py
 """
@@ -14,8 +14,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILE = ROOT / "LICENSES.md"
 HEAD = """# Licences of what vprjax needs at run time
 
-`python experiments/licences.py` writes this table from the metadata of the installed packages. This
-repository holds nothing of theirs.
+`python experiments/licences.py` writes this table from the metadata of the installed packages. A
+package that only other releases bring, which `setup.cfg` allows too, keeps its row. This repository
+holds nothing of theirs.
 
 | package | version | licence |
 | --- | --- | --- |
@@ -58,8 +59,10 @@ def licence(name: str) -> str:
 def main() -> None:
     """Writes the table."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    rows = [f"| {n} | {importlib.metadata.version(n)} | {licence(n)} |\n" for n in closure()]
-    FILE.write_text(HEAD + "".join(rows))
+    _, _, table = FILE.read_text().partition("| --- | --- | --- |\n")
+    rows = {row.split(" ")[1]: row for row in table.splitlines()}
+    rows |= {n: f"| {n} | {importlib.metadata.version(n)} | {licence(n)} |" for n in closure()}
+    FILE.write_text(HEAD + "".join(f"{rows[name]}\n" for name in sorted(rows)))
 
 
 if __name__ == "__main__":
