@@ -9,8 +9,9 @@ import sys
 
 import licences
 import pytest
+from packaging.requirements import Requirement
 
-from tests.helpers import commands
+from tests.helpers import commands, oldest
 
 
 def test_bounds(tally):
@@ -23,8 +24,19 @@ def test_bounds(tally):
         tally["trials"] += 1
 
 
+def test_oldest(tally):
+    """The gate's constraints hold what the run and the tests need at the lower bounds of setup.cfg."""
+    held = {r.name: r.specifier for r in map(Requirement, oldest.constraints())}
+    assert {"pytest", "scikit-learn", "ruff"} <= set(held)
+    for needed in licences.requirements():
+        (lowest,) = [s.version for s in needed.specifier if s.operator == ">="]
+        assert str(held[needed.name]) == f"=={lowest}", needed
+    assert {s.operator for specifier in held.values() for s in specifier} == {"=="}, held
+    tally.update(trials=len(held))
+
+
 def test_licences(tally):
-    """Every package that a plain installation brings is in LICENSES.md."""
+    """Every package that an installation brings is in LICENSES.md, with the oldest releases too."""
     lines = licences.FILE.read_text().splitlines()
     rows = [line.split("|")[1:-1] for line in lines if line.startswith("|")][2:]
     listed = {row[0].strip().lower().replace("_", "-"): row[2].strip() for row in rows}
@@ -32,6 +44,19 @@ def test_licences(tally):
     assert not needed - set(listed), "see LICENSES.md for the command that writes it"
     assert all(licence and licence != "UNKNOWN" for licence in listed.values()), listed
     tally.update(trials=len(needed))
+
+
+def test_licences_of_other_releases_stay(tally, tmp_path, monkeypatch):
+    """What is not installed here keeps its row: another set that setup.cfg allows brings it."""
+    file = tmp_path / "LICENSES.md"
+    file.write_text(f"{licences.HEAD}| absl-py | 0.1 | none |\n| zlast | 1.0 | MIT |\n")
+    monkeypatch.setattr(licences, "FILE", file)
+    monkeypatch.setattr(sys, "argv", ["licences.py"])
+    licences.main()
+    rows = file.read_text().removeprefix(licences.HEAD).splitlines()
+    assert rows[0].startswith("| absl-py | 2.") and rows[-1] == "| zlast | 1.0 | MIT |"
+    assert len(rows) == len(licences.closure()) + 1
+    tally.update(trials=len(rows))
 
 
 @pytest.fixture(scope="module")
@@ -73,32 +98,6 @@ def test_wheel(wheel, tally, tmp_path, version):
         check=True,
     )
     assert (elsewhere / "run/results.json").exists() and (elsewhere / "run/report.html").exists()
-    tally.update(trials=1)
-
-
-LOWEST = (
-    "tests/unit/losses/test_losses.py",
-    "tests/unit/data/test_source.py",
-    "tests/unit/storage/test_checkpoint.py",
-    "tests/unit/models/test_backbones.py",
-    "tests/unit/report",
-    "tests/reliability/test_fuzz_images.py",
-    "tests/reliability/test_names_in_figures.py",
-    "tests/end_to_end/test_main_job.py",
-)
-
-
-def test_lowest_versions(long, tally, tmp_path):
-    """The lowest version of every dependency that setup.cfg allows, with the newest of all else."""
-    if not long:
-        pytest.skip("installs packages: --long only")
-    uv = new_environment(sys.executable, tmp_path / "uv", "uv")
-    python = new_environment(sys.executable, tmp_path / "lowest")
-    checkout = copy(tmp_path / "copy")
-    install = [uv, "-m", "uv", "pip", "install", "--python", python, "--resolution=lowest-direct"]
-    subprocess.run([*install, f"{checkout}[test]"], check=True)
-    pytest_ = [python, "-m", "pytest", "-n", "0", "-q"]
-    subprocess.run([*pytest_, *LOWEST], cwd=checkout, env=environment(), check=True)
     tally.update(trials=1)
 
 
