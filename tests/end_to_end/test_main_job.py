@@ -13,7 +13,7 @@ STEPS = (
     "--config.train.checkpoint_every=2",
     "--config.tuples.mining_interval=4",
 )
-run = functools.partial(commands.run, "vprjax.main")
+run = functools.partial(commands.run_with, commands.USERS, "vprjax.main")
 
 
 def train(folder, data_dir, names="gem,triplet", *more):

@@ -7,7 +7,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CELL = "resnet50-gem-contrastive"  # of the smoke grid
-ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+USERS = {**ENVIRONMENT, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}  # compiles as a user's command does
 SMALL = (
     "--config.dataset.name=synthetic/tiny",
     "--config.model.stage=expanded_conv",

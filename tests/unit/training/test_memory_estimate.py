@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import short_run
-from tests.helpers.commands import ENVIRONMENT
+from tests.helpers.commands import USERS
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config
 from vprjax.errors import ConfigError
@@ -36,7 +36,7 @@ short_run.train(c, pathlib.Path(sys.argv[1]))
 def test_the_estimate_is_near_what_is_measured(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, **USERS, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
