@@ -177,10 +177,8 @@ def _doubts(config, trained_in: pathlib.Path) -> list[str]:
 
 
 def _chosen(checkpoints, history: History) -> int:
-    """Returns the best validated step whose checkpoint is there, or the last where none is validated."""
-    steps, best = checkpoints.steps(), history.best
-    found = history.best_of(steps)
-    chosen = max(steps) if found is None else found
+    """Returns the step that evaluation takes; logs where the best validated one is gone."""
+    chosen, best = checkpoints.chosen(), history.best
     if best not in (None, chosen):
         log(
             f"{checkpoints.folder / str(best)}, which validated best, is gone: step {chosen} is evaluated"

@@ -16,9 +16,12 @@ from vprjax.runtime.prefetch import prefetch
 class Extractor:
     """Runs a model over images of a split in fixed batches, so that it compiles once per size."""
 
-    def __init__(self, apply_fn: Callable, batch: int):
-        """Maps `apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` counts over all devices."""
-        self.apply_fn = apply_fn
+    def __init__(self, apply_fn: Callable, batch: int, tell: Callable[[str], None] = log):
+        """Maps `apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` counts over all devices.
+
+        `tell` receives sentences on the memory.
+        """
+        self.apply_fn, self._tell = apply_fn, tell
         devices = parallel.device_count()
         self._batch = -(-batch // devices) * devices
         self._programs: dict = {}
@@ -114,7 +117,7 @@ class Extractor:
             compiled = parallel.compile_called(self._apply, variables, batch)
             further = memory.beyond_arguments(compiled, 2 * batch.nbytes)
             free, where = memory.free_for_devices()
-            log(
+            self._tell(
                 f"memory: describing {size} images at once takes {further / memory.GIB:.2f} GiB of "
                 f"{where}" + ("" if free is None else f", {free / memory.GIB:.2f} GiB are free")
             )
@@ -137,7 +140,7 @@ class Extractor:
                 f"describing {before} images at once, one per device, does not fit ({why}): build the "
                 "dataset with smaller images or set model.compute_dtype=bfloat16"
             )
-        log(
+        self._tell(
             f"describing {before} images at once does not fit ({why}): from here on eval.batch is "
             f"{self._batch}"
         )

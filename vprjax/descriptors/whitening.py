@@ -2,9 +2,12 @@
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+
+from vprjax.errors import DataError, naming
 
 ROWS = 1024  # rows projected at once
 NOISE = 1e-7  # share of the largest deviation below which the products hold round-off alone
@@ -33,6 +36,35 @@ class Projection:
             out[part] = (np.asarray(descriptors[part], np.float32) - mean) @ kernel
         out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return out
+
+
+def save(path: pathlib.Path, projection: Projection, model: str) -> None:
+    """Writes a projection, and `store.fingerprint` of the model whose descriptors it was fit to.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    with naming(path):
+        np.savez(path, mean=projection.mean, kernel=projection.kernel, model=model)
+
+
+def read(path: pathlib.Path, model: str) -> Projection:
+    """Reads the projection of the model with this `store.fingerprint`.
+
+    Raises:
+      DataError: the file is missing, damaged, or of another model.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = Projection(arrays["mean"], arrays["kernel"])
+            fitted_to = str(arrays["model"]) if "model" in arrays else "an earlier version's"
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is not there: evaluate the run, which fits it") from error
+    except Exception as error:  # a damaged file makes numpy and zipfile raise anything
+        raise DataError(f"{path} cannot be read ({error}); evaluate the run again") from error
+    if fitted_to != model:
+        raise DataError(f"{path} is of another model than the run's: evaluate the run again")
+    return found
 
 
 def rows(counts: Sequence[int], dimension: int) -> tuple[int, int]:

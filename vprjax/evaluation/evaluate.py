@@ -8,7 +8,7 @@ from vprjax.console import log
 from vprjax.data import source
 from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor, descriptor_size
-from vprjax.errors import ConfigError, naming
+from vprjax.errors import ConfigError
 from vprjax.evaluation.measure import Described, measure
 from vprjax.evaluation.result import Result
 from vprjax.runtime import parallel
@@ -60,7 +60,7 @@ def evaluate(
         return Described(places, written.rows)
 
     reference = describe(config.dataset.reference_split)
-    pca = _fit_pca(config, describe, folder / f"pca_{name}.npz") if config.eval.pca else None
+    pca = _fit_pca(config, describe, pca_file(folder, name), model) if config.eval.pca else None
 
     def measured(split: str) -> Result:
         words = f"search {split} ({title})"
@@ -69,7 +69,12 @@ def evaluate(
     return {split: measured(split) for split in config.dataset.query_splits}
 
 
-def _fit_pca(config, describe, path: pathlib.Path) -> whitening.Projection:
+def pca_file(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The file in the workdir with the projection of the model `name`."""
+    return folder / f"pca_{name}.npz"
+
+
+def _fit_pca(config, describe, path: pathlib.Path, model: str) -> whitening.Projection:
     """PCA of training descriptors, evenly spread, as many as memory allows; saved as `path`."""
     if not config.dataset.train_splits:
         raise ConfigError("eval.pca needs dataset.train_splits: it is fit to their descriptors")
@@ -84,6 +89,5 @@ def _fit_pca(config, describe, path: pathlib.Path) -> whitening.Projection:
         one = (found.mean.astype(np.float32), found.kernel.astype(np.float32))
         found = whitening.Projection(*parallel.copied_from_first(one))
     if parallel.is_primary():
-        with naming(path):
-            np.savez(path, mean=found.mean, kernel=found.kernel)
+        whitening.save(path, found, model)
     return found

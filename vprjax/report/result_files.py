@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 
+from vprjax.evaluation.evaluate import pca_file
 from vprjax.evaluation.result import MODEL_NAMES, Matches, Results, shown
 from vprjax.report import fcm_curve
 from vprjax.storage import checksum
@@ -56,7 +57,7 @@ def _remove_earlier(folder: pathlib.Path, config, results: Results) -> None:
             if path.name not in own:
                 path.unlink()
         if not config.eval.pca or model not in results:
-            (folder / f"pca_{model}.npz").unlink(missing_ok=True)
+            pca_file(folder, model).unlink(missing_ok=True)
 
 
 def write_matches(path: pathlib.Path, matches: Matches) -> None:

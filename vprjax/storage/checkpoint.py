@@ -6,6 +6,7 @@ import json
 import pathlib
 import shutil
 import sys
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -188,6 +189,12 @@ class Checkpoints:
         with self._naming(step):
             return {k: v for k, v in self._sealed(step).items() if k not in (DIGESTS, NAMES)}
 
+    def chosen(self) -> int:
+        """The step that evaluation takes: the best validated one, or the last where none is validated."""
+        steps = self.steps()
+        found = best_of(self.config(max(steps)).get("validations", []), steps)
+        return max(steps) if found is None else found
+
     def digests(self, step: int) -> dict[str, str]:
         """SHA-256 of what `model` and `training` held when they were saved at `step`."""
         with self._naming(step):
@@ -223,6 +230,17 @@ def open_for_reading(folder: str | pathlib.Path) -> Checkpoints:
     if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
         raise WeightsError(f"no checkpoint in {folder}: give the workdir of a run that has trained")
     return Checkpoints(folder, read_only=True)
+
+
+def best_of(rows: Iterable[Sequence[float]], steps: Collection[float]) -> int | None:
+    """The step of the highest score among `steps`, the earliest of equals; None where none has one.
+
+    Args:
+      rows: `(step, score)` of every validation.
+      steps: the steps to choose from.
+    """
+    rows = [row for row in rows if row[0] in steps]
+    return int(max(rows, key=lambda row: (row[1], -row[0]))[0]) if rows else None
 
 
 def _leave_out_closed_loops() -> None:

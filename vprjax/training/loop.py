@@ -39,7 +39,8 @@ def train(
       TrainingError: a tensor is not finite.
       Preempted: SIGTERM ended the run; the state is saved.
     """
-    provenance = {**provenance, "image_set": data.image_set}
+    of_images = {"image_set": data.image_set, "image_form": data.image_form}
+    provenance = {**provenance, **of_images}
     module = models.build_for_platform(config.model, parallel.AXIS)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])

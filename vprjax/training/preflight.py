@@ -7,7 +7,7 @@ import types
 from vprjax import models, sampling
 from vprjax.config import apart, checks, limits
 from vprjax.console import log
-from vprjax.data import doubts, rendered, source
+from vprjax.data import doubts, pictures, rendered, source
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import distributed, parallel
@@ -26,12 +26,14 @@ class TrainingData:
       held_out: the queries and references of validation, or None.
       sampler: the sampler of the batches.
       image_set: digest of all images of the training splits.
+      image_form: how a picture from elsewhere becomes alike, JSON of `data.pictures.Form`.
     """
 
     images: Places
     held_out: validation.Validation | None
     sampler: TupleSampler | PlaceSampler
     image_set: str
+    image_form: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +137,8 @@ def training_data(config, dataset: source.Dataset) -> TrainingData:
         raise ConfigError(str(error)) from error
     module = models.build_for_platform(config.model, parallel.AXIS)
     memory_estimate.check_state(state.shapes(config, module, images, sampler))
-    return TrainingData(images, held_out, sampler, every.image_set())
+    form = pictures.form_of(dataset.metadata, every.images([0]).shape[1:3])
+    return TrainingData(images, held_out, sampler, every.image_set(), form.to_json())
 
 
 def _weights(model_config) -> tuple[dict | None, str]:

@@ -12,6 +12,7 @@ from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError
 from vprjax.evaluation import measure
 from vprjax.sampling import mining
+from vprjax.storage.checkpoint import best_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +120,7 @@ class History:
 
     def best_of(self, steps: Collection[float]) -> int | None:
         """Returns the best of `steps`, or None where none of them is validated."""
-        rows = [row for row in self.rows if row[0] in steps]
-        return int(max(rows, key=lambda row: (row[1], -row[0]))[0]) if rows else None
+        return best_of(self.rows, steps)
 
     @property
     def ended(self) -> bool:

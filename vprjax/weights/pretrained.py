@@ -10,7 +10,7 @@ names and preprocessing. The preprocessing travels with the weights (collection 
 import collections
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +60,29 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
     scaling = scaling(arrays) if callable(scaling) else scaling
     statistics = {("preprocess", k): np.array(v, np.float32) for k, v in scaling.items()}
     return traverse_util.unflatten_dict(flat | statistics)
+
+
+def recognise(path: str) -> str:
+    """Returns the name of the backbone whose arrays a weights file holds, all or most of them.
+
+    Raises:
+      WeightsError: the file is unreadable or of no backbone.
+    """
+    file = resolve(path)
+    source = files.source(file)
+    known = {name: v for name, v in BACKBONES.items() if source in v.sources}
+    arrays = files.read(file, " or ".join(known))
+    shares = {}
+    for name in known:
+        expected = {array for array, _ in names_and_shapes(name, source).values()}
+        shares[name] = max(_held(arrays, expected).values(), default=0) / len(expected)
+    best = max(shares, key=lambda name: shares[name], default="")
+    if not best or 2 * shares[best] < 1:
+        raise WeightsError(
+            f"{file} holds the arrays of no backbone that is known from such files ({', '.join(known)}); "
+            f"it has {_some(arrays) or 'none'}"
+        )
+    return best
 
 
 def insert(variables: Mapping, loaded: Mapping, partial: bool = False) -> dict:
@@ -138,10 +161,7 @@ def _unwrapped(
       WeightsError: several prefixes hold the backbone.
     """
     expected = {name for name, _ in names_and_shapes(backbone, source).values()}
-    holds = collections.Counter()
-    for name in arrays:
-        for cut in (0, *(m.end() for m in re.finditer(r"[./]", name))):
-            holds[name[:cut]] += name[cut:] in expected
+    holds = _held(arrays, expected)
     most = max(holds.values(), default=0)
     if holds[""] == most or (2 * most < len(expected) and not partial):
         return arrays
@@ -159,6 +179,15 @@ def _unwrapped(
         "are not read"
     )
     return found
+
+
+def _held(arrays: Iterable[str], expected: Collection[str]) -> collections.Counter:
+    """Counts, by prefix of the arrays' names, those behind it that have an expected name."""
+    holds = collections.Counter()
+    for name in arrays:
+        for cut in (0, *(m.end() for m in re.finditer(r"[./]", name))):
+            holds[name[:cut]] += name[cut:] in expected
+    return holds
 
 
 def _some(names: Iterable[str]) -> str:
