@@ -1,1 +1,1 @@
-"""Use of a trained model: descriptors of any pictures."""
+"""Use of a trained model: descriptors of any pictures, maps of places, queries, calibration."""

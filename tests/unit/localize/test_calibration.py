@@ -1,0 +1,79 @@
+"""A threshold that keeps a precision, falling shares of right answers, and what other queries show."""
+
+import numpy as np
+import pytest
+
+from vprjax.errors import DataError
+from vprjax.localize import calibration
+
+FACTS = {"model": "m", "data": "val of mine", "radius": 25.0}
+
+
+def drawn(n, seed=0):
+    """Answers that are right with probability `1 - distance`."""
+    rng = np.random.default_rng(seed)
+    distances = rng.uniform(size=n)
+    return distances, rng.uniform(size=n) > distances
+
+
+def test_the_threshold_by_hand():
+    distances = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    right = np.array([True, True, False, True, False, False])
+    found = {p: calibration.fit(distances, right, p, **FACTS) for p in (1.0, 0.75, 0.5, 0.4)}
+    assert [c.threshold for c in found.values()] == [0.2, 0.4, 0.6, 0.6]
+    assert (found[0.75].reached, found[0.75].answered) == (0.75, 4 / 6)
+    assert found[1.0].located(np.array([0.2, 0.21])).tolist() == [True, False]
+
+
+def test_equal_distances_are_located_together():
+    distances, right = np.array([0.1, 0.2, 0.2, 0.2]), np.array([True, True, True, False])
+    assert calibration.fit(distances, right, 0.99, **FACTS).threshold == 0.1
+    assert calibration.fit(distances, right, 0.75, **FACTS).threshold == 0.2
+
+
+def test_where_no_distance_has_the_precision_nothing_is_located():
+    found = calibration.fit(np.array([0.1, 0.2]), np.array([False, True]), 0.9, **FACTS)
+    assert (found.threshold, found.reached, found.answered) == (-1.0, 0.0, 0.0)
+    assert not found.located(np.array([0.0, 0.1])).any()
+
+
+def test_confidence_is_the_share_of_right_answers_and_falls():
+    found = calibration.fit(*drawn(4000), 0.9, **FACTS)
+    x = np.linspace(0.1, 0.9, 9)
+    np.testing.assert_allclose(found.confidence(x), 1 - x, atol=0.08)
+    assert (np.diff(found.confidence(np.linspace(-1, 2, 400))) <= 0).all()
+    few = calibration.fit(np.array([0.1, 0.2]), np.array([True, True]), 0.9, **FACTS)
+    assert few.confidence(np.array([0.1]))[0] == pytest.approx(
+        2.5 / 3
+    )  # two answers are no certainty
+
+
+def test_the_precision_holds_on_other_queries():
+    found = calibration.fit(*drawn(4000), 0.9, **FACTS)
+    check = calibration.check(found, *drawn(4000, seed=1))
+    assert check.precision == pytest.approx(0.9, abs=0.02)
+    assert check.precision_interval[0] < 0.9 < check.precision_interval[1]
+    assert check.answered == pytest.approx(found.answered, abs=0.03)
+    assert f"of 4,000 queries are located, {100 * check.precision:.1f} %" in check.words()
+    nothing = calibration.check(found, np.array([5.0, 6.0]), np.array([False, False]))
+    assert (
+        nothing.answered == 0 and np.isnan(nothing.precision) and "rightly" not in nothing.words()
+    )
+
+
+def test_files_come_back_and_damage_is_told(tmp_path):
+    found = calibration.fit(*drawn(50), 0.9, **FACTS)
+    path = tmp_path / calibration.FILE
+    found.write(path)
+    assert calibration.read(path) == found
+    path.write_text(path.read_text().replace('"queries": 50', '"queries": 51'))
+    with pytest.raises(DataError, match=r"checksum does not fit.*calibrate again"):
+        calibration.read(path)
+    with pytest.raises(DataError, match="no calibration"):
+        calibration.read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("precision", [0.0, 1.01, float("nan")])
+def test_a_precision_is_a_share(precision):
+    with pytest.raises(ValueError, match="precision"):
+        calibration.fit(*drawn(5), precision, **FACTS)

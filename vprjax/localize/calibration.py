@@ -1,0 +1,183 @@
+"""From a descriptor distance to "this is the place" or "I do not know this place".
+
+A model knows nothing of the distances at which its answers are right: data with positions tell. On queries
+that no training saw, `fit` finds the largest distance at which answers keep a precision, and how often
+answers at a distance are right.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from vprjax.errors import DataError
+from vprjax.evaluation import bootstrap, fcm
+from vprjax.storage import checksum
+from vprjax.storage.atomic import write_atomically
+
+FILE = "calibration.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What descriptor distances of one model mean.
+
+    Attributes:
+      model: id of the model.
+      data: the queries and the map that it rests on, for people.
+      queries: their count.
+      radius: an answer is right up to this distance in position units.
+      precision: share of right answers that was asked for, in 0 to 1.
+      threshold: the largest descriptor distance of an answer that counts as located; -1 where no distance
+        has the precision.
+      reached: precision of the located answers among these queries; 0 where there are none.
+      answered: share of these queries that are located.
+      distances: `(m,)` rising.
+      shares: `(m,)` falling, the share of right answers at these distances.
+    """
+
+    model: str
+    data: str
+    queries: int
+    radius: float
+    precision: float
+    threshold: float
+    reached: float
+    answered: float
+    distances: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def confidence(self, distances: np.ndarray) -> np.ndarray:
+        """How often an answer at each of `distances` is right, in 0 to 1, linear between the known ones."""
+        return np.interp(distances, self.distances, self.shares)
+
+    def located(self, distances: np.ndarray) -> np.ndarray:
+        """Whether each of `distances` is near enough for the precision."""
+        return np.asarray(distances) <= self.threshold
+
+    def write(self, path: pathlib.Path) -> None:
+        """Writes a sealed JSON file atomically.
+
+        Raises:
+          OSError: the file cannot be written.
+        """
+        values = checksum.seal(json.loads(json.dumps(dataclasses.asdict(self))))
+        write_atomically(path, json.dumps(values, indent=2) + "\n")
+
+
+def read(path: pathlib.Path) -> Calibration:
+    """The calibration of a file.
+
+    Raises:
+      DataError: it is missing, damaged or of something else.
+    """
+    try:
+        values = checksum.unseal(path.read_text(encoding="utf-8"))
+        for name in ("distances", "shares"):
+            values[name] = tuple(values[name])
+        return Calibration(**values)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no calibration ({type(error).__name__}: {error}); run "
+            "python -m vprjax.localize calibrate again"
+        ) from error
+
+
+def fit(distances: np.ndarray, right: np.ndarray, precision: float, **facts) -> Calibration:
+    """Calibrates on the answers to queries with known positions.
+
+    The threshold is the largest distance `t` at which answers with `distance <= t` are right in a share of
+    at least `precision`. Shares fall with distance (isotonic regression); a block of `n` answers of which
+    `k` are right counts as `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
+
+    Args:
+      distances: `(q,)` descriptor distances of queries to their answers.
+      right: `(q,)` bool.
+      precision: in 0 to 1.
+      facts: `model`, `data` and `radius` of the calibration.
+
+    Raises:
+      ValueError: there is no query, lengths differ, or the precision is not in 0 to 1.
+    """
+    distances, right = np.asarray(distances, np.float64), np.asarray(right, bool)
+    if not 0 < precision <= 1:
+        raise ValueError(f"precision {precision:g} must be above 0 and at most 1")
+    # The recall is of no interest here: any count of possible answers does.
+    precisions, _ = fcm.precision_recall(distances, right, len(right))
+    enough = np.flatnonzero(precisions >= precision)
+    threshold = float(np.unique(distances)[enough[-1]]) if len(enough) else -1.0
+    located = distances <= threshold
+    knots, shares = _shares(distances, right)
+    return Calibration(
+        queries=len(right),
+        precision=float(precision),
+        threshold=threshold,
+        reached=float(right[located].mean()) if located.any() else 0.0,
+        answered=float(located.mean()),
+        distances=tuple(knots.tolist()),
+        shares=tuple(shares.tolist()),
+        **facts,
+    )
+
+
+def _shares(distances: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances `(m,)` and falling shares `(m,)` of right answers there: the ends of every block."""
+    order = np.argsort(distances, kind="stable")
+    found = isotonic_regression(right[order].astype(np.float64), increasing=False)
+    starts = found.blocks
+    counts = np.diff(starts)
+    hits = np.add.reduceat(right[order].astype(np.float64), starts[:-1])
+    shares = np.minimum.accumulate((hits + 0.5) / (counts + 1))
+    ends = np.stack([distances[order][starts[:-1]], distances[order][starts[1:] - 1]], axis=1)
+    knots, first = np.unique(ends.ravel(), return_index=True)
+    return knots, np.repeat(shares, 2)[first]
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """How a calibration does on other queries; shares in 0 to 1, intervals at 95 %.
+
+    Attributes:
+      queries: count.
+      answered: share of queries that are located.
+      answered_interval: of that share.
+      precision: share of right answers among the located; NaN where there are none.
+      precision_interval: of that share.
+    """
+
+    queries: int
+    answered: float
+    answered_interval: tuple[float, float]
+    precision: float
+    precision_interval: tuple[float, float]
+
+    def words(self) -> str:
+        """The figures as one sentence."""
+        located = "{:.1f} % [{:.1f}, {:.1f}] of {:,} queries are located".format(
+            100 * self.answered, *(100 * x for x in self.answered_interval), self.queries
+        )
+        if math.isnan(self.precision):
+            return located
+        return located + ", {:.1f} % [{:.1f}, {:.1f}] of these rightly".format(
+            100 * self.precision, *(100 * x for x in self.precision_interval)
+        )
+
+
+def check(calibration: Calibration, distances: np.ndarray, right: np.ndarray) -> Check:
+    """Measures a calibration on the answers `distances (q,)` and `right (q,)`, in time order.
+
+    Raises:
+      ValueError: there is no query.
+    """
+    located, right = calibration.located(distances), np.asarray(right, bool)
+    answered, _ = bootstrap.share_interval(located[:, None])
+    precision, bounds = math.nan, (0.0, 1.0)
+    if located.any():
+        own, _ = bootstrap.share_interval(right[located][:, None])
+        precision, bounds = float(right[located].mean()), tuple(map(float, own[0]))
+    return Check(
+        len(right), float(located.mean()), tuple(map(float, answered[0])), precision, bounds
+    )
