@@ -133,6 +133,7 @@ def _buffer(rows: int, d: int) -> np.ndarray:
     return _local.buffer[: rows * d].reshape(rows, d)
 
 
+@np.errstate(invalid="ignore")  # infinite distances are no ties
 def _settle_ties(queries, references, exact, indices, k: int) -> None:
     """Sorts again in float64 the neighbours that float32 cannot tell apart."""
     slack = 2 * near(queries.shape[1])
@@ -141,7 +142,7 @@ def _settle_ties(queries, references, exact, indices, k: int) -> None:
     for row in np.flatnonzero((tied & np.isfinite(first[:, 1:])).any(axis=1)):
         count = np.searchsorted(exact[row], exact[row, k - 1] * (1 + slack), side="right")
         squared, found = exact[row, :count], indices[row, :count]
-        close = np.diff(squared) <= slack * squared[1:]
+        close = (np.diff(squared) <= slack * squared[1:]) & np.isfinite(squared[1:])
         close = np.append(close, False) | np.append(False, close)
         squared[close] = squared_distances(queries[row], references, found[close])
         order = np.lexsort((found, squared))

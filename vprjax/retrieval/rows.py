@@ -1,6 +1,8 @@
 """Descriptor rows of arrays and memory maps, as float32, in bounded resident memory."""
 
+import bisect
 import mmap
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +13,7 @@ class Rows:
     """Reads rows of an array or memory map of any float type, unchanged or as unit vectors."""
 
     def __init__(self, array, unit: bool = False):
-        """Wraps `(n, d)` descriptors; `unit` costs one pass over them for their norms.
+        """Wraps `(n, d)` descriptors, an array or `Parts`; `unit` costs one pass over them for their norms.
 
         Raises:
           ValueError: a descriptor is zero and `unit` is set.
@@ -38,7 +40,8 @@ class Rows:
 
     def gather(self, numbers: np.ndarray, out: np.ndarray) -> None:
         """Copies the rows at `numbers` `(m,)` into `out` `(m, d)`."""
-        if self._map is None and self._scale is None and self.array.dtype == np.float32:
+        whole = isinstance(self.array, np.ndarray) and self._map is None and self._scale is None
+        if whole and self.array.dtype == np.float32:
             np.take(self.array, numbers, axis=0, out=out, mode="clip")  # other modes buffer
         else:
             out[...] = self(numbers)
@@ -53,6 +56,46 @@ class Rows:
                 f"descriptor {np.flatnonzero(norm == 0)[0]} is zero: its cosine is undefined"
             )
         return (1 / norm).astype(np.float32)
+
+
+class Parts:
+    """Several `(r_i, d)` arrays, one after the other, as one: rows are read, never joined.
+
+    `Rows` leaves the pages of these parts, memory maps too, in memory: whoever searches again wants them.
+
+    Attributes:
+      shape: `(r, d)`.
+      ndim: 2.
+      dtype: of the parts.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        """Takes at least one part."""
+        self._parts = list(parts)
+        self._firsts = np.cumsum([0, *map(len, self._parts)]).tolist()
+        self.shape = (self._firsts[-1], self._parts[0].shape[1])
+        self.ndim, self.dtype = 2, self._parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key) -> np.ndarray:
+        """Rows at a slice or at `(m,)` numbers, and their `key[1]` columns where there are two keys."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            number = bisect.bisect_right(self._firsts, start) - 1
+            if step == 1 and number < len(self._parts) and stop <= self._firsts[number + 1]:
+                first = self._firsts[number]
+                return self._parts[number][start - first : stop - first, columns]
+            rows = np.arange(start, stop, step)
+        rows = np.asarray(rows)
+        numbers = np.searchsorted(self._firsts, rows, side="right") - 1
+        out = np.empty((len(rows), len(range(self.shape[1])[columns])), self.dtype)
+        for number in np.unique(numbers):
+            own = numbers == number
+            out[own] = self._parts[number][rows[own] - self._firsts[number], columns]
+        return out
 
 
 class Block:

@@ -1,0 +1,102 @@
+"""Exact neighbours of few queries at a time, over references that stay where they are.
+
+`retrieval.search` copies each block of references to the devices and gives a file's pages back, which many
+queries pay once. Here one matrix product per part reads the rows in place, a memory map's too: a query
+alone costs one pass over the map. Bounds and ranking are the search's, so are neighbours and distances.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from vprjax.retrieval import encode, refine
+from vprjax.retrieval.choose import SPARE
+from vprjax.retrieval.rows import Block, Parts, Rows
+from vprjax.retrieval.scan import Candidates
+
+MOST_BYTES = 64 << 20  # of one product: more queries are searched in several
+
+
+class Few:
+    """Searches the same references again and again."""
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        """Takes the references, one part after the other: `(r_i, d)` float32 arrays or memory maps."""
+        self._parts = [np.asarray(part) for part in parts]  # a memory map's slices are slow objects
+        self.references = Parts(self._parts)
+        self._rows = Rows(self.references)
+
+    def __call__(
+        self, queries: np.ndarray, k: int, left_out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Distances float32 and indices int64 `(q, k)` of the `k` references nearest to each query.
+
+        Args:
+          queries: `(q, d)` float32.
+          k: number of neighbours, 1..r.
+          left_out: `(q, r)` bool, references that do not count for a query. Where fewer than `k` are left,
+            infinite distances follow.
+
+        Raises:
+          ValueError: `k` is not in 1..r, or a descriptor is not finite.
+        """
+        (count, _), (r, _) = queries.shape, self.references.shape
+        if not 1 <= k <= r:
+            raise ValueError(f"k={k} must be between 1 and the {r} references")
+        distances, indices = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
+        step = max(1, MOST_BYTES // (4 * r))
+        for first in range(0, count, step):
+            part = slice(first, min(first + step, count))
+            own = np.ascontiguousarray(queries[part], np.float32)
+            skipped = None if left_out is None else left_out[part]
+            distances[part], indices[part] = self._search(own, k, skipped)
+        return distances, indices
+
+    @functools.cached_property
+    def _squares(self) -> np.ndarray:
+        """Squared norms `(r,)` of the references."""
+        return np.concatenate([np.einsum("nd,nd->n", part, part) for part in self._parts])
+
+    def _search(self, queries, k: int, left_out) -> tuple[np.ndarray, np.ndarray]:
+        scanned, below = self._scan(queries)
+        if left_out is not None:
+            scanned[left_out] = np.inf
+        kept = min(k + SPARE["float32"], scanned.shape[1])
+        nearest = np.argpartition(scanned, kept - 1, axis=1)[:, :kept]
+        values = np.take_along_axis(scanned, nearest, axis=1)
+        order = np.argsort(values, axis=1, kind="stable")
+        lower = np.take_along_axis(values, order, axis=1).astype(np.float64) - below
+        found = Candidates(np.take_along_axis(nearest, order, axis=1), np.maximum(lower, 0))
+        whole = Rows(queries)
+        block = Block(whole, slice(0, len(queries)), hold=True)
+        ranked = refine.rank(block, self._rows, found, k)
+        for row in np.flatnonzero(~ranked.sure):
+            self._complete(queries[row], scanned[row] - below[row], ranked, row)
+        return np.sqrt(ranked.squared).astype(np.float32), ranked.indices
+
+    def _scan(self, queries) -> tuple[np.ndarray, np.ndarray]:
+        """`|r|^2 - 2 q r` `(q, r)` float32, and `(q, 1)`: less these, they bound squared distances below."""
+        if (
+            len(queries) == 1
+        ):  # one product of a matrix and a vector reads the rows at memory's speed
+            products = np.concatenate([part @ queries[0] for part in self._parts])[None]
+        else:
+            products = np.concatenate([queries @ part.T for part in self._parts], axis=1)
+        products *= -2
+        products += self._squares[None]
+        own = np.einsum("qd,qd->q", queries, queries, dtype=np.float64)[:, None]
+        norm = np.sqrt(np.float64(self._squares.max()))
+        if not np.isfinite(norm) or not np.isfinite(own).all():
+            raise ValueError("descriptors hold NaN or infinity")
+        slack = encode.rounding(queries.shape[1]) * (np.sqrt(own) + norm) ** 2
+        return products, slack - own
+
+    def _complete(self, query, lower, ranked: refine.Ranked, row: int) -> None:
+        """Ranks, in float64, all references that may be nearer than the k-th so far: many lie as near."""
+        reached = ranked.squared[row, -1] * (1 + refine.near(len(query)))
+        close = np.flatnonzero((lower <= reached) & np.isfinite(lower))
+        exact = refine.squared_distances(query, self._rows, close)
+        order = np.lexsort((close, exact))[: ranked.squared.shape[1]]
+        ranked.squared[row, : len(order)] = exact[order]
+        ranked.indices[row, : len(order)] = close[order]
