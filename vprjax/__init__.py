@@ -5,7 +5,7 @@ import importlib
 __version__ = "0.1.0"
 
 # The public names and their modules; the first use imports them, so that `import vprjax` stays light.
-_PUBLIC = {"load": "vprjax.localize.load"}
+_PUBLIC = {"load": "vprjax.localize.load", "Map": "vprjax.localize.map"}
 
 
 def __getattr__(name: str):

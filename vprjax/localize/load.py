@@ -42,6 +42,12 @@ def load(path: str | os.PathLike, size: Size = None) -> Model:
     if size is not None and not _is_size(size):
         raise DataError(f"size is {size!r}; give (height, width) in pixels, such as (224, 224)")
     path = pathlib.Path(path).expanduser()
+    model = _load(path, size)
+    model.source = str(path.absolute() if path.exists() else path)
+    return model
+
+
+def _load(path: pathlib.Path, size: Size) -> Model:
     if path.is_dir():
         return _load_run(path, size)
     if path.is_file() or "@" in path.name:  # a hub id names a commit

@@ -41,7 +41,10 @@ class Model:
       dataset: the dataset that it trained on, "" for none.
       calibration: what `localize calibrate` found, JSON values; None before.
       engine: what computes the descriptors.
+      source: the path or hub id that it was loaded from, "" for none; a map finds its model there.
     """
+
+    source = ""
 
     def __init__(
         self,

@@ -76,10 +76,8 @@ class Few:
         return np.sqrt(ranked.squared).astype(np.float32), ranked.indices
 
     def _scan(self, queries) -> tuple[np.ndarray, np.ndarray]:
-        """`|r|^2 - 2 q r` `(q, r)` float32, and `(q, 1)`: less these, they bound squared distances below."""
-        if (
-            len(queries) == 1
-        ):  # one product of a matrix and a vector reads the rows at memory's speed
+        """`|r|^2 - 2 q r` `(q, r)` float32, and `(q, 1)`: less it, they bound squared distances below."""
+        if len(queries) == 1:  # a matrix times a vector reads the rows at memory's speed
             products = np.concatenate([part @ queries[0] for part in self._parts])[None]
         else:
             products = np.concatenate([queries @ part.T for part in self._parts], axis=1)

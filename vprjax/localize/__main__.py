@@ -1,0 +1,57 @@
+"""Uses a trained model: maps of places, queries, loop closures.
+
+python -m vprjax.localize {map,query,loops} ...
+"""
+
+import argparse
+import sys
+
+from vprjax.errors import VprjaxError
+from vprjax.localize.commands import COMMANDS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    plain = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog="python -m vprjax.localize", description=__doc__.splitlines()[0]
+    )
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="{" + ",".join(COMMANDS) + "}"
+    )
+    for name, command in COMMANDS.items():
+        example = f"example:\n  {command.example}"
+        sub = commands.add_parser(
+            name,
+            help=command.text,
+            description=command.text,
+            epilog=example,
+            formatter_class=plain,
+        )
+        command.arguments(sub)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a sub-command.
+
+    Returns:
+      0; 2 for a mistake that the user can mend; 1 for a failing disk; 130 after Ctrl-C.
+    """
+    args = parser().parse_args(argv)
+    try:
+        COMMANDS[args.command].run(args)
+        return 0
+    except VprjaxError as error:
+        print(f"vprjax: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk, a lost mount
+        print(f"vprjax: error: {error}; run the same command again to go on", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Fills a map's folder: its first images, and further ones."""
+
+import pathlib
+
+import numpy as np
+import pyproj
+
+from vprjax.console import log
+from vprjax.descriptors import store
+from vprjax.errors import DataError
+from vprjax.localize import folder
+from vprjax.localize.frames import Frames
+from vprjax.localize.sources import Source
+
+
+def first(at: pathlib.Path, model, source: Source, name: str, data_dir: str | None) -> None:
+    """Builds a new map of a source, or ends one that was cut short; a whole one of the same stays.
+
+    Raises:
+      DataError: the folder holds another map or something else.
+    """
+    header = folder.read_header(at)
+    if header is None:
+        strange = [p.name for p in at.iterdir() if p.name not in (".lock", folder.part_name(0))]
+        if strange:
+            raise DataError(f"{at} holds something else ({strange[0]}); name a new folder")
+        source = _unique(source)
+        header = folder.new_header(model, source)
+        _append(at, header, model, source, _origin(name, data_dir))
+        return
+    folder.check_model(at, header, model)
+    key = store.open_store(at / header["parts"][0]["folder"]).key
+    if len(header["parts"]) > 1 or key != folder.part_key(model, _unique(source)):
+        raise DataError(
+            f"{at} holds a map of {header['parts'][0]['source']} already; add to it with --add, or name a "
+            "new folder"
+        )
+    log(f"{at} is complete")
+
+
+def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | None) -> int:
+    """Adds the images of a source that the map lacks; returns their number.
+
+    Raises:
+      DataError: unit or system of positions do not fit, or names clash.
+    """
+    header = folder.read_header(at)
+    folder.check_model(at, header, model)
+    known = [folder.open_part(at / part["folder"], header)[1] for part in header["parts"]]
+    fresh = _missing(source.frames, known)
+    if not len(fresh):
+        log(f"{at} has all {len(source.frames):,} images of {name} already")
+        return 0
+    if len(fresh) < len(source.frames):
+        source = source.subset(fresh)
+    frames = _in_system(source.frames, header, name)
+    source = Source(_renamed(frames, known, name), source.pictures, source.contents)
+    _append(at, header, model, source, _origin(name, data_dir))
+    return len(fresh)
+
+
+def _append(at: pathlib.Path, header: dict, model, source: Source, origin: dict) -> None:
+    part = folder.part_name(len(header["parts"]))
+    folder.build_part(at / part, model, source)
+    header["parts"].append({"folder": part, "images": len(source.frames), **origin})
+    folder.write_header(at, header)
+
+
+def _origin(name: str, data_dir: str | None) -> dict:
+    path = pathlib.Path(name).expanduser()
+    origin = {"source": str(path.absolute()) if path.exists() else name}
+    return origin | ({"data_dir": str(pathlib.Path(data_dir).absolute())} if data_dir else {})
+
+
+def _unique(source: Source) -> Source:
+    """The source itself; raises DataError where two images have one name."""
+    ids, counts = np.unique(source.frames.image_ids, return_counts=True)
+    if (counts > 1).any():
+        raise DataError(f"{ids[counts > 1][0]} names two images of one source; rename one")
+    return source
+
+
+def _missing(frames: Frames, known: list[Frames]) -> np.ndarray:
+    """Numbers of the frames that no part holds: a file is known by its path, a record by drive and id."""
+
+    def marks(x: Frames):
+        return (
+            (p, "") if p else (d, i) for p, d, i in zip(x.paths, x.drives, x.image_ids, strict=True)
+        )
+
+    have = {mark for part in known for mark in marks(part)}
+    return np.array([n for n, mark in enumerate(marks(frames)) if mark not in have], np.int64)
+
+
+def _renamed(frames: Frames, known: list[Frames], name: str) -> Frames:
+    """The frames, with the source's name before each of their ids if the map uses one of these."""
+    have = {image_id for part in known for image_id in part.image_ids.tolist()}
+    if have.isdisjoint(frames.image_ids.tolist()):
+        return frames
+    path = pathlib.Path(name).expanduser().absolute()
+    before = path.parent.name if path.is_file() else path.name
+    ids = np.array([f"{before}/{image_id}" for image_id in frames.image_ids], np.str_)
+    clashes = have.intersection(ids.tolist())
+    if clashes:
+        raise DataError(
+            f"{min(clashes)} of {name} has the name of an image that the map holds from elsewhere; rename "
+            "the folder"
+        )
+    columns = {key: value for key, value in vars(frames).items() if key != "image_ids"}
+    return Frames(image_ids=ids, **columns)
+
+
+def _in_system(frames: Frames, header: dict, name: str) -> Frames:
+    """The frames with positions in the map's unit and system."""
+    known = np.isfinite(frames.positions).all(axis=1)
+    same = {"unit": header["position_unit"], "crs": header["crs"]}
+    columns = {**vars(frames), **same}
+    if not known.any() or {"unit": frames.unit, "crs": frames.crs} == same:
+        return Frames(**columns)
+    if not frames.crs or not header["crs"]:
+        raise DataError(
+            f"{name} has positions in {frames.unit} of {frames.crs or 'an unknown system'}, the map in "
+            f"{header['position_unit']} of {header['crs'] or 'an unknown system'}: build a map of its own"
+        )
+    log(f"{name}: positions are brought from {frames.crs} to the map's {header['crs']}")
+    change = pyproj.Transformer.from_crs(frames.crs, header["crs"], always_xy=True)
+    positions = frames.positions.copy()
+    positions[known] = np.stack(change.transform(*frames.positions[known].T), axis=1)
+    return Frames(**{**columns, "positions": positions})

@@ -1,0 +1,46 @@
+"""What a map says of a picture."""
+
+import dataclasses
+
+import numpy as np
+
+from vprjax.localize.calibration import Calibration
+
+FARTHEST = 2.0  # between two descriptors of length 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The places of a map that look most like a picture, the nearest descriptor first.
+
+    Attributes:
+      image_ids: `(k,)` str.
+      positions: `(k, 2)` float64, position units, NaN where the map knows none.
+      distances: `(k,)` float32, L2 distance of descriptors, 0 to 2.
+      confidence: in 0 to 1: how sure it is that the first is the place; see `confidences`.
+      located: whether that is sure enough; None without a calibration.
+      numbers: `(k,)` int64, the images' numbers in the map.
+    """
+
+    image_ids: np.ndarray
+    positions: np.ndarray
+    distances: np.ndarray
+    confidence: float
+    located: bool | None
+    numbers: np.ndarray
+
+
+def confidences(distances: np.ndarray, calibration: Calibration | None) -> np.ndarray:
+    """How sure answers at `distances` are, float64 in 0 to 1; it falls with the distance.
+
+    With a calibration it is the share of right answers at that distance. Without one it is
+    `1 - distance / 2`, which orders answers alike and is no probability.
+    """
+    if calibration is None:
+        return 1 - np.asarray(distances, np.float64) / FARTHEST
+    return calibration.confidence(np.asarray(distances, np.float64))
+
+
+def located(distance: float, calibration: Calibration | None) -> bool | None:
+    """Whether an answer at this distance counts as the place; None where no calibration says it."""
+    return None if calibration is None else bool(calibration.located(distance))

@@ -1,0 +1,101 @@
+"""`python -m vprjax.localize query`: says where pictures were taken."""
+
+import argparse
+import itertools
+import pathlib
+import sys
+
+from vprjax.errors import ConfigError
+from vprjax.localize.commands.variant import Command
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--map", required=True, metavar="FOLDER", help="the map's folder")
+    parser.add_argument(
+        "--images",
+        required=True,
+        metavar="FILE|FOLDER|GLOB|VIDEO|-",
+        help="a picture, a folder, a glob in quotes, a video; - reads JPEG or PNG images from standard "
+        "input, one after the other as ffmpeg -f image2pipe writes them, and answers each before the next",
+    )
+    parser.add_argument("--k", type=int, default=5, help="places to name per picture (5)")
+    parser.add_argument("--fps", type=float, default=1.0, help="frames per second of a video (1)")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="answers as .csv, .json or .geojson (WGS84); without it, lines of CSV on standard output",
+    )
+    parser.add_argument("--model", help="the map's model, where it is no longer at its old path")
+
+
+def _run(args: argparse.Namespace) -> None:
+    if not args.fps > 0:
+        raise ConfigError(f"--fps={args.fps:g}: give frames per second above 0")
+    if args.k < 1:
+        raise ConfigError(f"--k={args.k}: give 1 or more")
+    from vprjax.console import log
+    from vprjax.localize import inputs
+    from vprjax.localize.load import load
+    from vprjax.localize.map import Map
+
+    output = _format(args.out)
+    places = Map.open(args.map)
+    if output:
+        output.check(places)
+    asked = inputs.read(args.images, args.fps)
+    if args.model:
+        places = Map.open(args.map, load(args.model, tuple(places.header["model"]["size"])))
+    live, found = inputs.is_live(args.images), []
+    try:
+        for one in _answered(places, asked, args.k, 1 if live else places.model.batch):
+            if live or not output:
+                _print(one, first=not found, k=min(args.k, len(places)))
+            found.append(one if output else None)
+    finally:  # Ctrl-C ends a stream: what was answered is kept
+        if output and found:
+            _write(pathlib.Path(args.out), output.text(places, found))
+    log(f"{len(found):,} pictures answered" + (f" in {args.out}" if output else ""))
+
+
+def _format(out: str | None):
+    """The format of `--out`, None without it."""
+    if out is None:
+        return None
+    from vprjax.localize.formats import FORMATS
+
+    path = pathlib.Path(out)
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"--out={out}: give a file ending in {', '.join(FORMATS)}")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--out={out}: there is no folder {path.absolute().parent}; make it")
+    return FORMATS[path.suffix.lower()]
+
+
+def _answered(places, asked, k: int, batch: int):
+    """Yields each picture with its answer; `batch` pictures are described at once."""
+    while chunk := list(itertools.islice(asked, batch)):
+        answers = places.query([one.picture for one in chunk], k)
+        yield from zip(chunk, answers, strict=True)
+
+
+def _print(one, first: bool, k: int) -> None:
+    from vprjax.localize.formats import table
+
+    if first:
+        sys.stdout.write(table.line(table.header(k)))
+    sys.stdout.write(table.line(table.row(*one)))
+    sys.stdout.flush()
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    from vprjax.storage.atomic import write_atomically
+
+    write_atomically(path, text)
+
+
+COMMAND = Command(
+    "say where pictures were taken: the places of a map that look most like each",
+    "python -m vprjax.localize query --map=maps/monday --images=today.jpg --k=5",
+    _arguments,
+    _run,
+)

@@ -1,0 +1,114 @@
+"""Pictures to ask a map about: a file, a folder, a glob, a video, or a camera's stream."""
+
+import dataclasses
+import glob
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+
+from vprjax.console import log
+from vprjax.data import pictures
+from vprjax.errors import DataError
+from vprjax.localize import image_pipe
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".wmv", ".ts")
+STREAM = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A picture to ask about.
+
+    Attributes:
+      name: of its file, or of the video and the seconds in it, or the frame's number in the stream.
+      picture: what `Model.describe` takes: a path or an array.
+      time: seconds since the video's start; None for a picture.
+    """
+
+    name: str
+    picture: Any
+    time: float | None = None
+
+
+def is_live(text: str) -> bool:
+    """Whether each frame is answered before the next one comes."""
+    return text == STREAM
+
+
+def read(text: str, fps: float = 1.0) -> Iterator[Asked]:
+    """Yields the pictures that `--images` names, in order.
+
+    Args:
+      text: a picture's file, a folder (with all below it), a glob such as "drive/*.jpg", a video's file, or
+        "-" for a stream of JPEG or PNG images on standard input (`image_pipe`).
+      fps: frames taken from a second of a video.
+
+    Raises:
+      DataError: there is nothing of that name; before the first picture is yielded.
+    """
+    if text == STREAM:
+        return _stream()
+    path = pathlib.Path(text).expanduser()
+    if path.suffix.lower() in VIDEOS and path.is_file():
+        return _video(path, _opened(path), fps)
+    if path.is_dir():
+        found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in PICTURES and p.is_file()]
+        return _files([(str(p.relative_to(path)), p) for p in found], f"{path} holds no pictures")
+    if path.is_file():
+        return _files([(text, path)], "")
+    found = [pathlib.Path(p) for p in sorted(glob.glob(str(path), recursive=True))]
+    return _files(
+        [(str(p), p) for p in found if p.is_file()],
+        f"{text} is not there: give a picture, a folder, a glob in quotes, a video, or - for a stream",
+    )
+
+
+def _files(found: list[tuple[str, pathlib.Path]], otherwise: str) -> Iterator[Asked]:
+    if not found:
+        raise DataError(otherwise)
+    return (Asked(name, path) for name, path in found)
+
+
+def _stream() -> Iterator[Asked]:
+    """The frames of standard input; a damaged one is logged and left out, as others follow."""
+    for number, encoded in enumerate(image_pipe.images(sys.stdin.buffer)):
+        name = f"frame {number}"
+        try:
+            picture = pictures.decode(encoded, name)
+        except DataError as error:
+            log(str(error))
+            continue
+        yield Asked(name, picture)
+
+
+def _opened(path: pathlib.Path) -> cv2.VideoCapture:
+    video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise DataError(f"{path} is no video that OpenCV opens; convert it, e.g. to H.264 in .mp4")
+    return video
+
+
+def _video(path: pathlib.Path, video: cv2.VideoCapture, fps: float) -> Iterator[Asked]:
+    """The frames nearest after 0, 1/fps, 2/fps, ... seconds; the others are not decoded to pixels."""
+    wanted, number = 0.0, 0
+    try:
+        while video.grab():
+            seconds = max(0.0, video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            number += 1
+            if seconds + 1e-6 < wanted:
+                continue
+            wanted = max(wanted + 1 / fps, seconds + 0.5 / fps)
+            good, frame = video.retrieve()
+            if good:
+                rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                yield Asked(f"{path.name}@{seconds:.3f}", rgb, seconds)
+    finally:
+        video.release()
+    if not number:
+        raise DataError(
+            f"{path} holds no frame that OpenCV reads; convert it, e.g. to H.264 in .mp4"
+        )

@@ -1,0 +1,270 @@
+"""A map of places: images with positions and descriptors, which says where another picture was taken.
+
+places = vprjax.Map.build(vprjax.load("runs/mine"), "monday/")
+places.save("maps/monday")
+answer = vprjax.Map.open("maps/monday").query("today.jpg", k=5)
+"""
+
+import functools
+import os
+import pathlib
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+
+import numpy as np
+
+from vprjax import retrieval
+from vprjax.errors import DataError
+from vprjax.localize import additions, folder, sources
+from vprjax.localize.answer import Answer, confidences, located
+from vprjax.localize.calibration import Calibration
+from vprjax.localize.frames import Frames, joined
+from vprjax.retrieval.few import Few
+
+MANY = 16  # queries from which on a search of many is quicker
+Path = str | os.PathLike
+
+
+class Map:
+    """A map of places on disk; `build` and `open` make it.
+
+    Attributes:
+      folder: where it is.
+      frames: its images: `image_ids`, `positions`, `headings`, `times`, ...
+      descriptors: `(n, d)` float32, memory-mapped.
+      unit: name of the position unit.
+      crs: what the positions are coordinates of, None where unknown.
+    """
+
+    def __init__(self, at: pathlib.Path, model=None):
+        """Opens the map at a folder; see `open`."""
+        self._model = None
+        self._read(at)
+        if model is not None:
+            self._check_model(model)
+            self._model = model
+
+    def _read(self, at: pathlib.Path) -> None:
+        header = folder.read_header(at)
+        if header is None:
+            begun = (
+                " (its building was cut short: run the same command again)" if at.is_dir() else ""
+            )
+            raise DataError(
+                f"{at} holds no map{begun}; build one with python -m vprjax.localize map"
+            )
+        opened = [folder.open_part(at / part["folder"], header) for part in header["parts"]]
+        self.folder, self.header = at, header
+        self.__dict__.pop("drives", None)
+        self.frames: Frames = joined([frames for _, frames in opened])
+        self._few = Few([rows for rows, _ in opened])
+        self.descriptors = self._few.references
+
+    @classmethod
+    def build(
+        cls, model, source: Path, at: Path | None = None, data_dir: str | None = None
+    ) -> "Map":
+        """Describes the images of a source.
+
+        Args:
+          model: what `vprjax.load` gives.
+          source: a folder, its `places.csv`, a positions file (.json), or a split of a prepared dataset
+            such as "places_csv/mine:reference".
+          at: folder of the map. A killed build in the same folder goes on where it stopped. By default the
+            map is a temporary one until `save`.
+          data_dir: where prepared datasets are; $TFDS_DATA_DIR, else TFDS's default.
+
+        Raises:
+          DataError: the source or an image cannot be read, or the folder holds another map.
+        """
+        found = sources.read(source, data_dir)
+        where = pathlib.Path(at or tempfile.mkdtemp(prefix="vprjax-map-")).expanduser()
+        try:
+            with folder.held(where):
+                additions.first(where, model, found, str(source), data_dir)
+            built = cls(where, model)
+        except BaseException:
+            if at is None:
+                shutil.rmtree(where, ignore_errors=True)
+            raise
+        if at is None:
+            built._temporary = weakref.finalize(built, shutil.rmtree, where, ignore_errors=True)
+        return built
+
+    @classmethod
+    def open(cls, at: Path, model=None) -> "Map":
+        """Opens the map in a folder; descriptors stay on disk.
+
+        Args:
+          at: the folder.
+          model: the model that built it; by default the first query loads it from where it was.
+
+        Raises:
+          DataError: there is no whole map, or the model is another one.
+        """
+        return cls(pathlib.Path(at).expanduser(), model)
+
+    def save(self, at: Path) -> None:
+        """Copies the map to a new folder, where it is from then on.
+
+        Raises:
+          DataError: the folder holds something.
+          OSError: it cannot be written.
+        """
+        at = pathlib.Path(at).expanduser()
+        if at.exists() and (not at.is_dir() or any(at.iterdir())):
+            raise DataError(f"{at} holds something already; name a new folder")
+        partial = at.with_name(f".{at.name}.{os.getpid()}.partial")
+        at.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copytree(self.folder, partial)
+            partial.replace(at)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        self._read(at)
+        getattr(self, "_temporary", lambda: None)()
+
+    def add(self, source: Path, data_dir: str | None = None) -> int:
+        """Describes the images of a source that the map lacks and adds them; returns their number.
+
+        An image whose name the map uses for another file gets the source's name before its own. Positions
+        in another system are brought to the map's. A killed `add` goes on where it stopped.
+
+        Raises:
+          DataError: as in `build`, or units or systems of positions do not fit.
+        """
+        found = sources.read(source, data_dir)
+        with folder.held(self.folder):
+            count = additions.further(self.folder, self.model, found, str(source), data_dir)
+        self._read(self.folder)
+        return count
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @functools.cached_property
+    def drives(self) -> np.ndarray:
+        """`(n,)` int, equal for images of one split or sequence of one source."""
+        parts = self.header["parts"]
+        sources = np.repeat([part["source"] for part in parts], [part["images"] for part in parts])
+        names = np.char.add(np.char.add(sources, "\n"), self.frames.drives)
+        return np.unique(names, return_inverse=True)[1]
+
+    def __repr__(self) -> str:
+        """Returns the folder, the number of images and the model's title."""
+        return f"<Map {self.folder}: {len(self):,} images, {self.header['model']['title']}>"
+
+    @property
+    def unit(self) -> str:
+        """Name of the position unit."""
+        return self.frames.unit
+
+    @property
+    def crs(self) -> str | None:
+        """What the positions are coordinates of, e.g. "EPSG:32631"; None where unknown."""
+        return self.frames.crs
+
+    @property
+    def model(self):
+        """The model that built the map.
+
+        Raises:
+          DataError: it is no longer where it was, or has changed.
+        """
+        if self._model is None:
+            from vprjax.localize.load import load  # a map answers descriptors without these imports
+
+            about = self.header["model"]
+            if not about["source"]:
+                raise DataError(f"{self.folder} does not say where its model is: {self._naming()}")
+            try:
+                found = load(about["source"], tuple(about["size"]))
+            except Exception as error:
+                raise DataError(
+                    f"the model of {self.folder} cannot be loaded ({error}): {self._naming()}"
+                ) from error
+            self._check_model(found)
+            self._model = found
+        return self._model
+
+    @staticmethod
+    def _naming() -> str:
+        return "pass the model that built it (Map.open(folder, model), or --model=PATH)"
+
+    def _check_model(self, model) -> None:
+        folder.check_model(self.folder, self.header, model)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the model's descriptor distances mean; None before `calibrate`."""
+        found = self.model.calibration
+        return Calibration(**found) if found else None
+
+    def query(self, images, k: int = 5) -> Answer | list[Answer]:
+        """Says where pictures were taken.
+
+        Args:
+          images: a path, PIL image or uint8 array `(h, w, 3)`; or several, as `Model.describe` takes them.
+          k: number of places to name, at most.
+
+        Returns:
+          An `Answer`; a list of them for several pictures.
+
+        Raises:
+          DataError: a picture cannot be read, or the map's model is not there.
+        """
+        model = self.model
+        answers = self.query_descriptors(model.describe(images), k, self.calibration)
+        return answers[0] if _is_one(images) else answers
+
+    def query_descriptors(
+        self, descriptors: np.ndarray, k: int = 5, calibration: Calibration | None = None
+    ) -> list[Answer]:
+        """The answers to descriptors `(q, d)` of the map's own model.
+
+        Neighbours and distances are those of `retrieval.search`, and so an evaluation's.
+
+        Raises:
+          DataError: they have another number of dimensions.
+        """
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.descriptors.shape[1]:
+            raise DataError(
+                f"descriptors {descriptors.shape} do not fit the map's {self.descriptors.shape}: describe "
+                "with the map's own model"
+            )
+        if k < 1:
+            raise DataError(f"k is {k}; give 1 or more")
+        k = min(k, len(self))
+        if len(descriptors) < MANY:
+            found = self._few(descriptors, k)
+        else:
+            found = retrieval.nearest(descriptors, self.descriptors, k)
+        return [self._answer(*one, calibration) for one in zip(*found, strict=True)]
+
+    def nearest_of(
+        self, numbers: np.ndarray, k: int, left_out: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and numbers `(m, k)` of the images nearest to the map's own at `numbers` `(m,)`.
+
+        `left_out` `(m, n)` names those that do not count; infinite distances stand for missing ones.
+        """
+        return self._few(self.descriptors[numbers], k, left_out)
+
+    def _answer(self, distances, numbers, calibration) -> Answer:
+        return Answer(
+            self.frames.image_ids[numbers],
+            self.frames.positions[numbers],
+            distances,
+            float(confidences(distances[0], calibration)),
+            located(distances[0], calibration),
+            numbers,
+        )
+
+
+def _is_one(images) -> bool:
+    """Whether this is one picture, not several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim == 3
+    return isinstance(images, str | os.PathLike) or not isinstance(images, Iterable)
