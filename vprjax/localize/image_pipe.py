@@ -82,6 +82,8 @@ def _length(buffer: _Buffer) -> int:
     buffer.need(2)
     if buffer.data.startswith(JPEG):
         return _jpeg_length(buffer)
+    if not buffer.data.startswith(PNG[:2]):
+        return 0
     buffer.need(len(PNG))
     return _png_length(buffer) if buffer.data.startswith(PNG) else 0
 

@@ -9,7 +9,6 @@ import PIL.Image
 import pytest
 
 from tests.helpers.made_up_model import picture
-from vprjax.data import pictures
 from vprjax.errors import DataError
 from vprjax.localize import image_pipe, inputs
 
@@ -164,8 +163,3 @@ def test_what_is_no_video_is_named(tmp_path):
     path.write_text("hello")
     with pytest.raises(DataError, match=r"a\.mp4 is no video that OpenCV opens"):
         [*inputs.read(str(path))]
-
-
-def test_pictures_decode_as_before():
-    """The stream's images pass the limits that files do."""
-    assert pictures.decode(kinds()[1], "x").shape == (8, 10, 3)

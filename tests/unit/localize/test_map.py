@@ -181,7 +181,7 @@ def test_a_stopped_build_goes_on_and_leaves_the_same_bytes(model, tmp_path):
     for at in (4, 8, 12):
         with pytest.raises(Stop):
             Map.build(stopping(at), source, tmp_path / "map")
-        with pytest.raises(DataError, match="holds no map .*run the same command again"):
+        with pytest.raises(DataError, match=r"holds no map .*run the same command again"):
             Map.open(tmp_path / "map")
     seen = []
     Map.build(made_up_model.model(before=seen.append), source, tmp_path / "map")
