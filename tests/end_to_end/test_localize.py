@@ -1,0 +1,172 @@
+"""A trained run becomes a map; its answers are the evaluation's, through Python and the commands."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers import commands
+from vprjax.data.pictures import Form
+from vprjax.localize import sources
+
+PROGRAM = """
+import json, sys
+import numpy as np
+import vprjax
+from vprjax.evaluation.fcm import fcm
+from vprjax.localize import sources
+run, data, at = sys.argv[1:]
+places = vprjax.Map.open(at)
+queries = sources.read("synthetic/tiny:test02", data)
+pictures = queries.pictures(places.model.form).images(np.arange(len(queries.frames)))
+answers = places.query(pictures, k=1)
+positions = np.stack([a.positions[0] for a in answers])
+out = {
+    "fcm": fcm(queries.frames.positions, positions, (25.0, 10.0, 5.0, 2.0)).tolist(),
+    "rows": [
+        [i, str(a.image_ids[0]), *a.positions[0].tolist(), str(a.distances[0])]
+        for i, a in zip(queries.frames.image_ids.tolist(), answers)
+    ],
+}
+print(json.dumps(out))
+"""
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A folder with a short run on the smallest town, `run`, and a map of its reference drive, `map`."""
+    folder = tmp_path_factory.mktemp("localize")
+    flags = (
+        *commands.small("gem,triplet", folder / "run", folder / "data"),
+        "--config.train.steps=4",
+        "--config.train.checkpoint_every=4",
+        "--config.dataset.query_splits=('test02',)",
+        "--config.dataset.tolerances=(25.0, 10.0, 5.0, 2.0)",
+    )
+    commands.run("vprjax.main", *flags)
+    commands.run("vprjax.localize", "map", *map_flags(folder))
+    return folder
+
+
+def map_flags(folder):
+    return (
+        f"--model={folder / 'run'}",
+        "--images=synthetic/tiny:reference",
+        f"--data_dir={folder / 'data'}",
+        f"--out={folder / 'map'}",
+    )
+
+
+def table(text):
+    return [*csv.DictReader(io.StringIO(text))]
+
+
+def test_answers_are_the_evaluations(room):
+    arguments = [str(room / name) for name in ("run", "data", "map")]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=commands.ROOT,
+        env={**os.environ, **commands.ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    results = json.loads((room / "run/results.json").read_text())["results"]
+    wanted = results["fine_tuned"]["test02"]["fcm"]
+    assert [round(value, 4) for value in found["fcm"]] == [
+        wanted[t] for t in ("25", "10", "5", "2")
+    ]
+    matches = table((room / "run/matches/fine_tuned_test02.csv").read_text())
+    assert len(matches) == len(found["rows"]) > 10
+    for row, (query, match, x, y, distance) in zip(matches, found["rows"], strict=True):
+        assert (row["query"], row["match"]) == (query, match)
+        assert (float(row["match_x"]), float(row["match_y"])) == (x, y)
+        assert np.float32(row["distance"]) == np.float32(distance)
+
+
+def test_the_same_command_again_changes_nothing(room):
+    before = {p: p.stat().st_mtime_ns for p in (room / "map").rglob("*") if p.name != ".lock"}
+    said = commands.run("vprjax.localize", "map", *map_flags(room)).stderr
+    assert "is complete" in said and "images, " in said
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def stored(room, folder, count=3):
+    """Writes the first pictures of the reference drive as files; their ids."""
+    source = sources.read("synthetic/tiny:reference", str(room / "data"))
+    folder.mkdir()
+    for number, image in enumerate(source.pictures(Form(48, 64)).images(np.arange(count))):
+        cv2.imwrite(str(folder / f"{number}.png"), image[..., ::-1])
+    return source.frames.image_ids[:count].tolist()
+
+
+def test_query_answers_a_folder_and_a_stream(room, tmp_path):
+    ids = stored(room, tmp_path / "asked")
+    asking = ["query", f"--map={room / 'map'}", "--k=2"]
+    flags = [*asking, f"--images={tmp_path / 'asked'}"]
+    rows = table(commands.run("vprjax.localize", *flags).stdout)
+    assert [row["match"] for row in rows] == ids and [r["image"] for r in rows] == [
+        "0.png",
+        "1.png",
+        "2.png",
+    ]
+    out = tmp_path / "answers.json"
+    done = commands.run("vprjax.localize", *flags, f"--out={out}")
+    assert done.stdout == "" and "3 pictures answered" in done.stderr
+    assert [one["matches"][0]["image"] for one in json.loads(out.read_text())] == ids
+    frames = b"".join((tmp_path / f"asked/{i}.png").read_bytes() for i in (2, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vprjax.localize", *asking, "--images=-"],
+        cwd=commands.ROOT,
+        env={**os.environ, **commands.ENVIRONMENT},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdin.write(frames)
+    process.stdin.flush()
+    lines = [process.stdout.readline().decode() for _ in range(3)]  # while the stream is open
+    assert process.poll() is None
+    assert [row["match"] for row in table("".join(lines))] == [ids[2], ids[0]]
+    _, said = process.communicate(frames[:100])
+    assert process.returncode == 0 and "ends inside image 2" in said.decode()
+
+
+def test_loops_writes_its_files(room, tmp_path):
+    flags = ("loops", f"--map={room / 'map'}", f"--out={tmp_path / 'closed'}", "--k=2")
+    said = commands.run("vprjax.localize", *flags, "--window=3f").stderr
+    endings = ("-colmap.txt", "-descriptors.h5", "-g2o.csv", "-pairs.txt")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"closed{e}" for e in endings]
+    assert "pairs of" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--k=0"], "--k=0: give 1 or more"),
+        (["--fps=0"], "--fps=0: give frames per second above 0"),
+        (["--out=a.txt"], "--out=a.txt: give a file ending in .csv, .json, .geojson"),
+        (["--out=/no/where/a.csv"], "there is no folder /no/where"),
+        (["--out=a.geojson"], "does not know what its positions are coordinates of"),
+        (["--images=missing.jpg"], "missing.jpg is not there"),
+        (["--map=missing"], "missing holds no map; build one"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(room, flags, words):
+    good = ["query", f"--map={room / 'map'}", f"--images={__file__}"]
+    said = commands.run("vprjax.localize", *good, *flags, status=2).stderr
+    assert words in said and said.startswith("vprjax: error: ") and said.count("\n") == 1
+
+
+def test_every_help_shows_a_whole_example():
+    for name in ("map", "query", "loops"):
+        shown = commands.run("vprjax.localize", name, "--help").stdout
+        assert f"example:\n  python -m vprjax.localize {name} --" in shown
