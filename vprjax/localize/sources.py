@@ -23,6 +23,8 @@ from vprjax.data.pictures import Form, Pictures, fit
 from vprjax.errors import DataError
 from vprjax.localize.frames import Frames
 
+MOST_TOLD = 20  # images left out that are named
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -75,10 +77,8 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
         path = pathlib.Path(before).expanduser()
         if not path.exists():
             return _prepared(before, split, data_dir)
-    if path.is_dir():
+    if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
         return _positions(path, split)
-    if path.suffix.lower() == ".csv" and path.is_file():
-        return _positions(path.parent, split)
     if path.suffix.lower() == ".json" and path.is_file():
         return _from_json(path, path.parent, split)
     raise DataError(
@@ -142,38 +142,50 @@ class _Some:
         return self._pictures.images(self._numbers[np.asarray(indices)])
 
 
-def _positions(folder: pathlib.Path, split: str) -> Source:
-    """Asks `tfds_builders` for the positions of a raw folder."""
-    log(f"reading the positions of {folder}")
+def _positions(raw: pathlib.Path, split: str) -> Source:
+    """Asks `tfds_builders` for the positions of a raw folder or table."""
+    log(f"reading the positions of {raw}")
     with tempfile.TemporaryDirectory() as made:
         file = pathlib.Path(made) / "positions.json"
-        command = [sys.executable, "-m", "tfds_builders", "positions", str(folder), f"--out={file}"]
+        command = [sys.executable, "-m", "tfds_builders", "positions", str(raw), f"--out={file}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             said = done.stderr.strip().removeprefix("error: ") or f"status {done.returncode}"
-            raise DataError(f"the positions of {folder} cannot be read: {said}")
-        return _from_json(file, folder, split)
+            raise DataError(f"the positions of {raw} cannot be read: {said}")
+        return _from_json(file, raw if raw.is_dir() else raw.parent, split)
 
 
 def _from_json(file: pathlib.Path, root: pathlib.Path, split: str) -> Source:
-    """The images of a positions file; their paths start at `root`."""
+    """The images of a positions file; their paths start where it says, else at `root`."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         splits = document["splits"]
         if split and split not in splits:
             known = ", ".join(splits)
             raise DataError(f"{root} has no split {split!r}; it has {known}")
-        frames = _frames(document, {split: splits[split]} if split else splits, root.absolute())
+        below = pathlib.Path(document.get("root") or root)
+        below = below if below.is_dir() else root  # the folder has moved with the file
+        frames = _frames(document, {split: splits[split]} if split else splits, below.absolute())
+        _tell(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{file} is no positions file ({type(error).__name__}: {error}); write it again with "
             "python -m tfds_builders positions"
         ) from error
-    for words in document.get("warnings", ()):
-        log(f"warning: {words}")
     if not len(frames):
         raise DataError(f"{root} holds no images")
     return Source(frames, lambda form: Pictures(frames.paths.tolist(), form), _files(frames.paths))
+
+
+def _tell(document: dict) -> None:
+    """Logs what the positions' reader warns of, and the images that it left out."""
+    for words in document.get("warnings", ()):
+        log(f"warning: {words}")
+    left_out = document.get("left_out", ())
+    for left in left_out[:MOST_TOLD]:
+        log(f"left out: {left['image']}: {left['reason']}")
+    if len(left_out) > MOST_TOLD:
+        log(f"left out: {len(left_out) - MOST_TOLD:,} more")
 
 
 def _frames(document: dict, splits: dict, root: pathlib.Path) -> Frames:
