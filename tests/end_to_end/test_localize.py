@@ -14,6 +14,8 @@ import pytest
 from tests.helpers import commands
 from vprjax.data.pictures import Form
 from vprjax.localize import sources
+from vprjax.localize.__main__ import main
+from vprjax.localize.commands import COMMANDS
 
 PROGRAM = """
 import json, sys
@@ -21,6 +23,8 @@ import numpy as np
 import vprjax
 from vprjax.evaluation.fcm import fcm
 from vprjax.localize import sources
+from vprjax.localize.__main__ import main
+from vprjax.localize.commands import COMMANDS
 run, data, at = sys.argv[1:]
 places = vprjax.Map.open(at)
 queries = sources.read("synthetic/tiny:test02", data)
@@ -160,13 +164,31 @@ def test_loops_writes_its_files(room, tmp_path):
         (["--map=missing"], "missing holds no map; build one"),
     ],
 )
-def test_mistakes_end_in_one_sentence(room, flags, words):
+def test_mistakes_end_in_one_sentence(room, flags, words, capsys):
     good = ["query", f"--map={room / 'map'}", f"--images={__file__}"]
-    said = commands.run("vprjax.localize", *good, *flags, status=2).stderr
+    assert main([*good, *flags]) == 2
+    said = capsys.readouterr().err
     assert words in said and said.startswith("vprjax: error: ") and said.count("\n") == 1
 
 
-def test_every_help_shows_a_whole_example():
-    for name in ("map", "query", "loops"):
-        shown = commands.run("vprjax.localize", name, "--help").stdout
-        assert f"example:\n  python -m vprjax.localize {name} --" in shown
+def test_every_help_shows_a_whole_example(capsys):
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        assert f"example:\n  python -m vprjax.localize {name} --" in capsys.readouterr().out
+
+
+def test_help_imports_neither_jax_nor_numpy():
+    program = (
+        "import sys; from vprjax.localize.__main__ import parser; parser().format_help(); "
+        "print(sorted({'jax', 'numpy', 'cv2', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=commands.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"

@@ -53,6 +53,8 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
         return 0
     if len(fresh) < len(source.frames):
         source = source.subset(fresh)
+    if not any(np.isfinite(part.positions).any() for part in known):
+        header |= {"position_unit": source.frames.unit, "crs": source.frames.crs}
     frames = _in_system(source.frames, header, name)
     source = Source(_renamed(frames, known, name), source.pictures, source.contents)
     _append(at, header, model, source, _origin(name, data_dir))

@@ -124,6 +124,22 @@ def test_colmaps_match_list(places, tmp_path):
     ]
 
 
+def test_colmap_itself_reads_it(places, tmp_path):
+    pycolmap = pytest.importorskip("pycolmap")
+    path = written(places, tmp_path, "-colmap.txt")
+    database = pycolmap.Database.open(tmp_path / "colmap.db")
+    camera = pycolmap.Camera.create_from_model_name(0, "SIMPLE_PINHOLE", 50.0, 10, 8)
+    camera = database.write_camera(camera)
+    numbers = {}
+    for i in range(12):
+        image = pycolmap.Image(name=f"{i:03d}.png", camera_id=camera)
+        numbers[database.write_image(image)] = i
+    options = pycolmap.ImportedPairingOptions()
+    options.match_list_path = path
+    found = pycolmap.ImportedPairGenerator(options, database).all_pairs()
+    assert [(numbers[one], numbers[other]) for one, other in found] == AGAIN
+
+
 def test_pairs_for_g2o(places, tmp_path):
     with written(places, tmp_path, "-g2o.csv").open() as file:
         rows = [*csv.DictReader(file)]

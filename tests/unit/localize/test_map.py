@@ -145,6 +145,14 @@ def test_positions_of_another_zone_are_brought_to_the_maps(model, tmp_path):
     assert np.isnan(places.query(picture(50)).positions[0]).all() and places.crs == "EPSG:32631"
 
 
+def test_a_map_without_positions_takes_the_system_of_the_first_that_come(model, tmp_path):
+    unknown = {"x": None, "y": None}
+    places = Map.build(model, drive(tmp_path / "nowhere", range(3), crs=None, **unknown))
+    places.add(drive(tmp_path / "monday", range(20, 23)))
+    assert places.crs == "EPSG:32631"
+    assert places.query(picture(21)).positions[0].tolist() == [500010.0, 5700000.0]
+
+
 def test_a_folder_is_not_written_over(model, tmp_path):
     places = Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
     before = contents(tmp_path / "map")
