@@ -15,7 +15,7 @@ from vprjax.retrieval.choose import SPARE
 from vprjax.retrieval.rows import Block, Parts, Rows
 from vprjax.retrieval.scan import Candidates
 
-MOST_BYTES = 64 << 20  # of one product: more queries are searched in several
+MOST_BYTES = 32 << 20  # of one product: more queries are searched in several
 
 
 class Few:

@@ -88,6 +88,24 @@ def test_a_claim_of_length_takes_no_memory():
         [*image_pipe.images(Pipe(claim + bytes(1000), 100))]
 
 
+def test_damaged_streams_end_in_images_or_in_one_sentence(capsys):
+    rng, whole, refused = np.random.default_rng(0), b"".join(kinds()), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole) - 60, rng.integers(1, 4)):
+            if rng.random() < 0.6:
+                damaged[place] = rng.integers(256)
+            else:
+                del damaged[place : place + rng.integers(1, 50)]
+        try:
+            found = [*image_pipe.images(Pipe(bytes(damaged), 5000))]
+        except DataError:
+            refused += 1
+            continue
+        assert b"".join(found) == bytes(damaged)[: sum(map(len, found))]
+    assert 0 < refused < 300
+
+
 def test_frames_of_standard_input_are_numbered_and_a_damaged_one_left_out(monkeypatch, capsys):
     broken = bytearray(encoded(1, ".png"))
     broken[50] ^= 0xFF
