@@ -22,6 +22,7 @@ from vprjax.data import source
 from vprjax.data.pictures import Form, Pictures, fit
 from vprjax.errors import DataError
 from vprjax.localize.frames import Frames
+from vprjax.localize.inputs import VIDEOS
 
 MOST_TOLD = 20  # images left out that are named
 
@@ -81,6 +82,11 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
         return _positions(path, split)
     if path.suffix.lower() == ".json" and path.is_file():
         return _from_json(path, path.parent, split)
+    if path.suffix.lower() in VIDEOS:
+        raise DataError(
+            f"{name} is a video, and where it was taken is elsewhere: run python -m tfds_builders positions "
+            f"{name} --track=TRACK --frames=FOLDER --out=FILE.json, and give that file"
+        )
     raise DataError(
         f"{name} is no source of images: give a folder, its places.csv, a positions file (.json) or a "
         "split of a prepared dataset such as places_csv/mine:reference"

@@ -100,6 +100,10 @@ def test_what_is_no_source_is_named(tmp_path):
     for name in ("missing", tmp_path / "a.csv"):
         with pytest.raises(DataError, match="is no source of images: give a folder"):
             sources.read(name)
+    with pytest.raises(
+        DataError, match=r"ride\.mp4 is a video.*run python -m tfds_builders positions"
+    ):
+        sources.read(tmp_path / "ride.mp4")
     with pytest.raises(DataError, match="dataset 'missing' is not built under"):
         sources.read("missing:reference", str(tmp_path))
 
