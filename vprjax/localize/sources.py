@@ -84,7 +84,7 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
         return _from_json(path, path.parent, split)
     if path.suffix.lower() in VIDEOS:
         raise DataError(
-            f"{name} is a video, and where it was taken is elsewhere: run python -m tfds_builders positions "
+            f"{name} is a video, and its track is another file: run python -m tfds_builders positions "
             f"{name} --track=TRACK --frames=FOLDER --out=FILE.json, and give that file"
         )
     raise DataError(
