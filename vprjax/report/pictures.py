@@ -99,13 +99,24 @@ def picture(figure: Figure, alt: str, caption: str = "") -> Picture:
 
 def thumbnail(image: np.ndarray, alt: str, caption: str = "", widest: int = 320) -> Picture:
     """A camera image, uint8 `(h, w, 3)` RGB, as JPEG of at most `widest` pixels in width."""
+    image = _narrowed(image, widest)
+    return Picture(
+        _uri("image/jpeg", jpeg(image, widest)), alt, caption, image.shape[1], image.shape[0]
+    )
+
+
+def jpeg(image: np.ndarray, widest: int) -> bytes:
+    """A camera image, uint8 `(h, w, 3)` RGB, as encoded JPEG of at most `widest` pixels in width."""
+    bgr = cv2.cvtColor(_narrowed(image, widest), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+def _narrowed(image: np.ndarray, widest: int) -> np.ndarray:
     height, width = image.shape[:2]
-    if width > widest:
-        size = (widest, max(1, round(height * widest / width)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-    return Picture(_uri("image/jpeg", encoded), alt, caption, image.shape[1], image.shape[0])
+    if width <= widest:
+        return image
+    size = (widest, max(1, round(height * widest / width)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _uri(kind: str, data: bytes) -> str:

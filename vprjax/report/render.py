@@ -8,10 +8,13 @@ import jinja2
 from vprjax.storage.atomic import write_atomically
 
 
+OWN = pathlib.Path(__file__).parent
+
+
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment(room: pathlib.Path) -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader([room / "templates", OWN / "templates"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -19,6 +22,11 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def write(path: pathlib.Path, template: str, **content) -> None:
-    """Fills `templates/<template>` with `content` and writes it to `path` atomically."""
-    write_atomically(path, _environment().get_template(template).render(**content))
+def text(template: str, room: pathlib.Path = OWN, **content) -> str:
+    """Fills `<room>/templates/<template>`, or report's own of that name, with `content`."""
+    return _environment(room).get_template(template).render(**content)
+
+
+def write(path: pathlib.Path, template: str, room: pathlib.Path = OWN, **content) -> None:
+    """Writes what `text` gives to `path` atomically."""
+    write_atomically(path, text(template, room, **content))
