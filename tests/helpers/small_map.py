@@ -2,8 +2,10 @@
 
 import dataclasses
 import time
+import types
 
 import numpy as np
+import PIL.Image
 
 from vprjax.data.pictures import Form, Pictures
 
@@ -30,42 +32,47 @@ class Colours:
         found = Pictures(images, self.form).images(range(len(images))).astype(np.float32)
         cells = found.reshape(len(found), GRID, 32 // GRID, GRID, 32 // GRID, 3).mean(axis=(2, 4))
         rows = cells.reshape(len(found), -1)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-9)
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
     image_ids: np.ndarray
-    numbers: np.ndarray
     positions: np.ndarray
     distances: np.ndarray
-    confidence: float | None
-    located: bool
+    confidence: float
+    located: bool | None
+    numbers: np.ndarray
 
 
 class SmallMap:
-    """A map of pictures in memory."""
+    """A map of pictures that it writes to `folder`."""
 
-    def __init__(self, model, images, positions):
-        self.positions, self._images = np.asarray(positions, np.float64), list(images)
-        self.image_ids = np.array([f"drive/{i:03d}.png" for i in range(len(images))], dtype=object)
-        self._rows = model.describe(images)
+    unit, crs = "m", None
+
+    def __init__(self, folder, model, images, positions, calibrated=True):
+        ids = [f"drive/{i:03d}.png" for i in range(len(images))]
+        paths = [folder / f"map{i:03d}.png" for i in range(len(images))]
+        for path, image in zip(paths, images, strict=True):
+            PIL.Image.fromarray(image).save(path)
+        self.frames = types.SimpleNamespace(
+            image_ids=np.array(ids), positions=np.array(positions, np.float64), paths=paths
+        )
+        self._rows, self.calibration = model.describe(images), calibrated
 
     def __len__(self):
-        return len(self._images)
+        return len(self._rows)
 
-    def picture(self, number):
-        return self._images[number]
-
-    def near(self, descriptors, k):
+    def query_descriptors(self, descriptors, k, calibration):
         """One answer per descriptor."""
         distances = np.linalg.norm(descriptors[:, None] - self._rows[None], axis=2)
         answers = []
         for row in distances:
             best = np.argsort(row, kind="stable")[:k]
-            sure = row[best[0]] < 0.05
-            places = self.image_ids[best], best, self.positions[best], row[best]
-            answers.append(Answer(*places, 0.97 if sure else 0.12, bool(sure)))
+            sure = bool(row[best[0]] < 0.05)
+            found = self.frames.image_ids[best], self.frames.positions[best], row[best]
+            located = sure if calibration else None
+            answers.append(Answer(*found, 0.97 if sure else 0.12, located, best))
         return answers
 
 

@@ -28,9 +28,9 @@ TEXT = (".py", ".html", ".md", ".sh", ".ipynb")  # data such as records and tabl
 ORDER = (
     "main",
     "run",
+    "localize",
     "report",
     "training",
-    "localize",
     "evaluation",
     "config",
     "sampling",

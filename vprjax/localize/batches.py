@@ -23,8 +23,8 @@ class Batches:
         """Starts the thread.
 
         Args:
-          answer: takes pictures `(m, h, w, 3)` and the batch that they are padded to, 1 or `SIZE`; gives `m`
-            answers.
+          answer: takes pictures `(m, h, w, 3)` and the batch that they are padded to, 1 or `SIZE`; gives
+            `m` answers.
         """
         self._answer = answer
         self._waiting: queue.SimpleQueue = queue.SimpleQueue()

@@ -24,7 +24,9 @@ import PIL.Image
 from vprjax.console import log
 from vprjax.errors import ConfigError, DataError
 from vprjax.localize.batches import Batches
-from vprjax.report import pictures, render
+from vprjax.localize.drawing import dots
+from vprjax.localize.map_pictures import MapPictures
+from vprjax.report import jpeg, render
 
 try:
     import uvicorn
@@ -41,10 +43,10 @@ except ImportError as e:
     ) from e
 
 ROOM = pathlib.Path(__file__).parent
+TITLE = "Where was this photo taken?"
 MOST_K = 20  # answers of a request
 SHORTEST_TOKEN = 16  # characters
 ENDING = 30  # seconds that requests in flight may take once the server ends
-DOTS = 4000  # places of the map that the page draws at most
 WIDEST = 480  # pixels of a picture of the map
 HEADERS = {
     "Cache-Control": "no-store",
@@ -97,14 +99,15 @@ class App:
           token: that requests must bear; "" for none.
           loopback: refuse requests whose Host header names another machine.
         """
-        self._places, self._model, self._token, self._loopback = places, model, token, loopback
+        self.places, self.model, self._token, self._loopback = places, model, token, loopback
+        self._pictures, self._calibration = MapPictures(places, model.form), places.calibration
         self.answered = self.refused = 0
         self._load, self._most = uploads.Load(), min(MOST_K, len(places))
         self._threads = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="pictures")
         self._batches = Batches(self._find)
         self._batches.warm_up(np.zeros((*model.size, 3), np.uint8))
         self._page = render.text(
-            "serve.html", ROOM, title="Where was this photo taken?", most=uploads.MOST_BYTES
+            "serve.html", ROOM, title=TITLE, most=uploads.MOST_BYTES, guarded="yes" if token else ""
         )
         script = re.search(r"<script>(.*)</script>", self._page, re.DOTALL)[1]
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -130,9 +133,10 @@ class App:
 
     def _find(self, images: np.ndarray, batch: int) -> list:
         """The answers to pictures; both steps have the shape of a whole batch."""
-        descriptors = self._model.describe(images, batch)
+        descriptors = self.model.describe(images, batch)
         padded = np.resize(descriptors, (batch, descriptors.shape[1]))
-        return self._places.near(padded, self._most)[: len(images)]
+        found = self.places.query_descriptors(padded, self._most, self._calibration)
+        return found[: len(images)]
 
     def _guarded(self, endpoint):
         """The endpoint, for those alone who may ask."""
@@ -162,24 +166,22 @@ class App:
         return JSONResponse({**facts, "waiting": self._load.requests}, headers=HEADERS)
 
     async def _get_map(self, request: Request) -> Response:
-        positions = self._places.positions
-        known = positions[np.isfinite(positions).all(axis=1)]
-        known = known[:: max(1, -(-len(known) // DOTS))]
-        facts = {"model": self._model.title, "images": len(self._places)}
-        facts |= {"k": self._most, "unit": "m"}
+        known = dots(self.places.frames.positions)
+        facts = {"model": self.model.title, "images": len(self.places)}
+        facts |= {"k": self._most, "unit": self.places.unit, "crs": self.places.crs}
         return JSONResponse({**facts, "positions": known.round(3).tolist()}, headers=HEADERS)
 
     async def _get_image(self, request: Request) -> Response:
         number = request.path_params["number"]
-        if number >= len(self._places):
-            raise HTTPException(404, f"the map has no picture {number}: it has {len(self._places)}")
+        if number >= len(self.places):
+            raise HTTPException(404, f"the map has no picture {number}: it has {len(self.places)}")
         loop = asyncio.get_running_loop()
         data = await loop.run_in_executor(self._threads, self._thumbnail, number)
         return Response(data, media_type="image/jpeg", headers=HEADERS)
 
     def _thumbnail(self, number: int) -> bytes:
         try:
-            return pictures.jpeg(self._places.picture(number), WIDEST)
+            return jpeg.encoded(self._pictures(number), WIDEST)
         except (DataError, OSError) as error:
             sentence = f"picture {number} of the map cannot be read any more"
             raise HTTPException(410, sentence) from error
@@ -189,7 +191,7 @@ class App:
         if not (k.isascii() and k.isdecimal() and 0 < len(k) < 4 and 1 <= int(k) <= MOST_K):
             raise HTTPException(400, f"k must be a number from 1 to {MOST_K}")
         with self._load.one():
-            form = self._model.form
+            form = self.model.form
             image = await uploads.image(request, self._load, form, self._threads)
             answer = await asyncio.wrap_future(self._batches.submit(image))
         self.answered += 1
@@ -219,7 +221,7 @@ def _check_names(request: Request) -> None:
 
 
 def as_json(answer, k: int) -> dict:
-    """The first `k` places of an answer as JSON values; an unknown position is null."""
+    """The first `k` places of an answer as JSON values; null are unknown positions, and `located` so."""
     positions = answer.positions[:k].astype(np.float64)
     known = np.isfinite(positions).all(axis=1)
     return {
@@ -229,8 +231,8 @@ def as_json(answer, k: int) -> dict:
             row.round(3).tolist() if ok else None for row, ok in zip(positions, known, strict=True)
         ],
         "distances": [round(float(one), 6) for one in answer.distances[:k]],
-        "confidence": answer.confidence,
-        "located": bool(answer.located),
+        "confidence": round(float(answer.confidence), 6),
+        "located": answer.located,
         "k": k,
     }
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import PIL.Image
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -104,14 +105,10 @@ class _Upload:
                 f"the form cannot be read ({error.message.rstrip('.')}): send one with one file"
             )
             raise HTTPException(400, sentence) from error
-        files = [part for _, part in parts.multi_items() if not isinstance(part, str)]
-        if not files:
-            raise HTTPException(400, NO_FILE)
-        if "/" in files[0].filename or "\\" in files[0].filename:
-            raise HTTPException(
-                400, "the file's name holds a path: send its plain name, which is not used anyway"
-            )
-        return files[0].file.read()
+        try:
+            return _read(parts)
+        finally:
+            await parts.close()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         stream = aiter(self._request.stream())
@@ -133,6 +130,16 @@ class _Upload:
             if self._load.held > MOST_HELD:
                 raise busy()
             yield chunk
+
+
+def _read(parts: FormData) -> bytes:
+    """The bytes of a form's file; its name, which is not used, may hold no path."""
+    files = [part for _, part in parts.multi_items() if not isinstance(part, str)]
+    if not files:
+        raise HTTPException(400, NO_FILE)
+    if "/" in files[0].filename or "\\" in files[0].filename:
+        raise HTTPException(400, "the file's name holds a path: send its plain name")
+    return files[0].file.read()
 
 
 def _too_long() -> HTTPException:

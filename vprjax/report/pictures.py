@@ -6,11 +6,12 @@ import dataclasses
 import io
 from collections.abc import Iterator
 
-import cv2
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from vprjax.report import jpeg
 
 # Placeholders that the SVG's own style sheet replaces: it follows the reader's light or dark scheme even
 # inside an <img>.
@@ -99,24 +100,9 @@ def picture(figure: Figure, alt: str, caption: str = "") -> Picture:
 
 def thumbnail(image: np.ndarray, alt: str, caption: str = "", widest: int = 320) -> Picture:
     """A camera image, uint8 `(h, w, 3)` RGB, as JPEG of at most `widest` pixels in width."""
-    image = _narrowed(image, widest)
-    return Picture(
-        _uri("image/jpeg", jpeg(image, widest)), alt, caption, image.shape[1], image.shape[0]
-    )
-
-
-def jpeg(image: np.ndarray, widest: int) -> bytes:
-    """A camera image, uint8 `(h, w, 3)` RGB, as encoded JPEG of at most `widest` pixels in width."""
-    bgr = cv2.cvtColor(_narrowed(image, widest), cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-
-
-def _narrowed(image: np.ndarray, widest: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    if width <= widest:
-        return image
-    size = (widest, max(1, round(height * widest / width)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    image = jpeg.narrowed(image, widest)
+    uri = _uri("image/jpeg", jpeg.encoded(image, widest))
+    return Picture(uri, alt, caption, image.shape[1], image.shape[0])
 
 
 def _uri(kind: str, data: bytes) -> str:

@@ -7,7 +7,6 @@ import jinja2
 
 from vprjax.storage.atomic import write_atomically
 
-
 OWN = pathlib.Path(__file__).parent
 
 

@@ -1,0 +1,360 @@
+"""The server over a real socket: its answers, whom it refuses, and what it keeps."""
+
+import asyncio
+import http.client
+import io
+import json
+import re
+import threading
+import urllib.parse
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests.helpers import small_map
+from vprjax.errors import ConfigError
+
+pytest.importorskip("starlette", reason="the extra serve is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+from vprjax.localize import batches, serve, uploads  # noqa: E402 (after the skips)
+
+TOKEN = "not-so-secret-token"
+VIEWS = small_map.views()
+
+
+class Client:
+    """Runs an application in a thread, and asks it."""
+
+    def __init__(self, app):
+        self.app = app
+        self._socket = serve.listen("127.0.0.1", 0)
+        self.port = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app.asgi, http="h11", lifespan="off", access_log=False, log_level=50
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+    def close(self):
+        self._server.should_exit = True
+        self._thread.join()
+        self.app.close()
+
+    def ask(self, method, path, body=None, headers=None):
+        """Status, headers and body of a response."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    def refusal(self, *request):
+        """Status and sentence of a request that is refused, all else being unchanged."""
+        status, headers, body = self.ask(*request)
+        assert headers["content-type"] == "application/json"
+        found = json.loads(body)
+        assert list(found) == ["error"]
+        return status, found["error"]
+
+
+def new_app(folder, token="", seconds=0.0, **parts):
+    model = small_map.Colours(seconds)
+    parts = {"images": VIEWS, "positions": small_map.loop(), **parts}
+    return serve.App(small_map.SmallMap(folder, model, **parts), model, token)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    found = Client(new_app(tmp_path_factory.mktemp("map")))
+    yield found
+    found.close()
+
+
+def encoded(image, kind="PNG", **options):
+    out = io.BytesIO()
+    PIL.Image.fromarray(image).save(out, kind, **options)
+    return out.getvalue()
+
+
+def form(data, name="photo.png"):
+    head = f'Content-Disposition: form-data; name="file"; filename="{name}"'
+    body = f"--x\r\n{head}\r\n\r\n".encode() + data + b"\r\n--x--\r\n"
+    return body, {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def bomb():
+    """A PNG of 100 megapixels in 12 kB."""
+    return encoded(np.zeros((10_000, 10_000), bool), optimize=True)
+
+
+def test_a_photo_gets_the_nearest_places(client):
+    status, headers, body = client.ask("POST", "/query?k=3", encoded(VIEWS[7]))
+    found = json.loads(body)
+    assert status == 200
+    assert headers["cache-control"] == "no-store"
+    assert found["image_ids"][0] == "drive/007.png"
+    assert found["numbers"][0] == 7
+    assert found["positions"][0] == pytest.approx(small_map.loop()[7], abs=1e-3)
+    assert found["distances"] == sorted(found["distances"])
+    assert found["confidence"] == 0.97
+    assert found["located"] is True
+    assert {len(found[name]) for name in ("image_ids", "numbers", "positions", "distances")} == {3}
+    assert found["k"] == 3
+
+
+def test_a_form_with_a_file_gets_the_same_answer(client):
+    photo = encoded(VIEWS[9])
+    assert client.ask("POST", "/query", *form(photo))[2] == client.ask("POST", "/query", photo)[2]
+
+
+def test_an_unknown_place_and_an_unknown_position_say_so(tmp_path):
+    places = small_map.loop(2)
+    places[1] = np.nan
+    client = Client(new_app(tmp_path, images=VIEWS[:2], positions=places))
+    try:
+        found = json.loads(client.ask("POST", "/query?k=20", encoded(VIEWS[30]))[2])
+        assert found["located"] is False
+        assert found["k"] == 2
+        assert found["positions"][found["numbers"].index(1)] is None
+        facts = json.loads(client.ask("GET", "/map")[2])
+        assert len(facts["positions"]) == 1
+        assert facts["images"] == 2
+    finally:
+        client.close()
+
+
+def test_without_a_calibration_located_is_null(tmp_path):
+    client = Client(new_app(tmp_path, calibrated=False))
+    try:
+        assert json.loads(client.ask("POST", "/query", encoded(VIEWS[3]))[2])["located"] is None
+    finally:
+        client.close()
+
+
+REFUSED = {
+    "an empty body": (b"", {}, 400, "holds no picture"),
+    "an empty file": (*form(b""), 400, "holds no picture"),
+    "a text": (b"I am no picture", {}, 415, "damaged, or not an image"),
+    "a text named .jpg": (*form(b"I am no picture", "photo.jpg"), 415, "damaged, or not an image"),
+    "a cut picture": (encoded(VIEWS[0], "JPEG")[:-200], {}, 415, "damaged"),
+    "a bomb": (bomb(), {}, 413, "67,108,864 pixels"),
+    "a path": (*form(encoded(VIEWS[0]), "../../etc/passwd"), 400, "holds a path"),
+    "a path of Windows": (*form(encoded(VIEWS[0]), "..\\\\a.png"), 400, "holds a path"),
+    "a form without a boundary": (b"a", {"Content-Type": "multipart/form-data"}, 400, "boundary"),
+    "a form without a file": (
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n',
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        400,
+        "holds no picture",
+    ),
+    "another site's page": (b"", {"Origin": "http://example.org"}, 403, "its own machine"),
+    "another site's name": (b"", {"Host": "example.org:8000"}, 403, "its own machine"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused_gets_one_sentence(client, what):
+    body, headers, status, words = REFUSED[what]
+    found, sentence = client.refusal("POST", "/query", body, headers)
+    assert (found, words in sentence) == (status, True), sentence
+    assert "\n" not in sentence
+    assert client.ask("POST", "/query", encoded(VIEWS[3]))[0] == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_long_body_is_refused_before_it_has_come(client, chunked):
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
+    connection.putrequest("POST", "/query")
+    if chunked:
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        part = bytes(2**20)
+        for _ in range(uploads.MOST_BYTES // len(part) + 1):
+            connection.send(b"%x\r\n%b\r\n" % (len(part), part))  # and no last one
+    else:
+        connection.putheader("Content-Length", str(10**12))
+        connection.endheaders()  # and nothing of the body
+    response = connection.getresponse()
+    assert response.status == 413
+    assert "over 20 MiB" in json.loads(response.read())["error"]
+    connection.close()
+    assert json.loads(client.ask("GET", "/health")[2])["waiting"] == 0
+
+
+def test_a_bomb_is_refused_by_its_header(monkeypatch):
+    monkeypatch.setattr(uploads.pictures, "decode", None)
+    with pytest.raises(uploads.HTTPException, match="pixels"):
+        uploads.decode(bomb(), small_map.Colours().form)
+
+
+@pytest.mark.parametrize("k", ["0", "-1", "21", "two", "", "²"])
+def test_k_is_bounded(client, k):
+    status, sentence = client.refusal(
+        "POST", f"/query?k={urllib.parse.quote(k)}", encoded(VIEWS[0])
+    )
+    assert (status, sentence) == (400, "k must be a number from 1 to 20")
+
+
+def test_a_picture_of_the_map_is_served_by_its_number_alone(client):
+    status, headers, body = client.ask("GET", "/image/5")
+    with PIL.Image.open(io.BytesIO(body)) as image:
+        assert image.format == "JPEG"
+        assert np.abs(np.asarray(image).astype(int) - VIEWS[5]).mean() < 12
+    assert (status, headers["content-type"]) == (200, "image/jpeg")
+    assert client.refusal("GET", "/image/40")[0] == 404
+    for path in (
+        "/image/-1",
+        "/image/drive/005.png",
+        "/image/..%2F..%2Fetc%2Fpasswd",
+        "/image/1e0",
+    ):
+        assert client.ask("GET", path)[0] == 404
+
+
+def test_the_page_needs_no_other_host_and_runs_its_own_script_alone(client):
+    status, headers, body = client.ask("GET", "/")
+    page = body.decode()
+    assert status == 200
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert re.search(r"script-src 'sha256-[\w+/]{43}='", policy)
+    assert page.count("<script") == 1
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    found = Client(new_app(tmp_path_factory.mktemp("map"), TOKEN))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("path", ["/query", "/map", "/image/0"])
+def test_without_the_token_nothing_is_told(guarded, path):
+    method = "POST" if path == "/query" else "GET"
+    body = encoded(VIEWS[0]) if path == "/query" else None
+    for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
+        status, sentence = guarded.refusal(method, path, body, given)
+        assert (status, "token is missing or wrong" in sentence) == (401, True)
+    assert guarded.ask(method, path, body, {"Authorization": f"Bearer {TOKEN}"})[0] == 200
+
+
+def test_the_page_asks_for_the_token(guarded, client):
+    assert b'data-guarded="yes"' in guarded.ask("GET", "/")[2]
+    assert b'data-guarded=""' in client.ask("GET", "/")[2]
+    assert TOKEN.encode() not in guarded.ask("GET", "/")[2]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_token(host):
+    serve.check_address(host, "")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_another_address_needs_a_token(host):
+    with pytest.raises(ConfigError, match="give --token"):
+        serve.check_address(host, "")
+    serve.check_address(host, TOKEN)
+
+
+@pytest.mark.parametrize("token", ["short", "ä" * 20, "a b\n" * 5])
+def test_a_weak_token_is_refused(token):
+    with pytest.raises(ConfigError, match="16 or more characters"):
+        serve.check_address("127.0.0.1", token)
+
+
+def test_a_taken_port_is_named(client):
+    with pytest.raises(ConfigError, match=rf"--port={client.port} cannot be used"):
+        serve.listen("127.0.0.1", client.port)
+
+
+def test_too_many_requests_are_told_to_come_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_REQUESTS", 2)
+    client = Client(new_app(tmp_path, seconds=0.3))
+    try:
+        found = []
+        ask = ("POST", "/query", encoded(VIEWS[0]))
+        threads = [
+            threading.Thread(target=lambda: found.append(client.ask(*ask))) for _ in range(6)
+        ]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert {status for status, _, _ in found} == {200, 503}
+        assert all(headers["retry-after"] == "1" for status, headers, _ in found if status == 503)
+        assert client.ask(*ask)[0] == 200
+    finally:
+        client.close()
+
+
+def test_uploads_beyond_the_memory_are_told_to_come_back(client, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_HELD", 100)
+    status, sentence = client.refusal("POST", "/query", encoded(VIEWS[0]))
+    assert (status, "too many requests" in sentence) == (503, True)
+    monkeypatch.undo()
+    assert client.ask("POST", "/query", encoded(VIEWS[0]))[0] == 200
+
+
+def test_a_silent_client_is_told_so(client, monkeypatch):
+    monkeypatch.setattr(uploads, "SILENCE", 0.2)
+    status, sentence = client.refusal("POST", "/query", b"", {"Content-Length": "100"})
+    assert (status, "nothing came" in sentence) == (408, True)
+
+
+def test_requests_go_together_in_one_of_two_shapes(tmp_path):
+    client = Client(new_app(tmp_path, seconds=0.05))
+    try:
+        answers = {}
+        photos = [encoded(view) for view in VIEWS]
+
+        def ask(i):
+            answers[i] = json.loads(client.ask("POST", "/query", photos[i])[2])["numbers"][0]
+
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(VIEWS))]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert answers == {i: i for i in range(len(VIEWS))}
+        shapes = client.app.model.shapes[3:]  # after the map's own, and those of the start
+        assert set(shapes) <= {1, batches.SIZE}
+        assert len(shapes) < len(VIEWS) / 2
+    finally:
+        client.close()
+
+
+def test_a_large_upload_stays_off_the_disk(client, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8)
+    photo = encoded(noise)
+    assert len(photo) > 4 * 2**20
+    assert client.ask("POST", "/query", *form(photo))[0] == 200
+
+
+def test_a_failure_is_a_sentence_and_the_server_goes_on(client, monkeypatch):
+    monkeypatch.setattr(client.app.places, "query_descriptors", lambda *_: 1 / 0)
+    status, sentence = client.refusal("POST", "/query", encoded(VIEWS[0]))
+    assert (status, "server failed" in sentence) == (500, True)
+    monkeypatch.undo()
+    assert client.ask("POST", "/query", encoded(VIEWS[0]))[0] == 200
+
+
+def test_a_map_whose_picture_is_gone_says_so(client, monkeypatch):
+    monkeypatch.setattr(client.app.places.frames, "paths", ["/home/me/private/005.png"] * 40)
+    status, sentence = client.refusal("GET", "/image/5")
+    assert (status, sentence) == (410, "picture 5 of the map cannot be read any more")
+
+
+def test_health_counts(client):
+    before = json.loads(client.ask("GET", "/health")[2])
+    client.ask("POST", "/query", encoded(VIEWS[0]))
+    client.ask("POST", "/query", b"")
+    after = json.loads(client.ask("GET", "/health")[2])
+    assert after["answered"] == before["answered"] + 1
+    assert after["refused"] == before["refused"] + 1
+    assert after["waiting"] == 0
