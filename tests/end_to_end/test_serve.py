@@ -26,18 +26,17 @@ CLIENTS = 200
 PROGRAM = """
 import pathlib
 from tests.helpers import small_map
-from vprjax.localize.serve import serve
+from vprjax.localize import serve
 
-model = small_map.Colours(seconds={seconds})
-places = small_map.SmallMap(pathlib.Path("{folder}"), model, small_map.views(), small_map.loop())
-serve(places, model, port=0)
+places = small_map.build(pathlib.Path("{folder}"), small_map.model(seconds={seconds}))
+with serve.listen("127.0.0.1", 0) as listener:
+    serve.serve(places, listener)
 """
 
 
 @contextlib.contextmanager
 def server(folder, seconds):
     """A context with the process and its port."""
-    (folder / "map").mkdir()
     (folder / "home").mkdir()
     program = PROGRAM.format(seconds=seconds, folder=folder / "map")
     with subprocess.Popen(

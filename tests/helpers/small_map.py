@@ -1,79 +1,74 @@
-"""A model and a map that need no weights: descriptors are the pictures' colours."""
+"""A model that looks at colours alone, a map of forty pictures, and a calibration for it."""
 
 import dataclasses
+import json
 import time
-import types
 
 import numpy as np
 import PIL.Image
 
-from vprjax.data.pictures import Form, Pictures
+from vprjax.data.pictures import Form
+from vprjax.localize.calibration import Calibration
+from vprjax.localize.map import Map
+from vprjax.localize.model import Model
 
 GRID = 4  # cells per side that a descriptor averages
+SIZE = 32  # height and width that the model sees
+DIMENSION = 3 * GRID * GRID
 
 
 class Colours:
-    """A model whose descriptor is the mean colour of each cell of a grid."""
+    """An engine whose descriptor is the mean colour of each cell of a grid.
 
-    title, dimension, id = "mean colours", 3 * GRID * GRID, "colours"
+    Attributes:
+      shapes: the batch of every call.
+    """
 
-    def __init__(self, seconds: float = 0.0):
-        self.form, self.seconds, self.shapes = Form(32, 32), seconds, []
+    def __init__(self, seconds: float):
+        """Every batch takes so many seconds."""
+        self.seconds, self.shapes = seconds, []
 
-    @property
-    def size(self):
-        return self.form.height, self.form.width
-
-    def describe(self, images, batch=None):
-        """Descriptors of pictures; notes the batch of every call and takes a while."""
-        images = list(images)
-        self.shapes.append(batch)
-        time.sleep(self.seconds)
-        found = Pictures(images, self.form).images(range(len(images))).astype(np.float32)
-        cells = found.reshape(len(found), GRID, 32 // GRID, GRID, 32 // GRID, 3).mean(axis=(2, 4))
-        rows = cells.reshape(len(found), -1)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-9)
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    image_ids: np.ndarray
-    positions: np.ndarray
-    distances: np.ndarray
-    confidence: float
-    located: bool | None
-    numbers: np.ndarray
+    def stream(self, pictures, batch, first):
+        """Yields descriptors as `model.Engine` does."""
+        for start in range(first, len(pictures), batch):
+            self.shapes.append(batch)
+            time.sleep(self.seconds)
+            images = pictures.images(np.arange(start, min(start + batch, len(pictures))))
+            cells = images.reshape(len(images), GRID, SIZE // GRID, GRID, SIZE // GRID, 3)
+            rows = cells.mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1) + 1
+            yield rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-class SmallMap:
-    """A map of pictures that it writes to `folder`."""
-
-    unit, crs = "m", None
-
-    def __init__(self, folder, model, images, positions, calibrated=True):
-        ids = [f"drive/{i:03d}.png" for i in range(len(images))]
-        paths = [folder / f"map{i:03d}.png" for i in range(len(images))]
-        for path, image in zip(paths, images, strict=True):
-            PIL.Image.fromarray(image).save(path)
-        self.frames = types.SimpleNamespace(
-            image_ids=np.array(ids), positions=np.array(positions, np.float64), paths=paths
+def model(seconds: float = 0.0, calibrated: bool = True) -> Model:
+    """The model; with a calibration it locates up to a distance of 0.05."""
+    form = Form(SIZE, SIZE)
+    found = Model(
+        Colours(seconds), None, form, title="mean colours", dimension=DIMENSION, digest="colours"
+    )
+    found.source = "nowhere/model"
+    if calibrated:
+        distances, shares = (0.0, 0.05, 0.051, 2.0), (0.97, 0.97, 0.12, 0.12)
+        calibration = Calibration(
+            found.id, "views", 40, 5.0, 0.9, 0.05, 0.97, 0.5, distances, shares
         )
-        self._rows, self.calibration = model.describe(images), calibrated
+        found.calibration = dataclasses.asdict(calibration)
+    return found
 
-    def __len__(self):
-        return len(self._rows)
 
-    def query_descriptors(self, descriptors, k, calibration):
-        """One answer per descriptor."""
-        distances = np.linalg.norm(descriptors[:, None] - self._rows[None], axis=2)
-        answers = []
-        for row in distances:
-            best = np.argsort(row, kind="stable")[:k]
-            sure = bool(row[best[0]] < 0.05)
-            found = self.frames.image_ids[best], self.frames.positions[best], row[best]
-            located = sure if calibration else None
-            answers.append(Answer(*found, 0.97 if sure else 0.12, located, best))
-        return answers
+def build(folder, own: Model, positions: np.ndarray | None = None) -> Map:
+    """A map of `views` in `folder`, at `positions` `(n, 2)`, by default along `loop`."""
+    positions = loop() if positions is None else positions
+    images, rows = folder / "drive", []
+    images.mkdir(parents=True)
+    for number, (view, place) in enumerate(zip(views(), positions, strict=False)):
+        name = f"{number:03d}.png"
+        PIL.Image.fromarray(view).save(images / name)
+        row = dict.fromkeys(("x", "y", "heading", "time", "altitude"))
+        x, y = place.tolist()
+        rows.append({**row, "image": name, "id": f"drive/{name}", "x": x, "y": y})
+    document = {"layout": "csv", "position_unit": "m", "crs": None, "splits": {"drive": rows}}
+    (images / "positions.json").write_text(json.dumps(document))
+    return Map.build(own, images / "positions.json", folder / "map")
 
 
 def views(n: int = 40, size: int = 64) -> list[np.ndarray]:

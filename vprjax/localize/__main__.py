@@ -1,6 +1,6 @@
 """Uses a trained model: maps of places, queries, loop closures.
 
-python -m vprjax.localize {map,query,loops} ...
+python -m vprjax.localize {map,query,loops,serve} ...
 """
 
 import argparse

@@ -7,7 +7,6 @@ error is counts.
 import asyncio
 import base64
 import concurrent.futures
-import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -90,22 +89,22 @@ class App:
       refused: requests so far.
     """
 
-    def __init__(self, places, model, token: str = "", loopback: bool = True):
+    def __init__(self, places, token: str = "", loopback: bool = True):
         """Starts the thread that answers and compiles what it needs.
 
         Args:
-          places: a map of this model.
-          model: describes the pictures.
+          places: the map that is asked.
           token: that requests must bear; "" for none.
           loopback: refuse requests whose Host header names another machine.
         """
-        self.places, self.model, self._token, self._loopback = places, model, token, loopback
-        self._pictures, self._calibration = MapPictures(places, model.form), places.calibration
+        self.places, self.model, self._calibration = places, places.model, places.calibration
+        self._token, self._loopback = token, loopback
+        self._pictures = MapPictures(places, self.model.form)
         self.answered = self.refused = 0
         self._load, self._most = uploads.Load(), min(MOST_K, len(places))
         self._threads = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="pictures")
         self._batches = Batches(self._find)
-        self._batches.warm_up(np.zeros((*model.size, 3), np.uint8))
+        self._batches.warm_up(np.zeros((*self.model.size, 3), np.uint8))
         self._page = render.text(
             "serve.html", ROOM, title=TITLE, most=uploads.MOST_BYTES, guarded="yes" if token else ""
         )
@@ -253,37 +252,35 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(places, model, host: str = "127.0.0.1", port: int = 8000, token: str = "") -> None:
-    """Answers requests until SIGTERM or SIGINT, then those in flight.
+def serve(places, listener: socket.socket, token: str = "") -> None:
+    """Answers requests from the map `places` until SIGTERM or SIGINT, then those in flight.
 
     Raises:
-      ConfigError: the address needs a token, or cannot be used.
+      DataError: the map's model is not there.
     """
-    check_address(host, token)
     warnings.simplefilter(
         "error", PIL.Image.DecompressionBombWarning
     )  # instead of a line on stderr
-    with contextlib.closing(listen(host, port)) as listener:
-        app = App(places, model, token, is_loopback(host))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app.asgi,
-                http="h11",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_level="error",
-                server_header=False,
-                timeout_graceful_shutdown=ENDING,
-            )
+    host, port = listener.getsockname()[:2]
+    app = App(places, token, is_loopback(host))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app.asgi,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            timeout_graceful_shutdown=ENDING,
         )
-        # uvicorn raises the signal again once it has ended; the end is then no failure.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        name = f"[{host}]" if ":" in host else host
-        log(f"http://{name}:{listener.getsockname()[1]} answers; Ctrl+C ends it")
-        try:
-            server.run(sockets=[listener])
-        finally:
-            app.close()
-            log(json.dumps({"answered": app.answered, "refused": app.refused}))
+    )
+    # uvicorn raises the signal again once it has ended; the end is then no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    log(f"http://{f'[{host}]' if ':' in host else host}:{port} answers; Ctrl+C ends it")
+    try:
+        server.run(sockets=[listener])
+    finally:
+        app.close()
+        log(json.dumps({"answered": app.answered, "refused": app.refused}))

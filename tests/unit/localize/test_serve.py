@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import io
 import json
+import pathlib
 import re
 import threading
 import urllib.parse
@@ -65,10 +66,8 @@ class Client:
         return status, found["error"]
 
 
-def new_app(folder, token="", seconds=0.0, **parts):
-    model = small_map.Colours(seconds)
-    parts = {"images": VIEWS, "positions": small_map.loop(), **parts}
-    return serve.App(small_map.SmallMap(folder, model, **parts), model, token)
+def new_app(folder, token="", positions=None, **parts):
+    return serve.App(small_map.build(folder, small_map.model(**parts), positions), token)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,7 @@ def test_a_form_with_a_file_gets_the_same_answer(client):
 def test_an_unknown_place_and_an_unknown_position_say_so(tmp_path):
     places = small_map.loop(2)
     places[1] = np.nan
-    client = Client(new_app(tmp_path, images=VIEWS[:2], positions=places))
+    client = Client(new_app(tmp_path, positions=places))
     try:
         found = json.loads(client.ask("POST", "/query?k=20", encoded(VIEWS[30]))[2])
         assert found["located"] is False
@@ -192,7 +191,7 @@ def test_a_long_body_is_refused_before_it_has_come(client, chunked):
 def test_a_bomb_is_refused_by_its_header(monkeypatch):
     monkeypatch.setattr(uploads.pictures, "decode", None)
     with pytest.raises(uploads.HTTPException, match="pixels"):
-        uploads.decode(bomb(), small_map.Colours().form)
+        uploads.decode(bomb(), small_map.model().form)
 
 
 @pytest.mark.parametrize("k", ["0", "-1", "21", "two", "", "²"])
@@ -321,7 +320,7 @@ def test_requests_go_together_in_one_of_two_shapes(tmp_path):
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
         assert answers == {i: i for i in range(len(VIEWS))}
-        shapes = client.app.model.shapes[3:]  # after the map's own, and those of the start
+        shapes = client.app.model.engine.shapes[4:]  # after the map's own, and those of the start
         assert set(shapes) <= {1, batches.SIZE}
         assert len(shapes) < len(VIEWS) / 2
     finally:
@@ -344,10 +343,14 @@ def test_a_failure_is_a_sentence_and_the_server_goes_on(client, monkeypatch):
     assert client.ask("POST", "/query", encoded(VIEWS[0]))[0] == 200
 
 
-def test_a_map_whose_picture_is_gone_says_so(client, monkeypatch):
-    monkeypatch.setattr(client.app.places.frames, "paths", ["/home/me/private/005.png"] * 40)
-    status, sentence = client.refusal("GET", "/image/5")
-    assert (status, sentence) == (410, "picture 5 of the map cannot be read any more")
+def test_a_map_whose_picture_is_gone_says_so(client):
+    picture = pathlib.Path(client.app.places.frames.paths[5])
+    picture.rename(picture.with_suffix(".away"))
+    try:
+        status, sentence = client.refusal("GET", "/image/5")
+        assert (status, sentence) == (410, "picture 5 of the map cannot be read any more")
+    finally:
+        picture.with_suffix(".away").rename(picture)
 
 
 def test_health_counts(client):

@@ -25,6 +25,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="answers as .csv, .json or .geojson (WGS84); without it, lines of CSV on standard output",
     )
+    parser.add_argument(
+        "--page", metavar="FILE.html", help="one page with the route, every answer and pictures"
+    )
     parser.add_argument("--model", help="the map's model, where it is no longer at its old path")
 
 
@@ -39,6 +42,7 @@ def _run(args: argparse.Namespace) -> None:
     from vprjax.localize.map import Map
 
     output = _format(args.out)
+    _check_page(args.page)
     places = Map.open(args.map)
     if output:
         output.check(places)
@@ -46,15 +50,32 @@ def _run(args: argparse.Namespace) -> None:
     if args.model:
         places = Map.open(args.map, load(args.model, tuple(places.header["model"]["size"])))
     live, found = inputs.is_live(args.images), []
+    page = _page(places) if args.page else None
     try:
         for one in _answered(places, asked, args.k, 1 if live else places.model.batch):
+            if page:
+                page.add(one[0].name, one[1], one[0].picture)
             if live or not output:
                 _print(one, first=not found, k=min(args.k, len(places)))
             found.append(one if output else None)
     finally:  # Ctrl-C ends a stream: what was answered is kept
         if output and found:
             _write(pathlib.Path(args.out), output.text(places, found))
+        if page and found:
+            page.write(pathlib.Path(args.page))
     log(f"{len(found):,} pictures answered" + (f" in {args.out}" if output else ""))
+
+
+def _check_page(path: str | None) -> None:
+    folder = pathlib.Path(path or ".").absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"--page={path}: there is no folder {folder}; make it")
+
+
+def _page(places):
+    from vprjax.localize.page import Page  # imports matplotlib
+
+    return Page(places, places.model.form)
 
 
 def _format(out: str | None):
