@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import urllib.request
 
 import cv2
 import numpy as np
@@ -142,6 +144,58 @@ def test_query_answers_a_folder_and_a_stream(room, tmp_path):
     assert [row["match"] for row in table("".join(lines))] == [ids[2], ids[0]]
     _, said = process.communicate(frames[:100])
     assert process.returncode == 0 and "ends inside image 2" in said.decode()
+
+
+def test_query_writes_a_page_with_pictures_of_a_prepared_dataset(room, tmp_path):
+    ids = stored(room, tmp_path / "asked")
+    page = tmp_path / "page.html"
+    flags = ["query", f"--map={room / 'map'}", f"--images={tmp_path / 'asked'}", f"--page={page}"]
+    commands.run("vprjax.localize", *flags, f"--out={tmp_path / 'answers.csv'}")
+    text = page.read_text(encoding="utf-8")
+    assert text.count('src="data:image/jpeg;base64,') == 2 * len(ids)
+    assert all(f"<figcaption>{name}</figcaption>" in text for name in ids)
+    said = commands.run("vprjax.localize", *flags[:-1], "--page=/no/where/a.html", status=2).stderr
+    assert "--page=/no/where/a.html: there is no folder /no/where" in said
+
+
+def test_serve_answers_from_a_prepared_dataset(room, tmp_path):
+    pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    ids = stored(room, tmp_path / "asked")
+    with commands.start("vprjax.localize", "serve", f"--map={room / 'map'}", "--port=0") as server:
+        try:
+            line = server.stderr.readline()
+            assert "answers; Ctrl+C ends it" in line, line + server.stderr.read()
+            at = line.split()[0]
+            asked = urllib.request.Request(
+                f"{at}/query?k=2", (tmp_path / "asked/1.png").read_bytes()
+            )
+            with urllib.request.urlopen(asked) as response:
+                found = json.load(response)
+            assert found["image_ids"][0] == ids[1] and found["located"] is None
+            with urllib.request.urlopen(f"{at}/image/{found['numbers'][0]}") as response:
+                shown = cv2.imdecode(np.frombuffer(response.read(), np.uint8), cv2.IMREAD_COLOR)
+            assert np.abs(cv2.imread(str(tmp_path / "asked/1.png")) - shown.astype(int)).mean() < 12
+            server.send_signal(signal.SIGTERM)
+            assert json.loads(server.stderr.read()) == {"answered": 1, "refused": 0}
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--host=0.0.0.0"], "--host=0.0.0.0 lets other machines ask: give --token=SECRET too"),
+        (["--token=short"], "--token must have 16 or more characters"),
+        (["--port=99999"], "--port=99999 cannot be used"),
+        (["--map=missing"], "missing holds no map; build one"),
+    ],
+)
+def test_mistakes_of_serve_end_in_one_sentence(room, flags, words):
+    pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    flags = ["serve", f"--map={room / 'map'}", "--port=0", *flags]
+    said = commands.run("vprjax.localize", *flags, status=2).stderr
+    assert words in said and said.startswith("vprjax: error: ") and said.count("\n") == 1
 
 
 def test_loops_writes_its_files(room, tmp_path):
