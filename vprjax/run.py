@@ -9,8 +9,10 @@ from vprjax import models
 from vprjax.config import changes
 from vprjax.console import log
 from vprjax.descriptors.extraction import Extractor
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import collapse, evaluate
+from vprjax.localize import calibrate, calibration
+from vprjax.localize.load import load
 from vprjax.report import result_files
 from vprjax.report.provenance import evaluation_provenance, load_code
 from vprjax.runtime import parallel
@@ -18,7 +20,7 @@ from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import begin, loop, preflight
-from vprjax.training.validation import History
+from vprjax.training.validation import History, Validation
 
 LAST = ("code_version", "steps", "trained_with", "warnings")  # of the provenance, in this order
 
@@ -41,7 +43,10 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     }
     with hold_workdir(workdir):
         loop.train(config, ready.data, workdir, ready.weights, provenance)
-        return evaluate_models(config, ready, open_for_reading(workdir), workdir, code)
+        results = evaluate_models(config, ready, open_for_reading(workdir), workdir, code)
+        if ready.data.held_out:
+            _calibrate(config, ready.data.held_out, workdir)
+        return results
 
 
 def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -> dict:
@@ -137,6 +142,19 @@ def evaluate_models(
         provenance["warnings"] = doubts
     checkpoints.close()
     return _write(config, dataset, workdir, trained_in, results, provenance)
+
+
+def _calibrate(config, held_out: Validation, workdir: pathlib.Path) -> None:
+    """Writes `calibration.json`: at which descriptor distances the model's answers are right."""
+    radius = config.eval.recall_radius or max(config.dataset.tolerances)
+    try:
+        found = calibrate.of_places(load(workdir), held_out.queries, held_out.references, radius)
+    except DataError as error:
+        log(f"no calibration: {error}")
+        return
+    if parallel.is_primary():
+        found.write(workdir / calibration.FILE)
+    log(f"calibrated on the held-out images: {found.words(config.dataset.position_unit)}")
 
 
 def _extractor(config) -> Extractor:

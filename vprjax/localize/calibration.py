@@ -58,6 +58,19 @@ class Calibration:
         """Whether each of `distances` is near enough for the precision."""
         return np.asarray(distances) <= self.threshold
 
+    def words(self, unit: str = "m") -> str:
+        """The threshold and what it does, in one sentence."""
+        if self.threshold < 0:
+            return (
+                f"no descriptor distance gives {100 * self.precision:g} % right answers on "
+                f"{self.queries:,} queries, so nothing is located"
+            )
+        return (
+            f"of {self.queries:,} queries, {100 * self.answered:.1f} % have an answer within descriptor "
+            f"distance {self.threshold:.4f}, {100 * self.reached:.1f} % of these right within "
+            f"{self.radius:g} {unit}"
+        )
+
     def write(self, path: pathlib.Path) -> None:
         """Writes a sealed JSON file atomically.
 
