@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from tests.multidevice.test_device_count import ROOT
+from vprjax.localize import calibration
+from vprjax.localize.load import load
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 
@@ -117,6 +119,13 @@ def test_two_processes_are_as_one_device_whose_checkpoint_goes_on_with_four(loss
     main(loss, two, tmp_path, 4, *LAUNCH)
     assert_same(outcome(one), outcome(two), last)
     assert len(outcome(one)[4]) == (2 if loss == "contrastive" else 0)
+    files = [workdir / calibration.FILE for workdir in (one, two)]
+    if loss == "contrastive":  # on the held-out images, by both processes alike
+        first, second = map(calibration.read, files)
+        assert first.queries >= 10 and first.radius == 25 and first.precision == 0.99
+        assert second.threshold == pytest.approx(first.threshold, abs=1e-5)
+        assert first.model == load(one).id
+    assert [file.exists() for file in files] == [loss == "contrastive"] * 2
     shutil.copytree(one, four)
     for step in range(4, last + 1, 2):
         shutil.rmtree(four / f"checkpoints/{step}")
