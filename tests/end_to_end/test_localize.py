@@ -15,7 +15,7 @@ import pytest
 
 from tests.helpers import commands
 from vprjax.data.pictures import Form
-from vprjax.localize import sources
+from vprjax.localize import calibration, sources
 from vprjax.localize.__main__ import main
 from vprjax.localize.commands import COMMANDS
 
@@ -210,6 +210,7 @@ def test_loops_writes_its_files(room, tmp_path):
     ("flags", "words"),
     [
         (["--k=0"], "--k=0: give 1 or more"),
+        (["--speed=0"], "--speed=0: give position units per second above 0"),
         (["--fps=0"], "--fps=0: give frames per second above 0"),
         (["--out=a.txt"], "--out=a.txt: give a file ending in .csv, .json, .geojson"),
         (["--out=/no/where/a.csv"], "there is no folder /no/where"),
@@ -246,3 +247,24 @@ def test_help_imports_neither_jax_nor_numpy():
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_calibrated_map_locates_and_a_drive_is_followed(room, tmp_path):
+    flags = [f"--map={room / 'map'}", "--queries=synthetic/tiny:reference", "--radius=25"]
+    flags += [f"--data_dir={room / 'data'}", "--test=synthetic/tiny:test01"]
+    said = commands.run("vprjax.localize", "calibrate", *flags).stdout
+    found = calibration.read(room / "run" / calibration.FILE)
+    assert (found.precision, found.radius, found.reached) == (
+        0.99,
+        25.0,
+        1.0,
+    )  # the map's own pictures
+    assert f"within descriptor distance {found.threshold:.4f}" in said
+    assert "synthetic/tiny:test01: " in said and "queries are located" in said
+    stored(room, tmp_path / "asked")
+    asking = ["query", f"--map={room / 'map'}", f"--images={tmp_path / 'asked'}", "--k=1"]
+    rows = table(commands.run("vprjax.localize", *asking).stdout)
+    assert [row["located"] for row in rows] == ["yes"] * 3
+    (room / "run" / calibration.FILE).unlink()
+    rows = table(commands.run("vprjax.localize", *asking, "--speed=20").stdout)
+    assert len(rows) == 3 and all(row["located"] in ("yes", "no") for row in rows)

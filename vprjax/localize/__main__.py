@@ -1,6 +1,6 @@
-"""Uses a trained model: maps of places, queries, loop closures.
+"""Uses a trained model: maps of places, queries, calibration, loop closures.
 
-python -m vprjax.localize {map,query,loops,serve} ...
+python -m vprjax.localize {map,query,calibrate,loops,serve} ...
 """
 
 import argparse

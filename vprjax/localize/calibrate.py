@@ -62,5 +62,42 @@ def of_places(
     return fit(distances, right, precision, model=model.id, data=data, radius=float(radius))
 
 
+def of_map(places, queries, radius: float, precision: float, name: str) -> Calibration:
+    """Calibrates the model of a map on pictures with positions.
+
+    Args:
+      places: the `Map`.
+      queries: a `sources.Source` of pictures that the model did not train on.
+      radius: as in `answers`.
+      precision: share of right answers to keep, in 0 to 1.
+      name: of the queries, for people.
+
+    Raises:
+      DataError: a picture cannot be read, too few have a position, or their system is not the map's.
+    """
+    distances, right = answers_of_map(places, queries, radius)
+    data = f"{name} against {places.folder.name}"
+    return fit(distances, right, precision, model=places.model.id, data=data, radius=float(radius))
+
+
+def answers_of_map(places, queries, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """`answers` of a map to a `sources.Source` of pictures with positions."""
+    own, theirs = queries.frames, places.frames
+    if (own.unit, own.crs) != (theirs.unit, theirs.crs):
+        raise DataError(
+            f"positions of the queries are {own.crs or 'of no known system'} in {own.unit}, the map's "
+            f"{theirs.crs or 'of no known system'} in {theirs.unit}: bring both to one system"
+        )
+    known = np.flatnonzero(np.isfinite(theirs.positions).all(axis=1))
+    if len(known) < len(theirs):
+        raise DataError(
+            f"{len(theirs) - len(known):,} of {len(theirs):,} images of {places.folder} have no position, "
+            "so nothing says whether an answer with one of them is right; build a map without them"
+        )
+    pictures = queries.pictures(places.model.form)
+    rows = np.concatenate([*places.model.stream(pictures)])
+    return answers((rows, own.positions), (places.descriptors, theirs.positions), radius)
+
+
 def _names(places: Places) -> str:
     return f"{len(places):,} images of {', '.join(places.split_names)}"

@@ -17,9 +17,10 @@ import numpy as np
 
 from vprjax import retrieval
 from vprjax.errors import DataError
-from vprjax.localize import additions, folder, sources
+from vprjax.localize import additions, calibration, folder, sources
 from vprjax.localize.answer import Answer, confidences, located
 from vprjax.localize.calibration import Calibration
+from vprjax.localize.follow import Follower
 from vprjax.localize.frames import Frames, joined
 from vprjax.retrieval.few import Few
 
@@ -198,9 +199,27 @@ class Map:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What the model's descriptor distances mean; None before `calibrate`."""
-        found = self.model.calibration
-        return Calibration(**found) if found else None
+        """What the model's descriptor distances mean: the map's own, else its run's, else None.
+
+        One of another model, or of another size of pictures, does not count.
+        """
+        file = self.folder / calibration.FILE
+        found = calibration.read(file) if file.exists() else None
+        if found is None and self.model.calibration:
+            found = Calibration(**self.model.calibration)
+        return found if found and found.model == self.model.id else None
+
+    def follow(self, speed: float, radius: float = 25.0) -> Follower:
+        """Answers the frames of a drive one by one, each from all frames so far (`place_filter`).
+
+        Args:
+          speed: the most that the camera moves, position units per second.
+          radius: around the answer, position units; belief within it is the confidence.
+
+        Raises:
+          DataError: an image of the map has no position, or the speed is not above 0.
+        """
+        return Follower(self, speed, radius)
 
     def query(self, images, k: int = 5) -> Answer | list[Answer]:
         """Says where pictures were taken.
@@ -218,6 +237,10 @@ class Map:
         model = self.model
         answers = self.query_descriptors(model.describe(images), k, self.calibration)
         return answers[0] if _is_one(images) else answers
+
+    def distances(self, descriptor: np.ndarray) -> np.ndarray:
+        """L2 distances `(n,)` float32 of one descriptor `(d,)` of the map's own model to all its images."""
+        return self._few.all_of(descriptor)
 
     def query_descriptors(
         self, descriptors: np.ndarray, k: int = 5, calibration: Calibration | None = None

@@ -119,7 +119,7 @@ class Model:
             yield block if self.projection is None else self.projection(block)
 
     def _batch(self, count: int) -> int:
-        """The model's batch, or the power of two that holds fewer: few programs compile, little is padded."""
+        """The model's batch, or the power of two that holds fewer: few programs, little padding."""
         return min(self.batch, 1 << max(0, count - 1).bit_length())
 
 

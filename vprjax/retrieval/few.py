@@ -53,6 +53,11 @@ class Few:
             distances[part], indices[part] = self._search(own, k, skipped)
         return distances, indices
 
+    def all_of(self, query: np.ndarray) -> np.ndarray:
+        """Distances `(r,)` of one query `(d,)` to all references, as float32 gives them."""
+        products, _ = self._scan(np.asarray(query, np.float32)[None])
+        return np.sqrt(np.maximum(products[0] + np.float32(query @ query), 0))
+
     @functools.cached_property
     def _squares(self) -> np.ndarray:
         """Squared norms `(r,)` of the references."""

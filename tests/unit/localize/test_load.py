@@ -69,7 +69,7 @@ def copied(run, tmp_path):
 
 
 def test_descriptors_are_the_evaluations_bit_for_bit(run):
-    workdir, config = run
+    workdir, _ = run
     model = vprjax.load(workdir)
     kept = store.open_store(workdir / "descriptors" / f"fine_tuned_{SPLIT}").rows
     assert model.size == (8, 10) and model.dimension == 4 and model.batch == 16

@@ -72,7 +72,7 @@ def test_neighbours_are_the_evaluations(model, tmp_path, count):
 
 
 def test_a_calibration_says_what_is_located(model, tmp_path):
-    facts = {"model": "m", "data": "d", "queries": 9, "radius": 5.0, "precision": 0.9}
+    facts = {"model": model.id, "data": "d", "queries": 9, "radius": 5.0, "precision": 0.9}
     facts |= {"threshold": 0.1, "reached": 1.0, "answered": 0.5}
     model.calibration = {**facts, "distances": [0.0, 2.0], "shares": [0.9, 0.1]}
     places = Map.build(model, drive(tmp_path / "monday"))

@@ -28,12 +28,20 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page", metavar="FILE.html", help="one page with the route, every answer and pictures"
     )
+    parser.add_argument(
+        "--speed",
+        type=float,
+        help="pictures are one drive, and the camera moves at most so many position units per second: each "
+        "answer takes the earlier ones into account; --fps gives the pictures' pace",
+    )
     parser.add_argument("--model", help="the map's model, where it is no longer at its old path")
 
 
 def _run(args: argparse.Namespace) -> None:
     if not args.fps > 0:
         raise ConfigError(f"--fps={args.fps:g}: give frames per second above 0")
+    if args.speed is not None and not args.speed > 0:
+        raise ConfigError(f"--speed={args.speed:g}: give position units per second above 0")
     if args.k < 1:
         raise ConfigError(f"--k={args.k}: give 1 or more")
     from vprjax.console import log
@@ -52,7 +60,11 @@ def _run(args: argparse.Namespace) -> None:
     live, found = inputs.is_live(args.images), []
     page = _page(places) if args.page else None
     try:
-        for one in _answered(places, asked, args.k, 1 if live else places.model.batch):
+        if args.speed is None:
+            answered = _answered(places, asked, args.k, 1 if live else places.model.batch)
+        else:
+            answered = _followed(places.follow(args.speed), asked, args.k, 1 / args.fps)
+        for one in answered:
             if page:
                 page.add(one[0].name, one[1], one[0].picture)
             if live or not output:
@@ -97,6 +109,15 @@ def _answered(places, asked, k: int, batch: int):
     while chunk := list(itertools.islice(asked, batch)):
         answers = places.query([one.picture for one in chunk], k)
         yield from zip(chunk, answers, strict=True)
+
+
+def _followed(follower, asked, k: int, pace: float):
+    """Yields each picture of one drive with its answer; `pace` seconds apart where no time is known."""
+    last = None
+    for one in asked:
+        seconds = pace if None in (last, one.time) else one.time - last
+        last = one.time
+        yield one, follower.step(one.picture, seconds, k)
 
 
 def _print(one, first: bool, k: int) -> None:

@@ -1,0 +1,98 @@
+"""Maps that know which answers count, and drives that are followed frame by frame."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.helpers import made_up_model
+from vprjax.errors import DataError
+from vprjax.localize import calibrate, calibration, sources
+from vprjax.localize.map import Map
+
+N = 40
+
+
+@pytest.fixture
+def places(tmp_path):
+    """A map of `N` pictures 10 m apart."""
+    file = made_up_model.drive(tmp_path / "map", range(N))
+    return Map.build(made_up_model.model(), file, tmp_path / "kept")
+
+
+def other(folder, shift, numbers=range(N), **more):
+    """Queries of the same pictures, `shift` metres on, as a source."""
+    file = made_up_model.drive(folder, numbers, **more)
+    document = json.loads(file.read_text())
+    for row in document["splits"]["drive"]:
+        row["x"] += shift
+    file.write_text(json.dumps(document))
+    return sources.read(file)
+
+
+def test_a_map_locates_after_its_calibration(places, tmp_path):
+    assert places.query(made_up_model.picture(3)).located is None
+    queries = other(tmp_path / "queries", 5.0)
+    found = calibrate.of_map(places, queries, 25.0, 0.99, "queries")
+    assert (found.queries, found.reached, found.answered) == (N, 1.0, 1.0)
+    assert found.model == places.model.id and found.data == "queries against kept"
+    found.write(places.folder / calibration.FILE)
+    again = Map.open(places.folder, places.model)
+    known, strange = again.query([made_up_model.picture(3), made_up_model.picture(999)])
+    assert known.located is True and strange.located is False
+    assert known.confidence > 0.9 > strange.confidence or strange.distances[0] > found.threshold
+    other_model = dataclasses.replace(found, model="another")
+    other_model.write(places.folder / calibration.FILE)
+    assert again.calibration is None
+
+
+def test_answers_beyond_the_radius_are_wrong(places, tmp_path):
+    distances, right = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
+    assert not right.any() and len(distances) == N
+    found = calibrate.of_map(places, other(tmp_path / "q", 30.0), 25.0, 0.99, "q")
+    assert found.threshold == -1 and "nothing is located" in found.words()
+
+
+def test_what_cannot_calibrate(places, tmp_path):
+    few = other(tmp_path / "few", 0.0, range(9))
+    with pytest.raises(DataError, match="9 queries have a position, and a calibration needs 10"):
+        calibrate.of_map(places, few, 25.0, 0.99, "few")
+    with pytest.raises(DataError, match=r"EPSG:32632 .* EPSG:32631"):
+        calibrate.of_map(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), 25.0, 0.9, "far")
+    file = made_up_model.drive(tmp_path / "unknown", range(N))
+    document = json.loads(file.read_text())
+    document["splits"]["drive"][4] |= {"x": None, "y": None}
+    file.write_text(json.dumps(document))
+    lacking = Map.build(made_up_model.model(), file, tmp_path / "lacking")
+    with pytest.raises(DataError, match=r"1 of 40 images of .*lacking have no position"):
+        calibrate.of_map(lacking, other(tmp_path / "queries", 0.0), 25.0, 0.99, "queries")
+    with pytest.raises(DataError, match="every place has a position"):
+        lacking.follow(10.0)
+
+
+def test_a_drive_is_followed(places):
+    rng = np.random.default_rng(0)
+    follower = places.follow(speed=12.0, radius=15.0)
+    answers = []
+    for number in range(N):
+        shown = (
+            rng.integers(N) if number % 5 == 4 else number
+        )  # every fifth frame is another place's
+        answers.append(follower.step(made_up_model.picture(shown), 1.0, k=3))
+    errors = [abs(answer.positions[0, 0] - 500000 - 10 * i) for i, answer in enumerate(answers)]
+    assert (
+        max(errors[4:]) <= 20 and answers[-2].confidence > 0.95 and len(answers[0].image_ids) == 3
+    )
+    alone = places.query(made_up_model.picture(7))
+    assert alone.distances[0] == pytest.approx(0, abs=1e-3)
+    every = places.distances(places.model.describe(made_up_model.picture(7))[0])
+    np.testing.assert_allclose(np.sort(every)[:5], alone.distances, atol=1e-3)
+
+
+def test_a_model_with_another_size_has_no_calibration(places, tmp_path):
+    found = calibrate.of_map(places, other(tmp_path / "queries", 5.0), 25.0, 0.99, "queries")
+    places.model.calibration = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert places.calibration.threshold == found.threshold
+    places.model.form = dataclasses.replace(places.model.form, height=16)
+    assert places.calibration is None

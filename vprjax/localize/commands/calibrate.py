@@ -1,0 +1,64 @@
+"""`python -m vprjax.localize calibrate`: at which descriptor distances a model's answers are right."""
+
+import argparse
+import pathlib
+
+from vprjax.errors import ConfigError
+from vprjax.localize.commands.variant import Command
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--map", required=True, metavar="FOLDER", help="the map's folder")
+    parser.add_argument(
+        "--queries",
+        required=True,
+        metavar="SOURCE",
+        help="pictures with positions that the model did not train on, as --images of the command map",
+    )
+    parser.add_argument(
+        "--precision", type=float, default=99.0, help="percent of located answers to be right (99)"
+    )
+    parser.add_argument(
+        "--radius",
+        type=float,
+        default=25.0,
+        help="an answer is right up to here, position units (25)",
+    )
+    parser.add_argument(
+        "--test",
+        metavar="SOURCE",
+        help="further pictures with positions: what the threshold does there",
+    )
+    parser.add_argument(
+        "--data_dir",
+        help="where prepared datasets are; $TFDS_DATA_DIR, else ~/tensorflow_datasets",
+    )
+
+
+def _run(args: argparse.Namespace) -> None:
+    if not 0 < args.precision <= 100:
+        raise ConfigError(f"--precision={args.precision:g}: give percent above 0, up to 100")
+    if not args.radius > 0:
+        raise ConfigError(f"--radius={args.radius:g}: give position units above 0")
+    from vprjax.localize import calibrate, calibration, sources
+    from vprjax.localize.map import Map
+
+    places = Map.open(args.map)
+    queries = sources.read(args.queries, args.data_dir)
+    test = sources.read(args.test, args.data_dir) if args.test else None
+    found = calibrate.of_map(places, queries, args.radius, args.precision / 100, args.queries)
+    home = pathlib.Path(places.model.source)
+    path = (home if home.is_dir() else places.folder) / calibration.FILE
+    found.write(path)
+    print(f"{found.words(places.unit)}; written to {path}")
+    if test:
+        checked = calibration.check(found, *calibrate.answers_of_map(places, test, args.radius))
+        print(f"{args.test}: {checked.words()}")
+
+
+COMMAND = Command(
+    "find the descriptor distance up to which answers keep a precision, so that others are not located",
+    "python -m vprjax.localize calibrate --map=maps/monday --queries=friday/ --precision=99 --radius=25",
+    _arguments,
+    _run,
+)
