@@ -16,12 +16,12 @@ from vprjax.runtime.prefetch import prefetch
 class Extractor:
     """Runs a model over images of a split in fixed batches, so that it compiles once per size."""
 
-    def __init__(self, apply_fn: Callable, batch: int, tell: Callable[[str], None] = log):
+    def __init__(self, apply_fn: Callable, batch: int, tell: Callable[[str], None] | None = None):
         """Maps `apply_fn(variables, images (b, h, w, 3)) -> (b, ...)`; `batch` counts over all devices.
 
-        `tell` receives sentences on the memory.
+        `tell` receives sentences on the memory, which the log has without it.
         """
-        self.apply_fn, self._tell = apply_fn, tell
+        self.apply_fn, self._tell = apply_fn, tell or log
         devices = parallel.device_count()
         self._batch = -(-batch // devices) * devices
         self._programs: dict = {}

@@ -1,13 +1,14 @@
 """A backbone's pretrained weights under GeM, without training: the model of a weights file alone."""
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from vprjax import models
 from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
-from vprjax.weights import initialise, pretrained
-
-LOOK = 64  # height and width of the image that shapes are taken from
+from vprjax.weights import pretrained
 
 
 def gem(path: str) -> tuple[ml_collections.ConfigDict, dict]:
@@ -34,9 +35,8 @@ def gem(path: str) -> tuple[ml_collections.ConfigDict, dict]:
         }
     )
     loaded = pretrained.load(path, backbone)
-
-    def black(indices: np.ndarray) -> np.ndarray:
-        return np.zeros((len(indices), LOOK, LOOK, 3), np.uint8)  # GeM starts from no image
-
-    variables, _ = initialise.initialise(config, loaded, 0, black, 1)
-    return config, variables
+    # GeM's start asks for no image; a whole network's would compile for seconds.
+    pooling = models.build(config).pooling.init(jax.random.key(0), jnp.ones((1, 1, 1, 1)))
+    variables = {kind: {"backbone": arrays} for kind, arrays in loaded.items()}
+    variables["params"]["pooling"] = jax.tree.map(np.asarray, pooling["params"])
+    return config, {**variables, "preprocess": loaded["preprocess"]}

@@ -1,4 +1,4 @@
-"""Pictures become what a dataset's builder makes of them, pixel for pixel; what is no picture is refused."""
+"""Pictures become what a dataset's builder makes of them, pixel for pixel; others are refused."""
 
 import itertools
 import json
@@ -109,10 +109,10 @@ def flipped():
     ("raw", "reason"),
     [
         (b"", "is empty"),
-        (b"The church is on the left.\n", "is not an image of a format that is read"),
+        (b"The church is on the left.\n", "is damaged, or not an image of a format that is read"),
         (cut(".jpg"), "is damaged or cut short"),
         (cut(".png"), "is damaged or cut short"),
-        (cut(".webp"), "is damaged or cut short"),
+        (cut(".webp"), "is damaged, or not an image"),
         (flipped(), "is damaged or cut short"),
     ],
 )

@@ -22,10 +22,11 @@ from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError, WeightsError
 from vprjax.evaluation import evaluate
 from vprjax.localize import load
+from vprjax.localize.network import Network
 from vprjax.runtime import parallel
 from vprjax.storage import checksum
 from vprjax.storage.checkpoint import open_for_reading
-from vprjax.weights import initialise, names, pretrained
+from vprjax.weights import names, pretrained
 
 SPLIT = "reference"
 
@@ -191,20 +192,21 @@ def test_a_runs_calibration_comes_along(run, tmp_path):
         vprjax.load(folder)
 
 
-def test_images_too_small_for_the_network_are_refused(run):
+def test_images_too_small_for_the_network_are_refused():
+    config = base.get_config().model
+    config.backbone = "vgg16"
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.uint8)
+    shapes = jax.eval_shape(models.build(config).init, jax.random.key(0), image)
+    assert Network(config, shapes).dimension(pictures.Form(16, 16)) == 512
     with pytest.raises(ConfigError, match="are too small for this backbone"):
-        vprjax.load(vgg_file(run[0].parent), size=(8, 8))
+        load.of_network(Network(config, shapes), None, pictures.Form(8, 8), "VGG16 + GeM")
 
 
 def vgg_file(folder):
-    """VGG16's arrays under their Keras names, random and small."""
-    path = folder / "vgg16.npz"
-    if not path.exists():
-        rng = np.random.default_rng(0)
-        table = names.names_and_shapes("vgg16", "keras").values()
-        small = ((name, rng.random(shape, np.float32) - np.float32(0.5)) for name, shape in table)
-        np.savez(path, **{name: 0.1 * array for name, array in small})
-    return path
+    """VGG16's arrays under their Keras names."""
+    table = names.names_and_shapes("vgg16", "keras").values()
+    np.savez(folder / "vgg16.npz", **{name: np.ones(shape, np.float32) for name, shape in table})
+    return folder / "vgg16.npz"
 
 
 @pytest.fixture(scope="module")
@@ -224,11 +226,18 @@ def test_a_weights_file_is_its_backbone_under_gem(mobilenet):
     config = base.get_config().model
     config.weights = str(mobilenet)
     assert set(model.engine.config.keys()) == set(config.keys())
-    loaded = pretrained.load(str(mobilenet), "mobilenetv2")
-    grey = np.zeros((1, 32, 32, 3), np.uint8)
-    variables, _ = initialise.initialise(config, loaded, 0, lambda _: grey, 1)
-    jax.tree.map(np.testing.assert_array_equal, model.engine.variables, variables)
-    assert model.engine.fingerprint == store.fingerprint(config, variables)
+    loaded, variables = pretrained.load(str(mobilenet), "mobilenetv2"), model.engine.variables
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.uint8)
+    shapes = jax.eval_shape(models.build(config).init, jax.random.key(0), image)
+    own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), variables)
+    assert own == shapes and variables["params"]["pooling"]["p"] == 3
+    own = {
+        "params": variables["params"]["backbone"],
+        "batch_stats": variables["batch_stats"]["backbone"],
+        "preprocess": variables["preprocess"],
+    }
+    jax.tree.map(np.testing.assert_array_equal, own, loaded)
+    assert model.digest == store.fingerprint(config, variables)  # an evaluation's of these weights
 
 
 def test_the_backbone_of_a_file_is_recognised(mobilenet, tmp_path):
