@@ -29,6 +29,12 @@ def test_programs_are_kept_in_the_workdir_and_found_again(tmp_path):
     assert kept(tmp_path) == first
 
 
+def test_a_moved_workdir_keeps_its_programs(tmp_path):
+    first = kept(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert [path.name for path in kept(tmp_path / "there")] == [path.name for path in first]
+
+
 def test_a_program_that_a_kill_cut_short_is_compiled_again(tmp_path):
     for path in kept(tmp_path):
         path.write_bytes(path.read_bytes()[:-20])
