@@ -15,8 +15,8 @@ def use(workdir: pathlib.Path) -> None:
     A CPU program fits one instruction set, hence one folder per kind of machine. The folder in
     `JAX_COMPILATION_CACHE_DIR` takes precedence. The first compilation makes the folder.
 
-    On CPUs, a moved workdir keeps its programs. JAX before 0.12 hashes a path of XLA's own caches, which GPUs
-    alone use, into the names of programs (findings/jax_compile_cache_moves.sh).
+    On CPUs, a moved workdir keeps its programs. JAX before 0.12 hashes a path of XLA's own caches, which
+    GPUs alone use, into the names of programs (findings/jax_compile_cache_moves.sh).
     """
     if jax.config.jax_compilation_cache_dir:
         return
