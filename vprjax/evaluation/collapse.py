@@ -6,6 +6,7 @@ import numpy as np
 
 LEAST_RANK = 1.5  # an effective rank near 1 puts descriptors on one line
 LEAST_VARIANCE = 1e-3  # near 0 in one point: a cloud as small as rounding may have any rank
+START = "look at the training images and model.weights first"
 ROWS = 128  # evenly spread descriptors that `descriptor_doubts` looks at
 
 
@@ -36,7 +37,8 @@ def row_words(row: Mapping[str, float], learning_rate: float) -> str:
     """One sentence on a logged row that is not `apart`, for the log of a running training."""
     return (
         f"the descriptors collapsed at step {row['step']} ({_figures(row)}); stop the run, lower "
-        f"optim.learning_rate={learning_rate:g} or, with tuples, set tuples.mining=semi_hard"
+        f"optim.learning_rate={learning_rate:g} or, with tuples, set tuples.mining=semi_hard; where it was "
+        f"so from the start, {START}"
     )
 
 
@@ -54,6 +56,7 @@ def training_doubts(rows: Sequence[Mapping[str, float]], learning_rate: float) -
             f"the descriptors collapsed in training: {len(bad)} of {len(rows)} logged rows, the first at "
             f"step {bad[0]['step']}, {until}, have {_figures(worst)}; lower optim.learning_rate="
             f"{learning_rate:g} or, with tuples, set tuples.mining=semi_hard, and train again"
+            + (f"; as it was so from the start, {START}" if bad[0] is rows[0] else "")
         )
     losses = [row for row in rows if "loss" in row]
     if len(losses) > 1 and not moved(losses):

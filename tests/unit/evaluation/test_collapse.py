@@ -36,6 +36,9 @@ def test_a_collapse_names_its_steps_its_figures_and_a_remedy(change, words):
     (found,) = collapse.training_doubts([row(10), row(20, **change)], 1000.0)
     assert "the last one included" in found
     assert words in collapse.row_words(row(20, **change), 1000.0)
+    assert "training images" not in found
+    (found,) = collapse.training_doubts([row(10, **change), row(20)], 1000.0)
+    assert "as it was so from the start, look at the training images" in found
 
 
 def test_a_loss_that_never_moves_is_doubtful():
