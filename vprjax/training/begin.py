@@ -120,7 +120,7 @@ def _check_memory(job: Job, step_fn, current: TrainState) -> None:
     found = memory_estimate.estimate(step_fn, first_batch(job), max(mined, validated))
     log(f"memory: {found}")
     interval, steps = job.config.tuples.mining_interval, job.config.train.steps
-    if mined and interval > steps:
+    if mined and interval > steps > 0:
         log(
             f"warning: a mining round describes the images of tuples.mining_interval={interval} steps, but "
             f"train.steps is {steps}: lower the interval"

@@ -157,15 +157,18 @@ def test_the_best_checkpoint_stays_and_training_stops_early(tmp_path, monkeypatc
     assert "stopped early: step 4 is the best of 4 validations" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("mining", "warned"), [("hard", True), ("random", False)])
+@pytest.mark.parametrize(
+    ("mining", "steps", "warned"), [("hard", 7, True), ("random", 7, False), ("hard", 0, False)]
+)
 def test_mining_for_steps_that_never_come_is_warned_of(
-    tmp_path, monkeypatch, capsys, mining, warned
+    tmp_path, monkeypatch, capsys, mining, steps, warned
 ):
     c = config()
+    c.train.steps = steps
     c.tuples.update(mining_interval=8, mining=mining, positive="random")
     monkeypatch.setattr(loop, "run_rounds", lambda *_: None)
     short_run.train(c, tmp_path)
-    words = "tuples.mining_interval=8 steps, but train.steps is 7: lower the interval"
+    words = f"tuples.mining_interval=8 steps, but train.steps is {steps}: lower the interval"
     assert (words in capsys.readouterr().err) == warned
 
 
