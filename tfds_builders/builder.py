@@ -18,16 +18,10 @@ import tensorflow_datasets as tfds
 
 from tfds_builders import digests, doubts, encoding, images, sixteen_bit, writer
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame, check_frames, check_split_names
 from tfds_builders.images import Stored
 from tfds_builders.pixels import Pixels
-from tfds_builders.schema import (
-    Frame,
-    PlacesConfig,
-    check_frames,
-    check_split_names,
-    features,
-    record,
-)
+from tfds_builders.schema import PlacesConfig, features, record
 
 # Keys that earlier datasets lack, and what those did; the metadata omit them at that value.
 LATER = {"resize": "stretch", "sixteen_bit": ""}

@@ -7,11 +7,14 @@ import io
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import absl.logging
-import tensorflow_datasets as tfds
 
 from tfds_builders.errors import RawDataError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 HERE = pathlib.Path(__file__).parent
 KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "texts by name"}
@@ -26,7 +29,7 @@ def names() -> list[str]:
     )
 
 
-def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
+def builder_class(name: str) -> "type[tfds.core.GeneratorBasedBuilder]":
     """The builder of a name; raises RawDataError with the known names."""
     if name not in names():
         raise RawDataError(f"no builder is called {name!r}; there are {', '.join(names())}")
@@ -48,7 +51,7 @@ def data_dir(option: str | None) -> pathlib.Path:
     return pathlib.Path(folder).expanduser().absolute()
 
 
-def make(name: str, option: str | None, folder: pathlib.Path) -> tfds.core.GeneratorBasedBuilder:
+def make(name: str, option: str | None, folder: pathlib.Path) -> "tfds.core.GeneratorBasedBuilder":
     """The builder NAME with the config that `--config` names or gives as JSON.
 
     Raises:
@@ -63,6 +66,8 @@ def make(name: str, option: str | None, folder: pathlib.Path) -> tfds.core.Gener
 @contextlib.contextmanager
 def quiet():
     """Silences TFDS's bars, prints and log lines below errors."""
+    import tensorflow_datasets as tfds  # slow to import; the command line's help does without it
+
     level = absl.logging.get_verbosity()
     absl.logging.set_verbosity(absl.logging.ERROR)
     tfds.disable_progress_bar()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial import cKDTree
 
-from tfds_builders.schema import Frame
+from tfds_builders.frame import Frame
 
 TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 import cv2
 
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame
 from tfds_builders.images import Stored
 from tfds_builders.progress import Progress
-from tfds_builders.schema import Frame
 
 CHUNK = 32
 HEADER = struct.Struct("<QIIII32s")  # bytes, height, width, raw height, raw width, grey levels

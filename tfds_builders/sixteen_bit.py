@@ -12,7 +12,7 @@ import PIL.Image
 from tfds_builders import images
 from tfds_builders.encoding import in_order
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import Frame
+from tfds_builders.frame import Frame
 
 DEEPEST = 2**16 - 1
 SHARES = (0.1, 99.9)  # percent of the values at or below black, and at or below white

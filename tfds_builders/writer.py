@@ -6,8 +6,9 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from tfds_builders import digests
 from tfds_builders.encoding import Chunks
+from tfds_builders.frame import Frame
 from tfds_builders.progress import Progress
-from tfds_builders.schema import Frame, record
+from tfds_builders.schema import record
 
 POSE_BYTES = (
     200  # about what a serialised record has besides its image; decides only the number of shards

@@ -16,6 +16,7 @@ from tfds_builders import discover, schema
 from tfds_builders.archives import Source
 from tfds_builders.cold import sequence
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame, check_frames
 from tfds_builders.places_csv.layouts import aligned, dbstruct, table, utm
 from tfds_builders.robotcar import camera, poses, traversal
 
@@ -44,7 +45,7 @@ def outcomes():
 
 def records(frames):
     """What is not refused must fit into records: finite positions, times of 64 bits, UTF-8 names."""
-    schema.check_frames(frames)
+    check_frames(frames)
     for frame in frames:
         FEATURES.encode_example(schema.record(frame, b""))
         assert np.isfinite(frame.position).all() and not np.isinf(frame.heading)
@@ -80,7 +81,7 @@ def one_image(name: bytes):
     file = name.decode("utf-8", "surrogateescape").replace("/", "_")
     source = Source(pathlib.Path("a"), file, 0, 0, "file", 0, "")
     image = sequence.parse_image(file, source)
-    return records([schema.Frame(file, image.position, image.heading, image.time, "", source)])
+    return records([Frame(file, image.position, image.heading, image.time, "", source)])
 
 
 @fuzzing.fuzz(name=fuzzing.files([name.encode() for name in raw_cold.names(9)]))

@@ -8,7 +8,8 @@ import tensorflow_datasets as tfds
 from tfds_builders.builder import ArchiveBuilder, Plan
 from tfds_builders.cold import sequence
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import Frame, PlacesConfig, check_split_names
+from tfds_builders.frame import Frame, check_split_names
+from tfds_builders.schema import PlacesConfig
 
 # Saarbruecken, part B, extended path: the study's "map B extended".
 PAPER = {

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from tfds_builders.frame import Frame
 from tfds_builders.places_csv.layouts.variant import Layout
-from tfds_builders.schema import Frame
 
 
 def warnings(layout: Layout, splits: dict[str, list[Frame]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import FARTHEST, LATEST
+from tfds_builders.frame import FARTHEST, LATEST
 
 GOOD = "INS_SOLUTION_GOOD"
 POSES = {"ins": "gps/ins.csv", "gps": "gps/gps.csv", "radar_odometry": "gt/radar_odometry.csv"}

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from tfds_builders import images
 from tfds_builders.builder import ArchiveBuilder, Plan
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame, check_split_names
 from tfds_builders.images import Stored
 from tfds_builders.robotcar import poses, traversal
 from tfds_builders.robotcar.camera import (
@@ -20,7 +21,7 @@ from tfds_builders.robotcar.camera import (
     read_lut,
     undistort,
 )
-from tfds_builders.schema import Frame, PlacesConfig, check_split_names
+from tfds_builders.schema import PlacesConfig
 
 PAPER = {
     "train": "2019-01-10-11-46-21-radar-oxford-10k",

@@ -14,7 +14,8 @@ import tensorflow_datasets as tfds
 from tfds_builders import images
 from tfds_builders.builder import config_values
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import Frame, PlacesConfig, features, record
+from tfds_builders.frame import Frame
+from tfds_builders.schema import PlacesConfig, features, record
 from tfds_builders.synthetic import drive, render
 from tfds_builders.synthetic.conditions import CONDITIONS
 from tfds_builders.synthetic.world import make_world

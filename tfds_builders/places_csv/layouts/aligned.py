@@ -4,9 +4,9 @@ import collections
 import pathlib
 import re
 
+from tfds_builders.frame import FARTHEST, Frame
 from tfds_builders.places_csv.layouts.folders import check_apart, done, image_files, split_name
 from tfds_builders.places_csv.layouts.variant import Layout
-from tfds_builders.schema import FARTHEST, Frame
 
 TIMES = 1e20  # a number in a name may be nanoseconds, or .NET's ticks, below
 ORDINALS = ("first", "second", "third", "fourth", "fifth")

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame
 from tfds_builders.places_csv.layouts.folders import IMAGES, done, is_hidden, split_name
 from tfds_builders.places_csv.layouts.variant import Layout
-from tfds_builders.schema import Frame
 
 LONGEST = 240  # letters of a file's name; file systems allow 255 bytes
 MEMORY, SECONDS = 1 << 30, 60  # limits of the reader of a .mat; Pittsburgh's take a tenth

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.schema import Frame
+from tfds_builders.frame import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 OTHERS = (

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import FARTHEST, LATEST, Frame, has_controls
 from tfds_builders.places_csv import remedies
 from tfds_builders.places_csv.layouts.variant import Layout
-from tfds_builders.schema import FARTHEST, LATEST, Frame, has_controls
 
 TABLE = "places.csv"
 REQUIRED = ("sequence", "image", "x", "y")

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfds_builders.frame import LATEST, Frame
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts.folders import check_apart, done, image_files, split_name
 from tfds_builders.places_csv.layouts.variant import Layout
-from tfds_builders.schema import LATEST, Frame
 
 
 def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from tfds_builders.schema import Frame
+from tfds_builders.frame import Frame
 
 
 @dataclasses.dataclass(frozen=True)
