@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from tfds_builders.frame import Frame
 
@@ -46,8 +45,10 @@ def _in_degrees(splits: dict[str, list[Frame]]) -> Iterator[str]:
     if span < SMALLEST:
         yield f"positions span only {span:g} m: {seem}"
         return
+    if max(x, y) > ROUND:  # UTM is: no spacing is looked for
+        return
     gap, name = min((_spacing(positions), name) for name, positions in places.items())
-    if gap < CLOSEST and max(x, y) <= ROUND:
+    if gap < CLOSEST:
         yield f"positions of {name} are only {gap:g} m apart: {seem}"
 
 
@@ -57,6 +58,8 @@ def _nowhere(positions: np.ndarray) -> Iterator[str]:
     marks, others = positions[marked], positions[~marked]
     if not len(marks) or not len(others):
         return
+    from scipy.spatial import cKDTree  # slow to import
+
     away = float(cKDTree(others).query(marks)[0].min())
     if away > max(FAR, np.ptp(others, axis=0).max()):
         (x, y), count = marks[0], len(marks)
@@ -71,6 +74,8 @@ def _spacing(positions: np.ndarray) -> float:
 
     Images at one place do not count; without two places the distance is infinite.
     """
+    from scipy.spatial import cKDTree  # slow to import
+
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     some = np.unique(positions[:: max(1, -(-len(positions) // MOST))], axis=0)
     nearest = cKDTree(some).query(some, k=2)[0][:, 1]  # infinite for a single one

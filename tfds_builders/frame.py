@@ -45,6 +45,11 @@ class Frame(NamedTuple):
         return not any(map(math.isnan, self.position))
 
 
+def from_north(degrees: float) -> float:
+    """A compass angle, degrees clockwise from north, as a heading: radians in (-pi, pi]."""
+    return math.radians(180 - (180 - degrees) % 360)
+
+
 def check_frames(frames: Iterable[Frame], unlocated: bool = False) -> None:
     """Raises RawDataError that names every frame with a value that no record can hold.
 

@@ -18,6 +18,7 @@ from tfds_builders.cold import sequence
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, check_frames
 from tfds_builders.places_csv.layouts import aligned, dbstruct, table, utm
+from tfds_builders.places_csv.layouts.variant import Told
 from tfds_builders.robotcar import camera, poses, traversal
 
 TIMES = raw_robotcar.pose_times(raw_robotcar.START + 300_000)
@@ -136,7 +137,9 @@ def test_places_csv(outcomes, raw_folder, columns):
     def check(raw):
         (raw_folder / "places.csv").write_bytes(raw)
         outcomes("places.csv").of(
-            lambda: [records(f) for f in table.read_table(raw_folder / "places.csv").values()]
+            lambda: [
+                records(f) for f in table.read_table(raw_folder / "places.csv", Told()).values()
+            ]
         )
 
     check()
@@ -195,7 +198,7 @@ def test_layouts_by_file_name(outcomes, tmp_path, layout):
         path.touch()
         try:
             outcomes(f"{layout} file names").of(
-                lambda: [records(frames) for frames in reader(tmp_path, []).values()]
+                lambda: [records(frames) for frames in reader(tmp_path, Told()).values()]
             )
         finally:
             path.unlink()
@@ -225,7 +228,9 @@ def test_dbstructs(outcomes, tmp_path):
     def check(raw):
         (tmp_path / "a.mat").write_bytes(raw)
         outcomes("dbStruct .mat").of(
-            lambda: [records(frames) for frames in dbstruct.read_dbstruct(tmp_path, []).values()]
+            lambda: [
+                records(frames) for frames in dbstruct.read_dbstruct(tmp_path, Told()).values()
+            ]
         )
 
     check()

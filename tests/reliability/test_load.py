@@ -13,6 +13,7 @@ import pytest
 from configs import base
 from tests.helpers import commands, raw_places
 from tfds_builders.places_csv.layouts.table import read_table
+from tfds_builders.places_csv.layouts.variant import Told
 from vprjax.data import source
 
 # A training run of its own, with mining and checkpoints, that tells its memory after every step and after
@@ -84,8 +85,9 @@ def write_table(folder, sequences, images):
 LISTING = """
 import json, pathlib, resource, sys, time
 from tfds_builders.places_csv.layouts.table import read_table
+from tfds_builders.places_csv.layouts.variant import Told
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = read_table(pathlib.Path(sys.argv[1]))
+found = read_table(pathlib.Path(sys.argv[1]), Told())
 own = resource.getrusage(resource.RUSAGE_SELF)
 last = list(found.values())[-1][-1]
 print(json.dumps([sum(map(len, found.values())), last.image_id, last.position, last.timestamp,
@@ -118,7 +120,7 @@ def test_listing_names_every_bad_row(tmp_path):
     table = write_table(tmp_path, 2, 1000)
     table.write_text(table.read_text().replace("5735001,0.5", "north,0.5"))
     with pytest.raises(RawDataError) as caught:
-        read_table(table)
+        read_table(table, Told())
     assert len(caught.value.problems) == 1000 and "places.csv:1002" in caught.value.problems[0]
 
 

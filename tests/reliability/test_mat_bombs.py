@@ -9,6 +9,7 @@ import scipy.io
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import dbstruct
+from tfds_builders.places_csv.layouts.variant import Told
 
 
 def mat_bomb(kind, chunks):
@@ -39,7 +40,7 @@ def test_a_mat_that_swells_is_refused(tmp_path, monkeypatch, kind, chunks, memor
     (tmp_path / "a.mat").write_bytes(mat_bomb(kind, chunks))
     assert (tmp_path / "a.mat").stat().st_size < 10_000_000
     with pytest.raises(RawDataError, match=rf"a\.mat: its .* {told}"):
-        dbstruct.read_dbstruct(tmp_path, [])
+        dbstruct.read_dbstruct(tmp_path, Told())
 
 
 def test_the_bounds_leave_room_for_many_images(tmp_path):

@@ -1,5 +1,6 @@
 """The TFDS builder of any folder of images with a places.csv or in another usual layout."""
 
+import collections
 import dataclasses
 import hashlib
 import pathlib
@@ -10,6 +11,7 @@ from tfds_builders.builder import PlacesBuilder, Plan
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv import doubts
 from tfds_builders.places_csv.layouts import LAYOUTS
+from tfds_builders.places_csv.layouts.variant import Told
 from tfds_builders.schema import PlacesConfig
 
 
@@ -19,7 +21,8 @@ class PlacesCsvConfig(PlacesConfig):
 
     Attributes:
       layout: "csv" (places.csv), "utm" (`@utm_east@utm_north@...` names), "aligned" (folders of frames
-        where the same number is the same place) or "dbstruct" (Pittsburgh, Tokyo 24/7).
+        where the same number is the same place), "dbstruct" (Pittsburgh, Tokyo 24/7) or "photos" (with
+        GPS positions in their EXIF data).
       position_unit: unit of the positions; "" takes the layout's.
       pose_source: origin of the positions; "" takes the layout's.
     """
@@ -46,24 +49,31 @@ class Builder(PlacesBuilder):
         PlacesCsvConfig(name="default", description="Raw image size and format.")
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "manual_dir holds places.csv (sequence,image,x,y[,heading][,time][,label]) and its images, with "
-        "paths relative to it (x and y of queries may be empty), or images in a layout of the config key "
-        "'layout'."
+        "manual_dir holds places.csv (sequence,image,x,y[,heading][,time][,label], or lat,lon instead of "
+        "x,y) and its images, with paths relative to it (positions of queries may be empty), or images in "
+        "a layout of the config key 'layout'."
     )
 
     def plan(self, manual_dir: pathlib.Path) -> Plan:
         """One split per sequence; raises RawDataError that names every bad row."""
         config: PlacesCsvConfig = self.builder_config
         layout = LAYOUTS[config.layout]
-        told: list[str] = []
+        told = Told()
+        splits = layout.read(manual_dir, told)
+        dropped = {name: collections.Counter() for name in splits}
+        for split, _, reason in told.left_out:
+            dropped.setdefault(split, collections.Counter())[reason] += 1
         plan = Plan(
-            splits=layout.read(manual_dir, told),
+            splits=splits,
             pose_source=config.pose_source or layout.pose_source,
             position_unit=config.position_unit or layout.position_unit,
+            found={name: len(splits[name]) + dropped[name].total() for name in splits},
+            dropped={name: dict(dropped[name]) for name in splits},
+            notes={"crs": told.crs} if told.crs else {},
             unlocated=layout.unlocated,
         )
-        plan.warnings += told
-        plan.warnings += doubts.warnings(layout, plan.splits)
+        plan.warnings += told.warnings
+        plan.warnings += doubts.warnings(layout, splits)
         return plan
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:

@@ -8,20 +8,20 @@ import unicodedata
 
 from tfds_builders.errors import RawDataError
 
-HEADER_HELP = "the header is sequence,image,x,y and optionally heading,time,label"
+HEADER_HELP = "the header is sequence,image,x,y (or lat,lon) and optionally heading,time,label"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 UNITS = {"time": ", in seconds", "heading": ", in radians clockwise from north"}
 HABITS = {  # other names of the columns, in small letters
     "sequence": "split,seq,sequence_id,sequence_key,run,drive,traversal",
     "image": "file,filename,file_name,path,img,image_path,image_name,name",
+    "lat": "latitude",
+    "lon": "longitude,lng,long",
     "x": "easting,east,utm_east,utm_x,pos_x,position_x",
     "y": "northing,north,utm_north,utm_y,pos_y,position_y",
     "heading": "yaw,azimuth,bearing,compass,compass_angle,angle,course,northdeg",
     "time": "timestamp,stamp,t,time_s,time_ms,time_us,time_ns,utime,unix_time",
     "label": "place,place_id,class,class_id,room",
 }
-LATITUDE, LONGITUDE = ("lat", "latitude"), ("lon", "lng", "long", "longitude")
-PROJECT = "pyproj.Transformer.from_crs(4326, 32600 + UTM_ZONE, always_xy=True).transform(lon, lat)"
 # Numbers beyond the seconds of any year that a record holds, and the unit that they then have.
 CLOCKS = ((1e14, "milliseconds", "1,000"), (1e17, "microseconds", "1,000,000"))
 NANOSECONDS = ("nanoseconds", "1,000,000,000")
@@ -83,22 +83,13 @@ def no_header(header: list[str]) -> bool:
     return len(header) >= 4 and all(re.fullmatch(r"-?\d+(\.\d+)?", text) for text in header[2:4])
 
 
-def degrees(header: list[str]) -> list[str]:
-    """The columns of latitude and longitude, or none where one of the two is missing."""
-    found = [
-        next((name for name in header if name.lower() in names), "")
-        for names in (LATITUDE, LONGITUDE)
-    ]
-    return found if all(found) else []
-
-
 def column(name: str, known: tuple[str, ...], header: list[str]) -> str:
     """What to write for an unknown column, or "" where nothing is like it."""
     small = name.strip("\"' ").lower()
     for right in known:
         if right not in header and (small == right or small in HABITS.get(right, "").split(",")):
             return f"write {right!r}{UNITS.get(right, '')}"
-    if small in ZONES:
+    if small in ZONES and not {"lat", "lon"} & set(header):
         return ONE_ZONE
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else ""

@@ -1,8 +1,8 @@
-"""UTM zones: read from texts, and several of them projected into one."""
+"""UTM zones: of texts and of degrees, and several of them projected into one."""
 
 import collections
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 
 BANDS = "CDEFGHJKLMNPQRSTUVWX"  # of 8 degrees of latitude, from 80 S; the north begins at N
+FARTHEST_NORTH = 84  # degrees of latitude where UTM ends; as far in the south
 NORTH, SOUTH = 32600, 32700  # EPSG codes of WGS 84 UTM, to which a zone's number is added
 MOST_STRETCH = (
     0.05  # of lengths far from a zone's middle, above which one zone cannot hold the rest
@@ -30,6 +31,11 @@ class Zone(NamedTuple):
     def epsg(self) -> int:
         """The EPSG code of its coordinates in WGS 84."""
         return (NORTH if self.north else SOUTH) + self.number
+
+    @property
+    def crs(self) -> str:
+        """The name of its coordinate system, e.g. `EPSG:32630`."""
+        return f"EPSG:{self.epsg}"
 
 
 def parse(zone: str, letter: str, latitude: str, northing: float) -> Zone | None:
@@ -61,13 +67,69 @@ def _in_band_s(northing: float) -> bool:
     return 3.5e6 < northing < 4.5e6
 
 
+def at(latitude: float, longitude: float) -> Zone:
+    """The zone of a place, in degrees; zones 31 to 37 are wider or narrower in Norway and Svalbard."""
+    number = int((longitude + 180) // 6) % 60 + 1
+    if 56 <= latitude < 64 and 3 <= longitude < 12:
+        number = 32
+    elif latitude >= 72 and 0 <= longitude < 42:
+        number = 31 + 2 * int((longitude + 3) // 12)
+    return Zone(number, latitude >= 0)
+
+
+def project(
+    degrees: np.ndarray, names: Sequence[str], warnings: list[str]
+) -> tuple[np.ndarray, Zone]:
+    """Projects latitudes and longitudes `(n, 2)`, WGS 84, into the UTM zone that holds most of them.
+
+    Args:
+      degrees: latitudes up to 84 degrees, longitudes up to 180.
+      names: of the images, for the error.
+      warnings: takes a sentence per other zone.
+
+    Returns:
+      Eastings and northings `(n, 2)`, metres, and their zone.
+
+    Raises:
+      RawDataError: see `into_one`.
+    """
+    import pyproj
+
+    zones = [at(*place) for place in degrees.tolist()]
+    positions = np.empty_like(degrees)
+    for zone in set(zones):
+        chosen = np.array([other == zone for other in zones])
+        onto = pyproj.Transformer.from_crs(4326, zone.epsg, always_xy=True)
+        positions[chosen] = np.stack(onto.transform(*degrees[chosen, ::-1].T), axis=1)
+    positions, target, stretches = into_one(positions, zones, names)
+    warnings += moved(zones, target, stretches)
+    return positions, target
+
+
+def to_degrees(positions: np.ndarray, crs: str) -> np.ndarray:
+    """Latitudes and longitudes `(n, 2)`, WGS 84, of positions in a coordinate system."""
+    import pyproj
+
+    back = pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
+    return np.stack(back.transform(*positions.T), axis=1)[:, ::-1]
+
+
+def moved(zones: Sequence[Zone], target: Zone, stretches: dict[Zone, float]) -> Iterator[str]:
+    """Yields a sentence per zone whose positions `into_one` moved into `target`."""
+    for zone, stretch in stretches.items():
+        yield (
+            f"positions of {zones.count(zone)} images in UTM zone {zone} are projected into zone "
+            f"{target}, which changes distances there by up to {stretch:.2%}"
+        )
+
+
 def into_one(
-    positions: np.ndarray, zones: Sequence[Zone]
+    positions: np.ndarray, zones: Sequence[Zone], names: Sequence[str]
 ) -> tuple[np.ndarray, Zone, dict[Zone, float]]:
     """Projects eastings and northings `(n, 2)`, metres, into the zone that holds most of them.
 
     Positions of that zone keep all their digits. Grid north of another zone turns by some degrees there;
-    headings from true north stay as they are.
+    headings from true north stay as they are. `names` are the images', for the error.
 
     Returns:
       The positions, their zone, and per other zone by how much it lengthens or shortens distances.
@@ -90,8 +152,9 @@ def into_one(
         stretch = float(np.max(np.abs(np.asarray(scale) - 1)))
         if not np.isfinite(moved).all() or not stretch < MOST_STRETCH:
             raise RawDataError(
-                f"positions of UTM zone {zone} lie too far from zone {target} for one flat map; build a "
-                "dataset per zone, each from a folder of its own"
+                f"positions of UTM zone {zone} lie too far from zone {target} for one flat map "
+                f"({counts[zone]:,} images there, e.g. {names[zones.index(zone)]}); build a dataset per "
+                "zone, each from a folder of its own"
             )
         positions[chosen], stretches[zone] = moved, stretch
     return positions, target, stretches

@@ -10,6 +10,7 @@ from tests.helpers.raw_places import command, image, write_raw
 from tfds_builders.errors import RawDataError
 
 HEAD = "sequence,image,x,y\n"
+DEGREES = "sequence,image,lat,lon\n"
 ROW = "train,train/000.png,1,1"
 
 
@@ -31,10 +32,18 @@ def said(tmp_path, capsys, text) -> str:
         ('"sequence";"image";"x";"y"\n', ":1: semicolons part the columns; write commas"),
         ("sep=;\nsequence;image;x;y\n", ":1: the line is a spreadsheet's mark of its separator"),
         (ROW + "\n", ":1: the line is a row, no header; put one above: the header is sequence,"),
-        (
-            "sequence,image,lat,lon\ntrain,train/000.png,51.7,-1.2\n",
-            ":1: columns 'lat' and 'lon' are degrees; write x and y in metres, e.g. by pyproj.",
-        ),
+        ("sequence,image,Lat,lon\n", ":1: unknown column 'Lat'; write 'lat'"),
+        ("sequence,image,lat\n", ":1: no column lon; the header is sequence,image,x,y (or lat,lon)"),
+        ("sequence,image,x,y,lat,lon\n", ":1: positions are in columns of metres and of degrees (x, y,"),
+        ("sequence,image,x,longitude\n", "of degrees (x, lon); keep x,y or lat,lon"),
+        (DEGREES + "train,train/000.png,97.5,51.5", ":2: lat is 97.5, beyond 90 degrees; are lat and lon"),
+        (DEGREES + "train,train/000.png,-84.5,1", ":2: lat is -84.5; give a finite number in degrees up"),
+        (DEGREES + "train,train/000.png,5,181", ":2: lon is 181; give a finite number in degrees up"),
+        (DEGREES + "train,train/000.png,5,", ":2: lon is empty; give a number in degrees, or leave lat"),
+        (DEGREES + 'train,train/000.png,"51,5",1', ":2: lat is '51,5'; write 51.5, with a decimal point"),
+        (DEGREES + "train,train/000.png,5,n/a", "or leave lat and lon empty where it is unknown"),
+        (DEGREES + "train,train/000.png,nan,1", ":2: lat is nan; give a finite number in degrees up to 84"),
+        ("sequence,image,lat,lon,crs\n", ":1: unknown column 'crs'; the header is sequence,image,x,y (or"),
         ("Sequence,image,x,y\n", ":1: unknown column 'Sequence'; write 'sequence'"),
         ("sequence,filename,x,y\n", ":1: unknown column 'filename'; write 'image'"),
         ("sequence,image,easting,y\n", ":1: unknown column 'easting'; write 'x'"),

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.tfds_builders.test_layouts import build, built, metadata, write
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import aligned, utm
+from tfds_builders.places_csv.layouts.variant import Told
 
 
 def positions(root: pathlib.Path, *names: str):
@@ -14,9 +15,9 @@ def positions(root: pathlib.Path, *names: str):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-    warnings: list[str] = []
-    splits = aligned.read_aligned(root, warnings)
-    return warnings, {name: [f.timestamp for f in frames] for name, frames in splits.items()}
+    told = Told()
+    splits = aligned.read_aligned(root, told)
+    return told.warnings, {name: [f.timestamp for f in frames] for name, frames in splits.items()}
 
 
 STAMPS = ("1547120781640420", "1547120781702315", "1547120781764501")
@@ -68,10 +69,10 @@ def test_no_image_is_left_out_in_silence(tmp_path, layout):
     (tmp_path / "day").mkdir()
     for i, suffix in enumerate((".tif", ".TIFF", ".ppm", ".pgm", ".heic", ".jp2")):
         (tmp_path / "day" / name.format(i, suffix)).touch()
-    warnings: list[str] = []
-    splits = {"aligned": aligned.read_aligned, "utm": utm.read_utm}[layout](tmp_path, warnings)
+    told = Told()
+    splits = {"aligned": aligned.read_aligned, "utm": utm.read_utm}[layout](tmp_path, told)
     assert len(splits["day"]) == 4
-    assert warnings[0].startswith(
+    assert told.warnings[0].startswith(
         "2 images in formats that are not read are passed over, e.g. day/"
     )
 
@@ -94,10 +95,10 @@ def test_hidden_files_are_passed_over_with_a_count(tmp_path, layout):
     for path in (name, *(hidden.replace("{}", name) for hidden in HIDDEN)):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
-    warnings: list[str] = []
-    splits = {"aligned": aligned.read_aligned, "utm": utm.read_utm}[layout](tmp_path, warnings)
+    told = Told()
+    splits = {"aligned": aligned.read_aligned, "utm": utm.read_utm}[layout](tmp_path, told)
     assert [frame.source.name for frame in splits["summer"]] == [name] and len(splits) == 1
-    (warning,) = warnings
+    (warning,) = told.warnings
     assert warning.startswith(
         "4 images in hidden files or a system's folders are passed over, e.g."
     )

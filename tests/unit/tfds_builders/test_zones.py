@@ -7,6 +7,7 @@ from tests.unit.tfds_builders.test_layouts import build, built, metadata, write
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts import utm
+from tfds_builders.places_csv.layouts.variant import Told
 
 # One kilometre from west to east over the border of zones 30 and 31, at 0 E 51.5 N, every 100 m. PROJ gives
 # the coordinates: 0.00144 degrees a step.
@@ -36,8 +37,8 @@ def read(root, **folders):
         for name in names:
             (root / split).mkdir(parents=True, exist_ok=True)
             (root / split / name).touch()
-    warnings: list[str] = []
-    return utm.read_utm(root, warnings), warnings
+    told = Told()
+    return utm.read_utm(root, told), told.warnings
 
 
 @pytest.mark.parametrize(

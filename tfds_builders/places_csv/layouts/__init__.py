@@ -1,6 +1,6 @@
 """Dataset layouts: one file each, listed here by the name that the config key `layout` takes."""
 
-from tfds_builders.places_csv.layouts import aligned, dbstruct, table, utm
+from tfds_builders.places_csv.layouts import aligned, dbstruct, photos, table, utm
 from tfds_builders.places_csv.layouts.variant import Layout
 
 LAYOUTS: dict[str, Layout] = {
@@ -8,4 +8,5 @@ LAYOUTS: dict[str, Layout] = {
     "utm": utm.LAYOUT,
     "aligned": aligned.LAYOUT,
     "dbstruct": dbstruct.LAYOUT,
+    "photos": photos.LAYOUT,
 }

@@ -6,29 +6,29 @@ import re
 
 from tfds_builders.frame import FARTHEST, Frame
 from tfds_builders.places_csv.layouts.folders import check_apart, done, image_files, split_name
-from tfds_builders.places_csv.layouts.variant import Layout
+from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 TIMES = 1e20  # a number in a name may be nanoseconds, or .NET's ticks, below
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 
-def read_aligned(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:
+def read_aligned(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     """Reads folders of frames where the same number is the same place (Nordland, Gardens Point).
 
     One folder is one split. The number that runs gives an image's order and position `(number, 0)`; see
-    `running`. `warnings` takes a sentence per number that is not the last one of its names.
+    `running`. `told` takes a warning per number that is not the last one of its names.
 
     Raises:
       RawDataError: names every image without a number or with another one's number.
     """
     splits: dict[str, list[Frame]] = {}
     problems = []
-    every = image_files(folder, warnings)
+    every = image_files(folder, told.warnings)
     check_apart(path.relative_to(folder).parts[:-1] for path in every)
     for path in every:
         if not re.search(r"\d", path.stem):
             problems.append(f"{path}: the name holds no frame number; write one into it")
-    numbers = frame_numbers([path for path in every if re.search(r"\d", path.stem)], warnings)
+    numbers = frame_numbers([path for path in every if re.search(r"\d", path.stem)], told.warnings)
     numbered: dict[str, dict[int, pathlib.Path]] = {}
     for path, number in numbers.items():
         split = split_name(path.relative_to(folder).parts[:-1])
@@ -38,7 +38,7 @@ def read_aligned(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Fr
                 f"{path}: {other} has the same frame number {number}; give each image of a folder its "
                 "own number, or each camera a folder"
             )
-    _check_shared(folder, numbered, problems, warnings)
+    _check_shared(folder, numbered, problems, told.warnings)
     for split, paths in numbered.items():
         splits[split] = [
             Frame(

@@ -11,13 +11,13 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.places_csv.layouts.folders import IMAGES, done, is_hidden, split_name
-from tfds_builders.places_csv.layouts.variant import Layout
+from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 LONGEST = 240  # letters of a file's name; file systems allow 255 bytes
 MEMORY, SECONDS = 1 << 30, 60  # limits of the reader of a .mat; Pittsburgh's take a tenth
 
 
-def read_dbstruct(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:
+def read_dbstruct(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     """Reads `.mat` files with a `dbStruct` (Pittsburgh, Tokyo 24/7) as `<file>_database` and `_queries`.
 
     Images lie below `folder` or one folder deeper, with any image suffix. Pittsburgh's queries repeat
@@ -27,7 +27,7 @@ def read_dbstruct(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[F
     Raises:
       RawDataError: no `.mat` is readable; names every image that is missing or of both kinds.
     """
-    del warnings
+    del told
     tables = sorted(path for path in folder.glob("*.mat") if not is_hidden(path.name))
     if not tables:
         raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the dataset's there")

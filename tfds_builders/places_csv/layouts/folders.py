@@ -23,15 +23,22 @@ SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found")
 
 
 def image_files(folder: pathlib.Path, warnings: list[str]) -> list[pathlib.Path]:
-    """All images below `folder`, sorted by path; `warnings` takes the count of hidden ones passed over."""
+    """All images below `folder`, sorted by path; `warnings` takes the counts of those passed over."""
     files = sorted(folder.rglob("*"))
-    every = [path for path in files if path.suffix.lower() in IMAGES]
     others = [path for path in files if path.suffix.lower() in OTHERS]
     if others:
         warnings.append(
             f"{len(others)} images in formats that are not read are passed over, e.g. "
             f"{others[0].relative_to(folder).as_posix()}; write them as JPEG or PNG"
         )
+    return visible(folder, files, warnings)
+
+
+def visible(
+    folder: pathlib.Path, files: Iterable[pathlib.Path], warnings: list[str]
+) -> list[pathlib.Path]:
+    """The images among the files below `folder`; `warnings` takes the count of hidden ones passed over."""
+    every = [path for path in files if path.suffix.lower() in IMAGES]
     found = [path for path in every if not any(map(is_hidden, path.relative_to(folder).parts))]
     hidden = sorted(path for path in set(every) - set(found) if path.is_file())
     if hidden:
@@ -62,6 +69,13 @@ def check_apart(folders: Iterable[Sequence[str]]) -> None:
             raise RawDataError(
                 f"folders {other} and {path} would both be split {split!r}; rename one"
             )
+
+
+def in_time(frames: list[Frame]) -> list[Frame]:
+    """The frames by time where all have one, else numbered in their order."""
+    if all(frame.timestamp is not None for frame in frames):
+        return sorted(frames, key=lambda frame: frame.timestamp)
+    return [frame._replace(timestamp=number) for number, frame in enumerate(frames)]
 
 
 def done(

@@ -12,41 +12,55 @@ import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import FARTHEST, LATEST, Frame, has_controls
-from tfds_builders.places_csv import remedies
-from tfds_builders.places_csv.layouts.variant import Layout
+from tfds_builders.places_csv import remedies, zones
+from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 TABLE = "places.csv"
-REQUIRED = ("sequence", "image", "x", "y")
+METRES, DEGREES = ("x", "y"), ("lat", "lon")
+REQUIRED = ("sequence", "image")
 OPTIONAL = ("heading", "time", "label")
+KNOWN = REQUIRED + METRES + DEGREES + OPTIONAL
+ALIASES = {"latitude": "lat", "longitude": "lon", "lng": "lon", "long": "lon"}
+NUMBERS = {  # unit, and the largest of either sign
+    "x": ("metres", FARTHEST),
+    "y": ("metres", FARTHEST),
+    "lat": ("degrees", zones.FARTHEST_NORTH),
+    "lon": ("degrees", 180),
+    "heading": ("radians", FARTHEST),
+    "time": ("seconds", LATEST / 1e6),
+}
 SHORTEST = (
     1000  # microseconds between two images: no camera is faster; an hour's share of a second is 278
 )
 
 
 class Row(NamedTuple):
-    """One valid row; `x` and `y`, `heading` and `time` are NaN where the row has none."""
+    """One valid row; `place`, `heading` and `time` are NaN where the row has none.
+
+    `place` is x and y, or latitude and longitude, as the header has.
+    """
 
     line: int
     sequence: str
     image: str
-    x: float
-    y: float
+    place: tuple[float, float]
     heading: float
     time: float
     label: str
 
 
-def read_table(csv_path: pathlib.Path) -> dict[str, list[Frame]]:
+def read_table(csv_path: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     """The frames of each sequence in time order; sequences in order of appearance.
 
-    A `time` (seconds) sorts the rows, stably, and becomes microseconds. Without one the file's order
-    counts, and the timestamp is the row's number in its sequence.
+    Latitudes and longitudes become eastings and northings of one UTM zone, which `told` takes. A `time`
+    (seconds) sorts the rows, stably, and becomes microseconds. Without one the file's order counts, and
+    the timestamp is the row's number in its sequence.
 
     Raises:
       RawDataError: names every bad row with file, line, fault and remedy.
     """
     problems: list[str] = []
-    rows = _rows(csv_path, problems)
+    rows, degrees = _rows(csv_path, problems)
     sequences: dict[str, list[Row]] = {}
     for row in rows:
         sequences.setdefault(row.sequence, []).append(row)
@@ -55,14 +69,17 @@ def read_table(csv_path: pathlib.Path) -> dict[str, list[Frame]]:
     names = _split_names(csv_path, sequences, problems)
     if problems:
         raise RawDataError(*problems)
-    return {
-        names[sequence]: _frames(csv_path.parent, sequences[sequence]) for sequence in sequences
-    }
+    if degrees:
+        sequences = _projected(csv_path, sequences, told)
+    splits = {names[name]: _frames(csv_path.parent, sequences[name]) for name in sequences}
+    told.warnings += _fast(splits)
+    return splits
 
 
-def _rows(csv_path: pathlib.Path, problems: list[str]) -> list[Row]:
+def _rows(csv_path: pathlib.Path, problems: list[str]) -> tuple[list[Row], bool]:
+    """The valid rows, and whether their places are latitudes and longitudes."""
     text = remedies.text(csv_path)
-    other = remedies.separator(re.split("[\r\n]", text, maxsplit=1)[0], REQUIRED + OPTIONAL)
+    other = remedies.separator(re.split("[\r\n]", text, maxsplit=1)[0], (*KNOWN, *ALIASES))
     if other:
         raise RawDataError(f"{csv_path}:1: {other}")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -70,6 +87,7 @@ def _rows(csv_path: pathlib.Path, problems: list[str]) -> list[Row]:
     rows: list[Row] = []
     try:
         header = [name.strip() for name in next(reader, [])]
+        header = [ALIASES.get(name, name) for name in header]
         _check_header(csv_path, header)
         for fields in reader:
             if any(field.strip() for field in fields):
@@ -83,35 +101,34 @@ def _rows(csv_path: pathlib.Path, problems: list[str]) -> list[Row]:
         ) from error
     if not rows and not problems:
         raise RawDataError(f"{csv_path} has a header but no rows; add one row per image")
-    return rows
+    return rows, "lat" in header
 
 
 def _check_header(csv_path: pathlib.Path, header: list[str]) -> None:
     problems = []
-    known = REQUIRED + OPTIONAL
-    missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in known]
+    unknown = [name for name in header if name not in KNOWN]
     if len(unknown) == len(header) and remedies.no_header(header):
         raise RawDataError(
             f"{csv_path}:1: the line is a row, no header; put one above: {remedies.HEADER_HELP}"
         )
-    degrees = remedies.degrees(header) if {"x", "y"} <= set(missing) else []
-    if degrees:
+    hints = {name: remedies.column(name, KNOWN, header) for name in unknown}
+    told = " ".join(hints.values())
+    there = [name for name in KNOWN if name in header or f"write {name!r}" in told]
+    if set(there) & set(DEGREES) and set(there) & set(METRES):
         problems.append(
-            f"{csv_path}:1: columns {degrees[0]!r} and {degrees[1]!r} are degrees; write x and y in "
-            f"metres, e.g. by {remedies.PROJECT}"
+            f"{csv_path}:1: positions are in columns of metres and of degrees "
+            f"({', '.join(name for name in there if name in METRES + DEGREES)}); keep x,y or lat,lon"
         )
-    hints = {name: remedies.column(name, known, header) for name in unknown if name not in degrees}
-    named = " ".join(hints.values())
-    missing = [name for name in missing if f"write {name!r}" not in named]
-    missing = [name for name in missing if not degrees or name not in ("x", "y")]
-    if missing:
-        problems.append(f"{csv_path}:1: no column {', '.join(missing)}; {remedies.HEADER_HELP}")
+    else:
+        pair = DEGREES if set(there) & set(DEGREES) else METRES
+        missing = [name for name in REQUIRED + pair if name not in there]
+        if missing:
+            problems.append(f"{csv_path}:1: no column {', '.join(missing)}; {remedies.HEADER_HELP}")
     for name, hint in hints.items():
         problems.append(
             f"{csv_path}:1: unknown column {name!r}; {hint or f'{remedies.HEADER_HELP}; remove it'}"
         )
-    for name in known:
+    for name in KNOWN:
         if header.count(name) > 1:
             problems.append(f"{csv_path}:1: column {name!r} appears twice; keep one")
     if problems:
@@ -136,43 +153,65 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
     image_problem = _image_problem(images, values["image"])
     if image_problem:
         problems.append(f"{where}: {image_problem}")
-    numbers = {}
-    unlocated = all(values[key].lower() in remedies.UNKNOWN for key in ("x", "y"))
-    for key, unit, most in (
-        ("x", "metres", FARTHEST),
-        ("y", "metres", FARTHEST),
-        ("heading", "radians", FARTHEST),
-        ("time", "seconds", LATEST / 1e6),
-    ):
-        text = values.get(key, "")
-        numbers[key] = math.nan
-        if key in OPTIONAL and text.lower() in remedies.UNKNOWN:
-            continue
-        if key in ("x", "y") and (unlocated or not text):
-            if not unlocated:
-                problems.append(
-                    f"{where}: {key} is empty; give a number in {unit}, or leave x and y empty where a "
-                    "query's position is unknown"
-                )
-            continue
-        try:
-            numbers[key] = float(text)
-        except ValueError:
-            remedy = remedies.number(text) or f"give a number in {unit}"
-            if text.lower() in remedies.OTHER_UNKNOWN:
-                remedy += f", or leave {'x and y' if key in ('x', 'y') else key} empty where it is unknown"
-            problems.append(f"{where}: {key} is {text!r}; {remedy}")
-            continue
-        if key == "time" and most < abs(numbers[key]) < 1e20:
-            problems.append(f"{where}: time is {text}; {remedies.clock(numbers[key])}")
-        elif not abs(numbers[key]) <= most:  # NaN neither
-            problems.append(
-                f"{where}: {key} is {text}; give a finite number in {unit} up to {most:g}, or remove "
-                "the row"
-            )
+    pair = DEGREES if "lat" in header else METRES
+    place = [_coordinate(where, values, key, pair, problems) for key in pair]
+    heading, time = (_optional(where, values, key, problems) for key in ("heading", "time"))
     if len(problems) > before:
         return None
-    return Row(line, values["sequence"], values["image"], **numbers, label=values.get("label", ""))
+    return Row(
+        line,
+        values["sequence"],
+        values["image"],
+        tuple(place),
+        heading,
+        time,
+        values.get("label", ""),
+    )
+
+
+def _coordinate(where, values, key: str, pair: tuple[str, str], problems: list[str]) -> float:
+    """A column of the position; NaN where both are unknown, or after a fault is added to `problems`."""
+    if all(values[name].lower() in remedies.UNKNOWN for name in pair):
+        return math.nan
+    if values[key]:
+        return _number(where, key, values[key], problems)
+    problems.append(
+        f"{where}: {key} is empty; give a number in {NUMBERS[key][0]}, or leave {' and '.join(pair)} "
+        "empty where a query's position is unknown"
+    )
+    return math.nan
+
+
+def _optional(where, values, key: str, problems: list[str]) -> float:
+    text = values.get(key, "")
+    return math.nan if text.lower() in remedies.UNKNOWN else _number(where, key, text, problems)
+
+
+def _number(where, key: str, text: str, problems: list[str]) -> float:
+    """A column's number; NaN after a fault is added to `problems`."""
+    unit, most = NUMBERS[key]
+    try:
+        number = float(text)
+    except ValueError:
+        remedy = remedies.number(text) or f"give a number in {unit}"
+        if text.lower() in remedies.OTHER_UNKNOWN:
+            both = next((pair for pair in (METRES, DEGREES) if key in pair), (key,))
+            remedy += f", or leave {' and '.join(both)} empty where it is unknown"
+        problems.append(f"{where}: {key} is {text!r}; {remedy}")
+        return math.nan
+    if abs(number) <= most:
+        return number
+    if key == "time" and abs(number) < 1e20:
+        problems.append(f"{where}: time is {text}; {remedies.clock(number)}")
+    elif key == "lat" and 90 < abs(number) <= 180:
+        problems.append(
+            f"{where}: lat is {text}, beyond 90 degrees; are lat and lon in each other's column?"
+        )
+    else:  # NaN too
+        problems.append(
+            f"{where}: {key} is {text}; give a finite number in {unit} up to {most:g}, or remove the row"
+        )
+    return math.nan
 
 
 def _image_problem(images: remedies.Images, image: str) -> str | None:
@@ -238,6 +277,24 @@ def _split_names(csv_path, sequences, problems: list[str]) -> dict[str, str]:
     return names
 
 
+def _projected(csv_path, sequences: dict[str, list[Row]], told: Told) -> dict[str, list[Row]]:
+    """The rows with latitudes and longitudes as eastings and northings of one zone."""
+    located = [row for rows in sequences.values() for row in rows if not math.isnan(row.place[0])]
+    if not located:
+        return sequences
+    degrees = np.array([row.place for row in located])
+    try:
+        positions, zone = zones.project(degrees, [row.image for row in located], told.warnings)
+    except RawDataError as error:
+        raise RawDataError(*(f"{csv_path}: {problem}" for problem in error.problems)) from error
+    told.crs = zone.crs
+    places = dict(zip((row.line for row in located), map(tuple, positions.tolist()), strict=True))
+    return {
+        sequence: [row._replace(place=places.get(row.line, row.place)) for row in rows]
+        for sequence, rows in sequences.items()
+    }
+
+
 def _frames(folder: pathlib.Path, rows: list[Row]) -> list[Frame]:
     timed = not math.isnan(rows[0].time)
     if timed:
@@ -245,7 +302,7 @@ def _frames(folder: pathlib.Path, rows: list[Row]) -> list[Frame]:
     return [
         Frame(
             image_id=f"{row.sequence}/{row.image}",
-            position=(row.x, row.y),
+            position=row.place,
             heading=row.heading,
             timestamp=round(row.time * 1e6) if timed else number,
             label=row.label,
@@ -270,17 +327,12 @@ def _fast(splits: dict[str, list[Frame]]) -> Iterator[str]:
             )
 
 
-def _read(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:
-    splits = read_table(folder / TABLE)
-    warnings += _fast(splits)
-    return splits
-
-
 LAYOUT = Layout(
     title="places.csv",
-    read=_read,
+    read=lambda folder, told: read_table(folder / TABLE, told),
     position_unit="m",
     pose_source=TABLE,
+    timed=True,
     table=TABLE,
     unlocated=True,
 )

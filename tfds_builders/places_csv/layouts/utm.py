@@ -9,20 +9,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfds_builders.frame import LATEST, Frame
+from tfds_builders.frame import LATEST, Frame, from_north
 from tfds_builders.places_csv import zones
-from tfds_builders.places_csv.layouts.folders import check_apart, done, image_files, split_name
-from tfds_builders.places_csv.layouts.variant import Layout
+from tfds_builders.places_csv.layouts.folders import (
+    check_apart,
+    done,
+    image_files,
+    in_time,
+    split_name,
+)
+from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 
-def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]]:
+def read_utm(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     """Reads `@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
 
     One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
     heading in degrees, clockwise from north. Time (field 13) orders a split where all its images have
     one, else the file name does. Positions of several UTM zones (fields 3 and 4) are projected into the
-    zone of most images; `warnings` takes a sentence per other zone. Fields 1 and 2 are empty where the
-    position of a query is unknown.
+    zone of most images; `told` takes a warning per other zone. Fields 1 and 2 are empty where the position
+    of a query is unknown.
 
     Raises:
       RawDataError: names every image without the two coordinates in its name, or in no sound zone.
@@ -34,7 +40,7 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
     def parts(path: pathlib.Path) -> list[str]:
         return [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
 
-    every = image_files(folder, warnings)
+    every = image_files(folder, told.warnings)
     check_apart(map(parts, every))
     for path in every:
         fields = [field.strip() for field in path.name.split("@")]
@@ -53,9 +59,9 @@ def read_utm(folder: pathlib.Path, warnings: list[str]) -> dict[str, list[Frame]
             source=path,
         )
         splits.setdefault(split_name(parts(path)), []).append(frame)
-    splits = _in_one_zone(splits, named, warnings, problems)
-    warnings += _in_radians(splits)
-    ordered = {split: _in_time(frames) for split, frames in splits.items()}
+    splits = _in_one_zone(splits, named, told, problems)
+    told.warnings += _in_radians(splits)
+    ordered = {split: in_time(frames) for split, frames in splits.items()}
     return done(folder, ordered, problems)
 
 
@@ -84,16 +90,17 @@ def _place(fields: list[str]) -> tuple[tuple[float, float], zones.Zone | None]:
         ) from error
 
 
-def _in_one_zone(splits, named, warnings: list[str], problems: list[str]) -> dict[str, list[Frame]]:
-    """The splits with all positions in one UTM zone; adds to `warnings` and `problems`."""
+def _in_one_zone(splits, named, told: Told, problems: list[str]) -> dict[str, list[Frame]]:
+    """The splits with all positions in one UTM zone; adds to `told` and `problems`."""
     used = sorted({zone for zone in named.values() if zone})
     without = [path for path, zone in named.items() if zone is None]
     if used and without and len(used) == 1:
-        warnings.append(
+        told.warnings.append(
             f"{len(without)} images, e.g. {without[0].name}, name no UTM zone; they are taken to be in "
             f"zone {used[0]} as the others are"
         )
     if len(used) < 2:
+        told.crs = used[0].crs if used else ""
         return splits
     problems += [
         f"{path}: the name has no UTM zone, where others are in {' and '.join(map(str, used))}; write its "
@@ -105,13 +112,12 @@ def _in_one_zone(splits, named, warnings: list[str], problems: list[str]) -> dic
     frames = [frame for split in splits.values() for frame in split if frame.located]
     all_zones = [named[frame.source] for frame in frames]
     moved, target, stretches = zones.into_one(
-        np.array([frame.position for frame in frames]), all_zones
+        np.array([frame.position for frame in frames]),
+        all_zones,
+        [frame.image_id for frame in frames],
     )
-    for zone, stretch in stretches.items():
-        warnings.append(
-            f"positions of {all_zones.count(zone)} images in UTM zone {zone} are projected into zone "
-            f"{target}, which changes distances there by up to {stretch:.2%}"
-        )
+    told.crs = target.crs
+    told.warnings += zones.moved(all_zones, target, stretches)
     positions = iter(moved.tolist())
     return {
         split: [f._replace(position=tuple(next(positions))) if f.located else f for f in held]
@@ -136,7 +142,7 @@ def _heading(fields: list[str]) -> float:
         degrees = float(fields[9])
     except (IndexError, ValueError):
         return math.nan
-    return math.radians(180 - (180 - degrees) % 360)
+    return from_north(degrees)
 
 
 def _time(fields: list[str]) -> int | None:
@@ -156,18 +162,12 @@ def _time(fields: list[str]) -> int | None:
     return micros if abs(micros) <= LATEST else None
 
 
-def _in_time(frames: list[Frame]) -> list[Frame]:
-    """The frames by time where all have one, else numbered in their order."""
-    if all(frame.timestamp is not None for frame in frames):
-        return sorted(frames, key=lambda frame: frame.timestamp)
-    return [frame._replace(timestamp=number) for number, frame in enumerate(frames)]
-
-
 LAYOUT = Layout(
     title="`@utm_east@utm_north@...` file names",
     read=read_utm,
     position_unit="m",
     pose_source="UTM in the file names",
     untimed="their file names",
+    timed=True,
     unlocated=True,
 )
