@@ -1,14 +1,22 @@
-"""Builds, validates and shows datasets.
+"""Builds, validates and shows datasets; writes where images were taken.
 
 python -m tfds_builders {build,validate,show} NAME --manual_dir=RAW --data_dir=OUT [--config=C]
+python -m tfds_builders positions RAW --out=FILE.json
 """
 
 import argparse
 import importlib
 import sys
+import textwrap
 
 from tfds_builders import discover
 from tfds_builders.errors import RawDataError
+
+POSITIONS_EXAMPLES = """\
+    examples:
+      python -m tfds_builders positions ~/photos/monday --out=monday.json
+      python -m tfds_builders positions RAW --config='{"layout": "aligned"}' --out=frames.json
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m tfds_builders", description=__doc__.splitlines()[0]
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="{build,validate,show}")
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="{build,validate,show,positions}"
+    )
     for command, text in (
         ("build", "check the raw data, then build the dataset"),
         ("validate", "name every problem of the raw data; write nothing"),
@@ -32,7 +42,24 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--out", default=".", help="folder for the PNGs")
         else:
             sub.add_argument("--manual_dir", help="folder of the raw data")
+    _add_positions(commands)
     return top
+
+
+def _add_positions(commands) -> None:
+    text = "write as JSON where and when images were taken; read no pixel"
+    sub = commands.add_parser(
+        "positions",
+        help=text,
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=textwrap.dedent(POSITIONS_EXAMPLES),
+    )
+    sub.add_argument("raw", help="folder of the images, or their places.csv")
+    sub.add_argument("--out", required=True, help="the JSON file")
+    sub.add_argument(
+        "--config", help="JSON with layout, position_unit or pose_source; else RAW shows its layout"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -80,10 +80,11 @@ def quiet():
 
 def config_name(option: str) -> str:
     """The name of the config that `--config` names or gives as JSON; raises RawDataError."""
-    return _checked_name(_parse(option).get("name") if option.lstrip().startswith("{") else option)
+    return _checked_name(parse(option).get("name") if option.lstrip().startswith("{") else option)
 
 
-def _parse(option: str) -> dict:
+def parse(option: str) -> dict:
+    """The values of `--config` as JSON; raises RawDataError."""
     try:
         return json.loads(option)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -109,7 +110,7 @@ def _config(cls, option: str | None):
             )
         return option
     config_cls = cls.builder_config_cls
-    values = _parse(option)
+    values = parse(option)
     keys = _defaults(config_cls)
     unknown = sorted(values.keys() - keys.keys())
     if unknown:

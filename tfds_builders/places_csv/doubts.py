@@ -8,7 +8,7 @@ from tfds_builders.places_csv.layouts.variant import Layout
 
 def warnings(layout: Layout, splits: dict[str, list[Frame]]) -> Iterator[str]:
     """Yields a sentence per doubt about the frames of a layout, besides those of `tfds_builders.doubts`."""
-    untimed = [name for name, split in splits.items() if layout.untimed and _counted(split)]
+    untimed = [name for name, split in splits.items() if layout.untimed and counted(split)]
     if untimed:
         yield (
             f"{', '.join(untimed)}: images are in the order of {layout.untimed}, not of time, so sequence "
@@ -23,6 +23,6 @@ def warnings(layout: Layout, splits: dict[str, list[Frame]]) -> Iterator[str]:
             )
 
 
-def _counted(frames: list[Frame]) -> bool:
+def counted(frames: list[Frame]) -> bool:
     """Whether the timestamps only number the frames."""
     return [frame.timestamp for frame in frames] == list(range(len(frames)))

@@ -1,5 +1,6 @@
 """Folders of photos whose EXIF data hold a GPS position, as phones and action cameras write them."""
 
+import collections
 import math
 import pathlib
 
@@ -13,7 +14,6 @@ from tfds_builders.places_csv.layouts.folders import (
     OTHERS,
     check_apart,
     done,
-    image_files,
     in_time,
     is_hidden,
     split_name,
@@ -37,18 +37,33 @@ def read_photos(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
         image.
     """
     photos = _read_all(folder, told)
-    located = [photo for photo in photos if not photo.fault]
-    faults = {photo.fault: [] for photo in photos if photo.fault}
-    for photo in photos:
-        if photo.fault:
-            faults[photo.fault].append(photo.image)
-            told.left_out.append(LeftOut(photo.split, photo.image, photo.fault))
-    if not located:
-        reasons = "; ".join(f"{len(names):,} with {fault}" for fault, names in faults.items())
+    if all(photo.fault for photo in photos):
+        counts = collections.Counter(photo.fault for photo in photos)
+        reasons = "; ".join(f"{count:,} with {fault}" for fault, count in counts.items())
         raise RawDataError(
             f"{folder}: none of {len(photos):,} photos has a GPS position in its EXIF data ({reasons}); "
             "write a places.csv beside them, or choose another layout"
         )
+    return _located(photos, told)
+
+
+def read_any(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
+    """`read_photos`, but keeps all photos without positions where none has one; `told` takes a warning."""
+    photos = _read_all(folder, told)
+    if not all(photo.fault for photo in photos):
+        return _located(photos, told)
+    told.warnings.append(f"no position is known: none of {len(photos):,} images has one")
+    return _splits(photos, np.full((len(photos), 2), np.nan), told)
+
+
+def _located(photos: list[Photo], told: Told) -> dict[str, list[Frame]]:
+    """The frames of the photos with a position; `told` takes the others."""
+    located = [photo for photo in photos if not photo.fault]
+    faults: dict[str, list[str]] = {}
+    for photo in photos:
+        if photo.fault:
+            faults.setdefault(photo.fault, []).append(photo.image)
+            told.left_out.append(LeftOut(photo.split, photo.image, photo.fault))
     for fault, names in faults.items():
         told.warnings.append(
             f"{len(names):,} of {len(photos):,} photos are left out, with {fault}: {_some(names)}"
@@ -60,18 +75,6 @@ def read_photos(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     )
     told.crs = zone.crs
     return _splits(located, positions, told)
-
-
-def read_unlocated(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
-    """Reads every photo below `folder` without its position, for a folder where no photo has one."""
-    photos = _read_all(folder, told)
-    told.warnings.append(f"no position is known: none of {len(photos):,} photos has one")
-    return _splits(photos, np.full((len(photos), 2), np.nan), told)
-
-
-def has_gps(folder: pathlib.Path) -> bool:
-    """Whether any photo below `folder` has a usable GPS position; reads until the first one."""
-    return any(not exif.read_photo(path, "", "").fault for path in image_files(folder, []))
 
 
 def _read_all(folder: pathlib.Path, told: Told) -> list[Photo]:
