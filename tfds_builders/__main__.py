@@ -15,6 +15,8 @@ from tfds_builders.errors import RawDataError
 POSITIONS_EXAMPLES = """\
     examples:
       python -m tfds_builders positions ~/photos/monday --out=monday.json
+      python -m tfds_builders positions ride.mp4 --track=ride.gpx --start=2024-02-29T12:00:00+01:00 \\
+          --metres=2 --frames=ride --out=ride.json
       python -m tfds_builders positions RAW --config='{"layout": "aligned"}' --out=frames.json
 """
 
@@ -47,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_positions(commands) -> None:
-    text = "write as JSON where and when images were taken; read no pixel"
+    text = "write as JSON where and when images, or frames of a video, were taken"
     sub = commands.add_parser(
         "positions",
         help=text,
@@ -55,11 +57,19 @@ def _add_positions(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=textwrap.dedent(POSITIONS_EXAMPLES),
     )
-    sub.add_argument("raw", help="folder of the images, or their places.csv")
+    sub.add_argument("raw", help="folder of the images, their places.csv, or a video")
     sub.add_argument("--out", required=True, help="the JSON file")
     sub.add_argument(
         "--config", help="JSON with layout, position_unit or pose_source; else RAW shows its layout"
     )
+    group = sub.add_argument_group("a video")
+    group.add_argument("--track", help="its .gpx, or a .csv of time,x,y or time,lat,lon")
+    group.add_argument("--frames", help="new folder for the frames, as JPEG")
+    group.add_argument("--fps", type=float, help="keep so many frames a second")
+    group.add_argument(
+        "--metres", type=float, help="keep one frame per so many metres of the track"
+    )
+    group.add_argument("--start", help="when the video starts, as an ISO time; else with the track")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`positions` writes where and when a folder's images were taken, as JSON, and reads no pixel.
+"""`positions` writes where and when images were taken, as JSON, and reads no pixel of a folder's.
 
     {"layout": "photos", "root": "/home/me/RAW", "position_unit": "m", "crs": "EPSG:32631",
      "pose_source": "GPS of the photos' EXIF data", "warnings": [],
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfds_builders import discover
+from tfds_builders import discover, video
 from tfds_builders.doubts import of_poses
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, check_frames
@@ -35,7 +35,8 @@ KEYS = ("layout", "position_unit", "pose_source")  # of --config; the others con
 class Found(NamedTuple):
     """What was read: the frames of each split, whose files lie below `root`, and what was told."""
 
-    layout: str
+    name: str
+    layout: Layout
     root: pathlib.Path
     splits: dict[str, list[Frame]]
     told: Told
@@ -47,14 +48,19 @@ def run(args) -> int:
     raw, out = (pathlib.Path(path).expanduser().absolute() for path in (args.raw, args.out))
     if out.is_dir() or not out.parent.is_dir():
         raise RawDataError(f"--out={args.out} must name a file in a folder that exists")
-    found = read(raw, config.get("layout"))
-    written = document(found, LAYOUTS[found.layout], config)
+    if raw.is_file() and raw.suffix.lower() != ".csv":
+        told = Told()
+        found = Found("video", video.LAYOUT, *video.frames(args, told), told)
+    else:
+        _check_no_video(args)
+        found = read(raw, config.get("layout"))
+    written = document(found, config)
     write(out, written)
     for warning in written["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     frames = [frame for split in found.splits.values() for frame in split]
     located = sum(frame.located for frame in frames)
-    print(f"{out}: {len(frames):,} images, {located:,} with a position (layout {found.layout})")
+    print(f"{out}: {len(frames):,} images, {located:,} with a position (layout {found.name})")
     return 0
 
 
@@ -78,6 +84,14 @@ def _config(option: str | None) -> dict[str, str]:
     return values
 
 
+def _check_no_video(args) -> None:
+    """Raises RawDataError at an option that only a video has."""
+    options = ("track", "fps", "metres", "frames", "start")
+    for name in options:
+        if getattr(args, name) is not None:
+            raise RawDataError(f"--{name} is for a video, and {args.raw} is none; leave it out")
+
+
 def read(raw: pathlib.Path, layout: str | None) -> Found:
     """The frames of a raw folder, or of a table such as places.csv; finds the layout where None is given.
 
@@ -86,12 +100,12 @@ def read(raw: pathlib.Path, layout: str | None) -> Found:
     """
     told = Told()
     if raw.is_file() and raw.suffix.lower() == ".csv" and layout in (None, "csv"):
-        return Found("csv", raw.parent, table.read_table(raw, told), told)
+        return Found("csv", LAYOUTS["csv"], raw.parent, table.read_table(raw, told), told)
     if not raw.is_dir():
-        raise RawDataError(f"{raw} is neither a folder nor a .csv; give the folder of the images")
+        raise RawDataError(f"{raw} is no folder, .csv or video; give the folder of the images")
     layout = layout or find_layout(raw)
     reader = photos.read_any if layout == "photos" else LAYOUTS[layout].read
-    return Found(layout, raw, reader(raw, told), told)
+    return Found(layout, LAYOUTS[layout], raw, reader(raw, told), told)
 
 
 def find_layout(folder: pathlib.Path) -> str:
@@ -106,21 +120,21 @@ def find_layout(folder: pathlib.Path) -> str:
     return "photos"
 
 
-def document(found: Found, layout: Layout, config: dict[str, str]) -> dict[str, Any]:
+def document(found: Found, config: dict[str, str]) -> dict[str, Any]:
     """What is written; see the module's text. Raises RawDataError at a value that no record can hold."""
     every = [frame for split in found.splits.values() for frame in split]
     check_frames(every, unlocated=True)
     located = [frame for frame in every if frame.located]
+    told, layout = found.told, found.layout
     unit = config.get("position_unit") or layout.position_unit
     source = config.get("pose_source") or (layout.pose_source if located else None)
-    told = found.told
     doubted = [*doubts.warnings(layout, found.splits), *of_poses(found.splits, unit)]
     degrees = {}
     if told.crs and located:
         places = zones.to_degrees(np.array([frame.position for frame in located]), told.crs)
         degrees = dict(zip((frame.image_id for frame in located), places.tolist(), strict=True))
     return {
-        "layout": found.layout,
+        "layout": found.name,
         "root": str(found.root),
         "position_unit": unit,
         "crs": told.crs or None,

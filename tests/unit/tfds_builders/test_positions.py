@@ -147,7 +147,7 @@ def test_a_name_that_is_no_utf8_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["nowhere"], "nowhere is neither a folder nor a .csv; give the folder of the images"),
+        (["nowhere"], "nowhere is no folder, .csv or video; give the folder of the images"),
         (["raw", "--config={"], "--config={ is not JSON"),
         (["raw", "--config=[]"], "--config=[] is no JSON object; give layout, position_unit, pose_source"),
         (["raw", '--config={"height": 3}'], "--config has no key height; positions knows layout, "),
@@ -156,6 +156,7 @@ def test_a_name_that_is_no_utf8_is_refused(tmp_path):
         (["raw", '--config={"layout": "csv"}'], "places.csv does not exist; write it"),
         (["raw", "--out=no/such/o.json"], "--out=no/such/o.json must name a file in a folder that exists"),
         (["empty"], "holds no images"),
+        (["raw", "--fps=1"], "--fps is for a video, and raw is none; leave it out"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_writes_nothing(tmp_path, monkeypatch, capsys, more, told):

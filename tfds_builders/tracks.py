@@ -1,0 +1,168 @@
+"""A track of timed positions, from a GPX file or a CSV: read, and interpolated at other times."""
+
+import csv
+import datetime
+import io
+import math
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.frame import FARTHEST
+from tfds_builders.places_csv import zones
+
+LARGEST = 1 << 28  # bytes; a day of GPX at ten points a second has half of them
+LONG_GAP = 30.0  # seconds without a point, over which a straight line is a guess
+COLUMNS = "time,x,y or time,lat,lon"
+
+
+class Track(NamedTuple):
+    """Positions in time.
+
+    Attributes:
+      times: `(n,)` seconds, ascending; since 1970 in UTC where they are dates.
+      columns: `(4, n)` x, y, altitude (NaN where unknown) and length of the track up to there, in metres.
+      crs: of x and y, "" where unknown.
+    """
+
+    times: np.ndarray
+    columns: np.ndarray
+    crs: str
+
+    def covers(self, time: float) -> bool:
+        """Whether the track has begun and not ended at a time."""
+        return bool(self.times[0] <= time <= self.times[-1])
+
+    def at(self, time: float) -> list[float]:
+        """The four columns at a time, linear between two points."""
+        return [float(np.interp(time, self.times, column)) for column in self.columns]
+
+
+def read_track(path: pathlib.Path, warnings: list[str]) -> Track:
+    """Reads a `.gpx`, or a CSV of the columns `time,x,y` or `time,lat,lon`.
+
+    Points of one time count once. `warnings` takes a sentence per doubt.
+
+    Raises:
+      RawDataError: names what cannot be read, with its line.
+    """
+    try:
+        raw = path.read_bytes() if path.stat().st_size <= LARGEST else None
+    except OSError as error:
+        raise RawDataError(f"--track={path} cannot be read: {error.strerror}") from error
+    if raw is None:
+        raise RawDataError(f"--track={path} has more than {LARGEST:,} bytes; cut it to the video")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RawDataError(f"--track={path} is no UTF-8 text; save it as UTF-8") from error
+    reader = _gpx if path.suffix.lower() == ".gpx" else _table
+    points, degrees = reader(path, text)
+    points = points[np.unique(points[:, 0], return_index=True)[1]]
+    if len(points) < 2:
+        raise RawDataError(
+            f"--track={path} holds {len(points)} points of different times; give two"
+        )
+    gap = float(np.diff(points[:, 0]).max())
+    if gap > LONG_GAP:
+        warnings.append(
+            f"{path.name} has no point for up to {gap:.0f} s; positions there are on a straight line"
+        )
+    positions, crs = points[:, 1:3], ""
+    if degrees:
+        positions, zone = zones.project(positions, [path.name] * len(points), warnings)
+        crs = zone.crs
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    lengths = np.concatenate([[0.0], np.cumsum(steps)])
+    return Track(points[:, 0].copy(), np.stack([*positions.T, points[:, 3], lengths]), crs)
+
+
+def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
+    """Times, latitudes, longitudes and altitudes `(n, 4)` of a GPX file's tracks."""
+    try:
+        import gpxpy
+    except ImportError as error:
+        raise RawDataError(
+            f"--track={path} needs gpxpy; install it: pip install 'vprjax[video]'"
+        ) from error
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # what entities may swell, no GPX file needs
+        raise RawDataError(f"--track={path} declares XML entities; export the track again")
+    try:
+        found = gpxpy.parse(text)
+    except Exception as error:  # gpxpy's own, and ValueError at a damaged number
+        raise RawDataError(
+            f"--track={path} is no readable GPX file ({error}); export it again"
+        ) from error
+    points = [
+        (
+            _utc(point.time),
+            point.latitude,
+            point.longitude,
+            math.nan if point.elevation is None else point.elevation,
+        )
+        for track in found.tracks
+        for segment in track.segments
+        for point in segment.points
+        if point.time is not None
+    ]
+    if not points:
+        raise RawDataError(
+            f"--track={path} holds no track points with a time; record one with times"
+        )
+    rows = np.array(points, np.float64)
+    if not (np.abs(rows[:, 1:3]) <= (zones.FARTHEST_NORTH, 180)).all():  # NaN neither
+        raise RawDataError(
+            f"--track={path} has a point beyond {zones.FARTHEST_NORTH} degrees of latitude or 180 of "
+            "longitude; remove it"
+        )
+    return rows, True
+
+
+def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
+    """Times, two coordinates and no altitudes `(n, 4)` of a CSV, and whether they are degrees."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    header = [name.strip() for name in reader.fieldnames or []]
+    reader.fieldnames = header
+    pairs = [pair for pair in (("x", "y"), ("lat", "lon")) if set(pair) <= set(header)]
+    if "time" not in header or len(pairs) != 1:
+        raise RawDataError(f"--track={path}: its columns are {','.join(header)}; give {COLUMNS}")
+    (pair,) = pairs
+    degrees = pair == ("lat", "lon")
+    most = (zones.FARTHEST_NORTH, 180) if degrees else (FARTHEST, FARTHEST)
+    rows, problems = [], []
+    for row in reader:
+        where = f"{path}:{reader.line_num}"
+        try:
+            rows.append((seconds(row["time"]), *(float(row[name]) for name in pair), math.nan))
+        except (TypeError, ValueError) as error:
+            problems.append(f"{where}: it is no row of numbers ({error}); correct or remove it")
+            continue
+        if not all(abs(value) <= bound for value, bound in zip(rows[-1][1:3], most, strict=True)):
+            problems.append(
+                f"{where}: {', '.join(pair)} are beyond {most[0]:g}, {most[1]:g}; remove it"
+            )
+    if problems:
+        raise RawDataError(*problems)
+    return np.array(rows, np.float64).reshape(-1, 4), degrees
+
+
+def seconds(text: str) -> float:
+    """Seconds of a number, or since 1970 of an ISO time, taken as UTC without an offset.
+
+    Raises:
+      ValueError: the text is neither.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return _utc(datetime.datetime.fromisoformat(text.strip()))
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is no time")
+    return number
+
+
+def _utc(moment: datetime.datetime) -> float:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    return aware.timestamp()
