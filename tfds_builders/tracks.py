@@ -122,30 +122,41 @@ def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
 
 def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
     """Times, two coordinates and no altitudes `(n, 4)` of a CSV, and whether they are degrees."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    header = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = header
-    pairs = [pair for pair in (("x", "y"), ("lat", "lon")) if set(pair) <= set(header)]
-    if "time" not in header or len(pairs) != 1:
-        raise RawDataError(f"--track={path}: its columns are {','.join(header)}; give {COLUMNS}")
-    (pair,) = pairs
-    degrees = pair == ("lat", "lon")
-    most = (zones.FARTHEST_NORTH, 180) if degrees else (FARTHEST, FARTHEST)
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
     rows, problems = [], []
-    for row in reader:
-        where = f"{path}:{reader.line_num}"
-        try:
-            rows.append((seconds(row["time"]), *(float(row[name]) for name in pair), math.nan))
-        except (TypeError, ValueError) as error:
-            problems.append(f"{where}: it is no row of numbers ({error}); correct or remove it")
-            continue
-        if not all(abs(value) <= bound for value, bound in zip(rows[-1][1:3], most, strict=True)):
-            problems.append(
-                f"{where}: {', '.join(pair)} are beyond {most[0]:g}, {most[1]:g}; remove it"
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        pairs = [pair for pair in (("x", "y"), ("lat", "lon")) if set(pair) <= set(header)]
+        if "time" not in header or len(pairs) != 1:
+            raise RawDataError(
+                f"--track={path}: its columns are {','.join(header)[:80]}; give {COLUMNS}"
             )
+        places = [header.index(name) for name in ("time", *pairs[0])]
+        degrees = pairs[0] == ("lat", "lon")
+        most = (zones.FARTHEST_NORTH, 180) if degrees else (FARTHEST, FARTHEST)
+        for fields in filter(None, reader):
+            row, fault = _point(fields, places, most)
+            rows.append(row)
+            if fault:
+                problems.append(f"{path}:{reader.line_num}: {fault}; correct or remove the row")
+    except csv.Error as error:
+        raise RawDataError(f"{path}:{reader.line_num}: broken CSV ({error})") from error
     if problems:
         raise RawDataError(*problems)
     return np.array(rows, np.float64).reshape(-1, 4), degrees
+
+
+def _point(fields: list[str], places: list[int], most: tuple[float, float]) -> tuple[tuple, str]:
+    """Time, two coordinates and no altitude of a row, and what is wrong with it or ""."""
+    try:
+        time, *place = (fields[i] for i in places)
+        place = [float(text) for text in place]
+        row = (seconds(time), *place, math.nan)
+    except (IndexError, ValueError) as error:
+        return (), f"time and position are no numbers ({error})"
+    if not all(abs(value) <= bound for value, bound in zip(place, most, strict=True)):  # NaN too
+        return (), f"{place} is beyond {most[0]:g}, {most[1]:g}"
+    return row, ""
 
 
 def seconds(text: str) -> float:

@@ -74,7 +74,8 @@ def separator(line: str, known: tuple[str, ...]) -> str | None:
 
 
 def _known(line: str, mark: str, known: tuple[str, ...]) -> set[str]:
-    fields = next(csv.reader([line.strip()], delimiter=mark), [])
+    # A field beyond 131,072 letters is an error of csv's, which the reading of the table names.
+    fields = next(csv.reader([line.strip()[:10_000]], delimiter=mark), [])
     return {field.strip().lower() for field in fields} & set(known)
 
 

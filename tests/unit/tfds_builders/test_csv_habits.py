@@ -31,6 +31,7 @@ def said(tmp_path, capsys, text) -> str:
         ("sequence image x y\n", ":1: spaces part the columns; write commas"),
         ('"sequence";"image";"x";"y"\n', ":1: semicolons part the columns; write commas"),
         ("sep=;\nsequence;image;x;y\n", ":1: the line is a spreadsheet's mark of its separator"),
+        ("x" * 140_000, ":1: broken CSV (field larger than field limit"),
         (ROW + "\n", ":1: the line is a row, no header; put one above: the header is sequence,"),
         ("sequence,image,Lat,lon\n", ":1: unknown column 'Lat'; write 'lat'"),
         ("sequence,image,lat\n", ":1: no column lon; the header is sequence,image,x,y (or lat,lon)"),
