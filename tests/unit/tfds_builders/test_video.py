@@ -129,7 +129,7 @@ GOOD = ("r.csv", "time,x,y\n0,0,0\n9,9,9\n")
         (GOOD, ["--fps=1", "--frames=no/such"], "/no is no folder; make it"),
         (("r.csv", "time,x\n0,0\n"), ["--fps=1"], "its columns are time,x; give time,x,y or time,lat,lon"),
         (("r.csv", "time,x,y\n0,0,a\n"), ["--fps=1"], "r.csv:2: time and position are no numbers ("),
-        (("r.csv", "time,lat,lon\n0,99,5\n"), ["--fps=1"], "r.csv:2: [99.0, 5.0] is beyond 84, 180; correct"),
+        (("r.csv", "time,lat,lon\n0,99,5\n"), ["--fps=1"], "r.csv:2: [99.0, 5.0] is beyond 84, 180"),
         (("r.csv", "time,x,y\n0,0\n"), ["--fps=1"], "r.csv:2: time and position are no numbers"),
         (("r.csv", "time,x,y\n0,0,\"" + "0" * 140_000), ["--fps=1"], "r.csv:2: broken CSV (field larger"),
         (("r.csv", "time,x,y\n0,0,0\n0,1,1\n"), ["--fps=1"], "holds 1 points of different times; give two"),
