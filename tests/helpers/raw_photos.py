@@ -40,7 +40,7 @@ def write_photo(path: pathlib.Path, gps: dict | None = None, own: dict | None = 
         exif[IFD.Exif] = own
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = sum(map(ord, path.name))
-    PIL.Image.fromarray(image(seed)[..., ::-1]).save(path, exif=exif, quality=95)
+    PIL.Image.fromarray(image(seed)[..., ::-1]).save(path, exif=exif.tobytes(), quality=95)
 
 
 def taken(time: str, fraction: str = "", offset: str = "") -> dict:

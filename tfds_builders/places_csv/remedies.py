@@ -92,7 +92,7 @@ def column(name: str, known: tuple[str, ...], header: list[str]) -> str:
             return f"write {right!r}{UNITS.get(right, '')}"
     if small in ZONES and not {"lat", "lon"} & set(header):
         return ONE_ZONE
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, known, 1, 0.7)  # "alt" is no "lat"
     return f"did you mean {near[0]!r}?" if near else ""
 
 

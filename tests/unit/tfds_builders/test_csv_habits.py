@@ -42,6 +42,7 @@ def said(tmp_path, capsys, text) -> str:
         (DEGREES + "train,train/000.png,5,181", ":2: lon is 181; give a finite number in degrees up"),
         (DEGREES + "train,train/000.png,5,", ":2: lon is empty; give a number in degrees, or leave lat"),
         (DEGREES + 'train,train/000.png,"51,5",1', ":2: lat is '51,5'; write 51.5, with a decimal point"),
+        ("sequence,image,x,y,alt\n", ":1: unknown column 'alt'; the header is sequence,image,x,y (or"),
         (DEGREES + "train,train/000.png,5,n/a", "or leave lat and lon empty where it is unknown"),
         (DEGREES + "train,train/000.png,nan,1", ":2: lat is nan; give a finite number in degrees up to 84"),
         ("sequence,image,lat,lon,crs\n", ":1: unknown column 'crs'; the header is sequence,image,x,y (or"),

@@ -218,12 +218,12 @@ def test_heic_beside_others_is_counted(tmp_path):
 
 
 def test_other_formats_that_are_not_read_are_counted_once(tmp_path):
-    write_photo(tmp_path / "a.jpg", place(50, 5))
+    write_photo(tmp_path / "a.tif", place(50, 5))
     for name in ("b.HEIC", "b.dng", "@eaDir/b.heic"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     splits, told = read(tmp_path)
-    assert [frame.image_id for frame in splits["images"]] == ["a.jpg"]
+    assert [frame.image_id for frame in splits["images"]] == ["a.tif"]
     (warning,) = told.warnings
     assert warning.startswith(
         "2 photos are left out: b.HEIC, b.dng: DNG, HEIC are not read; export"
