@@ -1,7 +1,7 @@
 """Doubts about positions and headings: poses in, one sentence per doubt out.
 
 A false unit gives perfect or empty figures: in degrees, a whole town lies within two units. The builders
-hold the rules of `of_poses` too (tfds_builders/places_csv/doubts.py).
+hold the rules of `of_poses` too (tfds_builders/doubts.py).
 """
 
 import math
