@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import numpy as np
 import PIL.Image
@@ -83,6 +84,12 @@ def query(port, number):
     return found["numbers"][0], time.monotonic() - began
 
 
+def waiting(port):
+    """How many requests the server has taken and not yet answered."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as response:
+        return json.load(response)["waiting"]
+
+
 def burst(port):
     """Latencies of `CLIENTS` requests that start together; every answer must be right."""
     together = threading.Barrier(CLIENTS)
@@ -115,10 +122,11 @@ def test_200_requests_at_once_lose_none_and_leave_memory_flat(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_once_what_is_in_flight_is_answered(tmp_path, number):
-    with server(tmp_path, seconds=1.0) as (process, port):
+    with server(tmp_path, seconds=3.0) as (process, port):
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(query, port, i) for i in range(4)]
-            time.sleep(0.6)
+            while waiting(port) < 4 and not any(answer.done() for answer in answers):
+                time.sleep(0.02)
             process.send_signal(number)
             assert [answer.result()[0] for answer in answers] == [0, 1, 2, 3]
         assert json.loads(process.stderr.read()) == {"answered": 4, "refused": 0}
