@@ -10,10 +10,12 @@ import math
 import pathlib
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import base, synthetic
+from tests.helpers.memory_places import standing
 from vprjax.config import changes, checks
 from vprjax.errors import ConfigError, DataError
 
@@ -197,7 +199,8 @@ def check_splits(training=True, counts=None, headings=None, **changes):
     counts = counts or {"train": 50, "reference": 20, "test01": 5, "test02": 5}
 
     def places(splits):
-        return SimpleNamespace(headings=headings[splits[0]])
+        found = (headings or {}).get(splits[0], [0.0])
+        return standing(np.zeros((len(found), 2)), found)
 
     dataset = SimpleNamespace(folder="somewhere", counts=counts, places=places)
     checks.check_splits(usable(**changes), dataset, training)

@@ -88,7 +88,8 @@ def test_results_name_the_code_that_the_run_began_with(monkeypatch, tmp_path):
     now, told = ["began"], []
     monkeypatch.setattr(provenance, "code_version", lambda: now[0])
     dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
-    monkeypatch.setattr(preflight, "check_training", lambda *_: preflight.Ready(dataset))
+    ready = preflight.Ready(dataset, types.SimpleNamespace(held_out=None))
+    monkeypatch.setattr(preflight, "check_training", lambda *_: ready)
     monkeypatch.setattr(workdir.compile_cache, "use", lambda _: None)
 
     def train(*_):
