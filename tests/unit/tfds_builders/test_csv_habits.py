@@ -83,7 +83,7 @@ def test_what_to_write_is_named(tmp_path, capsys, text, remedy):
             b"PK\x03\x04\xff",
             "is a spreadsheet or a zip archive, no text; write it out as CSV in UTF-8",
         ),
-        (gzip.compress(b"x" * 99), "is compressed by gzip, no text; write it out as CSV in UTF-8"),
+        (gzip.compress(b"x" * 99, mtime=0), "is compressed by gzip, no text; write it out as CSV in UTF-8"),
         (HEAD.encode("utf-16"), "is not UTF-8 text (byte 0); save it as UTF-8"),
     ],
 )
