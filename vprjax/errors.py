@@ -36,6 +36,10 @@ class WeightsError(VprjaxError):
     """Pretrained weights or a checkpoint are damaged or do not fit the model."""
 
 
+class ExportError(VprjaxError):
+    """An exported file does not compute what its model computes, or cannot be made."""
+
+
 class Preempted(VprjaxError):
     """SIGTERM ended the run without loss; `main` exits with status 0."""
 

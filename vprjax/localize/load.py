@@ -1,4 +1,4 @@
-"""Loads a model of any kind: a run's workdir, or a backbone's weights file.
+"""Loads a model of any kind: a run's workdir, an exported file, or a backbone's weights file.
 
 A kind is one function `(path, size) -> Model`; `load` looks at the path and calls it.
 """
@@ -17,43 +17,60 @@ from vprjax.data.pictures import Form, form_of
 from vprjax.descriptors import whitening
 from vprjax.errors import DataError, WeightsError
 from vprjax.evaluation.evaluate import pca_file
+from vprjax.localize import exported
 from vprjax.localize.model import Model
 from vprjax.localize.network import Network
 from vprjax.storage import checksum
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.weights import off_the_shelf
 
+ENGINES = ("jax", "onnxruntime")
 Size = tuple[int, int] | None
 WEIGHTS_FORM = Form(224, 224)  # of weights alone: the size that they classified ImageNet at
 CALIBRATION = "calibration.json"  # of a run, in its workdir; sealed
 
 
-def load(path: str | os.PathLike, size: Size = None) -> Model:
+def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) -> Model:
     """Loads a model that describes pictures.
 
     Args:
-      path: the workdir of a run, whose best checkpoint it takes, with its PCA where the run has one; or a
-        file or hub id of a backbone's weights, which GeM pools (224x224 pixels by default).
+      path: the workdir of a run, whose best checkpoint it takes, with its PCA where the run has one; a file
+        of `python -m vprjax.export`; or a file or hub id of a backbone's weights, which GeM pools (224x224
+        pixels by default).
       size: height and width that pictures are brought to, in place of those that the model was trained at.
+      engine: "jax" or "onnxruntime" refuses a path that the other one computes.
 
     Raises:
       VprjaxError: the path is none of these, or damaged; the sentence says what to do.
     """
     if size is not None and not _is_size(size):
         raise DataError(f"size is {size!r}; give (height, width) in pixels, such as (224, 224)")
+    if engine not in (None, *ENGINES):
+        raise DataError(
+            f"engine is {engine!r}; give one of {', '.join(map(repr, ENGINES))}, or None"
+        )
     path = pathlib.Path(path).expanduser()
-    model = _load(path, size)
+    model = _load(path, size, engine)
     model.source = str(path.absolute() if path.exists() else path)
     return model
 
 
-def _load(path: pathlib.Path, size: Size) -> Model:
+def _load(path: pathlib.Path, size: Size, engine: str | None) -> Model:
+    onnx = path.suffix == exported.ONNX_SUFFIX
+    if engine not in (None, ENGINES[onnx]):
+        remedy = f"python -m vprjax.export --model={path} --format=onnx --out=FILE.onnx writes one"
+        raise DataError(
+            f"{path} is computed by {ENGINES[onnx]}, not by {engine}, which "
+            + ("knows no ONNX" if onnx else f"computes ONNX alone: {remedy}")
+        )
     if path.is_dir():
         return _load_run(path, size)
+    if path.is_file() and (onnx or exported.is_stablehlo(path)):
+        return exported.open_model(path, size)
     if path.is_file() or "@" in path.name:  # a hub id names a commit
         return _load_weights(path, size)
     raise WeightsError(
-        f"{path} is not there: give the workdir of a run, or a file of a backbone's weights"
+        f"{path} is not there: give a run's workdir, an exported file or a backbone's weights"
     )
 
 

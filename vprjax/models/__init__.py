@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from vprjax.cpu_ops import convolution
 from vprjax.cpu_ops import max_pool as cpu_max_pool
 from vprjax.models.backbones import BACKBONES
-from vprjax.models.backbones.layers import Layers
+from vprjax.models.backbones.layers import Layers, fold_norm
 from vprjax.models.descriptor import Descriptor
 from vprjax.models.heads import HEADS
 from vprjax.variants import pick
@@ -66,8 +67,28 @@ def build_for_platform(model_config, batch_norm_axis: str) -> Descriptor:
     """Calls `build` with the convolution and the max pooling that are fast on this platform."""
     if jax.default_backend() != "cpu":
         return build(model_config, batch_norm_axis=batch_norm_axis)
+    return build_for_cpu(model_config, batch_norm_axis)
+
+
+def build_for_cpu(model_config, batch_norm_axis: str | None = None) -> Descriptor:
+    """Calls `build` with the convolution and the max pooling that are fast on a CPU."""
     fast = (convolution.conv_general_dilated, cpu_max_pool.max_pool)
     return build(model_config, *fast, batch_norm_axis)
+
+
+def constant(model_config, variables, max_pool: Callable = nn.max_pool) -> Callable:
+    """Returns `images (b, h, w, 3) -> descriptors (b, d)`, a program for any platform to export.
+
+    The variables are its constants. Convolutions are stock ones, with frozen BatchNorm in their kernels.
+    """
+    module = build(model_config, max_pool=max_pool)
+    constants = jax.tree.map(np.asarray, variables)
+
+    def describe(images: jax.Array) -> jax.Array:
+        with nn.intercept_methods(fold_norm):
+            return module.apply(constants, images)
+
+    return describe
 
 
 def head_rates(model_config) -> dict[str, float]:

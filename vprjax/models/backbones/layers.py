@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 
@@ -128,6 +129,19 @@ class _FrozenNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape)
         a = scale * jax.lax.rsqrt(var + self.epsilon)
         return a, bias - mean * a
+
+
+def fold_norm(call: Callable, args, kwargs, context):
+    """An interceptor (`nn.intercept_methods`) under which frozen BatchNorm's map is computed while tracing.
+
+    Kernels with NumPy variables then enter the program as constants, with BatchNorm in them.
+    """
+    norm = context.module
+    if not isinstance(norm, _FrozenNorm):
+        return call(*args, **kwargs)
+    own, statistics = norm.variables["params"], norm.variables["batch_stats"]
+    a = own["scale"] / np.sqrt(statistics["var"] + np.float32(norm.epsilon))
+    return a, own["bias"] - statistics["mean"] * a
 
 
 class _ConvAffine(nn.Conv):

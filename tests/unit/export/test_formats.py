@@ -1,0 +1,152 @@
+"""Exported files of every backbone and head, computed in a process that has no vprjax."""
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import vprjax
+from tests.helpers.small_models import EARLY, small
+from vprjax.export import FORMATS, check, stablehlo, write
+from vprjax.models.backbones import BACKBONES
+from vprjax.models.heads import HEADS
+
+SUFFIXES = {"stablehlo": ".zip", "onnx": ".onnx"}
+EXTRAS = [{}, {"projection": 6}, {"pca": 5}, {"projection": 6, "pca": 5}]
+# Every backbone has every head once and, over its heads, every extra; GeM pools the whole network.
+CELLS = {
+    f"{backbone}-{head}": (
+        backbone,
+        head,
+        EXTRAS[(row + column) % len(EXTRAS)]
+        | ({"stage": "", "size": (64, 64)} if head == "gem" else {}),
+    )
+    for row, backbone in enumerate(BACKBONES)
+    for column, head in enumerate(HEADS)
+}
+
+# The loaders of vprjax/export/README.md; a program prints the largest relative difference.
+LOADERS = {
+    "stablehlo": """
+import json, zipfile
+import jax
+from jax import export
+def loaded(path):
+    with zipfile.ZipFile(path) as archive:
+        facts = json.loads(archive.read("model.json"))
+        return export.deserialize(bytearray(archive.read("model.stablehlo"))).call, facts
+""",
+    "onnx": """
+import json
+import onnxruntime
+def loaded(path):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    facts = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    return lambda images: session.run(["descriptors"], {"images": images})[0], facts
+""",
+}
+PROGRAM = """
+import pathlib, sys
+import numpy as np
+worst = 0.0
+for file in sorted(pathlib.Path(sys.argv[1]).glob("*" + sys.argv[2])):
+    run, facts = loaded(str(file))
+    kept = np.load(file.with_suffix(".npz"))
+    for images, wanted in ((kept["images"], kept["wanted"]), (kept["images"][:2], kept["wanted"][:2])):
+        found = np.asarray(run(images))
+        assert found.shape == wanted.shape and found.dtype == np.float32, (file, found.shape)
+        worst = max(worst, float(np.linalg.norm(found - wanted, axis=1).max()))
+    assert facts["id"] == str(kept["id"]) and facts["dataset"] == "places_csv/mine:1.0.0"
+    assert facts["calibration"] == {"threshold": 0.5} and facts["size"] == [*images.shape[1:3]]
+foreign = {"vprjax", "flax"} | ({"jax"} if sys.argv[2] == ".onnx" else set())
+print(worst, sorted(foreign & set(sys.modules)))
+"""
+
+
+def needs(name):
+    packages = {"stablehlo": ("flatbuffers",), "onnx": ("jax2onnx", "onnx", "onnxruntime")}[name]
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    reason = f"{', '.join(missing)} is not installed: pip install 'vprjax[onnx]'"
+    return pytest.mark.skipif(bool(missing), reason=reason)
+
+
+each_format = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs(name)) for name in FORMATS]
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported")
+
+
+@each_format
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_backbone_and_head_exports(name, cell, folder):
+    backbone, head, extras = CELLS[cell]
+    facts = {"dataset": "places_csv/mine:1.0.0", "calibration": {"threshold": 0.5}}
+    model, file = small(backbone, head, **extras, **facts), folder / f"{cell}{SUFFIXES[name]}"
+    said = write.write_model(model, name, file, free=False)
+    assert f"{model.dimension} dimensions, id {model.id[:12]}" in said
+    images = check.pictures(*model.size, 4)
+    loaded = vprjax.load(file)
+    wanted, found = model.describe(images), loaded.describe(images)
+    assert np.linalg.norm(found - wanted, axis=1).max() <= check.MOST
+    for fact in ("id", "size", "dimension", "title", "dataset", "calibration", "batch", "form"):
+        assert getattr(loaded, fact) == getattr(model, fact), fact
+    np.savez(file.with_suffix(".npz"), images=images, wanted=wanted, id=model.id)
+
+
+@each_format
+def test_files_run_in_a_process_without_vprjax(name, folder, tmp_path):
+    if not list(folder.glob(f"*{SUFFIXES[name]}")):
+        pytest.skip("the test before exports the files")
+    done = subprocess.run(
+        [sys.executable, "-c", LOADERS[name] + PROGRAM, folder, SUFFIXES[name]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    worst, _, foreign = done.stdout.partition(" ")
+    assert foreign.strip() == "[]" and 0 < float(worst) <= check.MOST
+
+
+@each_format
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_height_and_width_may_be_free(name, backbone, tmp_path):
+    model = small(backbone, "netvlad", size=(64, 64))
+    file = tmp_path / f"free{SUFFIXES[name]}"
+    write.write_model(model, name, file, free=True)
+    for size in ((64, 64), (35, 50), (33, 97)):
+        images = check.pictures(*size, 3)
+        found = vprjax.load(file, size=size)
+        assert found.size == size
+        assert check.compare(model, found, images).exported <= check.MOST
+    with pytest.raises(vprjax.errors.ConfigError, match="takes images of 32 pixels or more"):
+        vprjax.load(file, size=(31, 64))
+
+
+@needs("stablehlo")
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet50", "mobilenetv2"])
+def test_programs_for_other_platforms_hold_the_stock_convolutions(backbone, tmp_path):
+    from jax import export
+
+    model = small(backbone, "gem", stage="", size=(64, 64))
+    stablehlo.write(model, (64, 64), tmp_path / "a.zip")
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        program = export.deserialize(bytearray(archive.read("model.stablehlo")))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    text = program.mlir_module()
+    convolutions = {"vgg16": 13, "resnet50": 53, "mobilenetv2": 52}[backbone]
+    assert text.count("stablehlo.convolution") == convolutions
+    assert "rsqrt" not in text.partition("reduce_window")[0].rpartition("stablehlo.convolution")[0]
+
+
+def test_every_backbone_has_an_early_stage_here():
+    assert set(EARLY) == set(BACKBONES)
