@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import logging
 import os
 import pathlib
 import re
@@ -42,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 for a mistake that the user can mend."""
     args = parser().parse_args(argv)
+    for library in ("absl", "onnx_ir"):  # hides their own lines
+        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         size, free = parse_size(args.size)
         out = pathlib.Path(args.out).expanduser()
