@@ -254,7 +254,7 @@ def test_the_backbone_of_a_file_is_recognised(mobilenet, tmp_path):
 
 
 def test_what_is_no_model_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"nothing is not there: give the workdir of a run"):
+    with pytest.raises(WeightsError, match=r"nothing is not there: give a run's workdir"):
         vprjax.load(tmp_path / "nothing")
     with pytest.raises(WeightsError, match="no checkpoint in"):
         vprjax.load(tmp_path)
