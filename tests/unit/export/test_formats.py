@@ -1,6 +1,10 @@
-"""Exported files of every backbone and head, computed in a process that has no vprjax."""
+"""Exported files of every backbone and head, computed in a process that has no vprjax.
+
+By default two heads of one backbone; `VPRJAX_EXPORT=all` takes all.
+"""
 
 import importlib.util
+import os
 import subprocess
 import sys
 import zipfile
@@ -28,6 +32,9 @@ CELLS = {
     for row, backbone in enumerate(BACKBONES)
     for column, head in enumerate(HEADS)
 }
+ALL = os.environ.get("VPRJAX_EXPORT") == "all"
+CHOSEN = CELLS if ALL else ("mobilenetv2-gem", "mobilenetv2-netvlad")
+NETWORKS = ("mobilenetv2", "vgg16", "resnet50")[: None if ALL else 1]
 
 # The loaders of vprjax/export/README.md; a program prints the largest relative difference.
 LOADERS = {
@@ -85,7 +92,7 @@ def folder(tmp_path_factory):
 
 
 @each_format
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CHOSEN)
 def test_every_backbone_and_head_exports(name, cell, folder):
     backbone, head, extras = CELLS[cell]
     facts = {"dataset": "places_csv/mine:1.0.0", "calibration": {"threshold": 0.5}}
@@ -118,7 +125,7 @@ def test_files_run_in_a_process_without_vprjax(name, folder, tmp_path):
 
 
 @each_format
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", BACKBONES if ALL else NETWORKS)
 def test_height_and_width_may_be_free(name, backbone, tmp_path):
     model = small(backbone, "netvlad", size=(64, 64))
     file = tmp_path / f"free{SUFFIXES[name]}"
@@ -133,7 +140,7 @@ def test_height_and_width_may_be_free(name, backbone, tmp_path):
 
 
 @needs("stablehlo")
-@pytest.mark.parametrize("backbone", ["vgg16", "resnet50", "mobilenetv2"])
+@pytest.mark.parametrize("backbone", NETWORKS)
 def test_programs_for_other_platforms_hold_the_stock_convolutions(backbone, tmp_path):
     from jax import export
 
