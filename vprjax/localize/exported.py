@@ -51,8 +51,10 @@ class Exported:
                 bar.advance(count)
 
 
-def is_stablehlo(path: pathlib.Path) -> bool:
-    """Whether a file is an archive of an exported program; other archives hold weights."""
+def is_exported(path: pathlib.Path) -> bool:
+    """Whether a file is an exported program; other archives hold weights."""
+    if path.suffix == ONNX_SUFFIX:
+        return True
     if not zipfile.is_zipfile(path):
         return False
     try:

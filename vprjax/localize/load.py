@@ -45,27 +45,32 @@ def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) 
     """
     if size is not None and not _is_size(size):
         raise DataError(f"size is {size!r}; give (height, width) in pixels, such as (224, 224)")
-    if engine not in (None, *ENGINES):
-        raise DataError(
-            f"engine is {engine!r}; give one of {', '.join(map(repr, ENGINES))}, or None"
-        )
     path = pathlib.Path(path).expanduser()
-    model = _load(path, size, engine)
+    if engine is not None:
+        _check_engine(path, engine)
+    model = _load(path, size)
     model.source = str(path.absolute() if path.exists() else path)
     return model
 
 
-def _load(path: pathlib.Path, size: Size, engine: str | None) -> Model:
+def _check_engine(path: pathlib.Path, engine: str) -> None:
+    if engine not in ENGINES:
+        raise DataError(
+            f"engine is {engine!r}; give one of {', '.join(map(repr, ENGINES))}, or None"
+        )
     onnx = path.suffix == exported.ONNX_SUFFIX
-    if engine not in (None, ENGINES[onnx]):
+    if engine != ENGINES[onnx]:
         remedy = f"python -m vprjax.export --model={path} --format=onnx --out=FILE.onnx writes one"
         raise DataError(
             f"{path} is computed by {ENGINES[onnx]}, not by {engine}, which "
             + ("knows no ONNX" if onnx else f"computes ONNX alone: {remedy}")
         )
+
+
+def _load(path: pathlib.Path, size: Size) -> Model:
     if path.is_dir():
         return _load_run(path, size)
-    if path.is_file() and (onnx or exported.is_stablehlo(path)):
+    if path.is_file() and exported.is_exported(path):
         return exported.open_model(path, size)
     if path.is_file() or "@" in path.name:  # a hub id names a commit
         return _load_weights(path, size)
