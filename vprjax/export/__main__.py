@@ -43,8 +43,6 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 for a mistake that the user can mend."""
     args = parser().parse_args(argv)
-    for library in ("absl", "onnx_ir"):  # hides their own lines
-        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         size, free = parse_size(args.size)
         out = pathlib.Path(args.out).expanduser()
@@ -81,4 +79,6 @@ def _check_out(out: pathlib.Path, name: str) -> None:
 
 
 if __name__ == "__main__":
+    for library in ("absl", "onnx_ir"):  # hides their own lines
+        logging.getLogger(library).setLevel(logging.ERROR)
     sys.exit(main())
