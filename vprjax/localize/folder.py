@@ -107,7 +107,7 @@ def build_part(folder: pathlib.Path, model, source: Source) -> None:
         log(f"{folder} was begun for other images or another model: it begins anew")
     pictures = source.pictures(model.form)
     # Of the whole count, not of what is left: a resumed build has the batches of an undisturbed one.
-    batch = min(model.batch, 1 << max(0, len(frames) - 1).bit_length())
+    batch = model.batch_of(len(frames))
     _check_room(folder, 4 * len(frames) * model.dimension)
     store.write(
         folder,

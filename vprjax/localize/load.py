@@ -17,7 +17,7 @@ from vprjax.data.pictures import Form, form_of
 from vprjax.descriptors import whitening
 from vprjax.errors import DataError, WeightsError
 from vprjax.evaluation.evaluate import pca_file
-from vprjax.localize import exported
+from vprjax.localize import calibration, exported
 from vprjax.localize.model import Model
 from vprjax.localize.network import Network
 from vprjax.storage import checksum
@@ -27,7 +27,6 @@ from vprjax.weights import off_the_shelf
 ENGINES = ("jax", "onnxruntime")
 Size = tuple[int, int] | None
 WEIGHTS_FORM = Form(224, 224)  # of weights alone: the size that they classified ImageNet at
-CALIBRATION = "calibration.json"  # of a run, in its workdir; sealed
 
 
 def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) -> Model:
@@ -126,7 +125,7 @@ def _form_of_run(workdir: pathlib.Path, config, provenance: dict, size: Size) ->
 
 
 def _calibration(workdir: pathlib.Path) -> dict | None:
-    file = workdir / CALIBRATION
+    file = workdir / calibration.FILE
     try:
         return checksum.unseal(file.read_text())
     except FileNotFoundError:

@@ -112,13 +112,13 @@ class Model:
         Raises:
           DataError: an image cannot be read.
         """
-        batch = self._batch(len(pictures) - first) if batch is None else batch
+        batch = self.batch_of(len(pictures) - first) if batch is None else batch
         if batch < 1:
             raise DataError(f"batch is {batch}; give 1 or more")
         for block in self.engine.stream(pictures, batch, first):
             yield block if self.projection is None else self.projection(block)
 
-    def _batch(self, count: int) -> int:
+    def batch_of(self, count: int) -> int:
         """The model's batch, or the power of two that holds fewer: few programs, little padding."""
         return min(self.batch, 1 << max(0, count - 1).bit_length())
 

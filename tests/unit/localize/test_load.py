@@ -21,7 +21,7 @@ from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError, WeightsError
 from vprjax.evaluation import evaluate
-from vprjax.localize import load
+from vprjax.localize import calibration, load
 from vprjax.localize.network import Network
 from vprjax.runtime import parallel
 from vprjax.storage import checksum
@@ -184,10 +184,10 @@ def test_an_earlier_versions_run_has_its_size_in_its_dataset(run, tmp_path, monk
 def test_a_runs_calibration_comes_along(run, tmp_path):
     folder = copied(run, tmp_path)
     assert vprjax.load(folder).calibration is None
-    (folder / load.CALIBRATION).write_text(checksum.line({"threshold": 0.5}))
+    (folder / calibration.FILE).write_text(checksum.line({"threshold": 0.5}))
     model = vprjax.load(folder)
     assert model.calibration == {"threshold": 0.5} and model.dataset == ""
-    (folder / load.CALIBRATION).write_text("{")
+    (folder / calibration.FILE).write_text("{")
     with pytest.raises(DataError, match=r"calibration\.json cannot be read .*calibrate again"):
         vprjax.load(folder)
 
