@@ -14,7 +14,7 @@ none that you do not trust.
 from ml_collections import ConfigDict
 
 from vprjax.losses import LOSSES
-from vprjax.models import backbones
+from vprjax.models import USUAL_NORMS, backbones
 from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
 
@@ -85,6 +85,9 @@ def _model() -> ConfigDict:
     )
     c.pooling = "gem"  # one of POOLINGS
     c.update(defaults(HEADS))  # keys of one head alone, `model.gem.p`: vprjax/models/heads/
+    # Where L2 lengths become 1: "local" (each local descriptor before pooling), "pooled", "descriptor"
+    # (behind the projection). Released models leave out some.
+    c.norms = USUAL_NORMS
     c.projection = 0  # dimensions of a linear layer after pooling; 0 is no layer
     c.projection_start = "pca"  # fit on training descriptors; or "pca_whitened", "random"
     # "bfloat16" computes the backbone in bfloat16; the head stays float32. Recent NVIDIA GPUs multiply

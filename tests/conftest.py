@@ -77,6 +77,15 @@ def shared_real():
 
 
 @pytest.fixture(scope="session")
+def shared_goldens():
+    """Folder of what other projects' models gave; tests that use it skip where it is absent."""
+    goldens = SHARED / "goldens"
+    if not goldens.is_dir():
+        pytest.skip("../shared/goldens is not here")
+    return goldens
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """The folder of the smallest synthetic dataset, built as a user builds it."""
     folder = tmp_path_factory.mktemp("datasets")

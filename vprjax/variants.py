@@ -103,7 +103,7 @@ class Flag:
 class Several:
     """The range of a tuple of `least` values or more, each in the range `of`."""
 
-    of: Number | Whole | SplitName
+    of: "Number | Whole | SplitName | OneOf"
     least: int = 1
 
     def allows(self, value) -> bool:

@@ -6,9 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from vprjax.config.ranges import OWN
 from vprjax.errors import ConfigError
+from vprjax.models import USUAL_NORMS
 
 # Keys that runs of earlier versions lack, with the values that those runs followed.
-LATER = {"tuples.positive": "best", "tuples.heading_degrees": 0.0}
+LATER = {
+    "tuples.positive": "best",
+    "tuples.heading_degrees": 0.0,
+    "model.norms": USUAL_NORMS,
+}
 
 
 # Old name -> new name: the keys of one head or loss alone have their own section.

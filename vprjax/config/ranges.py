@@ -26,6 +26,7 @@ RANGES = {
     "model.weights": Text(),
     "model.partial_weights": Flag(),
     "model.pooling": OneOf(HEADS),
+    "model.norms": Several(OneOf(models.NORMS), least=0),
     "model.projection": Whole(),
     "model.projection_start": OneOf(models.PROJECTION_STARTS),
     "model.compute_dtype": OneOf(models.DTYPES),

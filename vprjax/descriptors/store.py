@@ -23,6 +23,7 @@ import ml_dtypes
 import numpy as np
 
 from vprjax.errors import DataError, naming
+from vprjax.models.descriptor import USUAL_NORMS
 from vprjax.models.heads import HEADS
 from vprjax.runtime import parallel
 from vprjax.storage import checksum
@@ -79,6 +80,8 @@ def fingerprint(model_config, variables) -> str:
     }
     own = {k: model_config[model_config.pooling][k] for k, key in head.keys.items() if not key.free}
     config |= {model_config.pooling: own}
+    if tuple(config["norms"]) == USUAL_NORMS:  # earlier versions had no such key
+        del config["norms"]
     config = json.dumps(config, sort_keys=True)
     return hashlib.sha256((config + checksum.of_arrays(variables)).encode()).hexdigest()
 

@@ -23,6 +23,8 @@ from vprjax.localize.network import Network
 from vprjax.storage import checksum
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.weights import off_the_shelf
+from vprjax.weights.released import FAMILIES
+from vprjax.weights.released import load as released
 
 ENGINES = ("jax", "onnxruntime")
 Size = tuple[int, int] | None
@@ -34,8 +36,8 @@ def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) 
 
     Args:
       path: the workdir of a run, whose best checkpoint it takes, with its PCA where the run has one; a file
-        of `python -m vprjax.export`; or a file or hub id of a backbone's weights, which GeM pools (224x224
-        pixels by default).
+        of `python -m vprjax.export`; or a released model's file; or a file or hub id of a backbone's
+        weights, which GeM pools (224x224 pixels by default).
       size: height and width that pictures are brought to, in place of those that the model was trained at.
       engine: "jax" or "onnxruntime" refuses a path that the other one computes.
 
@@ -135,7 +137,14 @@ def _calibration(workdir: pathlib.Path) -> dict | None:
 
 
 def _load_weights(path: pathlib.Path, size: Size) -> Model:
-    """A backbone's weights as they are, under GeM."""
+    """A released model as it is, or a backbone's weights under GeM."""
+    found = released.find(str(path))
+    if found is not None:
+        family = FAMILIES[found.family]
+        network = Network(found.config, found.variables)
+        return of_network(
+            network, None, _sized(family.form, size), f"{family.title}, {network.title}"
+        )
     model_config, variables = off_the_shelf.gem(str(path))
     network = Network(model_config, variables)
     return of_network(network, None, _sized(WEIGHTS_FORM, size), f"{network.title}, off the shelf")

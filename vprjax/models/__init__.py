@@ -11,6 +11,8 @@ from vprjax.cpu_ops import convolution
 from vprjax.cpu_ops import max_pool as cpu_max_pool
 from vprjax.models.backbones import BACKBONES
 from vprjax.models.backbones.layers import Layers, fold_norm
+from vprjax.models.descriptor import NORMS as NORMS
+from vprjax.models.descriptor import USUAL_NORMS as USUAL_NORMS
 from vprjax.models.descriptor import Descriptor
 from vprjax.models.heads import HEADS
 from vprjax.variants import pick
@@ -55,11 +57,14 @@ def build(
     projection = None
     if c.projection:
         projection = nn.Dense(c.projection, precision=jax.lax.Precision.HIGHEST)
+    head = pick("model.pooling", c.pooling, HEADS)
     return Descriptor(
-        backbone=backbone(c.backbone, c.stage, c.train_from, layers),
-        pooling=pick("model.pooling", c.pooling, HEADS).make(c.get(c.pooling)),
+        backbone=backbone(c.backbone, c.stage, c.train_from, layers, head.class_token),
+        pooling=head.make(c.get(c.pooling)),
         projection=projection,
         frozen_backbone=c.train_from == HEAD,
+        norms=tuple(c.norms),
+        class_token=head.class_token,
     )
 
 
@@ -104,13 +109,23 @@ def lowest_values(model_config) -> dict[str, float]:
     return {f"model/pooling/{name}": least for name, least in head.lowest.items()}
 
 
-def backbone(name: str, stage: str = "", train_from: str = "", layers: Layers | None = None):
-    """Builds a backbone alone, `(b, h, w, 3) -> (b, h', w', c)`; stage "" is the last."""
+def backbone(
+    name: str,
+    stage: str = "",
+    train_from: str = "",
+    layers: Layers | None = None,
+    class_token: bool = False,
+):
+    """Builds a backbone alone, `(b, h, w, 3) -> (b, h', w', c)`; stage "" is the last.
+
+    With `class_token` it returns the pair of its map and its class token `(b, c)`.
+    """
     _one_of("backbone", name, BACKBONES)
     variant = BACKBONES[name]
     stage = stage or list(variant.stages)[-1]
     _one_of("stage", stage, variant.stages)
-    return variant.module(stage=stage, train_from=train_from, layers=layers or Layers())
+    token = {"class_token": True} if class_token else {}
+    return variant.module(stage=stage, train_from=train_from, layers=layers or Layers(), **token)
 
 
 def frozen_prefixes(model_config) -> tuple[str, ...]:
@@ -156,6 +171,12 @@ def check(model_config) -> None:
             "backbone is cut: none of its layers would train; name an earlier stage"
         )
     head = pick("model.pooling", c.pooling, HEADS)
+    if head.class_token and not BACKBONES[c.backbone].class_token:
+        able = ", ".join(repr(name) for name, b in BACKBONES.items() if b.class_token) or "none"
+        raise ValueError(
+            f"model.pooling={c.pooling!r} takes a class token, which model.backbone={c.backbone!r} "
+            f"has not; backbones with one: {able}"
+        )
     _one_of("batch_norm", c.batch_norm, BATCH_NORMS)
     _one_of("projection_start", c.projection_start, PROJECTION_STARTS)
     _one_of("compute_dtype", c.compute_dtype, DTYPES)

@@ -15,6 +15,7 @@ from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.training import memory_estimate, state, validation
 from vprjax.weights import pretrained
+from vprjax.weights.released import load as released
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _weights(model_config) -> tuple[dict | None, str]:
     """Loads the pretrained weights; returns them and their file's SHA-256."""
     if not model_config.weights:
         return None, "random"
-    loaded = pretrained.load(
+    loaded = released.start_of(model_config) or pretrained.load(
         model_config.weights, model_config.backbone, partial=model_config.partial_weights
     )
     return loaded, pretrained.fingerprint(model_config.weights)

@@ -1,1 +1,5 @@
-"""The weights of a model's start: pretrained files, their preprocessing, k-means and PCA."""
+"""Weights: readers of files, starts, and released models."""
+
+from vprjax.weights.released.load import load_released
+
+__all__ = ["load_released"]

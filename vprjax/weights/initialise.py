@@ -37,7 +37,7 @@ def initialise(
 
     Args:
       model_config: the `model` section.
-      loaded: the result of `pretrained.load`, or None for random weights.
+      loaded: the result of `pretrained.load` or `released.load.start_of`, or None for random weights.
       seed: the seed of the random weights and of the choice of images.
       images_at: `(m,)` indices -> uint8 `(m, h, w, 3)` training images.
       count: number of training images.
@@ -67,6 +67,8 @@ def initialise(
         variables = calibrate_convolutions(model_config, variables, images)
         notes.append(f"random weights, scaled on {len(images)} training images")
     head = HEADS[model_config.pooling]
+    if loaded is not None and "head" in loaded:
+        return {**variables, "params": {**variables["params"], **loaded["head"]}}, notes
     if head.start is not None:
         local = local_descriptors(module, variables, images_at, order)
         variables = start_from_clusters(model_config, variables, local, seed)

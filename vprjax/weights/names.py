@@ -55,3 +55,18 @@ def convert(path: Path, array: np.ndarray, source: str) -> np.ndarray:
 def _shape(path: Path, shape: tuple[int, ...], source: str) -> tuple[int, ...]:
     layout = _LAYOUTS[source]
     return tuple(shape[i] for i in layout.order(path)) if path[-1] == "kernel" else shape
+
+
+def torch_array(path: Path, array: np.ndarray) -> np.ndarray:
+    """Returns an array of a PyTorch state dict in our layout, float32: kernels are transposed."""
+    array = np.asarray(array, np.float32)
+    if path[-1] != "kernel":
+        return array
+    return array.T if array.ndim == 2 else convert(path, array, "torch")
+
+
+def torch_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of a variable's array in a PyTorch state dict."""
+    if path[-1] == "kernel" and len(shape) == 2:
+        return shape[::-1]
+    return _shape(path, shape, "torch")

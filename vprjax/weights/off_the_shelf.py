@@ -28,6 +28,7 @@ def gem(path: str) -> tuple[ml_collections.ConfigDict, dict]:
             "partial_weights": False,
             "pooling": "gem",
             **defaults(HEADS),
+            "norms": models.USUAL_NORMS,
             "projection": 0,
             "projection_start": "pca",
             "compute_dtype": "float32",

@@ -2,7 +2,8 @@
 
 import functools
 
-from vprjax.models.backbones.resnet import STAGES, ResNet50
+from vprjax.models.backbones.resnet import ResNet, stages
+from vprjax.models.backbones.resnet50 import BLOCKS
 from vprjax.models.backbones.sources import CAFFE, keras_leaf
 from vprjax.models.backbones.variant import Backbone, Path, Source
 
@@ -18,8 +19,8 @@ def _keras(path: Path) -> str:
 
 BACKBONE = Backbone(
     title="ResNet50 v1",
-    module=functools.partial(ResNet50, v1=True),
-    stages=STAGES,
+    module=functools.partial(ResNet, BLOCKS, v1=True),
+    stages=stages(BLOCKS),
     batch_norm=True,
     sources={
         "keras": Source(

@@ -38,6 +38,7 @@ class Backbone:
       batch_norm: whether it has BatchNorm.
       sources: family of weights files -> the backbone's arrays there.
       refused: family of weights files that does not fit -> the reason and the remedy.
+      class_token: whether its module takes `class_token` and then returns `(map, token (b, c))`.
       cut_for: image height of a small-image config -> the stage to cut at; else the last stage.
     """
 
@@ -48,3 +49,4 @@ class Backbone:
     sources: Mapping[str, Source]
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     cut_for: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    class_token: bool = False

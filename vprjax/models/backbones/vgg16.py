@@ -13,10 +13,18 @@ from vprjax.models.backbones.sources import CAFFE, IMAGENET, keras_leaf, torch_l
 from vprjax.models.backbones.variant import Backbone, Path, Scaling, Source
 
 CHANNELS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 512, "conv5": 512}
-# Stage -> its parameter groups. A stage ends behind its last ReLU, before its pool.
-STAGES = {
+_GROUPS = {
     stage: tuple(f"{stage}_{i + 1}" for i in range(2 if stage < "conv3" else 3))
     for stage in CHANNELS
+}
+LINEAR = (
+    "conv5_linear"  # conv5 without its last ReLU, where most released place recognition models end
+)
+# Stage -> its parameter groups. A stage ends behind its last ReLU, before its pool.
+STAGES = {
+    **{stage: _GROUPS[stage] for stage in CHANNELS if stage != "conv5"},
+    LINEAR: _GROUPS["conv5"],
+    "conv5": _GROUPS["conv5"],
 }
 
 
@@ -33,11 +41,11 @@ class VGG16(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns the map of `stage`; VGG16 has no BatchNorm, so `train` changes nothing."""
-        for stage in STAGES:
-            if stage == self.train_from:
+        for stage in CHANNELS:
+            if stage == self.train_from.removesuffix("_linear"):
                 x = lax.stop_gradient(x)
             x = self.layers.stage(self, functools.partial(_stage, name=stage), x)
-            if stage == self.stage:
+            if stage == self.stage.removesuffix("_linear"):
                 return x
         raise ValueError(f"VGG16 has no stage {self.stage!r}; known: {', '.join(STAGES)}")
 
@@ -45,12 +53,14 @@ class VGG16(nn.Module):
 def _stage(vgg: VGG16, x: jax.Array, name: str) -> jax.Array:
     if name != "conv1":
         x = vgg.layers.max_pool(x, (2, 2), strides=(2, 2))
-    for layer in STAGES[name]:
-        x = nn.relu(vgg.layers.conv(layer, Conv(CHANNELS[name], 3, bias=True))(x))
+    for layer in _GROUPS[name]:
+        x = vgg.layers.conv(layer, Conv(CHANNELS[name], 3, bias=True))(x)
+        if vgg.stage != LINEAR or layer != _GROUPS["conv5"][-1]:
+            x = nn.relu(x)
     return x
 
 
-_LAYERS = [layer for layers in STAGES.values() for layer in layers]
+_LAYERS = [layer for layers in _GROUPS.values() for layer in layers]
 _INDEX = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # in torchvision's `features`
 # Of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`: (0.48235, 0.45882, 0.40784) and 1 / 255.
 _FEATURES = {"mean": (123.0, 117.0, 104.0), "std": (1.0, 1.0, 1.0)}

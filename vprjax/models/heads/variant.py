@@ -36,6 +36,7 @@ class Head:
       rates: the config section -> learning-rate multipliers by parameter; others have `optim.head_rate`.
       lowest: least value by parameter; training stays at it or above.
       logged: figures of metrics.jsonl by name, each the mean of a parameter.
+      class_token: whether it takes the backbone's class token `(b, c)` beside the map.
     """
 
     title: str
@@ -46,3 +47,4 @@ class Head:
     rates: Callable[[Any], Mapping[str, float]] = lambda section: {}
     lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
     logged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    class_token: bool = False

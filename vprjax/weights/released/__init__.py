@@ -1,0 +1,11 @@
+"""Released models of other projects: their files in, the same descriptors out.
+
+A family is one file, listed here. A new one is its file and one line of `FAMILIES`.
+"""
+
+from vprjax.weights.released import cosplace
+from vprjax.weights.released.variant import Family
+
+FAMILIES: dict[str, Family] = {
+    "cosplace": cosplace.FAMILY,
+}

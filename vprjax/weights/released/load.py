@@ -1,0 +1,207 @@
+"""Reads a released model's file to the `model` section and its variables."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import traverse_util
+
+from vprjax import models
+from vprjax.console import log
+from vprjax.errors import WeightsError
+from vprjax.models.backbones.variant import Path
+from vprjax.models.heads import HEADS
+from vprjax.variants import defaults
+from vprjax.weights import files
+from vprjax.weights.hub import resolve
+from vprjax.weights.names import torch_array, torch_shape
+from vprjax.weights.released import FAMILIES
+from vprjax.weights.released.variant import Arrays, Family
+
+# Levels that training scripts put around a state dict; what stands beside them is no weights.
+_WRAPPERS = ("state_dict.", "model_state_dict.")
+_PARALLEL = "module."
+
+
+@dataclasses.dataclass(frozen=True)
+class Released:
+    """A released model's file, read.
+
+    Attributes:
+      family: a key of `FAMILIES`.
+      config: the `model` section.
+      variables: NumPy arrays, as `models.build(config)` takes them.
+      unused: names of the file's arrays that no descriptor needs.
+    """
+
+    family: str
+    config: ml_collections.ConfigDict
+    variables: dict
+    unused: tuple[str, ...]
+
+
+def load_released(path: str) -> tuple[Any, dict]:
+    """Returns the module and the variables of a released model's file.
+
+    `module.apply(variables, images)` takes RGB images `(b, h, w, 3)`, 0..255, uint8 or float, and returns
+    descriptors `(b, d)` equal to those of the original code; the resize to its size comes before.
+
+    Raises:
+      WeightsError: the file is unreadable, of no known family, or its arrays do not fit.
+    """
+    released = read(path)
+    return models.build(released.config), released.variables
+
+
+def read(path: str) -> Released:
+    """Reads a released model's file; see `load_released`."""
+    released, arrays = _read(path)
+    if released is None:
+        raise WeightsError(
+            f"{path} is no released model that is known ({', '.join(FAMILIES)}): it has "
+            f"{_some(sorted(arrays))}, a CosPlace file has backbone.0.weight, aggregation.1.p"
+        )
+    return released
+
+
+def find(path: str) -> Released | None:
+    """Reads a file if it is a released model's; None where it is none, such as a backbone's weights.
+
+    Raises:
+      WeightsError: the file is unreadable, or a released model's whose arrays do not fit.
+    """
+    return _read(path)[0]
+
+
+def _read(path: str) -> tuple[Released | None, Arrays]:
+    file = resolve(path)
+    arrays = unwrapped(files.read(file, "any"))
+    names = frozenset(arrays)
+    name = next((name for name, family in FAMILIES.items() if family.recognise(names)), None)
+    return (None if name is None else _fill(file, name, FAMILIES[name], arrays)), arrays
+
+
+def start_of(model_config) -> dict | None:
+    """Returns what `initialise` takes from the released file `model.weights`; None where it is none.
+
+    Beside a backbone's trees, as of `pretrained.load`, it holds "head": the variables of the pooling and
+    the projection, where the config asks for the file's own.
+
+    Raises:
+      WeightsError: the file is unreadable, does not fit, or has another backbone than the config.
+    """
+    found = find(model_config.weights)
+    if found is None:
+        return None
+    title, own = FAMILIES[found.family].title, found.config
+    if own.backbone != model_config.backbone:
+        raise WeightsError(
+            f"{model_config.weights} is a {title} model with backbone {own.backbone}, not "
+            f"{model_config.backbone}: set model.backbone={own.backbone!r} or take configs/released.py"
+        )
+    v = found.variables
+    start = {kind: arrays["backbone"] for kind, arrays in v.items() if kind != "preprocess"}
+    start["preprocess"] = v["preprocess"]
+    keys = ("stage", "pooling", own.pooling, "norms", "projection")
+    other = [key for key in keys if own.get(key) != model_config.get(key)]
+    if other:
+        log(
+            f"weights: {title}'s head is left out, as the config differs in model.{other[0]}; the "
+            "backbone is taken"
+        )
+    else:
+        start["head"] = {k: tree for k, tree in v["params"].items() if k != "backbone"}
+    return start
+
+
+def unwrapped(arrays: Arrays) -> Arrays:
+    """Returns a state dict without what a training script put around it and in front of its names."""
+    for wrapper in _WRAPPERS:
+        inner = {n.removeprefix(wrapper): a for n, a in arrays.items() if n.startswith(wrapper)}
+        if inner:
+            arrays = inner
+    if all(name.startswith(_PARALLEL) for name in arrays):
+        arrays = {name.removeprefix(_PARALLEL): array for name, array in arrays.items()}
+    return arrays
+
+
+def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """Returns the `model` section of a released model's keys, `{"projection": 512, "gem.p": 3.0}`."""
+    config = ml_collections.ConfigDict(
+        {
+            "stage": "",
+            "train_from": "",
+            "batch_norm": "frozen",
+            "weights": "",
+            "partial_weights": False,
+            **defaults(HEADS),
+            "norms": models.USUAL_NORMS,
+            "projection": 0,
+            "projection_start": "pca",
+            "compute_dtype": "float32",
+            "remat": False,
+        }
+    )
+    for key, value in keys.items():
+        inner, _, last = key.rpartition(".")
+        (config[inner] if inner else config)[last] = value
+    return config
+
+
+def _fill(file: pathlib.Path, name: str, family: Family, arrays: Arrays) -> Released:
+    """Fits the file's arrays into the module's variables, every one of them."""
+    prepared = family.prepare(arrays)
+    config = section({**family.config(prepared), "weights": str(file)})
+    module = models.build(config)
+    image = jax.ShapeDtypeStruct((1, family.form.height, family.form.width, 3), jnp.float32)
+    shapes = traverse_util.flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
+    expected = {path: family.name(path) for path in shapes if path[0] != "preprocess"}
+    problem = _misfit(family, shapes, expected, prepared)
+    if problem:
+        raise WeightsError(f"{file} is no sound {family.title} file: {problem}")
+    flat = {
+        path: torch_array(path, prepared[array]).reshape(shapes[path].shape)
+        for path, array in expected.items()
+    }
+    scaling = family.preprocess(prepared) if callable(family.preprocess) else family.preprocess
+    flat |= {("preprocess", k): np.array(v, np.float32) for k, v in scaling.items()}
+    unused = tuple(sorted(set(prepared) - set(expected.values())))
+    told = [n for n in unused if not n.endswith("num_batches_tracked")]
+    if told:
+        log(
+            f"weights: {file.name} holds {len(told)} arrays that no descriptor needs: {_some(told)}"
+        )
+    return Released(name, config, traverse_util.unflatten_dict(flat), unused)
+
+
+def _misfit(
+    family: Family, shapes: Mapping[Path, Any], expected: Mapping[Path, str], arrays: Arrays
+) -> str:
+    """Says in one clause which arrays are missing, unknown, mis-shaped or not finite; "" for none."""
+    missing = [n for n in expected.values() if n not in arrays]
+    unused = re.compile(family.unused)
+    extra = [n for n in arrays if n not in set(expected.values()) and not unused.fullmatch(n)]
+    if missing or extra:
+        found = sorted(extra) or sorted(arrays)
+        return (
+            f"{len(missing)} arrays are missing ({_some(missing) or 'none'}) and {len(extra)} are unknown; "
+            f"it has {_some(found)}, expected are {_some(missing or expected.values())}"
+        )
+    for path, n in expected.items():
+        shape = torch_shape(path, shapes[path].shape)
+        if arrays[n].shape != shape and (arrays[n].size != np.prod(shape) or path[-1] == "kernel"):
+            return f"{n} has shape {arrays[n].shape}, expected {shape}"
+        if not np.isfinite(arrays[n]).all():
+            return f"{n} holds numbers that are not finite"
+    return ""
+
+
+def _some(names, most: int = 2) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
