@@ -14,7 +14,7 @@ from vprjax.localize.network import Network
 # An early stage of every backbone: it has each kind of layer, and compiles in little time.
 EARLY = {
     "vgg16": "conv2",
-    "resnet50": "conv2",
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "conv2"),
     "resnet50_v1": "conv2",
     "mobilenetv2": "block_2_expand",
 }

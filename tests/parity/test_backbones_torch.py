@@ -141,10 +141,34 @@ def test_vgg16_keras_h5(tmp_path):
 
 
 def test_resnet50_timm_safetensors(tmp_path):
-    network, x = network_and_images(tb.ResNet50(), "resnet50", "torch", (45, 33), 2)
+    network, x = network_and_images(tb.ResNet(), "resnet50", "torch", (45, 33), 2)
     state = network.state_dict() | {"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2)}
     safetensors.torch.save_file(state, tmp_path / "model.safetensors")
     check(network, "resnet50", "torch", tmp_path / "model.safetensors", x)
+
+
+def test_resnet18_torchvision_pth(tmp_path):
+    network, x = network_and_images(tb.ResNet((2, 2, 2, 2), basic=True), *RESNET18, (37, 33), 7)
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    check(network, *RESNET18, tmp_path / "resnet18.pth", x)
+
+
+RESNET18 = "resnet18", "torch"
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"), [("resnet34", (3, 4, 6, 3)), ("resnet101", (3, 4, 23, 3))]
+)
+def test_deeper_resnets(tmp_path, name, blocks):
+    """Maps alone: the blocks' gradients are those of ResNet18 and ResNet50."""
+    network = tb.randomise(tb.ResNet(blocks, basic=name == "resnet34"), 8)
+    x = images(1, 33, 37)
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "model.safetensors")
+    module, variables = load_variables(config(name), tmp_path / "model.safetensors")
+    with torch.no_grad():
+        expected = network(torch_input(x, "torch", name)).numpy()
+    f = jax.jit(functools.partial(module.apply, method="features"))(variables, x)
+    assert relative(f, expected.transpose(0, 2, 3, 1)) <= TOLERANCE
 
 
 def test_resnet50_keras_h5(tmp_path):
@@ -187,7 +211,7 @@ def test_mobilenetv2_cut_at_a_stage(tmp_path, stage):
 
 def test_batch_statistics_in_training():
     """ResNet50 cut at conv2 with BatchNorm in training: its map and its running means."""
-    network, x = tb.randomise(tb.ResNet50(layers=2), 6), images(3, 21, 30)
+    network, x = tb.randomise(tb.ResNet(layers=2), 6), images(3, 21, 30)
     x = torch_input(x, "torch", "resnet50")
     state = {name: tensor.clone().numpy() for name, tensor in network.state_dict().items()}
     module = models.backbone("resnet50", "conv2", layers=Layers(batch_norm="train"))

@@ -1,6 +1,6 @@
 """The backbones in PyTorch, written from the papers and the libraries' parameter names.
 
-`VGG16` and `ResNet50` carry torchvision's names; `KerasResNet50` and `KerasMobileNetV2` name their
+`VGG16` and `ResNet` carry torchvision's names; `KerasResNet50` and `KerasMobileNetV2` name their
 modules after Keras' layers. `keras_arrays` and `write_h5` turn a module into a Keras file.
 """
 
@@ -91,20 +91,40 @@ class TorchBottleneck(nn.Module):
         return relu(y, self.bn3.bias)
 
 
-class ResNet50(nn.Module):
-    """v1.5. `layers` cuts it: 2 is conv2 alone."""
-
-    def __init__(self, layers=5):
+class TorchBasicBlock(nn.Module):
+    def __init__(self, c, width, stride, downsample):
         super().__init__()
+        self.conv1 = nn.Conv2d(c, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = None
+        if downsample:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(c, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)), self.bn1.bias)))
+        y = y + (x if self.downsample is None else self.downsample(x))
+        return relu(y, self.bn2.bias)
+
+
+class ResNet(nn.Module):
+    """v1.5 with these blocks. `layers` cuts it: 2 is conv2 alone."""
+
+    def __init__(self, blocks=(3, 4, 6, 3), layers=5, basic=False):
+        super().__init__()
+        kind, wider = (TorchBasicBlock, 1) if basic else (TorchBottleneck, 4)
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         c = 64
-        for i, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))[: layers - 1]):
-            layer = []
-            for j in range(blocks):
+        for i, count in enumerate(blocks[: layers - 1]):
+            layer, width = [], 64 * 2**i
+            for j in range(count):
                 stride = 2 if i > 0 and j == 0 else 1
-                layer.append(TorchBottleneck(c, width, stride, j == 0))
-                c = 4 * width
+                layer.append(kind(c, width, stride, j == 0 and (i > 0 or not basic)))
+                c = wider * width
             setattr(self, f"layer{i + 1}", nn.Sequential(*layer))
         self.layers = layers
 

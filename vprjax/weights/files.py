@@ -48,8 +48,8 @@ def source(file: pathlib.Path) -> str:
     return _kind(file).source
 
 
-def read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
-    """Reads a file's arrays by name, as it stores them; only the error names `backbone`.
+def read(file: pathlib.Path, wanted: str) -> dict[str, np.ndarray]:
+    """Reads a file's arrays by name, as it stores them; only the error names what is `wanted`.
 
     Raises:
       WeightsError: the suffix is unknown, or the file unreadable or hostile.
@@ -61,12 +61,11 @@ def read(file: pathlib.Path, backbone: str) -> dict[str, np.ndarray]:
     except WeightsError:
         raise
     except Unfit as e:
-        raise WeightsError(f"{file} gives backbone {backbone} no weights: {e}") from e
+        raise WeightsError(f"{file} gives {wanted} no weights: {e}") from e
     except Exception as e:  # a damaged file makes a reader raise anything
         cause = str(e).strip().partition("\n")[0] or type(e).__name__
         raise WeightsError(
-            f"{file} is truncated, corrupt or of another format; expected weights of backbone "
-            f"{backbone} ({cause})"
+            f"{file} is truncated, corrupt or of another format; expected weights of {wanted} ({cause})"
         ) from e
 
 

@@ -25,8 +25,10 @@ from vprjax.weights import files
 from vprjax.weights.hub import resolve
 from vprjax.weights.names import convert, names_and_shapes
 
+Arrays = Mapping[str, np.ndarray]  # of a file, by name
 
-def load(path: str, backbone: str, partial: bool = False) -> dict:
+
+def load(path: str, backbone: str, partial: bool = False, arrays: Arrays | None = None) -> dict:
     """Reads the weights of a whole backbone, as NumPy arrays.
 
     Args:
@@ -35,6 +37,7 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
         revision, `timm/resnet50.tv_in1k@<commit>`. Every name may have one common prefix.
       backbone: a name of `models.BACKBONES`.
       partial: returns only the layers in the file; missing ones are no error.
+      arrays: the file's, where they are read already.
 
     Returns:
       `{"params": ..., "batch_stats": ..., "preprocess": {"mean": (3,), "std": (3,)}}`, the trees
@@ -50,7 +53,9 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
     file, variant = resolve(path), BACKBONES[backbone]
     source = files.source(file)
     _check_source(file, backbone, source)
-    arrays = _unwrapped(file, backbone, source, files.read(file, backbone), partial)
+    if arrays is None:
+        arrays = files.read(file, f"backbone {backbone}")
+    arrays = _unwrapped(file, backbone, source, arrays, partial)
     _check_keys(file, backbone, source, arrays, partial)
     names = names_and_shapes(backbone, source)
     flat = {p: convert(p, arrays[n], source) for p, (n, _) in names.items() if n in arrays}
@@ -62,8 +67,11 @@ def load(path: str, backbone: str, partial: bool = False) -> dict:
     return traverse_util.unflatten_dict(flat | statistics)
 
 
-def recognise(path: str) -> str:
+def recognise(path: str, arrays: Arrays | None = None) -> str:
     """Returns the name of the backbone whose arrays a weights file holds, all or most of them.
+
+    Among several it is the one with most arrays there: a ResNet101 has every name of a ResNet50.
+    `arrays` are the file's, where they are read already.
 
     Raises:
       WeightsError: the file is unreadable or of no backbone.
@@ -71,13 +79,16 @@ def recognise(path: str) -> str:
     file = resolve(path)
     source = files.source(file)
     known = {name: v for name, v in BACKBONES.items() if source in v.sources}
-    arrays = files.read(file, " or ".join(known))
-    shares = {}
+    if arrays is None:
+        arrays = files.read(file, f"backbone {' or '.join(known)}")
+    found = {}
     for name in known:
         expected = {array for array, _ in names_and_shapes(name, source).values()}
-        shares[name] = max(_held(arrays, expected).values(), default=0) / len(expected)
-    best = max(shares, key=lambda name: shares[name], default="")
-    if not best or 2 * shares[best] < 1:
+        held = max(_held(arrays, expected).values(), default=0)
+        if 2 * held >= len(expected):
+            found[name] = held, held / len(expected)
+    best = max(found, key=lambda name: found[name], default="")
+    if not best:
         raise WeightsError(
             f"{file} holds the arrays of no backbone that is known from such files ({', '.join(known)}); "
             f"it has {_some(arrays) or 'none'}"

@@ -1,5 +1,7 @@
 """The descriptor module: its variables, its normalisation, its errors."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 
 from configs import base
 from vprjax import models
-from vprjax.models.heads import netvlad
+from vprjax.models.heads import HEADS, netvlad
+from vprjax.models.heads.variant import Head
 
 KEY = jax.random.key(0)
 
@@ -65,6 +68,30 @@ def test_descriptor_is_what_its_parts_say():
     np.testing.assert_allclose(module.apply(variables, x), f, rtol=1e-5, atol=1e-6)
 
 
+SUBSETS = [
+    names for n in range(len(models.NORMS) + 1) for names in itertools.combinations(models.NORMS, n)
+]
+
+
+def test_lengths_become_1_where_the_norms_say():
+    x = images(2, 17, 22, 3)
+    variables = models.build(config(projection=6)).init(KEY, x)
+    params = variables["params"]
+    params["projection"]["bias"] = jnp.linspace(-1, 1, 6)
+    kernel = np.asarray(params["projection"]["kernel"], np.float64)
+    mapped = np.asarray(models.build(config()).apply(variables, x, method="features"), np.float64)
+
+    def unit(v, where, norms):
+        return v / np.linalg.norm(v, axis=-1, keepdims=True) if where in norms else v
+
+    for norms in SUBSETS:
+        local = unit(mapped, "local", norms)
+        f = np.mean(np.maximum(local, 1e-6) ** 3, axis=(1, 2)) ** (1 / 3)
+        f = unit(unit(f, "pooled", norms) @ kernel + np.linspace(-1, 1, 6), "descriptor", norms)
+        ours = models.build(config(projection=6, norms=norms)).apply(variables, x)
+        np.testing.assert_allclose(ours, f, rtol=1e-5, atol=1e-6)
+
+
 def test_images_are_normalised_with_the_weights_statistics():
     """The default is torchvision's; other statistics in "preprocess" replace it."""
     module, x = models.build(config()), images(2, 17, 22, 3)
@@ -111,7 +138,7 @@ def test_netvlad_starts_as_the_pooling_function():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone": "vgg19"}, "model.backbone='vgg19'.*'vgg16', 'resnet50', 'resnet50_v1', 'mob"),
+        ({"backbone": "vgg19"}, "model.backbone='vgg19'.*'vgg16', 'resnet18', .*'mob"),
         ({"stage": "conv4"}, "model.stage='conv4'.*of mobilenetv2: '', 'Conv1', 'expanded_conv'"),
         ({"backbone": "vgg16"}, "model.stage='Conv1'.*of vgg16: '', 'conv1'"),
         ({"train_from": "block_99"}, "model.train_from='block_99'.*'block_16'.*'head'"),
@@ -126,9 +153,15 @@ def test_netvlad_starts_as_the_pooling_function():
             "model.netvlad.clusters=1 must be a whole",
         ),
         ({"projection": -1}, "model.projection must be at least 0"),
+        (
+            {"pooling": "tokens"},
+            "model.pooling='tokens' takes a class token, which model.backbone='mobilenetv2' has not; "
+            "backbones with one: ",
+        ),
     ],
 )
-def test_values_that_cannot_be_built(changes, message):
+def test_values_that_cannot_be_built(changes, message, monkeypatch):
+    monkeypatch.setitem(HEADS, "tokens", Head("Tokens", lambda section: None, class_token=True))
     c = config(**changes)
     for function in (models.build, models.frozen_prefixes):
         with pytest.raises(ValueError, match=message) as e:

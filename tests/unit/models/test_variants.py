@@ -10,6 +10,7 @@ import pytest
 from flax import linen as nn
 
 from configs import base, synthetic
+from tests.helpers.random_variables import random_variables
 from vprjax import models
 from vprjax.config import checks
 from vprjax.errors import WeightsError
@@ -25,10 +26,11 @@ SOURCES = {"torch", "keras"}
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_variant_answers_for_every_source_and_names_its_own_stages(name):
     variant = BACKBONES[name]
-    assert variant.sources.keys() | variant.refused.keys() == SOURCES
+    assert variant.sources and variant.sources.keys() | variant.refused.keys() <= SOURCES
     assert not variant.sources.keys() & variant.refused.keys()
     assert set(variant.cut_for.values()) <= variant.stages.keys()
-    groups = list(itertools.chain(*variant.stages.values()))
+    # Two stages may end in the same groups, as VGG16's before and behind its last ReLU.
+    groups = list(itertools.chain(*dict.fromkeys(variant.stages.values())))
     assert list(dict.fromkeys(groups)) == [g for g, _ in itertools.groupby(groups)]
     variables = jax.eval_shape(
         models.backbone(name).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3))
@@ -50,18 +52,45 @@ def test_every_array_of_a_file_has_its_own_name(name):
 
 
 def test_the_cuts_of_the_small_image_configs():
-    assert base.STRIDE_16 == {
-        "vgg16": "conv5",
-        "resnet50": "conv4",
-        "resnet50_v1": "conv4",
-        "mobilenetv2": "block_13_expand",
+    cuts = {
+        "vgg16": ("conv5", "conv3"),
+        "resnet50": ("conv4", "conv3"),
+        "resnet50_v1": ("conv4", "conv3"),
+        "mobilenetv2": ("block_13_expand", "block_6_expand"),
     }
-    assert synthetic.STAGE == {
-        "vgg16": "conv3",
-        "resnet50": "conv3",
-        "resnet50_v1": "conv3",
-        "mobilenetv2": "block_6_expand",
+    cuts |= {f"resnet{depth}": ("conv4", "conv3") for depth in (18, 34, 101, 152)}
+    for name, stages in cuts.items():
+        assert (base.STRIDE_16[name], synthetic.STAGE[name]) == stages
+
+
+def test_vgg16_without_its_last_relu_is_the_map_before_it():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 17, 20, 3)), jnp.float32)
+    linear, rectified = (models.backbone("vgg16", stage) for stage in ("conv5_linear", ""))
+    variables = random_variables(rectified, x)
+    found = linear.apply(variables, x)
+    assert (found < 0).any()
+    np.testing.assert_array_equal(nn.relu(found), rectified.apply(variables, x))
+
+
+@pytest.mark.parametrize("train_from", ["conv5", "conv5_linear"])
+def test_stages_that_share_groups_train_together(train_from):
+    config = base.get_config().model
+    config.update(backbone="vgg16", stage="conv5_linear", train_from=train_from)
+    before = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3")
+    before += ("conv4_1", "conv4_2", "conv4_3")
+    assert models.frozen_prefixes(config) == tuple(f"backbone/{group}/" for group in before)
+    x = jnp.zeros((1, 16, 16, 3), jnp.float32) + 100
+    module = models.build(config)
+    variables = random_variables(module, x)
+
+    def first(params):
+        return module.apply({**variables, "params": params}, x)[0, 0]
+
+    moves = {
+        group: any(np.any(g) for g in jax.tree.leaves(of))
+        for group, of in jax.jit(jax.grad(first))(variables["params"])["backbone"].items()
     }
+    assert {group for group, moved in moves.items() if moved} == {"conv5_1", "conv5_2", "conv5_3"}
 
 
 class Tiny(nn.Module):

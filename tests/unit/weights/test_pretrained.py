@@ -175,8 +175,24 @@ def test_weights_of_another_backbone(npz, tmp_path):
         pretrained.load(tmp_path / "r.safetensors", "resnet50_v1")
     with pytest.raises(WeightsError, match="MobileNetV2 pads"):
         pretrained.load(tmp_path / "r.safetensors", "mobilenetv2")
-    with pytest.raises(WeightsError, match="known: vgg16, resnet50"):
+    with pytest.raises(
+        WeightsError, match=r"resnet18: it has no names for files of keras; .*torch"
+    ):
         pretrained.load(npz, "resnet18")
+    with pytest.raises(WeightsError, match="known: vgg16, resnet18"):
+        pretrained.load(npz, "resnet19")
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+def test_a_resnets_file_holds_the_names_of_the_shallower_ones(backbone, tmp_path):
+    """A file of ResNet101 has every name of ResNet50 and of ResNet18."""
+    table = dict(names.names_and_shapes(backbone, "torch").values())
+    arrays = {name: np.zeros(1, np.float32) for name in table}
+    safetensors.numpy.save_file(arrays, tmp_path / "r.safetensors")
+    assert pretrained.recognise(tmp_path / "r.safetensors") == backbone
+    del arrays["layer1.0.conv1.weight"]  # what is missing, `load` tells of the right backbone
+    safetensors.numpy.save_file(arrays, tmp_path / "r.safetensors")
+    assert pretrained.recognise(tmp_path / "r.safetensors") == backbone
 
 
 def test_files_that_are_not_there_or_of_no_known_kind(tmp_path):
