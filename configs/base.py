@@ -137,8 +137,11 @@ def _tuples() -> ConfigDict:
 
 
 def _places() -> ConfigDict:
-    """P x K batches for ArcFace on places: cell (floor(E/M), floor(N/M), floor(heading/a))."""
+    """P x K batches for losses on places: cell (floor(E/M), floor(N/M), floor(heading/a))."""
     c = ConfigDict()
+    # "cell" cuts the route by the keys below; "label" takes a place per label and, where labels are
+    # CITY/PLACE, each batch from one city.
+    c.by = "cell"
     c.cell = 10.0  # M, position units
     c.heading_degrees = 60.0  # a, reduced where it does not divide 360; 0 ignores heading
     c.groups = 2  # neighbouring cells go to different groups along each axis; 1 is a single group

@@ -13,6 +13,7 @@ from configs import base
 from vprjax import models, sampling
 from vprjax.descriptors.extraction import Extractor
 from vprjax.runtime import parallel
+from vprjax.sampling.places import PlaceSampler
 from vprjax.training import assemble
 from vprjax.training.state import create
 
@@ -28,7 +29,7 @@ class NoiseImages:
 
 def batch_of(config):
     images = NoiseImages()
-    if sampling.kind(config).LEARNS_CLASSES:
+    if issubclass(sampling.kind(config), PlaceSampler):
         return {
             "images": images.images(np.arange(32).reshape(8, 4)),
             "labels": np.arange(8, dtype=np.int32),

@@ -14,7 +14,12 @@ import pytest
 PROGRAM = pathlib.Path(__file__).with_name("step_program.py")
 ROOT = PROGRAM.parents[2]
 # Loss, batch_norm, in_batch and parts of a step, as `step_program.py` takes them.
-CASES = ("triplet,frozen,hardest,1", "contrastive,train,semi_hard,1", "arcface-places,frozen,off,1")
+CASES = (
+    "triplet,frozen,hardest,1",
+    "contrastive,train,semi_hard,1",
+    "arcface-places,frozen,off,1",
+    "multi_similarity,frozen,off,1",
+)
 LOSSES = ("triplet", "contrastive", "arcface-places")
 
 

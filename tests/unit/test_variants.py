@@ -18,7 +18,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 def test_an_unknown_loss_is_no_other_loss():
     config = base.get_config()
     config.loss.name = "softmax"
-    for call in (losses.trains_on_places, losses.class_rate):
+    for call in (losses.kind, losses.class_rate):
         with pytest.raises(ValueError, match=r"loss\.name='softmax' is not known"):
             call(config.loss)
     with pytest.raises(ValueError, match=r"loss\.name='softmax' is not known"):

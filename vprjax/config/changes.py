@@ -13,6 +13,7 @@ LATER = {
     "tuples.positive": "best",
     "tuples.heading_degrees": 0.0,
     "model.norms": USUAL_NORMS,
+    "places.by": "cell",
 }
 
 

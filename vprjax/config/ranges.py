@@ -45,6 +45,7 @@ RANGES = {
     "tuples.mining_interval": Whole(1),
     "tuples.mining_pool": Whole(),
     "tuples.remembered": Whole(),
+    "places.by": OneOf(("cell", "label")),
     "places.cell": ABOVE_0,
     "places.heading_degrees": Number(high=360),
     "places.groups": Whole(1),

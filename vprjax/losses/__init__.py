@@ -5,15 +5,28 @@ Losses are pure. They compute and return float32 for inputs of any type; the cal
 
 from collections.abc import Callable
 
-from vprjax.losses import arcface, contrastive, triplet
+from vprjax.losses import (
+    arcface,
+    circle,
+    contrastive,
+    cosface,
+    multi_similarity,
+    supcon,
+    triplet,
+)
+from vprjax.losses.batch import batch_loss
 from vprjax.losses.tuples import tuple_loss
-from vprjax.losses.variant import Loss, OfPlaces
+from vprjax.losses.variant import Loss, OfBatch, OfPlaces, OfTuples
 from vprjax.variants import pick
 
 LOSSES: dict[str, Loss] = {
     "triplet": triplet.LOSS,
     "contrastive": contrastive.LOSS,
     "arcface": arcface.LOSS,
+    "cosface": cosface.LOSS,
+    "multi_similarity": multi_similarity.LOSS,
+    "circle": circle.LOSS,
+    "supcon": supcon.LOSS,
 }
 
 
@@ -23,18 +36,20 @@ def make(config, tuples, axis: str) -> Callable:
     Args:
       config: the `loss` section.
       tuples: the `tuples` section.
-      axis: name of the mapped axis, which in-batch negatives come from.
+      axis: name of the mapped axis, which images of other devices come from.
 
     Raises:
       ValueError: the loss, or a name in its section, is unknown.
     """
     made = _made(config)
+    if isinstance(made, OfBatch):
+        return batch_loss(made, axis)
     return made.value if isinstance(made, OfPlaces) else tuple_loss(made, tuples, axis)
 
 
-def trains_on_places(config) -> bool:
-    """Whether the `loss` section asks for batches of places instead of tuples."""
-    return isinstance(_made(config), OfPlaces)
+def kind(config) -> type[OfTuples] | type[OfPlaces] | type[OfBatch]:
+    """Returns what the `loss` section's loss is on: tuples, places with class weights, or a batch."""
+    return type(_made(config))
 
 
 def class_rate(config) -> float:

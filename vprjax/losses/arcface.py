@@ -14,7 +14,7 @@ from vprjax.variants import Key, Number, OneOf, Whole
 _EXACT = jax.lax.Precision.HIGHEST
 
 # Logit of a masked class: finite, as the gradient of logsumexp over only -inf is NaN.
-_LEFT_OUT = -1e30
+LEFT_OUT = -1e30
 
 PLACES, PAIR = "places", "pair"
 
@@ -37,9 +37,21 @@ def arcface(
     Raises: ValueError on other shapes or labels that are not integers.
     Source: Eq. 7 of Alijani & Rahtu 2021; Deng et al. 2019.
     """
+    own, cosines, others = own_and_others("arcface", descriptors, class_weights, labels, class_mask)
+    logits = jnp.where(others, scale * cosines, LEFT_OUT)
+    return cross_entropy(scale * _add_margin(own, margin), logits)
+
+
+def own_and_others(
+    name: str, descriptors, class_weights, labels, class_mask
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the cosines to the own class `(b,)` and to all `(b, n)`, and which are others that count.
+
+    Raises ValueError, with the loss's `name`, on the shapes that `arcface` refuses.
+    """
     descriptors, class_weights = float32(descriptors, class_weights)
     labels = jnp.asarray(labels)
-    _check_classes(descriptors, class_weights, labels)
+    _check_classes(name, descriptors, class_weights, labels)
     cosines = jnp.matmul(unit(descriptors), unit(class_weights).T, precision=_EXACT)
     own = jnp.take_along_axis(cosines, labels[:, None], axis=1)[:, 0]
     others = labels[:, None] != jnp.arange(len(class_weights))[None, :]
@@ -47,12 +59,11 @@ def arcface(
         class_mask = jnp.asarray(class_mask, bool)
         if class_mask.shape not in (others.shape, others.shape[1:]):
             raise ValueError(
-                f"arcface: class_mask has shape {class_mask.shape}, "
+                f"{name}: class_mask has shape {class_mask.shape}, "
                 f"expected {others.shape[1:]} or {others.shape}"
             )
         others &= jnp.broadcast_to(class_mask, others.shape)
-    logits = jnp.where(others, scale * cosines, _LEFT_OUT)
-    return _cross_entropy(scale * _add_margin(own, margin), logits)
+    return own, cosines, others
 
 
 def arcface_pair(
@@ -81,8 +92,8 @@ def arcface_pair(
     to_negatives = jnp.sum(query[:, None, :] * negatives, axis=-1)
     logits = scale * to_negatives
     if valid is not None:
-        logits = jnp.where(valid, logits, _LEFT_OUT)
-    return _cross_entropy(scale * _add_margin(to_positive, margin), logits)
+        logits = jnp.where(valid, logits, LEFT_OUT)
+    return cross_entropy(scale * _add_margin(to_positive, margin), logits)
 
 
 def _add_margin(cosine: jax.Array, margin: float) -> jax.Array:
@@ -97,7 +108,7 @@ def _add_margin(cosine: jax.Array, margin: float) -> jax.Array:
     return jnp.where(cosine > -jnp.cos(margin), moved, cosine - margin * jnp.sin(margin))
 
 
-def _cross_entropy(own: jax.Array, others: jax.Array) -> jax.Array:
+def cross_entropy(own: jax.Array, others: jax.Array) -> jax.Array:
     """Returns `-log(e^own / (e^own + sum_j e^others_j))`, `(b,), (b, n) -> (b,)`, exact where small.
 
     The textbook `logsumexp(all) - own` cancels where the own class wins.
@@ -105,22 +116,27 @@ def _cross_entropy(own: jax.Array, others: jax.Array) -> jax.Array:
     return jax.nn.softplus(jax.nn.logsumexp(others, axis=-1) - own)
 
 
-def _check_classes(descriptors: jax.Array, class_weights: jax.Array, labels: jax.Array) -> None:
+def _check_classes(
+    name: str, descriptors: jax.Array, class_weights: jax.Array, labels: jax.Array
+) -> None:
     fits = descriptors.ndim == 2 and class_weights.ndim == 2
     fits = fits and class_weights.shape[1] == descriptors.shape[1]
     if not fits or labels.shape != descriptors.shape[:1]:
         raise ValueError(
-            f"arcface: descriptors {descriptors.shape}, class_weights {class_weights.shape} and "
+            f"{name}: descriptors {descriptors.shape}, class_weights {class_weights.shape} and "
             f"labels {labels.shape} must be (b, d), (n, d) and (b,)"
         )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"arcface: labels are {labels.dtype}, expected integers (class indices)")
+        raise ValueError(f"{name}: labels are {labels.dtype}, expected integers (class indices)")
 
 
-def place_loss(section) -> Callable:
-    """Makes ArcFace on places: `(descriptors (p, k, d), batch, classes (g, n, d), step) -> dict of (p,)`.
+def place_loss(value_of: Callable) -> Callable:
+    """Makes a loss on places: `(descriptors (p, k, d), batch, classes (g, n, d), step) -> dict of (p,)`.
 
     The group's class weights are `classes[group]`; a mask hides rows past the group's own classes.
+
+    Args:
+      value_of: `(descriptors (b, d), class weights (n, d), labels (b,), mask (n,), step) -> (b,)`.
     """
 
     def loss(descriptors, batch, classes, step):
@@ -129,7 +145,7 @@ def place_loss(section) -> Callable:
         mask = jnp.arange(classes.shape[1]) < batch["group_size"][0]
         labels = jnp.repeat(batch["labels"], k)
         flat = descriptors.reshape(p * k, d)
-        value = arcface(flat, classes[group], labels, section.scale, _margin(section, step), mask)
+        value = value_of(flat, classes[group], labels, mask, step)
         cosine = jnp.matmul(flat, _class_unit(classes[group]).T, precision=_EXACT)
         distance = jnp.sqrt(jnp.maximum(2 - 2 * cosine, 0))
         own = jnp.arange(classes.shape[1])[None, :] == labels[:, None]
@@ -175,7 +191,13 @@ def _of_pairs(section) -> OfTuples:
 
 def _make(section) -> OfTuples | OfPlaces:
     if section.classes == PLACES:
-        return OfPlaces(place_loss(section))
+        return OfPlaces(
+            place_loss(
+                lambda f, classes, labels, mask, step: arcface(
+                    f, classes, labels, section.scale, _margin(section, step), mask
+                )
+            )
+        )
     if section.classes == PAIR:
         return _of_pairs(section)
     raise ValueError(

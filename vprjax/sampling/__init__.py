@@ -5,13 +5,16 @@ The loss decides between tuples and places; the sampler answers every question t
 
 from vprjax import losses
 from vprjax.data.source import Places
-from vprjax.sampling.places import PlaceSampler
+from vprjax.losses.variant import OfBatch, OfPlaces, OfTuples
+from vprjax.sampling.places import BatchSampler, PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
+
+_SAMPLERS = {OfTuples: TupleSampler, OfPlaces: PlaceSampler, OfBatch: BatchSampler}
 
 
 def kind(config) -> type[TupleSampler] | type[PlaceSampler]:
     """Returns the class of sampler that the config's loss asks for."""
-    return PlaceSampler if losses.trains_on_places(config.loss) else TupleSampler
+    return _SAMPLERS[losses.kind(config.loss)]
 
 
 def make_sampler(config, places: Places) -> TupleSampler | PlaceSampler:

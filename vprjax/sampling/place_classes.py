@@ -1,4 +1,4 @@
-"""ArcFace's classes: the training route cut into places, and P x K batches of them, by pure functions."""
+"""Places of training images, cut from the route or named by labels, and P x K batches of them."""
 
 import dataclasses
 import math
@@ -81,6 +81,36 @@ def cut(
         raise ValueError(
             f"no place of cell {cell:g} holds {min_images} training images; "
             "enlarge places.cell or lower places.min_images"
+        )
+    ordered = tuple(np.array(by_group[g], np.int64) for g in sorted(by_group))
+    return PlaceClasses(tuple(members), ordered)
+
+
+def of_labels(labels: np.ndarray, min_images: int) -> PlaceClasses:
+    """Takes a class per label; the part before a last `/`, a city, is its group.
+
+    Images without a label belong to no class. The cut leaves out places of fewer than `min_images` images.
+
+    Args:
+      labels: `(n,)` str.
+      min_images: fewest images per class.
+
+    Raises:
+      ValueError: no place has enough images.
+
+    Source: GSV-Cities (Ali-bey et al. 2022), whose batches come from one city.
+    """
+    names, which, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
+    members, by_group = [], {}
+    by_label = np.split(np.argsort(which.ravel(), kind="stable"), np.cumsum(counts)[:-1])
+    for name, images in zip(names, by_label, strict=True):
+        if name and len(images) >= min_images:
+            by_group.setdefault(str(name).rpartition("/")[0], []).append(len(members))
+            members.append(images)
+    if not members:
+        raise ValueError(
+            f"no label names {min_images} training images (places.by='label'): lower places.min_images or "
+            "cut places by cell"
         )
     ordered = tuple(np.array(by_group[g], np.int64) for g in sorted(by_group))
     return PlaceClasses(tuple(members), ordered)

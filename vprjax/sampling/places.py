@@ -1,4 +1,4 @@
-"""P x K batches of places for ArcFace."""
+"""P x K batches of places: for losses on class weights, and on all pairs of a batch."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from vprjax.data.source import Places
+from vprjax.losses import LOSSES
 from vprjax.sampling import place_classes
 
 
@@ -46,14 +47,7 @@ class PlaceSampler:
         """
         self._config, self._places = config, places
         p = config.places
-        self.classes = place_classes.cut(
-            places.positions,
-            places.headings,
-            cell=p.cell,
-            heading_degrees=p.heading_degrees,
-            groups=p.groups,
-            min_images=p.min_images,
-        )
+        self.classes = _classes(p, places)
         place_classes.batch_at(self.classes, p.batch_places, p.images_per_place, 0, 0)
         self.slot = {
             int(label): (g, i)
@@ -70,7 +64,8 @@ class PlaceSampler:
         small = sum(map(len, groups)) - sum(
             len(groups[g]) for g in place_classes.usable_groups(self.classes, p)
         )
-        words = f"ArcFace: {len(self.classes)} places in {len(groups)} groups"
+        title = LOSSES[self._config.loss.name].title
+        words = f"{title}: {len(self.classes)} places in {len(groups)} groups"
         if small:
             least = place_classes.fewest(p)
             words += f"; {small} never train, as their groups hold fewer than {least}"
@@ -150,3 +145,29 @@ class PlaceSampler:
             mean = weights[place] / count
             weights[place] = mean / max(np.linalg.norm(mean), 1e-12)
         return weights
+
+
+def _classes(p, places: Places) -> place_classes.PlaceClasses:
+    """The classes that the `places` section asks for."""
+    if p.by == "label":
+        return place_classes.of_labels(places.labels, p.min_images)
+    return place_classes.cut(
+        places.positions,
+        places.headings,
+        cell=p.cell,
+        heading_degrees=p.heading_degrees,
+        groups=p.groups,
+        min_images=p.min_images,
+    )
+
+
+class BatchSampler(PlaceSampler):
+    """The same batches for a loss on all their pairs, which learns no class weights."""
+
+    MIRRORS = True  # all images of a place at once
+    LEARNS_CLASSES = False
+
+    @staticmethod
+    def against_accumulation(config) -> list[str]:
+        """Returns what `train.accumulate` above 1 would spoil."""
+        return [f"hide part of the batch from {config.loss.name}"]

@@ -111,3 +111,18 @@ def test_a_place_alone_in_its_group_is_refused_and_never_drawn():
 def test_no_place_is_refused():
     with pytest.raises(ValueError, match=r"enlarge places\.cell"):
         cut(*loop(), min_images=1000)
+
+
+def test_labels_are_classes_and_cities_are_groups():
+    labels = np.array(["Oslo/1", "Oslo/2", "Oslo/1", "Rome/1", "", "Rome/1", "Oslo/2", "Rome/7"])
+    classes = place_classes.of_labels(labels, 2)
+    assert [list(images) for images in classes.members] == [[0, 2], [1, 6], [3, 5]]
+    assert [list(group) for group in classes.groups] == [[0, 1], [2]]
+    for step in range(4):
+        images, _, _ = place_classes.batch_at(classes, 2, 2, 0, step)
+        assert {labels[i].split("/")[0] for i in images.ravel()} == {"Oslo"}  # Rome has one place
+
+
+def test_labels_without_enough_images_are_named():
+    with pytest.raises(ValueError, match=r"no label names 3 .*places\.by='label'"):
+        place_classes.of_labels(np.array(["a", "a", ""]), 3)

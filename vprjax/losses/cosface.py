@@ -1,0 +1,49 @@
+"""CosFace: a margin on the cosine of the own class, on learnable classes per place."""
+
+import jax
+import jax.numpy as jnp
+
+from vprjax.losses.arcface import LEFT_OUT, cross_entropy, own_and_others, place_loss
+from vprjax.losses.variant import Loss, OfPlaces
+from vprjax.variants import Key, Number
+
+
+def cosface(
+    descriptors: jax.Array,
+    class_weights: jax.Array,
+    labels: jax.Array,
+    scale: float,
+    margin: float,
+    class_mask: jax.Array | None = None,
+) -> jax.Array:
+    """Softmax over scaled cosines, with `margin` taken off the own class's.
+
+    `-log(e^{s (cos t_y - m)} / (e^{s (cos t_y - m)} + sum_{j != y} e^{s cos t_j}))`, with `t_j` the angle
+    between descriptor and class weight; as `arcface` otherwise.
+
+    Shapes: `(b, d), (n, d), (b,) integers in [0, n), class_mask (n,) or (b, n) bool -> (b,)`.
+    Raises: ValueError on other shapes or labels that are not integers.
+    Source: Wang et al. 2018; on places as CosPlace (Berton et al. 2022) trains.
+    """
+    own, cosines, others = own_and_others("cosface", descriptors, class_weights, labels, class_mask)
+    return cross_entropy(scale * (own - margin), jnp.where(others, scale * cosines, LEFT_OUT))
+
+
+LOSS = Loss(
+    title="CosFace",
+    make=lambda section: OfPlaces(
+        place_loss(
+            lambda f, classes, labels, mask, step: cosface(
+                f, classes, labels, section.scale, section.margin, mask
+            )
+        )
+    ),
+    keys={
+        "margin": Key(0.4, Number(high=2), "m, a difference of cosines"),
+        "scale": Key(30.0, Number(above=True), "s"),
+        "class_rate": Key(
+            1000.0, Number(), "learning-rate multiplier of the class weights", free=True
+        ),
+    },
+    class_rate=lambda section: section.class_rate,
+)
