@@ -40,6 +40,7 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
             checks.check_values(ConfigDict(rest))
         assert name not in saved[section]
     saved["model"]["norms"] = ("local", "descriptor")
+    saved["places"]["by"] = "label"
     saved["tuples"].update(positive="random", heading_degrees=30.0)
     assert changes.completed(saved) == saved
 
