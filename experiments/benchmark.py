@@ -20,6 +20,7 @@ import jax
 from benchmarks import (
     build,
     extract,
+    latency,
     pipeline,
     profile,
     retrieval,
@@ -37,6 +38,7 @@ PACKAGES = "jax", "torch", "faiss"  # the record names their versions
 COMMANDS = {
     "train_step": train_step,
     "extract": extract,
+    "latency": latency,
     "input": pipeline,
     "build": build,
     "startup": startup,

@@ -60,15 +60,23 @@ def pair(name: str, args) -> Pair:
     torch.manual_seed(0)
     backbone_name, pooling_name = name.split("-")
     config, images = _config(f"{backbone_name},{pooling_name}", args), _images(args)
-    backbone = {"vgg16": torch_rival.vgg16, "resnet50": torch_rival.ResNet50}[backbone_name]()
+    make, file = {
+        "vgg16": (torch_rival.vgg16, "weights.pth"),
+        "resnet50": (torch_rival.ResNet50, "weights.pth"),
+        "mobilenetv2": (torch_rival.MobileNetV2, "weights.npz"),
+    }[backbone_name]
+    backbone = make()
     for module in backbone.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
         if isinstance(module, torch_rival.Bottleneck):  # keeps the scale of the sum over blocks
             torch.nn.init.constant_(module.bn3.weight, 0.25)
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(backbone.state_dict(), f"{folder}/weights.pth")
-        loaded = pretrained.load(f"{folder}/weights.pth", backbone_name)
+        if file == "weights.pth":
+            torch.save(backbone.state_dict(), f"{folder}/{file}")
+        else:
+            np.savez(f"{folder}/{file}", **torch_rival.keras_arrays(backbone))
+        loaded = pretrained.load(f"{folder}/{file}", backbone_name)
     variables, _ = initialise.initialise(config.model, loaded, 0, lambda i: images[i], len(images))
     head = torch_rival.GeM()
     if pooling_name == "netvlad":

@@ -73,6 +73,71 @@ class ResNet50(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
+class MobileNetV2(nn.Module):
+    """Keras' MobileNetV2 without its top; a layer has the name of Keras' layer."""
+
+    CHANNELS = (16, 24, 24, *[32] * 3, *[64] * 4, *[96] * 3, *[160] * 3, 320)
+    STRIDES = (1, 2, 1, 2, 1, 1, 2, *[1] * 6, 2, 1, 1, 1)
+
+    def __init__(self):
+        super().__init__()
+        self._add("Conv1", "bn_Conv1", nn.Conv2d(3, 32, 3, 2, bias=False))
+        c = 32
+        for i, (d, stride) in enumerate(zip(self.CHANNELS, self.STRIDES, strict=True)):
+            name, wide = (f"block_{i}", 6 * c) if i else ("expanded_conv", c)
+            if i:
+                self._norm(name, "expand", nn.Conv2d(c, wide, 1, bias=False))
+            depthwise = nn.Conv2d(wide, wide, 3, stride, stride % 2, groups=wide, bias=False)
+            self._norm(name, "depthwise", depthwise)
+            self._norm(name, "project", nn.Conv2d(wide, d, 1, bias=False))
+            c = d
+        self._add("Conv_1", "Conv_1_bn", nn.Conv2d(320, 1280, 1, bias=False))
+
+    def _norm(self, block: str, layer: str, conv: nn.Conv2d) -> None:
+        self._add(f"{block}_{layer}", f"{block}_{layer}_BN", conv)
+
+    def _add(self, name: str, norm: str, conv: nn.Conv2d) -> None:
+        self.add_module(name, conv)
+        self.add_module(norm, nn.BatchNorm2d(conv.out_channels, eps=1e-3))
+
+    def _block(self, x, name: str, stride: int):
+        m = self._modules
+        y = x
+        if f"{name}_expand" in m:
+            y = F.relu6(m[f"{name}_expand_BN"](m[f"{name}_expand"](y)), inplace=True)
+        if stride == 2:  # as TensorFlow pads even sizes
+            y = F.pad(y, (0, 1, 0, 1))
+        y = F.relu6(m[f"{name}_depthwise_BN"](m[f"{name}_depthwise"](y)), inplace=True)
+        y = m[f"{name}_project_BN"](m[f"{name}_project"](y))
+        return x + y if x.shape == y.shape else y
+
+    def forward(self, x):
+        """`(b, 3, h, w) -> (b, 1280, h/32, w/32)`, h and w multiples of 32."""
+        m = self._modules
+        x = F.relu6(m["bn_Conv1"](m["Conv1"](F.pad(x, (0, 1, 0, 1)))), inplace=True)
+        for i, stride in enumerate(self.STRIDES):
+            x = self._block(x, f"block_{i}" if i else "expanded_conv", stride)
+        return F.relu6(m["Conv_1_bn"](m["Conv_1"](x)), inplace=True)
+
+
+def keras_arrays(backbone: nn.Module) -> dict:
+    """The arrays of `MobileNetV2` by Keras' names and in its layout."""
+    out = {}
+    for name, layer in backbone.named_children():
+        if isinstance(layer, nn.Conv2d):
+            axes, leaf = (
+                ((2, 3, 0, 1), "depthwise_kernel") if layer.groups > 1 else ((2, 3, 1, 0), "kernel")
+            )
+            out[f"{name}/{leaf}"] = layer.weight.detach().permute(*axes).numpy()
+            continue
+        arrays = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
+        for leaf, array in zip(
+            ("gamma", "beta", "moving_mean", "moving_variance"), arrays, strict=True
+        ):
+            out[f"{name}/{leaf}"] = array.detach().numpy()
+    return out
+
+
 class GeM(nn.Module):
     """GeM with one shared exponent, as in its authors' code."""
 
@@ -108,8 +173,10 @@ class Descriptor(nn.Module):
     def __init__(self, backbone: nn.Module, pooling: nn.Module):
         super().__init__()
         self.backbone, self.pooling = backbone, pooling
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        keras = isinstance(backbone, MobileNetV2)
+        mean, std = ((127.5,) * 3, (127.5,) * 3) if keras else (MEAN, STD)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images):
         """`(b, h, w, 3) -> (b, d)`; NHWC bytes are channels_last in memory."""
