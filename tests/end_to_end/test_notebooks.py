@@ -12,7 +12,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from tests.helpers.notebooks import FOLDER, execute, read
 
-NAMES = ("quickstart", "your_own_images", "paper_tables")
+NAMES = ("quickstart", "your_own_images", "localize", "paper_tables")
 TINY = (
     "--config.train.steps=2 --config.train.log_every=1 --config.tuples.batch=2 "
     "--config.tuples.negatives=2 --config.tuples.positive_radius=10.0 "
@@ -110,3 +110,11 @@ def test_your_own_images(tmp_path, monkeypatch):
     )
     assert "train,train/0000.jpg," in said and "places_csv/mine" in said
     assert (tmp_path / "work/run/report.html").exists() and "iframe srcdoc" in said
+
+
+def test_localize(tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    said = execute("localize", monkeypatch, WORK=str(work), FLAGS=TINY)
+    assert "distance 0." in said and "iframe srcdoc" in said
+    answers = (work / "answers.csv").read_text().splitlines()
+    assert len(answers) == 1 + len([*(work / "night").glob("*.jpg")])
