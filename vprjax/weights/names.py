@@ -14,18 +14,24 @@ from vprjax.models.backbones.variant import Path
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """A file's order of the axes of our kernels `(h, w, c, d)` and depthwise ones `(h, w, 1, c)`."""
+    """A file's order of the axes of our kernels `(h, w, c, d)`, depthwise and linear ones.
+
+    Depthwise kernels are `(h, w, 1, c)`, those of linear layers `(c, d)`.
+    """
 
     kernel: tuple[int, ...]
     depthwise: tuple[int, ...]
+    linear: tuple[int, ...]
 
-    def order(self, path: Path) -> tuple[int, ...]:
+    def order(self, path: Path, axes: int) -> tuple[int, ...]:
+        if axes == 2:
+            return self.linear
         return self.depthwise if path[-2] == "depthwise" else self.kernel
 
 
 _LAYOUTS = {
-    "torch": _Layout(kernel=(3, 2, 0, 1), depthwise=(3, 2, 0, 1)),
-    "keras": _Layout(kernel=(0, 1, 2, 3), depthwise=(0, 1, 3, 2)),
+    "torch": _Layout(kernel=(3, 2, 0, 1), depthwise=(3, 2, 0, 1), linear=(1, 0)),
+    "keras": _Layout(kernel=(0, 1, 2, 3), depthwise=(0, 1, 3, 2), linear=(0, 1)),
 }
 
 
@@ -43,30 +49,29 @@ def names_and_shapes(name: str, source: str) -> dict[Path, tuple[str, tuple[int,
 
 
 def convert(path: Path, array: np.ndarray, source: str) -> np.ndarray:
-    """Returns a file's array in our layout: kernels `(h, w, c, d)`, depthwise ones `(h, w, 1, c)`.
+    """Returns a file's array in our layout, float32: kernels as in `_Layout`.
 
     Raises:
       KeyError: `source` has no layout.
     """
     array, layout = np.asarray(array, np.float32), _LAYOUTS[source]
-    return array.transpose(np.argsort(layout.order(path))) if path[-1] == "kernel" else array
+    if path[-1] != "kernel":
+        return array
+    return array.transpose(np.argsort(layout.order(path, array.ndim)))
 
 
 def _shape(path: Path, shape: tuple[int, ...], source: str) -> tuple[int, ...]:
     layout = _LAYOUTS[source]
-    return tuple(shape[i] for i in layout.order(path)) if path[-1] == "kernel" else shape
+    if path[-1] != "kernel":
+        return shape
+    return tuple(shape[i] for i in layout.order(path, len(shape)))
 
 
 def torch_array(path: Path, array: np.ndarray) -> np.ndarray:
-    """Returns an array of a PyTorch state dict in our layout, float32: kernels are transposed."""
-    array = np.asarray(array, np.float32)
-    if path[-1] != "kernel":
-        return array
-    return array.T if array.ndim == 2 else convert(path, array, "torch")
+    """Returns an array of a PyTorch state dict in our layout, float32."""
+    return convert(path, array, "torch")
 
 
 def torch_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns the shape of a variable's array in a PyTorch state dict."""
-    if path[-1] == "kernel" and len(shape) == 2:
-        return shape[::-1]
     return _shape(path, shape, "torch")
