@@ -4,6 +4,7 @@ import ast
 import hashlib
 import io
 import itertools
+import json
 import os
 import pathlib
 import pickle
@@ -261,11 +262,40 @@ def test_a_small_file_cannot_claim_large_arrays(tmp_path):
                 pretrained.load(tmp_path / f"a{suffix}", "vgg16")
 
 
-def test_a_safetensors_larger_than_weights_are_is_not_read(tmp_path, monkeypatch):
-    safetensors.numpy.save_file({"a": np.zeros(1 << 19, np.float32)}, tmp_path / "a.safetensors")
+def test_a_safetensors_of_holes_is_not_read(tmp_path, monkeypatch):
+    """Holes of a sparse file take no room on the disk, and would take it in memory."""
+    claimed = {"a": {"dtype": "F32", "shape": [1 << 20], "data_offsets": [0, 4 << 20]}}
+    header = json.dumps(claimed).encode()
+    with (tmp_path / "a.safetensors").open("wb") as f:
+        f.write(len(header).to_bytes(8, "little") + header)
+        f.truncate(8 + len(header) + (4 << 20))
     monkeypatch.setattr(files, "LARGEST", 1 << 20)
     with pytest.raises(WeightsError, match="claim more than 1,048,576 bytes"):
         pretrained.load(tmp_path / "a.safetensors", "vgg16")
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_file_that_is_large_itself_is_read(tmp_path, monkeypatch, half):
+    """ViT-L and ViT-g take more than `LARGEST`; half precision doubles in memory."""
+    torch = pytest.importorskip("torch")
+    array = np.ones((64, 3, 3, 3), np.float16 if half else np.float32)
+    more = np.random.default_rng(0).standard_normal(1 << 18).astype(array.dtype)
+    arrays = {"features.0.weight": array, "more": more}
+    safetensors.numpy.save_file(arrays, tmp_path / "a.safetensors")
+    torch.save({k: torch.tensor(v) for k, v in arrays.items()}, tmp_path / "a.pth")
+    monkeypatch.setattr(files, "LARGEST", 1 << 16)
+    for suffix in (".safetensors", ".pth"):
+        read = files.read(tmp_path / f"a{suffix}", "vgg16")
+        np.testing.assert_array_equal(read["features.0.weight"], array)
+
+
+def test_a_large_file_cannot_claim_much_more_than_it_has(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    tensors = {"a": torch.ones(1 << 18), "b": torch.ones(1).expand(1 << 20)}
+    torch.save(tensors, tmp_path / "a.pth")
+    monkeypatch.setattr(files, "LARGEST", 1 << 16)
+    with pytest.raises(WeightsError, match=r"claim more than 2,\d{3},\d{3} bytes"):
+        pretrained.load(tmp_path / "a.pth", "vgg16")
 
 
 def test_a_deflated_pth_is_refused_before_it_is_decoded(tmp_path, monkeypatch):

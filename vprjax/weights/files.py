@@ -21,6 +21,7 @@ import safetensors.numpy
 from vprjax.errors import WeightsError
 
 # Bytes of all arrays of a file. VGG16 with its classifier takes half; a small file can claim any number.
+# A file that stores its arrays as they are may hold more, as ViT-L and ViT-g do: see `_most`.
 LARGEST = 1 << 30
 # Bytes of a state dict's pickle without its tensors, and of a text in it; ResNet50 takes 38,217 and 41.
 LARGEST_PICKLE, LONGEST_TEXT = 1 << 20, 200
@@ -75,10 +76,22 @@ def sha256(file: pathlib.Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def _check_size(sizes: Iterable[int]) -> None:
-    """Raises Unfit where a file's arrays claim more bytes than any weights have."""
-    if sum(sizes) > LARGEST:
-        raise Unfit(f"its arrays claim more than {LARGEST:,} bytes; save the backbone's alone")
+def _check_size(sizes: Iterable[int], most: int | None = None) -> None:
+    """Raises Unfit where a file's arrays claim more bytes than `most`, or than any weights have."""
+    most = LARGEST if most is None else most
+    if sum(sizes) > most:
+        raise Unfit(f"its arrays claim more than {most:,} bytes; save the backbone's alone")
+
+
+def _most(file: pathlib.Path) -> int:
+    """Bytes that arrays of a file may claim which stores them as they are, uncompressed.
+
+    They may be twice what the file takes on the disk, as half precision becomes float32. A hole in a
+    sparse file takes nothing there.
+    """
+    found = file.stat()
+    stored = min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+    return max(LARGEST, 2 * stored)
 
 
 def _check_start(file: pathlib.Path) -> None:
@@ -100,7 +113,7 @@ def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
-    _check_size([file.stat().st_size])  # the format claims no more than the file has
+    _check_size([file.stat().st_size], _most(file))  # the format claims no more than the file has
     return safetensors.numpy.load_file(file)
 
 
@@ -208,7 +221,7 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         ) from e
     tensors = _tensors(state, torch.is_tensor)
     # An expanded tensor has more numbers than its storage.
-    _check_size(4 * tensor.numel() for tensor in tensors.values())
+    _check_size((4 * tensor.numel() for tensor in tensors.values()), _most(file))
     return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
 
 
@@ -251,7 +264,7 @@ def _check_pickle(file: pathlib.Path) -> None:
     pickles = 5  # magic number, protocol, system, the state dict and its storages' keys
     if start.startswith(b"PK\3\4"):  # PyTorch's own test for an archive
         with zipfile.ZipFile(file) as archive:
-            _check_size(info.file_size for info in archive.infolist())
+            _check_size((info.file_size for info in archive.infolist()), _most(file))
             if any(info.filename.endswith("/constants.pkl") for info in archive.infolist()):
                 raise Unfit("it is a TorchScript program; save its state_dict() instead")
             found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]
@@ -282,6 +295,7 @@ _KINDS = {
     ".npz": _Kind("keras", _read_npz),
     ".pth.tar": _Kind("torch", _read_torch),
     ".ckpt": _Kind("torch", _read_torch),
+    ".torch": _Kind("torch", _read_torch),
     ".keras": _Kind("keras", _read_keras),
 }
 

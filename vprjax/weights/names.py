@@ -1,10 +1,12 @@
 """Names, shapes and layouts of a backbone's arrays in the files of each family."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax import traverse_util
 
 from vprjax.models import backbone
@@ -42,10 +44,15 @@ def names_and_shapes(name: str, source: str) -> dict[Path, tuple[str, tuple[int,
       KeyError: the backbone has no such source, or `source` no layout.
     """
     naming = BACKBONES[name].sources[source].name
+    ours = _shapes(backbone(name))
+    return {path: (naming(path), _shape(path, shape, source)) for path, shape in ours.items()}
+
+
+@functools.cache  # a deep network's trace takes a second, and a file is held against every backbone
+def _shapes(module: nn.Module) -> dict[Path, tuple[int, ...]]:
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    ours = jax.eval_shape(backbone(name).init, jax.random.key(0), image)
-    flat = traverse_util.flatten_dict(ours)
-    return {path: (naming(path), _shape(path, a.shape, source)) for path, a in flat.items()}
+    variables = traverse_util.flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
+    return {path: a.shape for path, a in variables.items()}
 
 
 def convert(path: Path, array: np.ndarray, source: str) -> np.ndarray:

@@ -70,8 +70,9 @@ def load(path: str, backbone: str, partial: bool = False, arrays: Arrays | None 
 def recognise(path: str, arrays: Arrays | None = None) -> str:
     """Returns the name of the backbone whose arrays a weights file holds, all or most of them.
 
-    Among several it is the one with most arrays there: a ResNet101 has every name of a ResNet50.
-    `arrays` are the file's, where they are read already.
+    Vision transformers of several sizes share names, so shapes count too. Of two backbones that the file
+    fits alike, the one with more arrays has it: a ResNet101 has every name of a ResNet50. `arrays` are the
+    file's, where they are read already.
 
     Raises:
       WeightsError: the file is unreadable or of no backbone.
@@ -81,14 +82,15 @@ def recognise(path: str, arrays: Arrays | None = None) -> str:
     known = {name: v for name, v in BACKBONES.items() if source in v.sources}
     if arrays is None:
         arrays = files.read(file, f"backbone {' or '.join(known)}")
-    found = {}
+    shaped = [f"{name} {array.shape}" for name, array in arrays.items()]
+    shares = {}
     for name in known:
-        expected = {array for array, _ in names_and_shapes(name, source).values()}
-        held = max(_held(arrays, expected).values(), default=0)
-        if 2 * held >= len(expected):
-            found[name] = held, held / len(expected)
-    best = max(found, key=lambda name: found[name], default="")
-    if not best:
+        table = names_and_shapes(name, source).values()
+        expected = {f"{array} {shape}" for array, shape in table}
+        held = max(_held(shaped, expected).values(), default=0)
+        shares[name] = held / len(expected), held
+    best = max(shares, key=lambda name: shares[name], default="")
+    if not best or 2 * shares[best][0] < 1:
         raise WeightsError(
             f"{file} holds the arrays of no backbone that is known from such files ({', '.join(known)}); "
             f"it has {_some(arrays) or 'none'}"
