@@ -4,7 +4,7 @@ Every head computes and returns float32. In half precision GeM's powers overflow
 assignment loses its small weights.
 """
 
-from vprjax.models.heads import gem, mac, netvlad, spoc
+from vprjax.models.heads import gem, mac, netvlad, salad, spoc
 from vprjax.models.heads.variant import Head
 
 HEADS: dict[str, Head] = {
@@ -12,4 +12,5 @@ HEADS: dict[str, Head] = {
     "spoc": spoc.HEAD,
     "gem": gem.HEAD,
     "netvlad": netvlad.HEAD,
+    "salad": salad.HEAD,
 }

@@ -3,9 +3,11 @@
 A family is one file, listed here. A new one is its file and one line of `FAMILIES`.
 """
 
-from vprjax.weights.released import cosplace
+from vprjax.weights.released import cosplace, megaloc, salad
 from vprjax.weights.released.variant import Family
 
 FAMILIES: dict[str, Family] = {
     "cosplace": cosplace.FAMILY,
+    "salad": salad.FAMILY,
+    "megaloc": megaloc.FAMILY,
 }
