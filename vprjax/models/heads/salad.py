@@ -20,7 +20,8 @@ def assign(scores: jax.Array, dust_bin: jax.Array) -> jax.Array:
     """Shares of `n` local features in `k` clusters, by Sinkhorn's iterations in the log domain.
 
     A row `dust_bin` takes what no cluster does. A cluster's row sums to 1, a feature's column to 1 and the
-    dustbin's row to `n - k`; the result leaves that row out.
+    dustbin's row to `n - k`; the result leaves that row out. As the iterations scale each row to its sum,
+    `dust_bin` changes nothing and its gradient is 0; released files hold it.
 
     Shapes: `(b, k, n), () -> (b, k, n)`.
     Raises: ValueError unless `n > k`, as `n - k` is the dustbin's share.

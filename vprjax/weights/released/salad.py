@@ -41,7 +41,7 @@ def model(arrays: Arrays, backbone: str, head: str) -> dict:
     width = _length(arrays[f"{backbone}cls_token"], 2)
     depth = count(re.escape(backbone) + r"blocks\.(\d+)\.norm1\.weight", arrays)
     return {
-        "backbone": _SIZES.get((width, depth), "dinov2_vitb14"),
+        "backbone": SIZES.get((width, depth), "dinov2_vitb14"),
         "pooling": "salad",
         "salad.clusters": _length(score, 0),
         "salad.cluster_dim": _length(features, 0),
@@ -61,7 +61,7 @@ def _sizes() -> dict[tuple[int, int], str]:
     return {(size.width, size.depth): name for name, size in sizes.items()}
 
 
-_SIZES = _sizes()  # numbers of a token and of blocks -> the backbone
+SIZES = _sizes()  # numbers of a token and of blocks -> the backbone
 
 
 def name(path: Path, backbone: str = BACKBONE, head: str = HEAD) -> str:
