@@ -121,7 +121,7 @@ def test_the_position_table_is_pytorch_s(sides, registers):
         network.pos_embed.normal_(generator=torch.Generator().manual_seed(3))
         expected = network.positions(*sides).numpy()
     table = network.pos_embed.detach().numpy()
-    got = dinov2.positions(jnp.asarray(table, jnp.float32), *sides, registers > 0)
+    got = dinov2.position_table(jnp.asarray(table, jnp.float32), *sides, registers > 0)
     assert np.abs(got - expected).max() <= 1e-6 * np.abs(expected).max()
 
 

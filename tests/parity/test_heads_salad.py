@@ -76,8 +76,8 @@ def test_values_and_gradients(both):
     wanted = {n: p.grad.numpy() for n, p in network.named_parameters()}
     for path, g in jax.tree_util.tree_leaves_with_path(of_params):
         own = name(("params", "pooling", *(k.key for k in path)), "", "")
-        if own == "dust_bin":  # the iterations scale its row, whatever it is: it has no effect
-            assert max(abs(g), abs(wanted[own])) <= 1e-5
+        if own in ("dust_bin", "score.3.bias"):  # the iterations scale whole rows: no effect
+            assert max(np.abs(g).max(), np.abs(wanted[own]).max()) <= 1e-5
         else:
             assert relative(g, ours(wanted[own], g)) <= 1e-4, path
 
@@ -85,7 +85,7 @@ def test_values_and_gradients(both):
 def test_shares_are_those_of_the_transport():
     """Columns sum to 1 exactly, rows nearly after three iterations, and the dustbin keeps the rest."""
     scores = np.random.default_rng(3).standard_normal((2, K, 20)).astype(np.float32)
-    shares = np.asarray(salad.assign(jnp.asarray(scores), jnp.float32(0.3)), np.float64)
+    shares = np.asarray(jax.jit(salad.assign)(scores, jnp.float32(0.3)), np.float64)
     np.testing.assert_allclose(shares.sum(axis=2), 1, atol=0.02)
     assert (shares.sum(axis=1) < 1).all()
     assert abs(shares.sum() - 2 * K) < 0.02
@@ -95,8 +95,8 @@ def test_shares_are_those_of_the_transport():
 
 def test_scores_far_apart_stay_finite():
     scores = jnp.asarray([[[300.0, -300, 0, 5], [-300, 300, 1, 2]]])
-    shares, gradient = jax.value_and_grad(lambda s: salad.assign(s, jnp.float32(1)).sum())(scores)
-    assert np.isfinite(shares) and np.isfinite(gradient).all()
+    shares = jax.jit(jax.value_and_grad(lambda s: salad.assign(s, jnp.float32(1)).sum()))
+    assert all(np.isfinite(a).all() for a in shares(scores))
 
 
 def test_as_many_patches_as_clusters_are_too_few():

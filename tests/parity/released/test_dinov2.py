@@ -72,7 +72,9 @@ def test_tokens_equal_the_original_code(shared_goldens, tmp_path, name):
     if registers is None:
         check(golden, "prenorm", np.concatenate([first[:, None], before.reshape(2, h * w, -1)], 1))
     table = variables["params"]["patch"]["pos_embed"]
-    check(golden, "pos_embed_interpolated", dinov2.positions(table, h, w, registers is not None))
+    check(
+        golden, "pos_embed_interpolated", dinov2.position_table(table, h, w, registers is not None)
+    )
     facts = golden.facts["backbone_stats_f64"][0]
     sampled = np.asarray(convolved).reshape(-1)[facts["sample_idx"]]
     limit = TOLERANCE * facts["amax"]
@@ -86,10 +88,10 @@ def test_jax_image_resize_is_no_pytorch_interpolation(shared_goldens, monkeypatc
     def resized(size, count, *_):
         return np.asarray(jax.image.resize(np.eye(size, dtype=np.float32), (count, size), "cubic"))
 
-    check(golden, "pos_embed_interpolated", dinov2.positions(table, 16, 16, False))
+    check(golden, "pos_embed_interpolated", dinov2.position_table(table, 16, 16, False))
     monkeypatch.setattr(dinov2.resample, "cubic", resized)
     with pytest.raises(AssertionError):
-        check(golden, "pos_embed_interpolated", dinov2.positions(table, 16, 16, False))
+        check(golden, "pos_embed_interpolated", dinov2.position_table(table, 16, 16, False))
 
 
 def state(backbone, seed=0):

@@ -123,7 +123,7 @@ class _Patches(nn.Module):
         b, h, w, _ = x.shape
         token = self.param("cls_token", _START, (1, 1, d))
         table = self.param("pos_embed", _START, (1, 1 + GRID * GRID, d))
-        positions = positions(table, h, w, self.size.registers > 0).astype(dtype)
+        positions = position_table(table, h, w, self.size.registers > 0).astype(dtype)
         first = jnp.broadcast_to(token.astype(dtype) + positions[:, :1], (b, 1, d))
         x = x.reshape(b, h * w, d) + positions[:, 1:]
         if not self.size.registers:
@@ -133,7 +133,7 @@ class _Patches(nn.Module):
         return jnp.concatenate([first, registers, x], axis=1)
 
 
-def positions(table: jax.Array, h: int, w: int, registers: bool) -> jax.Array:
+def position_table(table: jax.Array, h: int, w: int, registers: bool) -> jax.Array:
     """Returns the position table `(1, 1 + 37 * 37, c)`, interpolated to `(1, 1 + h w, c)`.
 
     The plain models sample it with `scale_factor = (n + 0.1) / 37` in each direction, and so move a side

@@ -21,7 +21,8 @@ def assign(scores: jax.Array, dust_bin: jax.Array) -> jax.Array:
 
     A row `dust_bin` takes what no cluster does. A cluster's row sums to 1, a feature's column to 1 and the
     dustbin's row to `n - k`; the result leaves that row out. As the iterations scale each row to its sum,
-    `dust_bin` changes nothing and its gradient is 0; released files hold it.
+    what is added to a whole row changes nothing: `dust_bin` and the scores' biases have gradient 0, and
+    are here because released files hold them.
 
     Shapes: `(b, k, n), () -> (b, k, n)`.
     Raises: ValueError unless `n > k`, as `n - k` is the dustbin's share.
