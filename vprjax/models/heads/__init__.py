@@ -4,7 +4,7 @@ Every head computes and returns float32. In half precision GeM's powers overflow
 assignment loses its small weights.
 """
 
-from vprjax.models.heads import gem, mac, netvlad, salad, spoc
+from vprjax.models.heads import boq, convap, gem, mac, mixvpr, netvlad, salad, spoc
 from vprjax.models.heads.variant import Head
 
 HEADS: dict[str, Head] = {
@@ -13,4 +13,7 @@ HEADS: dict[str, Head] = {
     "gem": gem.HEAD,
     "netvlad": netvlad.HEAD,
     "salad": salad.HEAD,
+    "mixvpr": mixvpr.HEAD,
+    "convap": convap.HEAD,
+    "boq": boq.HEAD,
 }
