@@ -9,8 +9,12 @@ import importlib.util
 import json
 import pathlib
 
+import jax
 import numpy as np
 import torch
+
+from vprjax import models
+from vprjax.weights.released import load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,11 @@ def golden(folder: pathlib.Path, name: str) -> Golden:
     return Golden(facts, state, rule.make_images(*facts["image_size"]), outputs)
 
 
+def calm(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the variant of a ResNet whose blocks' last BatchNorms are small."""
+    return {n: a * np.float32(0.2 if n.endswith("bn3.weight") else 1) for n, a in state.items()}
+
+
 def write_torch(
     state: dict[str, np.ndarray], file: pathlib.Path, wrapper: str = ""
 ) -> pathlib.Path:
@@ -63,3 +72,25 @@ def write_torch(
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
     torch.save({wrapper: tensors, "epoch": 3} if wrapper else tensors, file)
     return file
+
+
+def check_file(golden: Golden, file: pathlib.Path, tolerance: float = 5e-6) -> load.Released:
+    """Asserts that a model's file gives the golden's local features and descriptors."""
+    released = load.read(str(file))
+    module = models.build(released.config)
+
+    @jax.jit
+    def describe(variables, images):
+        keep = {"capture_intermediates": lambda part, _: part.name == "backbone"}
+        descriptors, kept = module.apply(variables, images, mutable=["intermediates"], **keep)
+        return descriptors, kept["intermediates"]["backbone"]["__call__"][0]
+
+    descriptors, local = describe(released.variables, golden.images)
+    golden.check(descriptors, tolerance)
+    stats = golden.facts["backbone_stats_f64"][0]
+    local = np.asarray(local).transpose(0, 3, 1, 2)
+    assert list(local.shape) == stats["shape"]
+    samples = local.reshape(-1)[stats["sample_idx"]] / stats["amax"]
+    wanted = np.array(stats["sample"]) / stats["amax"]
+    np.testing.assert_allclose(samples, wanted, rtol=0, atol=tolerance)
+    return released

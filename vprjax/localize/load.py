@@ -143,7 +143,7 @@ def _load_weights(path: pathlib.Path, size: Size) -> Model:
         family = FAMILIES[found.family]
         network = Network(found.config, found.variables)
         return of_network(
-            network, None, _sized(family.form, size), f"{family.title}, {network.title}"
+            network, None, _sized(family.form, size), f"{found.title}, {network.title}"
         )
     model_config, variables = off_the_shelf.gem(str(path))
     network = Network(model_config, variables)

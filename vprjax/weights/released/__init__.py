@@ -3,11 +3,15 @@
 A family is one file, listed here. A new one is its file and one line of `FAMILIES`.
 """
 
-from vprjax.weights.released import cosplace, megaloc, salad
+from vprjax.weights.released import boq, convap, cosplace, eigenplaces, megaloc, mixvpr, salad
 from vprjax.weights.released.variant import Family
 
 FAMILIES: dict[str, Family] = {
     "cosplace": cosplace.FAMILY,
     "salad": salad.FAMILY,
     "megaloc": megaloc.FAMILY,
+    "eigenplaces": eigenplaces.FAMILY,
+    "mixvpr": mixvpr.FAMILY,
+    "convap": convap.FAMILY,
+    "boq": boq.FAMILY,
 }

@@ -1,29 +1,12 @@
 """CosPlace (Berton et al. 2022): L2 per position, GeM, a linear layer, L2."""
 
 from vprjax.data.pictures import Form
-from vprjax.models.backbones.resnet import torch_name
 from vprjax.models.backbones.sources import torch_leaf
 from vprjax.models.backbones.variant import Path
-from vprjax.weights.released.variant import Arrays, Family, Release, count
+from vprjax.weights.released import resnets
+from vprjax.weights.released.variant import Arrays, Family, Release
 
-# A ResNet's number of blocks in layer3, and whether they have a third convolution -> its name.
-_RESNETS = {
-    (2, False): "resnet18",
-    (6, False): "resnet34",
-    (6, True): "resnet50",
-    (23, True): "resnet101",
-    (36, True): "resnet152",
-}
-# A backbone is a sequence there: 0 is conv1, 1 bn1, 4 to 7 are layer1 to layer4.
-_LAYERS = {"conv1": "0", "bn1": "1"} | {f"layer{i}": str(i + 3) for i in range(1, 5)}
 _HEAD = {"p": "aggregation.1.p", "kernel": "aggregation.3.weight", "bias": "aggregation.3.bias"}
-
-
-def backbone_of(arrays: Arrays) -> str:
-    """Returns the name of the backbone whose arrays `backbone.N.*` a file holds."""
-    third = any(name.endswith(".conv3.weight") for name in arrays)
-    blocks = count(r"backbone\.6\.(\d+)\.conv1\.weight", arrays)
-    return _RESNETS.get((blocks, third), "vgg16")
 
 
 def model(backbone: str, dimension: int) -> dict:
@@ -37,8 +20,10 @@ def model(backbone: str, dimension: int) -> dict:
     }
 
 
-def _config(arrays: Arrays) -> dict:
-    return model(backbone_of(arrays), len(arrays["aggregation.3.bias"]))
+def config(arrays: Arrays) -> dict:
+    """Returns the `model` keys of a file."""
+    backbone = resnets.backbone_of(arrays, "backbone.6", otherwise="vgg16")
+    return model(backbone, len(arrays["aggregation.3.bias"]))
 
 
 def name(path: Path) -> str:
@@ -47,8 +32,7 @@ def name(path: Path) -> str:
         return _HEAD[path[-1]]
     if path[2].count("_") and len(path) == 4:  # VGG16: ("params", "backbone", "conv1_1", "kernel")
         return f"backbone.{VGG16[path[2]]}.{torch_leaf(path)}"
-    layer, _, rest = torch_name((path[0], *path[2:])).partition(".")
-    return f"backbone.{_LAYERS[layer]}.{rest}"
+    return f"backbone.{resnets.numbered(path)}"
 
 
 # Layer -> its number in torchvision's `features`.
@@ -62,7 +46,7 @@ VGG16 = dict(
 
 
 def recognise(names: frozenset[str]) -> bool:
-    """Whether a file is of this layout; EigenPlaces shares it."""
+    """Whether a file is of this layout, which CosPlace and EigenPlaces share."""
     return {"backbone.0.weight", "aggregation.1.p", "aggregation.3.weight"} <= names
 
 
@@ -96,7 +80,7 @@ FAMILY = Family(
     licence="MIT",
     releases=releases("cosplace", {backbone: own[1] for backbone, own in _RELEASED.items()}),
     recognise=recognise,
-    config=_config,
+    config=config,
     name=name,
     form=Form(480, 640),
     input_rule="native size; no resize",

@@ -35,12 +35,14 @@ class Released:
 
     Attributes:
       family: a key of `FAMILIES`.
+      title: the family's; of all that share the layout, joined by "or", where the file's name says none.
       config: the `model` section.
       variables: NumPy arrays, as `models.build(config)` takes them.
       unused: names of the file's arrays that no descriptor needs.
     """
 
     family: str
+    title: str
     config: ml_collections.ConfigDict
     variables: dict
     unused: tuple[str, ...]
@@ -83,8 +85,9 @@ def _read(path: str) -> tuple[Released | None, Arrays]:
     file = resolve(path)
     arrays = unwrapped(files.read(file, "any"))
     names = frozenset(arrays)
-    name = next((name for name, family in FAMILIES.items() if family.recognise(names)), None)
-    return (None if name is None else _fill(file, name, FAMILIES[name], arrays)), arrays
+    able = [name for name, family in FAMILIES.items() if family.recognise(names)]
+    able = [name for name in able if name in file.name.lower()] or able
+    return (_fill(file, able, arrays) if able else None), arrays
 
 
 def start_of(model_config) -> dict | None:
@@ -99,7 +102,7 @@ def start_of(model_config) -> dict | None:
     found = find(model_config.weights)
     if found is None:
         return None
-    title, own = FAMILIES[found.family].title, found.config
+    title, own = found.title, found.config
     if own.backbone != model_config.backbone:
         raise WeightsError(
             f"{model_config.weights} is a {title} model with backbone {own.backbone}, not "
@@ -154,17 +157,31 @@ def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
     return config
 
 
-def _fill(file: pathlib.Path, name: str, family: Family, arrays: Arrays) -> Released:
-    """Fits the file's arrays into the module's variables, every one of them."""
-    prepared = family.prepare(arrays)
-    config = section({**family.config(prepared), "weights": str(file)})
-    module = models.build(config)
+def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
+    """Fits the file's arrays into the module's variables, every one of them.
+
+    The families that are `able` to read it share their layout, so that the first reads it.
+    """
+    name, family = able[0], FAMILIES[able[0]]
+    title = " or ".join(FAMILIES[other].title for other in able)
+    try:
+        prepared = family.prepare(arrays)
+        config = section({**family.config(prepared), "weights": str(file)})
+        module = models.build(config)
+    except KeyError as error:
+        raise WeightsError(
+            f"{file} is no sound {title} file: {error.args[0]} is missing; it has {_some(sorted(arrays))}"
+        ) from error
+    except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+        raise WeightsError(
+            f"{file} is no sound {title} file: no {title} model has arrays of these shapes ({error})"
+        ) from error
     image = jax.ShapeDtypeStruct((1, family.form.height, family.form.width, 3), jnp.float32)
     shapes = traverse_util.flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
     expected = {path: family.name(path) for path in shapes if path[0] != "preprocess"}
     problem = _misfit(family, shapes, expected, prepared)
     if problem:
-        raise WeightsError(f"{file} is no sound {family.title} file: {problem}")
+        raise WeightsError(f"{file} is no sound {title} file: {problem}")
     flat = {
         path: torch_array(path, prepared[array]).reshape(shapes[path].shape)
         for path, array in expected.items()
@@ -177,7 +194,7 @@ def _fill(file: pathlib.Path, name: str, family: Family, arrays: Arrays) -> Rele
         log(
             f"weights: {file.name} holds {len(told)} arrays that no descriptor needs: {_some(told)}"
         )
-    return Released(name, config, traverse_util.unflatten_dict(flat), unused)
+    return Released(name, title, config, traverse_util.unflatten_dict(flat), unused)
 
 
 def _misfit(
