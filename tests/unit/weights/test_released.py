@@ -18,6 +18,7 @@ RELEASES = [
     ("mixvpr", "mixvpr_resnet50_128"),
     ("convap", "convap_resnet50_512"),
     ("boq", "boq_resnet50_16384"),
+    ("boq_dinov2", "boq_dinov2_12288"),
 ]
 
 

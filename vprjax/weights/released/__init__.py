@@ -13,5 +13,6 @@ FAMILIES: dict[str, Family] = {
     "eigenplaces": eigenplaces.FAMILY,
     "mixvpr": mixvpr.FAMILY,
     "convap": convap.FAMILY,
-    "boq": boq.FAMILY,
+    "boq": boq.RESNET,
+    "boq_dinov2": boq.DINOV2,
 }

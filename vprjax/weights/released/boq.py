@@ -1,13 +1,15 @@
-"""BoQ, bag of queries (Ali-bey et al. 2024), behind a ResNet up to layer3."""
+"""BoQ, bag of queries (Ali-bey et al. 2024), behind a ResNet up to layer3 or behind DINOv2's last block."""
 
 from vprjax.data.pictures import Form
+from vprjax.models.backbones import dinov2
 from vprjax.models.backbones.sources import torch_leaf
 from vprjax.models.backbones.variant import Path
 from vprjax.models.heads.boq import HEAD_CHANNELS
-from vprjax.weights.released import resnets
+from vprjax.weights.released import resnets, salad
 from vprjax.weights.released.variant import Arrays, Family, Release, count
 
-_RESNET = "backbone.net"
+_RESNET, _DINOV2 = "backbone.net", "backbone.dino"
+_REFERENCE = "Ali-bey et al.: BoQ: A Place is Worth a Bag of Learnable Queries, CVPR 2024"
 _LAYERS = {"reduce": "proj_c", "norm": "norm_input", "rows_out": "fc"}
 _BLOCK = {
     "encoder": "encoder",
@@ -64,9 +66,23 @@ def _recognise(backbone: str):
     return lambda names: {backbone, "aggregator.proj_c.weight", "aggregator.fc.weight"} <= names
 
 
-FAMILY = Family(
+def _dinov2_config(arrays: Arrays) -> dict:
+    width = arrays[f"{_DINOV2}.cls_token"].shape[-1]
+    depth = count(rf"{_DINOV2}\.blocks\.(\d+)\.norm1\.weight", arrays)
+    backbone = salad.SIZES.get((width, depth), "dinov2_vitb14")
+    # The file holds a final LayerNorm that its code never applies.
+    return {"backbone": backbone, "stage": f"block{depth}"} | _head(arrays)
+
+
+def _dinov2_name(path: Path) -> str:
+    if path[1] == "backbone":
+        return f"{_DINOV2}.{dinov2.torch_name((path[0], *path[2:]))}"
+    return _head_name(path)
+
+
+RESNET = Family(
     title="BoQ",
-    reference="Ali-bey et al.: BoQ: A Place is Worth a Bag of Learnable Queries, CVPR 2024",
+    reference=_REFERENCE,
     licence="MIT",
     releases={
         "boq_resnet50_16384": Release(
@@ -81,4 +97,29 @@ FAMILY = Family(
     name=_resnet_name,
     form=Form(384, 384),
     input_rule="384x384, stretched, bicubic",
+)
+
+DINOV2 = Family(
+    title="BoQ (DINOv2)",
+    reference=_REFERENCE,
+    licence="MIT",
+    releases={
+        "boq_dinov2_12288": Release(
+            "dinov2_12288.pth",
+            12288,
+            95.2,
+            {
+                "backbone": "dinov2_vitb14",
+                "stage": "block12",
+                "pooling": "boq",
+                "boq.heads": 6,
+            },
+        )
+    },
+    recognise=_recognise(f"{_DINOV2}.cls_token"),
+    config=_dinov2_config,
+    name=_dinov2_name,
+    form=Form(322, 322),
+    input_rule="322x322, stretched, bicubic",
+    unused=r"backbone\.dino\.(mask_token|norm\.(weight|bias))",
 )
