@@ -185,7 +185,7 @@ def start_from_clusters(model_config, variables: dict, local: np.ndarray, seed: 
     like = variables["params"]["pooling"]
     parameters = start.parameters(kmeans.kmeans(local, clusters, seed), local)
     head = {key: np.asarray(value, like[key].dtype) for key, value in parameters.items()}
-    return {**variables, "params": {**variables["params"], "pooling": head}}
+    return {**variables, "params": {**variables["params"], "pooling": {**like, **head}}}
 
 
 def start_projection(

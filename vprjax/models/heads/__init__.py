@@ -4,7 +4,18 @@ Every head computes and returns float32. In half precision GeM's powers overflow
 assignment loses its small weights.
 """
 
-from vprjax.models.heads import boq, convap, gem, mac, mixvpr, netvlad, salad, spoc
+from vprjax.models.heads import (
+    boq,
+    convap,
+    crn,
+    gem,
+    mac,
+    mixvpr,
+    netvlad,
+    salad,
+    spoc,
+    vlad,
+)
 from vprjax.models.heads.variant import Head
 
 HEADS: dict[str, Head] = {
@@ -12,8 +23,10 @@ HEADS: dict[str, Head] = {
     "spoc": spoc.HEAD,
     "gem": gem.HEAD,
     "netvlad": netvlad.HEAD,
-    "salad": salad.HEAD,
-    "mixvpr": mixvpr.HEAD,
+    "vlad": vlad.HEAD,
+    "crn": crn.HEAD,
     "convap": convap.HEAD,
+    "mixvpr": mixvpr.HEAD,
+    "salad": salad.HEAD,
     "boq": boq.HEAD,
 }

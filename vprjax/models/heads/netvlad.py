@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from vprjax.models.heads.variant import ClusterStart, Head
 from vprjax.models.heads.vectors import check_map, l2_normalize
-from vprjax.variants import Key, Whole
+from vprjax.variants import Key, OneOf, Whole
 
 # A TPU or GPU would otherwise round the float32 inputs of a matrix product to bfloat16 or TF32.
 _EXACT = jax.lax.Precision.HIGHEST
@@ -16,17 +16,34 @@ _EXACT = jax.lax.Precision.HIGHEST
 # The nearest cluster of a local descriptor outweighs the second by this factor at the start.
 _NEAREST_OVER_SECOND = 100.0
 
+ORDERS = ("clusters", "channels")  # what a descriptor lists first; the original lists channels
 
-def netvlad(x: jax.Array, weights: jax.Array, biases: jax.Array, centers: jax.Array) -> jax.Array:
+
+def netvlad(
+    x: jax.Array,
+    weights: jax.Array,
+    biases: jax.Array,
+    centers: jax.Array,
+    order: str = ORDERS[0],
+) -> jax.Array:
     """Residuals to `k` centres, softly assigned: `V_k = sum_i a_ik (x_i - c_k)`.
 
     `a_i = softmax_k(w_k . x_i + b_k)` over the L2-normalised local descriptors `x_i`. Each `V_k` is
     L2-normalised, then the whole. The form `A^T X - (sum_i a_i) c` needs no array of size `n k d`.
 
-    Shapes: `(b, h, w, d), (k, d), (k,), (k, d) -> (b, k * d)`, cluster-major (`d` runs fastest).
+    Shapes: `(b, h, w, d), (k, d), (k,), (k, d) -> (b, k * d)`, cluster-major (`d` runs fastest)
+    unless `order` is "channels".
     Raises: ValueError on other shapes.
     Source: Eq. 3 and 4 of Alijani & Rahtu 2021; Arandjelovic et al. 2016.
     """
+    local, assignment = soft_assignment(x, weights, biases, centers)
+    return aggregate(local, assignment, centers, order)
+
+
+def soft_assignment(
+    x: jax.Array, weights: jax.Array, biases: jax.Array, centers: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the L2-normalised local descriptors `(b, n, d)` of `netvlad` and their `(b, n, k)` shares."""
     check_map("netvlad", x)
     b, h, w, d = x.shape
     if weights.ndim != 2 or weights.shape[1] != d or centers.shape != weights.shape:
@@ -37,14 +54,25 @@ def netvlad(x: jax.Array, weights: jax.Array, biases: jax.Array, centers: jax.Ar
     k = weights.shape[0]
     if biases.shape != (k,):
         raise ValueError(f"netvlad: biases have shape {biases.shape}, expected ({k},)")
-    weights, biases, centers = (jnp.asarray(v, jnp.float32) for v in (weights, biases, centers))
+    weights, biases = (jnp.asarray(v, jnp.float32) for v in (weights, biases))
     local = l2_normalize(x).reshape(b, h * w, d)
     logits = jnp.einsum("bnd,kd->bnk", local, weights, precision=_EXACT) + biases[None, None, :]
-    assignment = jax.nn.softmax(logits, axis=-1)
+    return local, jax.nn.softmax(logits, axis=-1)
+
+
+def aggregate(
+    local: jax.Array, assignment: jax.Array, centers: jax.Array, order: str = ORDERS[0]
+) -> jax.Array:
+    """Weighted residuals `sum_i a_ik (x_i - c_k)`, each L2-normalised, then the whole.
+
+    Shapes: `(b, n, d), (b, n, k), (k, d) -> (b, k * d)`.
+    """
     pulled = jnp.einsum("bnk,bnd->bkd", assignment, local, precision=_EXACT)
     mass = jnp.sum(assignment, axis=1)
-    residuals = pulled - mass[:, :, None] * centers[None, :, :]
-    return l2_normalize(l2_normalize(residuals).reshape(b, k * d))
+    residuals = l2_normalize(pulled - mass[:, :, None] * jnp.asarray(centers, jnp.float32)[None])
+    if order == "channels":
+        residuals = residuals.transpose(0, 2, 1)
+    return l2_normalize(residuals.reshape(len(residuals), -1))
 
 
 def netvlad_from_centers(
@@ -93,27 +121,38 @@ class NetVLAD(nn.Module):
     """
 
     clusters: int
+    order: str = ORDERS[0]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns `(b, k * d)`, cluster-major, normalised."""
-        k, d = self.clusters, x.shape[-1]
-        unit = nn.initializers.normal(d**-0.5)  # rows of length about 1, as the local descriptors
-        weights = self.param("weights", unit, (k, d), jnp.float32)
-        biases = self.param("biases", nn.initializers.zeros, (k,), jnp.float32)
-        centers = self.param("centers", unit, (k, d), jnp.float32)
-        return netvlad(x, weights, biases, centers)
+        """Returns `(b, k * d)`, in the given order, normalised."""
+        return netvlad(x, *parameters(self, x.shape[-1]), self.order)
 
 
-def _start(centers: jax.Array, local_descriptors: jax.Array) -> dict[str, jax.Array]:
+def parameters(head: nn.Module, d: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Declares the weights, biases and centres of a head with `clusters`."""
+    k = head.clusters
+    unit = nn.initializers.normal(d**-0.5)  # rows of length about 1, as the local descriptors
+    weights = head.param("weights", unit, (k, d), jnp.float32)
+    biases = head.param("biases", nn.initializers.zeros, (k,), jnp.float32)
+    return weights, biases, head.param("centers", unit, (k, d), jnp.float32)
+
+
+def start(centers: jax.Array, local_descriptors: jax.Array) -> dict[str, jax.Array]:
+    """Returns the parameters by name that k-means' centres give."""
     weights, biases, centers = netvlad_from_centers(centers, local_descriptors)
     return {"weights": weights, "biases": biases, "centers": centers}
 
 
 HEAD = Head(
     title="NetVLAD",
-    make=lambda section: NetVLAD(section.clusters),
-    keys={"clusters": Key(64, Whole(2), "clusters k; a descriptor has k times the channels")},
+    make=lambda section: NetVLAD(section.clusters, section.order),
+    keys={
+        "clusters": Key(64, Whole(2), "clusters k; a descriptor has k times the channels"),
+        "order": Key(
+            ORDERS[0], OneOf(ORDERS), "what a descriptor lists first; the original lists channels"
+        ),
+    },
     trains=True,
-    start=ClusterStart("clusters", _start),
+    start=ClusterStart("clusters", start),
 )
