@@ -48,16 +48,22 @@ class Golden:
         np.testing.assert_allclose(*sums, rtol=0, atol=20 * tolerance * size)
 
 
+def rule(folder: pathlib.Path):
+    """Imports the rules of values and images, `rule.py` of the goldens."""
+    spec = importlib.util.spec_from_file_location("goldens_rule", folder / "rule.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
 def golden(folder: pathlib.Path, name: str) -> Golden:
     """Rebuilds a model's file in memory; the caller applies `variant` of its JSON where there is one."""
-    spec = importlib.util.spec_from_file_location("goldens_rule", folder / "rule.py")
-    rule = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rule)
+    rules = rule(folder)
     facts = json.loads((folder / f"{name}.json").read_text())
-    state = rule.fill(facts["state_dict"], facts["kept_defaults"])
+    state = rules.fill(facts["state_dict"], facts["kept_defaults"])
     with np.load(folder / f"{name}.npz") as arrays:
         outputs = dict(arrays)
-    return Golden(facts, state, rule.make_images(*facts["image_size"]), outputs)
+    return Golden(facts, state, rules.make_images(*facts["image_size"]), outputs)
 
 
 def calm(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
