@@ -30,6 +30,13 @@ FORMATS = (
     "PPM",
 )  # by content; the file's name does not count
 RESIZES = ("stretch", "pad", "crop", "shorter_side")
+OPENCV = "opencv"
+# Kernel -> Pillow's; all but OpenCV's widen with the step when they shrink (antialias).
+KERNELS = {
+    OPENCV: None,
+    "bilinear": PIL.Image.Resampling.BILINEAR,
+    "bicubic": PIL.Image.Resampling.BICUBIC,
+}
 HIGH_BYTE = "raw/256"
 
 
@@ -43,23 +50,31 @@ class Form:
       resize: how a picture of another aspect reaches the size: "stretch"; "pad" with black; "crop" its
         centre; "shorter_side", which stretches too, as only a picture of the size's aspect fits it.
       sixteen_bit: the two 16-bit values that become 0 and 255; or "raw/256"; None refuses 16 bits.
+      kernel: one of `KERNELS`: "opencv" averages areas to shrink and is linear to enlarge, as the builders;
+        "bilinear" and "bicubic" are Pillow's, with antialias.
     """
 
     height: int
     width: int
     resize: str = "stretch"
     sixteen_bit: tuple[int, int] | str | None = None
+    kernel: str = OPENCV
 
     def to_json(self) -> dict:
-        """The form as JSON values."""
-        return dataclasses.asdict(self)
+        """The form as JSON values, without the kernel where it is OpenCV's.
+
+        Earlier versions wrote no kernel, and a map's name of its model comes from these values.
+        """
+        values = dataclasses.asdict(self)
+        return {k: v for k, v in values.items() if k != "kernel" or v != OPENCV}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Form":
         """The form that `to_json` gave, perhaps read back from JSON."""
         deep = values["sixteen_bit"]
         deep = tuple(deep) if isinstance(deep, list | tuple) else deep
-        return cls(values["height"], values["width"], values["resize"], deep)
+        kernel = values.get("kernel", OPENCV)  # earlier versions knew no other
+        return cls(values["height"], values["width"], values["resize"], deep, kernel)
 
 
 def form_of(metadata: Mapping[str, Any], size: tuple[int, int]) -> Form:
@@ -222,12 +237,12 @@ def fit(image: np.ndarray, form: Form) -> np.ndarray:
     """Brings an image `(h, w, 3)` to the form's size, as its `resize` asks."""
     final = np.array([form.height, form.width])
     if form.resize in ("stretch", "shorter_side") or image.shape[:2] == (form.height, form.width):
-        return _resize(image, *final.tolist())
+        return _resize(image, *final.tolist(), form.kernel)
     size = np.array(image.shape[:2])
     ratios = final / size
     inner = np.rint(size * (ratios.min() if form.resize == "pad" else ratios.max())).astype(int)
     bound = np.minimum if form.resize == "pad" else np.maximum
-    image = _resize(image, *np.maximum(1, bound(inner, final)).tolist())
+    image = _resize(image, *np.maximum(1, bound(inner, final)).tolist(), form.kernel)
     top, left = (np.abs(final - image.shape[:2]) // 2).tolist()
     if form.resize == "crop":
         return np.ascontiguousarray(image[top : top + form.height, left : left + form.width])
@@ -236,10 +251,13 @@ def fit(image: np.ndarray, form: Form) -> np.ndarray:
     return padded
 
 
-def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes to `(height, width)`: areas averaged to shrink, linear to enlarge."""
+def _resize(image: np.ndarray, height: int, width: int, kernel: str) -> np.ndarray:
+    """Resizes to `(height, width)` by one of `KERNELS`."""
     if image.shape[:2] == (height, width):
         return image
+    if kernel != OPENCV:
+        found = PIL.Image.fromarray(image).resize((width, height), KERNELS[kernel])
+        return np.asarray(found)
     shrinks = height * width < image.shape[0] * image.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=how)

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from tests.helpers import goldens
 from tests.helpers.raw_places import image
 from tfds_builders import images, sixteen_bit
 from tfds_builders.schema import PlacesConfig
@@ -84,6 +85,45 @@ def test_the_form_is_that_of_the_datasets_builder():
     metadata = {"config": {"height": 8, "width": 10, "resize": "crop"}}
     assert pictures.form_of(metadata, (8, 10)) == Form(8, 10, "crop", None)
     assert pictures.form_of({}, (8, 10)) == Form(8, 10)
+
+
+SIZES = [(28, 42), (20, 27), (56, 70)]
+
+
+@pytest.mark.parametrize(("kernel", "size"), itertools.product(("bilinear", "bicubic"), SIZES))
+def test_pillows_kernels_give_the_pixels_of_released_models_code(shared_goldens, kernel, size):
+    picture = goldens.rule(shared_goldens).make_images(48, 64, 1)[0]
+    name = f"{kernel}_{size[0]}x{size[1]}"
+    with np.load(shared_goldens / "resize_variants.npz") as outputs:
+        wanted = outputs[f"pil_{name}"]
+        tensors = [
+            outputs[f"tensor_{kernel}_aa{aa}_{size[0]}x{size[1]}"][0] for aa in (True, False)
+        ]
+    found = pictures.fit(picture, Form(*size, kernel=kernel))
+    np.testing.assert_array_equal(found[..., :2], wanted)
+    apart = [np.abs(found[..., 0] - np.clip(255 * t, 0, 255)).max() for t in tensors]
+    assert apart[0] < 1.01  # a level: Pillow rounds between its two directions
+    if size < picture.shape:
+        assert apart[1] > 10  # without antialias
+    assert (pictures.fit(picture, Form(*size)) != found).any()
+
+
+@pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
+def test_a_kernel_that_shrinks_sees_every_pixel(kernel):
+    stripes = np.zeros((16, 64, 3), np.uint8)
+    stripes[:, ::4] = 255  # of 5 pixels a step, a plain kernel would miss most
+    inner = pictures.fit(stripes, Form(16, 13, kernel=kernel))[:, 1:-1]
+    assert inner.min() > 30 and inner.max() < 110
+    padded = pictures.fit(stripes, Form(13, 13, "pad", kernel=kernel))
+    assert (padded[0] == 0).all() and padded[6].any()
+
+
+def test_a_form_of_an_earlier_version_is_read_and_written_as_it_was():
+    old = {"height": 8, "width": 10, "resize": "pad", "sixteen_bit": None}
+    assert Form.from_json(old) == Form(8, 10, "pad")
+    assert Form(8, 10, "pad").to_json() == old
+    new = Form(8, 10, kernel="bicubic")
+    assert Form.from_json(json.loads(json.dumps(new.to_json()))) == new
 
 
 def test_a_picture_that_repeats_is_decoded_once(monkeypatch, tmp_path):
