@@ -1,4 +1,4 @@
-"""Readers of weights files: safetensors, PyTorch state dicts, Keras HDF5 and NumPy archives.
+"""Readers of weights files: safetensors, PyTorch state dicts, Keras HDF5, NumPy archives, MATLAB's `.mat`.
 
 Every reader treats a file as hostile: it runs none of its code and allocates no more than a limit.
 """
@@ -19,6 +19,7 @@ import numpy as np
 import safetensors.numpy
 
 from vprjax.errors import WeightsError
+from vprjax.weights import matlab
 
 # Bytes of all arrays of a file. VGG16 with its classifier takes half; a small file can claim any number.
 # A file that stores its arrays as they are may hold more, as ViT-L and ViT-g do: see `_most`.
@@ -210,7 +211,8 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         ) from e
     _check_pickle(file)
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(_Figure, name) for name in _FIGURES]):
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         named = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.\w+)", str(e))
         if not named:
@@ -223,6 +225,24 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
     # An expanded tensor has more numbers than its storage.
     _check_size((4 * tensor.numel() for tensor in tensors.values()), _most(file))
     return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
+
+
+class _Figure:
+    """Takes the place of NumPy's numbers, such as a recall beside the weights; NumPy reads none of them."""
+
+    def __init__(self, *args):
+        del args
+
+    def __setstate__(self, state):
+        del state
+
+
+# What NumPy 1 and 2 write into a pickle for a number and for an array.
+_FIGURES = (
+    *("numpy.dtype", "numpy.ndarray"),
+    *("numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct"),
+    *("numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct"),
+)
 
 
 def _tensors(state, is_tensor: Callable) -> dict:
@@ -282,6 +302,14 @@ def _check_pickle(file: pathlib.Path) -> None:
                 )
 
 
+def _read_mat(file: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads MatConvNet's `net`: `net.layers.0.weights.0`, ..."""
+    try:
+        return matlab.read(file, LARGEST)
+    except matlab.TooLarge as e:
+        raise Unfit(str(e)) from e
+
+
 class _Kind(NamedTuple):
     source: str  # a key of `Backbone.sources`
     read: Callable[[pathlib.Path], dict[str, np.ndarray]]
@@ -297,6 +325,7 @@ _KINDS = {
     ".ckpt": _Kind("torch", _read_torch),
     ".torch": _Kind("torch", _read_torch),
     ".keras": _Kind("keras", _read_keras),
+    ".mat": _Kind("torch", _read_mat),
 }
 
 

@@ -18,7 +18,7 @@ def vlad(x: jax.Array, centers: jax.Array) -> jax.Array:
 
     Shapes: `(b, h, w, d), (k, d) -> (b, k * d)`, cluster-major.
     Raises: ValueError on other shapes.
-    Source: Jegou et al. 2010, Arandjelovic & Zisserman 2013; on any frozen map: Keetha et al. 2023 (AnyLoc).
+    Source: Jegou et al. 2010; Arandjelovic & Zisserman 2013; Keetha et al. 2023 (AnyLoc).
     """
     check_map("vlad", x)
     b, h, w, d = x.shape

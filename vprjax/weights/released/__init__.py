@@ -3,7 +3,20 @@
 A family is one file, listed here. A new one is its file and one line of `FAMILIES`.
 """
 
-from vprjax.weights.released import boq, convap, cosplace, eigenplaces, megaloc, mixvpr, salad
+from vprjax.weights.released import (
+    boq,
+    convap,
+    cosplace,
+    dvgl,
+    eigenplaces,
+    hloc_netvlad,
+    megaloc,
+    mixvpr,
+    openibl,
+    patch_netvlad,
+    pytorch_netvlad,
+    salad,
+)
 from vprjax.weights.released.variant import Family
 
 FAMILIES: dict[str, Family] = {
@@ -15,4 +28,9 @@ FAMILIES: dict[str, Family] = {
     "convap": convap.FAMILY,
     "boq": boq.RESNET,
     "boq_dinov2": boq.DINOV2,
+    "dvgl": dvgl.FAMILY,
+    "hloc_netvlad": hloc_netvlad.FAMILY,
+    "openibl": openibl.FAMILY,
+    "patch_netvlad": patch_netvlad.FAMILY,
+    "pytorch_netvlad": pytorch_netvlad.FAMILY,
 }

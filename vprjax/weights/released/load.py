@@ -188,7 +188,7 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
     }
     scaling = family.preprocess(prepared) if callable(family.preprocess) else family.preprocess
     flat |= {("preprocess", k): np.array(v, np.float32) for k, v in scaling.items()}
-    unused = tuple(sorted(set(prepared) - set(expected.values())))
+    unused = tuple(sorted(set(prepared) - {*expected.values(), *family.scaling}))
     told = [n for n in unused if not n.endswith("num_batches_tracked")]
     if told:
         log(
@@ -201,9 +201,10 @@ def _misfit(
     family: Family, shapes: Mapping[Path, Any], expected: Mapping[Path, str], arrays: Arrays
 ) -> str:
     """Says in one clause which arrays are missing, unknown, mis-shaped or not finite; "" for none."""
-    missing = [n for n in expected.values() if n not in arrays]
+    needed = {*expected.values(), *family.scaling}
+    missing = [n for n in (*expected.values(), *family.scaling) if n not in arrays]
     unused = re.compile(family.unused)
-    extra = [n for n in arrays if n not in set(expected.values()) and not unused.fullmatch(n)]
+    extra = [n for n in arrays if n not in needed and not unused.fullmatch(n)]
     if missing or extra:
         found = sorted(extra) or sorted(arrays)
         return (

@@ -51,6 +51,7 @@ class Family:
       form: size and rule of the images at its authors' evaluation.
       input_rule: how its authors bring an image to its size, in words.
       preprocess: the scaling of images, or a function of the file's arrays that returns it.
+      scaling: names of the arrays that such a function reads.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Family:
     preprocess: Scaling | Callable[[Arrays], Scaling] = dataclasses.field(
         default_factory=lambda: IMAGENET
     )
+    scaling: tuple[str, ...] = ()
 
 
 def count(pattern: str, names) -> int:
