@@ -47,6 +47,14 @@ class Golden:
         size = scale * np.sqrt(got.shape[1])
         np.testing.assert_allclose(*sums, rtol=0, atol=20 * tolerance * size)
 
+    def check_map(self, features, tolerance: float = 5e-6) -> None:
+        """Asserts that samples of the backbone's map `(b, h, w, c)`, as `check` does."""
+        (stats,) = self.facts["backbone_stats_f64"]
+        features = np.asarray(features).transpose(0, 3, 1, 2)
+        assert list(features.shape) == stats["shape"]
+        samples = features.reshape(-1)[stats["sample_idx"]]
+        np.testing.assert_allclose(samples, stats["sample"], rtol=0, atol=tolerance * stats["amax"])
+
 
 def rule(folder: pathlib.Path):
     """Imports the rules of values and images, `rule.py` of the goldens."""
@@ -69,6 +77,21 @@ def golden(folder: pathlib.Path, name: str) -> Golden:
 def calm(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the variant of a ResNet whose blocks' last BatchNorms are small."""
     return {n: a * np.float32(0.2 if n.endswith("bn3.weight") else 1) for n, a in state.items()}
+
+
+def run(module, variables, images):
+    """Returns a module's descriptors and its backbone's map, of one program."""
+
+    def apply(variables, images):
+        return module.apply(
+            variables,
+            images,
+            mutable=["intermediates"],
+            capture_intermediates=lambda inner, _: inner.name == "backbone",
+        )
+
+    descriptors, state = jax.jit(apply)(variables, images)
+    return descriptors, state["intermediates"]["backbone"]["__call__"][0]
 
 
 def write_torch(
