@@ -95,11 +95,11 @@ def run(module, variables, images):
 
 
 def write_torch(
-    state: dict[str, np.ndarray], file: pathlib.Path, wrapper: str = ""
+    state: dict[str, np.ndarray], file: pathlib.Path, wrapper: str = "", **beside
 ) -> pathlib.Path:
-    """Writes a state dict as PyTorch does, below the key `wrapper` where one is given."""
+    """Writes a state dict as PyTorch does; below the key `wrapper`, where one is given, and `beside` it."""
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
-    torch.save({wrapper: tensors, "epoch": 3} if wrapper else tensors, file)
+    torch.save({wrapper: tensors, "epoch": 3, **beside} if wrapper else tensors, file)
     return file
 
 

@@ -6,9 +6,9 @@ Every reader treats a file as hostile: it runs none of its code and allocates no
 import collections
 import hashlib
 import io
+import mmap
 import pathlib
 import pickle
-import pickletools
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,14 +19,12 @@ import numpy as np
 import safetensors.numpy
 
 from vprjax.errors import WeightsError
-from vprjax.weights import matlab
+from vprjax.weights import matlab, pickles
+from vprjax.weights.pickles import Unfit
 
 # Bytes of all arrays of a file. VGG16 with its classifier takes half; a small file can claim any number.
 # A file that stores its arrays as they are may hold more, as ViT-L and ViT-g do: see `_most`.
 LARGEST = 1 << 30
-# Bytes of a state dict's pickle without its tensors, and of a text in it; ResNet50 takes 38,217 and 41.
-LARGEST_PICKLE, LONGEST_TEXT = 1 << 20, 200
-_ALONE = "save the state dict alone"
 DEEPEST = 4  # levels of mappings that a checkpoint may wrap around a state dict
 HDF5 = b"\x89HDF\r\n\x1a\n"
 # First bytes of files that are sound, but no weights: what they are, and what to do.
@@ -35,10 +33,6 @@ _OTHERS = (
     (rb"version https://git-lfs", "a pointer of Git LFS; fetch the file with: git lfs pull"),
     (rb"(?s).{257}ustar", "a tar archive; unpack it and name the file inside"),
 )
-
-
-class Unfit(ValueError):
-    """A file is sound, but holds no weights that may be read."""
 
 
 def source(file: pathlib.Path) -> str:
@@ -211,7 +205,7 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         ) from e
     _check_pickle(file)
     try:
-        with torch.serialization.safe_globals([(_Figure, name) for name in _FIGURES]):
+        with torch.serialization.safe_globals(pickles.GLOBALS):
             state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         named = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.\w+)", str(e))
@@ -221,32 +215,15 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
             f"refused: its pickle names {named[1]}, so it is not a pickle of tensors only and could run "
             "code; save the state dict alone or convert it to .safetensors"
         ) from e
-    tensors = _tensors(state, torch.is_tensor)
+    found = _tensors(state, torch.is_tensor)
     # An expanded tensor has more numbers than its storage.
-    _check_size((4 * tensor.numel() for tensor in tensors.values()), _most(file))
-    return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
-
-
-class _Figure:
-    """Takes the place of NumPy's numbers, such as a recall beside the weights; NumPy reads none of them."""
-
-    def __init__(self, *args):
-        del args
-
-    def __setstate__(self, state):
-        del state
-
-
-# What NumPy 1 and 2 write into a pickle for a number and for an array.
-_FIGURES = (
-    *("numpy.dtype", "numpy.ndarray"),
-    *("numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct"),
-    *("numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct"),
-)
+    sizes = (4 * tensor.numel() for tensor in found.values() if torch.is_tensor(tensor))
+    _check_size(sizes, _most(file))
+    return {n: a.detach().float().numpy() if torch.is_tensor(a) else a for n, a in found.items()}
 
 
 def _tensors(state, is_tensor: Callable) -> dict:
-    """The tensors of nested mappings by their dotted names; numbers and texts beside them do not count.
+    """The tensors and NumPy arrays of nested mappings by their dotted names; texts do not count.
 
     Raises:
       Unfit: there is no tensor, or one whose name is no text.
@@ -258,9 +235,10 @@ def _tensors(state, is_tensor: Callable) -> dict:
         inner = []
         for prefix, mapping in level:
             for name, value in mapping.items():
+                value = pickles.numbers(name, value)
                 if is_tensor(value) and not isinstance(name, str):
                     raise Unfit(f"not a plain state dict of tensors: one has the name {name!r:.40}")
-                if is_tensor(value):
+                if is_tensor(value) or (isinstance(value, np.ndarray) and isinstance(name, str)):
                     found[prefix + name] = value
                 elif isinstance(value, Mapping) and isinstance(name, str) and id(value) not in seen:
                     seen.add(id(value))
@@ -275,31 +253,23 @@ def _tensors(state, is_tensor: Callable) -> dict:
 
 
 def _check_pickle(file: pathlib.Path) -> None:
-    """Raises Unfit where a pickle's size or a long text in it is not a state dict's.
-
-    PyTorch takes ten minutes to refuse a class whose name has 200,000 letters.
-    """
-    with file.open("rb") as f:
-        start = f.read(LARGEST_PICKLE)
-    pickles = 5  # magic number, protocol, system, the state dict and its storages' keys
-    if start.startswith(b"PK\3\4"):  # PyTorch's own test for an archive
-        with zipfile.ZipFile(file) as archive:
-            _check_size((info.file_size for info in archive.infolist()), _most(file))
-            if any(info.filename.endswith("/constants.pkl") for info in archive.infolist()):
-                raise Unfit("it is a TorchScript program; save its state_dict() instead")
-            found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]
-            if len(found) != 1:
-                raise ValueError(f"it holds {len(found)} state dicts instead of one")
-            if found[0].file_size > LARGEST_PICKLE:
-                raise Unfit(f"its pickle takes more than {LARGEST_PICKLE:,} bytes; {_ALONE}")
-            start, pickles = archive.open(found[0]).read(LARGEST_PICKLE), 1
-    stream = io.BytesIO(start)
-    for _ in range(pickles):
-        for _, argument, _ in pickletools.genops(stream):
-            if len(str(argument)) > LONGEST_TEXT:
-                raise Unfit(
-                    f"its pickle holds a text of more than {LONGEST_TEXT} characters; {_ALONE}"
-                )
+    """Raises Unfit where a pickle's size or a long text in it is not a state dict's."""
+    with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as start:
+        if start[:4] != b"PK\3\4":  # PyTorch's own test for an archive
+            # Magic number, protocol, system, the state dict and its storages' keys.
+            pickles.check(start, count=5)
+            return
+    with zipfile.ZipFile(file) as archive:
+        _check_size((info.file_size for info in archive.infolist()), _most(file))
+        if any(info.filename.endswith("/constants.pkl") for info in archive.infolist()):
+            raise Unfit("it is a TorchScript program; save its state_dict() instead")
+        found = [info for info in archive.infolist() if info.filename.endswith("data.pkl")]
+        if len(found) != 1:
+            raise ValueError(f"it holds {len(found)} state dicts instead of one")
+        if found[0].file_size > pickles.LARGEST_INSIDE:
+            raise Unfit(f"its pickle takes more than {pickles.LARGEST_INSIDE:,} bytes")
+        with archive.open(found[0]) as member:
+            pickles.check(member, count=1)
 
 
 def _read_mat(file: pathlib.Path) -> dict[str, np.ndarray]:

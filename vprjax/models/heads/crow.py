@@ -20,7 +20,9 @@ def crow(x: jax.Array) -> jax.Array:
     """
     check_map("crow", x)
     x = jnp.asarray(x, jnp.float32)
-    x = jnp.where(x < 0, 0.0, x)  # the maximum would halve the gradient at 0, where ReLUs leave many
+    x = jnp.where(
+        x < 0, 0.0, x
+    )  # the maximum would halve the gradient at 0, where ReLUs leave many
     at_positions = jnp.einsum("bhwc,bhw->bc", x, _positions(x), precision=jax.lax.Precision.HIGHEST)
     return _channels(x) * at_positions
 

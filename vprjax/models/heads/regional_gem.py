@@ -54,5 +54,5 @@ HEAD = Head(
     trains=True,
     rates=GEM.rates,
     lowest=GEM.lowest,
-    logged={"regional_gem_p": "p"},
+    logged={"gem_p": "p"},
 )

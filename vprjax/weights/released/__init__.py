@@ -5,8 +5,10 @@ A family is one file, listed here. A new one is its file and one line of `FAMILI
 
 from vprjax.weights.released import (
     boq,
+    cirtorch,
     convap,
     cosplace,
+    dir,
     dvgl,
     eigenplaces,
     hloc_netvlad,
@@ -33,4 +35,6 @@ FAMILIES: dict[str, Family] = {
     "openibl": openibl.FAMILY,
     "patch_netvlad": patch_netvlad.FAMILY,
     "pytorch_netvlad": pytorch_netvlad.FAMILY,
+    "cirtorch": cirtorch.FAMILY,
+    "dir": dir.FAMILY,
 }

@@ -27,6 +27,7 @@ from vprjax.weights.released.variant import Arrays, Family
 # Levels that training scripts put around a state dict; what stands beside them is no weights.
 _WRAPPERS = ("state_dict.", "model_state_dict.")
 _PARALLEL = "module."
+_BESIDE = ("meta.", "preprocess.", "pca.")  # what a family may need of it all the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,14 +125,19 @@ def start_of(model_config) -> dict | None:
 
 
 def unwrapped(arrays: Arrays) -> Arrays:
-    """Returns a state dict without what a training script put around it and in front of its names."""
+    """Returns a state dict without what a training script put around it and in front of its names.
+
+    Arrays below `meta`, `preprocess` and `pca` beside it stay, under their own names.
+    """
+    beside = {name: array for name, array in arrays.items() if name.startswith(_BESIDE)}
+    arrays = {name: array for name, array in arrays.items() if name not in beside}
     for wrapper in _WRAPPERS:
         inner = {n.removeprefix(wrapper): a for n, a in arrays.items() if n.startswith(wrapper)}
         if inner:
             arrays = inner
     if all(name.startswith(_PARALLEL) for name in arrays):
         arrays = {name.removeprefix(_PARALLEL): array for name, array in arrays.items()}
-    return arrays
+    return {**arrays, **beside}
 
 
 def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
@@ -190,6 +196,7 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
     flat |= {("preprocess", k): np.array(v, np.float32) for k, v in scaling.items()}
     unused = tuple(sorted(set(prepared) - {*expected.values(), *family.scaling}))
     told = [n for n in unused if not n.endswith("num_batches_tracked")]
+    told = [n for n in told if not n.startswith(_BESIDE)]
     if told:
         log(
             f"weights: {file.name} holds {len(told)} arrays that no descriptor needs: {_some(told)}"
@@ -205,6 +212,7 @@ def _misfit(
     missing = [n for n in (*expected.values(), *family.scaling) if n not in arrays]
     unused = re.compile(family.unused)
     extra = [n for n in arrays if n not in needed and not unused.fullmatch(n)]
+    extra = [n for n in extra if not n.startswith(_BESIDE)]
     if missing or extra:
         found = sorted(extra) or sorted(arrays)
         return (
