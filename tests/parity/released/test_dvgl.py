@@ -31,6 +31,19 @@ def test_descriptors_equal_the_original_code(shared_goldens, tmp_path, head):
         golden.check(model.describe(list(golden.images)))
 
 
+def test_rmac_equals_the_original_code(shared_goldens, tmp_path):
+    """Its files have the backbone alone, so that the config must name the head."""
+    golden = goldens.golden(shared_goldens, "dvgl_resnet18conv4_rmac")
+    golden.state["aggregation.1.p"] = np.float32([3])
+    _, released = read(golden, tmp_path)
+    released.config.update({"pooling": "rmac", "norms": ("pooled",)})
+    del released.variables["params"]["pooling"]
+    module = models.build(released.config)
+    descriptors, features = goldens.run(module, released.variables, golden.images)
+    golden.check(descriptors)
+    golden.check_map(features)
+
+
 @pytest.mark.parametrize("change", [{}, {"stage": "conv5"}, {"netvlad": {"order": "channels"}}])
 def test_the_last_relu_and_the_order_of_clusters_count(shared_goldens, tmp_path, change):
     golden = goldens.golden(shared_goldens, "dvgl_vgg16_netvlad")
