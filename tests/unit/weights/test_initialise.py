@@ -114,6 +114,19 @@ def test_netvlad_starts_from_k_means_of_the_local_descriptors(images):
     np.testing.assert_allclose(head["biases"], -alpha * (centers**2).sum(axis=1), rtol=1e-3)
 
 
+def test_k_means_leaves_a_heads_other_parameters():
+    local = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    local /= np.linalg.norm(local, axis=1, keepdims=True)
+    zeros, filters = np.zeros((4, 6), np.float32), {"kernel": np.ones((3, 3, 6, 32))}
+    head = {"weights": zeros, "biases": zeros[:, 0], "centers": zeros, "context3": filters}
+    c = config("crn")
+    c.crn.clusters = 4
+    found = initialise.start_from_clusters(c, {"params": {"pooling": head}}, local, 0)
+    found = found["params"]["pooling"]
+    assert found["context3"] is filters and found.keys() == head.keys()
+    assert found["weights"].any() and found["centers"].any()
+
+
 def test_fewer_local_descriptors_than_clusters_are_refused(images):
     c = config("netvlad")
     c.netvlad.clusters = 64
