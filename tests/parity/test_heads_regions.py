@@ -1,4 +1,4 @@
-"""R-MAC, regional GeM and CroW: against PyTorch, and against what the original code of each gave.
+"""R-MAC, regional GeM, CroW and GeM with a linear layer: against PyTorch and the original code.
 
 The PyTorch forms are written out from the formulas, region by region.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import goldens
-from vprjax.models.heads import crow, gem, regional_gem, rmac
+from vprjax.models.heads import crow, gem, gem_linear, regional_gem, rmac
 
 C = 6
 SIZES = [(5, 9), (4, 4), (9, 4)]
@@ -71,6 +71,15 @@ def _regional(x, p, kernel, bias):
     return module.apply({"params": {"p": p, "whiten": {"kernel": kernel, "bias": bias}}}, x)
 
 
+def _torch_linear(torch, x, p, kernel, bias):
+    return x.clamp(min=1e-6).pow(p).mean(dim=(1, 2)).pow(1 / p) @ kernel + bias
+
+
+def _linear(x, p, kernel, bias):
+    module = gem_linear.GeMLinear(C, 3.0)
+    return module.apply({"params": {"p": p, "linear": {"kernel": kernel, "bias": bias}}}, x)
+
+
 def _dense(x):
     x[:, :, :, 1] = 0  # a dead channel
     x[:, :, :, 0] += 0.1  # no dead position: PyTorch's gradient is NaN there
@@ -81,6 +90,11 @@ WHITEN = np.random.default_rng(3).normal(0, C**-0.5, (C, C))
 CASES = {
     **{f"rmac{h}x{w}": (rmac.rmac, _torch_rmac, (_map((2, h, w, C)),)) for h, w in SIZES},
     "crow": (crow.crow, _torch_crow, (_dense(_map((2, 6, 5, C))),)),
+    "gem_linear": (
+        _linear,
+        _torch_linear,
+        (_map((2, 3, 4, C), lowest=0.01), np.array(2.7), WHITEN, np.linspace(-0.1, 0.1, C)),
+    ),
     "regional_gem": (
         _regional,
         _torch_regional,

@@ -25,7 +25,7 @@ from vprjax.weights.pickles import Unfit
 # Bytes of all arrays of a file. VGG16 with its classifier takes half; a small file can claim any number.
 # A file that stores its arrays as they are may hold more, as ViT-L and ViT-g do: see `_most`.
 LARGEST = 1 << 30
-DEEPEST = 4  # levels of mappings that a checkpoint may wrap around a state dict
+DEEPEST = 5  # levels of mappings in which a checkpoint's arrays may lie
 HDF5 = b"\x89HDF\r\n\x1a\n"
 # First bytes of files that are sound, but no weights: what they are, and what to do.
 _OTHERS = (
