@@ -84,7 +84,14 @@ IMPORTERS = {"orbax": "vprjax/storage/checkpoint.py", "jinja2": "vprjax/report/r
 # Words of a file that maps over devices.
 MAPS = ("jax.pmap", "jax.shard_map", "shard_map(", "Mesh(")
 MAPPER = "vprjax/runtime/parallel.py"
-CONFIGS_IMPORT = ("configs", "ml_collections", "vprjax.models", "vprjax.losses", "vprjax.variants")
+CONFIGS_IMPORT = (
+    "configs",
+    "ml_collections",
+    "vprjax.models",
+    "vprjax.losses",
+    "vprjax.variants",
+    "vprjax.weights.catalogue",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,8 @@ from vprjax.localize.model import Model
 from vprjax.localize.network import Network
 from vprjax.storage import checksum
 from vprjax.storage.checkpoint import open_for_reading
-from vprjax.weights import off_the_shelf
+from vprjax.weights import files, off_the_shelf
+from vprjax.weights.hub import resolve
 from vprjax.weights.released import FAMILIES
 from vprjax.weights.released import load as released
 
@@ -138,14 +139,16 @@ def _calibration(workdir: pathlib.Path) -> dict | None:
 
 def _load_weights(path: pathlib.Path, size: Size) -> Model:
     """A released model as it is, or a backbone's weights under GeM."""
-    found = released.find(str(path))
+    file = resolve(str(path))
+    arrays = files.read(file, "a released model or a backbone")
+    found = released.find(file, arrays)
     if found is not None:
         family = FAMILIES[found.family]
         network = Network(found.config, found.variables)
         return of_network(
             network, None, _sized(family.form, size), f"{found.title}, {network.title}"
         )
-    model_config, variables = off_the_shelf.gem(str(path))
+    model_config, variables = off_the_shelf.gem(str(path), arrays)
     network = Network(model_config, variables)
     return of_network(network, None, _sized(WEIGHTS_FORM, size), f"{network.title}, off the shelf")
 

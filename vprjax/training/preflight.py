@@ -9,12 +9,14 @@ from vprjax.config import apart, checks, limits
 from vprjax.console import log
 from vprjax.data import doubts, pictures, rendered, source
 from vprjax.data.source import Places
+from vprjax.descriptors.extraction import descriptor_size
 from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import distributed, parallel
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.training import memory_estimate, state, validation
-from vprjax.weights import pretrained
+from vprjax.weights import files, pretrained
+from vprjax.weights.hub import resolve
 from vprjax.weights.released import load as released
 
 
@@ -64,9 +66,9 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
     """
     dataset = _check_evaluation(config, workdir, models_evaluated=2)
     warnings = suspicions(config, dataset, None)
-    weights, sha256 = _weights(config.model)
+    weights, sha256, doubted = _weights(config, dataset)
     data = training_data(config, dataset)
-    return Ready(dataset, data, weights, sha256, warnings)
+    return Ready(dataset, data, weights, sha256, (*warnings, *doubted))
 
 
 def check_checkpoint(config, workdir: pathlib.Path, trained_on, models_evaluated: int) -> Ready:
@@ -102,8 +104,8 @@ def check_untrained(config, workdir: pathlib.Path) -> Ready:
     """
     dataset = _check_evaluation(config, workdir, 1, (config.dataset.name, ()))
     warnings = suspicions(config, dataset, (dataset, ()))
-    weights, sha256 = _weights(config.model)
-    return Ready(dataset, None, weights, sha256, warnings)
+    weights, sha256, doubted = _weights(config, dataset)
+    return Ready(dataset, None, weights, sha256, (*warnings, *doubted))
 
 
 def _check_evaluation(
@@ -142,14 +144,27 @@ def training_data(config, dataset: source.Dataset) -> TrainingData:
     return TrainingData(images, held_out, sampler, every.image_set(), form.to_json())
 
 
-def _weights(model_config) -> tuple[dict | None, str]:
-    """Loads the pretrained weights; returns them and their file's SHA-256."""
-    if not model_config.weights:
-        return None, "random"
-    loaded = released.start_of(model_config) or pretrained.load(
-        model_config.weights, model_config.backbone, partial=model_config.partial_weights
+def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[str]]:
+    """Loads the pretrained weights; returns them, their file's SHA-256 and a doubt about the images."""
+    c, path = config.model, config.model.weights
+    if not path:
+        return None, "random", []
+    file = resolve(path)
+    arrays = files.read(file, f"backbone {c.backbone}")
+    found = released.find(file, arrays)
+    if found is None:
+        loaded = pretrained.load(path, c.backbone, partial=c.partial_weights, arrays=arrays)
+        return loaded, pretrained.fingerprint(path), []
+    loaded = released.start_of(found, c)
+    places = dataset.places((config.dataset.reference_split,))
+    if "head" in loaded:  # some heads' weights fit one size of images
+        descriptor_size(models.build(found.config).apply, found.variables, places)
+    doubted = (
+        [words] if (words := released.other_size(found, *places.images([0]).shape[1:3])) else []
     )
-    return loaded, pretrained.fingerprint(model_config.weights)
+    for words in doubted:
+        log(f"warning: {words}")
+    return loaded, pretrained.fingerprint(path), doubted
 
 
 def suspicions(

@@ -64,45 +64,60 @@ def load_released(path: str) -> tuple[Any, dict]:
 
 def read(path: str) -> Released:
     """Reads a released model's file; see `load_released`."""
-    released, arrays = _read(path)
-    if released is None:
+    file = resolve(path)
+    arrays = files.read(file, "a released model")
+    found = find(file, arrays)
+    if found is None:
         raise WeightsError(
             f"{path} is no released model that is known ({', '.join(FAMILIES)}): it has "
-            f"{_some(sorted(arrays))}, a CosPlace file has backbone.0.weight, aggregation.1.p"
+            f"{_some(sorted(arrays)) or 'no arrays'}, a CosPlace file has backbone.0.weight, "
+            "aggregation.1.p"
         )
-    return released
+    return found
 
 
-def find(path: str) -> Released | None:
-    """Reads a file if it is a released model's; None where it is none, such as a backbone's weights.
+def find(file: pathlib.Path, arrays: Arrays) -> Released | None:
+    """Takes a released model from its file's arrays; None where it is none, as a backbone's weights are.
 
     Raises:
-      WeightsError: the file is unreadable, or a released model's whose arrays do not fit.
+      WeightsError: the arrays of a released model do not fit.
     """
-    return _read(path)[0]
-
-
-def _read(path: str) -> tuple[Released | None, Arrays]:
-    file = resolve(path)
-    arrays = unwrapped(files.read(file, "any"))
+    arrays = unwrapped(arrays)
     names = frozenset(arrays)
     able = [name for name, family in FAMILIES.items() if family.recognise(names)]
     able = [name for name in able if name in file.name.lower()] or able
-    return (_fill(file, able, arrays) if able else None), arrays
+    return _fill(file, able, arrays) if able else None
 
 
-def start_of(model_config) -> dict | None:
-    """Returns what `initialise` takes from the released file `model.weights`; None where it is none.
+def dimension(found: Released) -> int:
+    """Returns the dimensions of a released model's descriptors."""
+    form = FAMILIES[found.family].form
+    image = jax.ShapeDtypeStruct((1, form.height, form.width, 3), jnp.uint8)
+    module = models.build(found.config)
+    return jax.eval_shape(module.apply, found.variables, image).shape[-1]
+
+
+def other_size(found: Released, height: int, width: int) -> str:
+    """Says in one sentence that a dataset's images have another size than the authors'; "" if not."""
+    family = FAMILIES[found.family]
+    if (height, width) == (family.form.height, family.form.width):
+        return ""
+    return (
+        f"the network sees images of {height} x {width} pixels (height x width), as the dataset stores "
+        f"them; {found.title}'s rule is {family.form.height} x {family.form.width} "
+        f"({family.input_rule}), and another size changes every figure"
+    )
+
+
+def start_of(found: Released, model_config) -> dict:
+    """Returns what `initialise` takes from the released file `model.weights`.
 
     Beside a backbone's trees, as of `pretrained.load`, it holds "head": the variables of the pooling and
     the projection, where the config asks for the file's own.
 
     Raises:
-      WeightsError: the file is unreadable, does not fit, or has another backbone than the config.
+      WeightsError: the file has another backbone than the config.
     """
-    found = find(model_config.weights)
-    if found is None:
-        return None
     title, own = found.title, found.config
     if own.backbone != model_config.backbone:
         raise WeightsError(
@@ -173,18 +188,12 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
     try:
         prepared = family.prepare(arrays)
         config = section({**family.config(prepared), "weights": str(file)})
-        module = models.build(config)
-    except KeyError as error:
+        shapes, expected = _layout(family, config)
+    except Exception as e:  # arrays that are missing or mis-shaped make a family raise anything
+        cause = f"{e.args[0]} is missing" if isinstance(e, KeyError) else _first_line(e)
         raise WeightsError(
-            f"{file} is no sound {title} file: {error.args[0]} is missing; it has {_some(sorted(arrays))}"
-        ) from error
-    except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
-        raise WeightsError(
-            f"{file} is no sound {title} file: no {title} model has arrays of these shapes ({error})"
-        ) from error
-    image = jax.ShapeDtypeStruct((1, family.form.height, family.form.width, 3), jnp.float32)
-    shapes = traverse_util.flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
-    expected = {path: family.name(path) for path in shapes if path[0] != "preprocess"}
+            f"{file} is no sound {title} file: {cause}; {_usual(family, arrays)}"
+        ) from e
     problem = _misfit(family, shapes, expected, prepared)
     if problem:
         raise WeightsError(f"{file} is no sound {title} file: {problem}")
@@ -202,6 +211,34 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
             f"weights: {file.name} holds {len(told)} arrays that no descriptor needs: {_some(told)}"
         )
     return Released(name, title, config, traverse_util.unflatten_dict(flat), unused)
+
+
+def _layout(family: Family, config) -> tuple[dict[Path, Any], dict[Path, str]]:
+    """Returns the shapes of a module's variables, and the names of their arrays in the prepared file."""
+    image = jax.ShapeDtypeStruct((1, family.form.height, family.form.width, 3), jnp.float32)
+    module = models.build(config)
+    shapes = traverse_util.flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
+    return shapes, {path: family.name(path) for path in shapes if path[0] != "preprocess"}
+
+
+def _first_line(error: Exception) -> str:
+    return f"no network has arrays of these shapes ({str(error).partition(chr(10))[0]})"
+
+
+def _usual(family: Family, arrays: Arrays) -> str:
+    """Says which arrays a file has, and which the family's release that is most like it has."""
+    one_each = {release.model["backbone"]: release for release in family.releases.values()}
+    names = {
+        release.file: _layout(family, section(release.model))[1].values()
+        for release in one_each.values()
+    }
+    like = max(names, key=lambda file: sum(name in arrays for name in names[file]))
+    unused = re.compile(family.unused)
+    unknown = [n for n in sorted(arrays) if n not in set(names[like]) and not unused.fullmatch(n)]
+    missing = [name for name in names[like] if name not in arrays]
+    return (
+        f"it has {_some([*unknown, *sorted(arrays)])}, {like} has {_some([*missing, *names[like]])}"
+    )
 
 
 def _misfit(
