@@ -22,7 +22,6 @@ host and wait for its build. The same command without `--cells` then makes the t
 """
 
 import argparse
-import ast
 import dataclasses
 import fnmatch
 import json
@@ -37,7 +36,6 @@ from grid import cells, datasets, page
 from grid.cells import Job, Settings
 from grid.runner import GridProgress, Runner, Stopped, visible_gpus
 
-from vprjax.config.changes import RENAMED
 from vprjax.console import log
 from vprjax.errors import ConfigError, VprjaxError
 from vprjax.report import published, training_page
@@ -103,26 +101,6 @@ def write(settings: Settings, began: float) -> None:
     log(f"page: {folder / page.FILE}, tables: {folder / 'tables.md'}")
 
 
-def change(text: str) -> tuple[str, object]:
-    """Key and value of `"optim.ema=0.99"`; a value that is no Python literal is a text.
-
-    Raises:
-      ConfigError: there is no `=`, or the key differs between the grid's runs.
-    """
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise ConfigError(f"--set {text}: must be KEY=VALUE, e.g. --set tuples.mining=random")
-    if key in RENAMED:
-        log(f"config key {key} is now {RENAMED[key]}")
-        key = RENAMED[key]
-    if key in cells.OWN:
-        raise ConfigError(f"--set {text}: a grid has several; choose with {cells.OWN[key]}")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
-
-
 def parse() -> argparse.Namespace:
     """The parsed command line."""
     parser = argparse.ArgumentParser(
@@ -157,7 +135,7 @@ def main() -> int:
             args.smoke,
             args.weights,
             args.images,
-            tuple(map(change, args.set)),
+            tuple(map(cells.change, args.set)),
         )
         devices = visible_gpus()
         failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)

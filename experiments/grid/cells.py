@@ -1,5 +1,6 @@
 """The study's cells per dataset: the runs, their configs, commands and data."""
 
+import ast
 import dataclasses
 import hashlib
 import importlib
@@ -10,6 +11,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from vprjax.config import changes
+from vprjax.console import log
 from vprjax.errors import ConfigError
 from vprjax.report.published import Cell
 from vprjax.storage import checksum
@@ -170,6 +172,26 @@ class Job:
 
 def _name(path: str | None) -> str:
     return pathlib.PurePath(path or "").name
+
+
+def change(text: str) -> tuple[str, object]:
+    """Key and value of `"optim.ema=0.99"`; a value that is no Python literal is a text.
+
+    Raises:
+      ConfigError: there is no `=`, or the key differs between the grid's runs.
+    """
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigError(f"--set {text}: must be KEY=VALUE, e.g. --set tuples.mining=random")
+    if key in changes.RENAMED:
+        log(f"config key {key} is now {changes.RENAMED[key]}")
+        key = changes.RENAMED[key]
+    if key in OWN:
+        raise ConfigError(f"--set {text}: a grid has several; choose with {OWN[key]}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
 
 
 def of_dataset(dataset: str) -> list[Cell]:

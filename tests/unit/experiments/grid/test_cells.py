@@ -3,7 +3,6 @@
 import json
 import pathlib
 
-import paper_grid
 import pytest
 from grid import cells, datasets
 from grid.cells import Settings
@@ -175,7 +174,7 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path):
 )
 def test_what_a_grid_has_several_of_is_not_set(text, flag):
     with pytest.raises(ConfigError, match=f"choose with {flag}"):
-        paper_grid.change(text)
+        cells.change(text)
 
 
 def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):
