@@ -24,7 +24,7 @@ from tfds_builders.pixels import Pixels
 from tfds_builders.schema import PlacesConfig, features, record
 
 # Keys that earlier datasets lack, and what those did; the metadata omit them at that value.
-LATER = {"resize": "stretch", "sixteen_bit": ""}
+LATER = {"resize": "stretch", "sixteen_bit": "", "protocol": "", "choices": {}}
 
 
 @dataclasses.dataclass

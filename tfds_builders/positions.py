@@ -29,7 +29,12 @@ from tfds_builders.places_csv import doubts, zones
 from tfds_builders.places_csv.layouts import LAYOUTS, folders, photos, table
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
-KEYS = ("layout", "position_unit", "pose_source")  # of --config; the others concern pixels
+KEYS = (
+    "layout",
+    "position_unit",
+    "pose_source",
+    "protocol",
+)  # of --config; the others concern pixels
 
 
 class Found(NamedTuple):
@@ -53,7 +58,7 @@ def run(args) -> int:
         found = Found("video", video.LAYOUT, *video.frames(args, told), told)
     else:
         _check_no_video(args)
-        found = read(raw, config.get("layout"))
+        found = read(raw, config.get("layout"), config.get("protocol", ""))
     written = document(found, config)
     write(out, written)
     for warning in written["warnings"]:
@@ -92,18 +97,19 @@ def _check_no_video(args) -> None:
             raise RawDataError(f"--{name} is for a video, and {args.raw} is none; leave it out")
 
 
-def read(raw: pathlib.Path, layout: str | None) -> Found:
+def read(raw: pathlib.Path, layout: str | None, protocol: str = "") -> Found:
     """The frames of a raw folder, or of a table such as places.csv; finds the layout where None is given.
 
     Raises:
       RawDataError: there is no such folder; and whatever a layout refuses.
     """
-    told = Told()
     if raw.is_file() and raw.suffix.lower() == ".csv" and layout in (None, "csv"):
+        told = Told()
         return Found("csv", LAYOUTS["csv"], raw.parent, table.read_table(raw, told), told)
     if not raw.is_dir():
         raise RawDataError(f"{raw} is no folder, .csv or video; give the folder of the images")
     layout = layout or find_layout(raw)
+    told = LAYOUTS[layout].begin({}, protocol)
     reader = photos.read_any if layout == "photos" else LAYOUTS[layout].read
     return Found(layout, LAYOUTS[layout], raw, reader(raw, told), told)
 

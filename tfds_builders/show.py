@@ -21,6 +21,7 @@ TOLD = (
     "warnings",
     "config",
     "raw",
+    "protocol",
 )  # `describe` has a line of its own for each
 
 
@@ -147,6 +148,8 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
         for reason, number in count.get("dropped", {}).items():
             lines.append(f"dropped from {name}: {number} of {count['found']}: {reason}")
     lines += [f"warning: {text}" for text in metadata.get("warnings", ())]
+    if protocol := metadata.get("protocol"):
+        lines.append(f"protocol {protocol['name']}: {protocol['positives']}; {protocol['queries']}")
     for key, value in metadata.items():
         if key not in TOLD:
             lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")

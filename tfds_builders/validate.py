@@ -24,6 +24,8 @@ def run(args) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
     print(f"the raw data is good: {counts}")
+    if protocol := plan.notes.get("protocol"):
+        print(f"protocol {protocol['name']}: {protocol['positives']}; {protocol['queries']}")
     return 0
 
 

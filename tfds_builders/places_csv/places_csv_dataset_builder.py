@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -11,7 +12,7 @@ from tfds_builders.builder import PlacesBuilder, Plan
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv import doubts
 from tfds_builders.places_csv.layouts import LAYOUTS
-from tfds_builders.places_csv.layouts.variant import Told
+from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.schema import PlacesConfig
 
 
@@ -21,15 +22,19 @@ class PlacesCsvConfig(PlacesConfig):
 
     Attributes:
       layout: "csv" (places.csv), "utm" (`@utm_east@utm_north@...` names), "aligned" (folders of frames
-        where the same number is the same place), "dbstruct" (Pittsburgh, Tokyo 24/7) or "photos" (with
-        GPS positions in their EXIF data).
+        where the same number is the same place), "dbstruct" (Pittsburgh, Tokyo 24/7), "photos" (with
+        GPS positions in their EXIF data) or another name in `LAYOUTS`.
       position_unit: unit of the positions; "" takes the layout's.
       pose_source: origin of the positions; "" takes the layout's.
+      protocol: how figures are counted, by the layout's name for it; "" takes the layout's only one.
+      choices: what else the layout lets the user choose, such as cities.
     """
 
     layout: str = "csv"
     position_unit: str = ""
     pose_source: str = ""
+    protocol: str = ""
+    choices: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
@@ -38,6 +43,7 @@ class PlacesCsvConfig(PlacesConfig):
             raise RawDataError(
                 f"config key 'layout' is {self.layout!r}; known: {', '.join(LAYOUTS)}"
             )
+        LAYOUTS[self.layout].begin(self.choices, self.protocol)
 
 
 class Builder(PlacesBuilder):
@@ -58,7 +64,7 @@ class Builder(PlacesBuilder):
         """One split per sequence; raises RawDataError that names every bad row."""
         config: PlacesCsvConfig = self.builder_config
         layout = LAYOUTS[config.layout]
-        told = Told()
+        told = layout.begin(config.choices, config.protocol)
         splits = layout.read(manual_dir, told)
         dropped = {name: collections.Counter() for name in splits}
         for split, _, reason in told.left_out:
@@ -69,7 +75,7 @@ class Builder(PlacesBuilder):
             position_unit=config.position_unit or layout.position_unit,
             found={name: len(splits[name]) + dropped[name].total() for name in splits},
             dropped={name: dict(dropped[name]) for name in splits},
-            notes={"crs": told.crs} if told.crs else {},
+            notes=_notes(layout, told),
             unlocated=layout.unlocated,
         )
         plan.warnings += told.warnings
@@ -82,3 +88,11 @@ class Builder(PlacesBuilder):
         if not table or not (manual_dir / table).is_file():
             return {}
         return {table: hashlib.sha256((manual_dir / table).read_bytes()).hexdigest()}
+
+
+def _notes(layout: Layout, told: Told) -> dict[str, Any]:
+    """What the metadata keep of the coordinate system, the protocol and the layout's own notes."""
+    notes = {"crs": told.crs} if told.crs else {}
+    if told.protocol:
+        notes["protocol"] = {"name": told.protocol, **layout.protocols[told.protocol]._asdict()}
+    return {**notes, **told.notes}

@@ -106,6 +106,21 @@ def project(
     return positions, target
 
 
+def side_by_side(positions: np.ndarray, zone: Zone) -> np.ndarray:
+    """Positions `(n, 2)` of one zone where no other zone's can lie near them.
+
+    x is the easting + 1,000,000 times the zone's number; y the northing, less 10,000,000 in the south,
+    where it is negative. Two zones are then 300 km apart or more, wherever their places lie on earth.
+    """
+    return positions + np.array([1e6 * zone.number, 0.0 if zone.north else -1e7])
+
+
+SIDE_BY_SIDE = (
+    "x is the easting of the image's own zone + 1,000,000 times the zone's number, y the northing, less "
+    "10,000,000 in the south"
+)
+
+
 def to_degrees(positions: np.ndarray, crs: str) -> np.ndarray:
     """Latitudes and longitudes `(n, 2)`, WGS 84, of positions in a coordinate system."""
     import pyproj

@@ -1,6 +1,13 @@
 """Dataset layouts: one file each, listed here by the name that the config key `layout` takes."""
 
-from tfds_builders.places_csv.layouts import aligned, dbstruct, photos, table, utm
+from tfds_builders.places_csv.layouts import (
+    aligned,
+    dbstruct,
+    gsv_cities,
+    photos,
+    table,
+    utm,
+)
 from tfds_builders.places_csv.layouts.variant import Layout
 
 LAYOUTS: dict[str, Layout] = {
@@ -9,4 +16,5 @@ LAYOUTS: dict[str, Layout] = {
     "aligned": aligned.LAYOUT,
     "dbstruct": dbstruct.LAYOUT,
     "photos": photos.LAYOUT,
+    "gsv_cities": gsv_cities.LAYOUT,
 }

@@ -3,8 +3,9 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 
 
@@ -16,21 +17,45 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-@dataclasses.dataclass
-class Told:
-    """What a layout tells beside its frames.
+class Protocol(NamedTuple):
+    """How the figures of a public dataset are counted; the metadata and every result repeat it.
 
     Attributes:
+      positives: what makes a reference a right answer.
+      queries: which queries count, and which are left out.
+      source: where that is written down.
+      radius: distance of a right answer, position units; None where lists name the right answers.
+      heading_degrees: largest difference of headings of a right answer; 0 ignores headings.
+    """
+
+    positives: str
+    queries: str
+    source: str
+    radius: float | None
+    heading_degrees: float = 0.0
+
+
+@dataclasses.dataclass
+class Told:
+    """What a layout is told before it reads, and what it tells beside its frames.
+
+    Attributes:
+      choices: a value for each of the layout's choices.
+      protocol: the name of the protocol, "" where the layout has none.
       warnings: sentences the user should read.
       crs: coordinate system of the positions, e.g. "EPSG:32631"; "" where unknown.
       altitudes: metres above the sea by image id, where known.
       left_out: images that are there but in no split.
+      notes: further JSON values for the dataset's metadata.
     """
 
+    choices: dict[str, str] = dataclasses.field(default_factory=dict)
+    protocol: str = ""
     warnings: list[str] = dataclasses.field(default_factory=list)
     crs: str = ""
     altitudes: dict[str, float] = dataclasses.field(default_factory=dict)
     left_out: list[LeftOut] = dataclasses.field(default_factory=list)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +72,8 @@ class Layout:
       timed: whether timestamps are microseconds, where they do not only number the frames.
       table: name of the file that holds the positions; "" where there is none.
       unlocated: whether an image may have no position.
+      protocols: the ways to count figures, by name; of several the user names one.
+      choices: the keys of the config's `choices`, each with its default.
     """
 
     title: str
@@ -57,3 +84,30 @@ class Layout:
     timed: bool = False
     table: str = ""
     unlocated: bool = False
+    protocols: dict[str, Protocol] = dataclasses.field(default_factory=dict)
+    choices: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def begin(self, choices: dict[str, str], protocol: str = "") -> Told:
+        """What `read` is told.
+
+        Raises:
+          RawDataError: a choice or the protocol is unknown, or none of several protocols is named.
+        """
+        unknown = sorted(choices.keys() - self.choices.keys())
+        if unknown:
+            known = ", ".join(self.choices) or "none"
+            raise RawDataError(
+                f"config key 'choices' has {unknown[0]!r}; the layout of {self.title} knows {known}"
+            )
+        listed = "; ".join(f"{name!r} ({p.positives})" for name, p in self.protocols.items())
+        if protocol and protocol not in self.protocols:
+            raise RawDataError(
+                f"config key 'protocol' is {protocol!r}; the layout of {self.title} knows "
+                f"{listed or 'none'}"
+            )
+        if not protocol and len(self.protocols) > 1:
+            raise RawDataError(
+                f"config key 'protocol' is missing: figures on {self.title} are counted in several ways; "
+                f"name one of {listed}"
+            )
+        return Told({**self.choices, **choices}, protocol or next(iter(self.protocols), ""))
