@@ -93,17 +93,22 @@ def project(
     Raises:
       RawDataError: see `into_one`.
     """
-    import pyproj
-
     zones = [at(*place) for place in degrees.tolist()]
     positions = np.empty_like(degrees)
     for zone in set(zones):
         chosen = np.array([other == zone for other in zones])
-        onto = pyproj.Transformer.from_crs(4326, zone.epsg, always_xy=True)
-        positions[chosen] = np.stack(onto.transform(*degrees[chosen, ::-1].T), axis=1)
+        positions[chosen] = onto(degrees[chosen], zone)
     positions, target, stretches = into_one(positions, zones, names)
     warnings += moved(zones, target, stretches)
     return positions, target
+
+
+def onto(degrees: np.ndarray, zone: Zone) -> np.ndarray:
+    """Eastings and northings `(n, 2)` in a zone of latitudes and longitudes `(n, 2)`, WGS 84."""
+    import pyproj
+
+    transformer = pyproj.Transformer.from_crs(4326, zone.epsg, always_xy=True)
+    return np.stack(transformer.transform(*degrees[:, ::-1].T), axis=1)
 
 
 def side_by_side(positions: np.ndarray, zone: Zone) -> np.ndarray:
@@ -156,14 +161,14 @@ def into_one(
 
     counts = collections.Counter(zones)
     target = min(counts, key=lambda zone: (-counts[zone], zone))
-    onto = pyproj.Proj(target.epsg)
+    plane = pyproj.Proj(target.epsg)
     positions, stretches = positions.copy(), {}
     for zone in sorted(counts.keys() - {target}):
         chosen = np.array([other == zone for other in zones])
         move = pyproj.Transformer.from_crs(zone.epsg, target.epsg, always_xy=True)
         degrees = pyproj.Transformer.from_crs(zone.epsg, 4326, always_xy=True)
         moved = np.stack(move.transform(*positions[chosen].T), axis=1)
-        scale = onto.get_factors(*degrees.transform(*positions[chosen].T)).meridional_scale
+        scale = plane.get_factors(*degrees.transform(*positions[chosen].T)).meridional_scale
         stretch = float(np.max(np.abs(np.asarray(scale) - 1)))
         if not np.isfinite(moved).all() or not stretch < MOST_STRETCH:
             raise RawDataError(

@@ -4,6 +4,7 @@ from tfds_builders.places_csv.layouts import (
     aligned,
     dbstruct,
     gsv_cities,
+    msls,
     photos,
     table,
     utm,
@@ -17,4 +18,5 @@ LAYOUTS: dict[str, Layout] = {
     "dbstruct": dbstruct.LAYOUT,
     "photos": photos.LAYOUT,
     "gsv_cities": gsv_cities.LAYOUT,
+    "msls": msls.LAYOUT,
 }

@@ -1,0 +1,282 @@
+"""Mapillary Street-Level Sequences: `train_val/<city>/{query,database}/` and `test/<city>/...`."""
+
+import collections
+import math
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame, from_north
+from tfds_builders.places_csv import zones
+from tfds_builders.places_csv.layouts import csv_rows
+from tfds_builders.places_csv.layouts.variant import Layout, LeftOut, Protocol, Told
+
+VALIDATION = ("cph", "sf")  # of the cities in train_val; the others are to train on
+SUBTASKS = ("all", "s2w", "w2s", "o2n", "n2o", "d2n", "n2d")
+SAME = 1.0  # metres that easting and northing may lie from the projected longitude and latitude
+RAW = ("key", "lon", "lat", "ca", "pano")
+POSTPROCESSED = ("key", "easting", "northing")
+
+
+class Side(NamedTuple):
+    """One side of a city: frames in the tables' order, their positions `(n, 2)` and zone."""
+
+    frames: list[Frame]
+    positions: np.ndarray
+    zone: zones.Zone | None  # None where positions are kept secret
+
+
+def read_msls(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
+    """Reads all cities, or those in the choice `cities`, as `train_`, `val_` and `test_` splits.
+
+    Left out are panoramas; of val and test, images outside the choice `subtask`; of val, queries without a
+    database image of their city within the protocol's radius. Test images have no position. `ca` is the
+    heading, `<city>/<sequence_key>` the label. Rows keep their order.
+
+    Raises:
+      RawDataError: names every city, table or row that is missing or wrong.
+    """
+    if told.choices["subtask"] not in SUBTASKS:
+        raise RawDataError(
+            f"config key 'choices' has subtask {told.choices['subtask']!r}; known: {', '.join(SUBTASKS)}"
+        )
+    problems: list[str] = []
+    cities: dict[pathlib.Path, dict[str, Side]] = {}
+    for city in _cities(folder, told.choices["cities"]):
+        try:
+            database = _side(folder, city / "database", told)
+            query = _side(folder, city / "query", told, database.zone)
+            cities[city] = {"database": database, "query": _answerable(city, query, database, told)}
+        except RawDataError as error:
+            problems += error.problems
+    if problems:
+        raise RawDataError(*problems)
+    return _splits(cities, told)
+
+
+def _cities(folder: pathlib.Path, asked: str) -> list[pathlib.Path]:
+    """The folders of the cities, sorted; raises RawDataError where one is not there."""
+    there = {
+        path.name: path
+        for part in ("train_val", "test")
+        for path in sorted((folder / part).glob("*"))
+        if (path / "query").is_dir() or (path / "database").is_dir()
+    }
+    names = [name.strip() for name in asked.split(",") if name.strip()] or list(there)
+    unknown = [name for name in names if name not in there]
+    if unknown or not names:
+        raise RawDataError(
+            f"{folder} holds no train_val/{(unknown or ['CITY'])[0]}/database; its cities are "
+            f"{', '.join(there) or 'none'}: give the folder that holds train_val or test"
+        )
+    return [there[name] for name in names]
+
+
+def _part(city: pathlib.Path) -> str:
+    if city.parent.name == "test":
+        return "test"
+    return "val" if city.name in VALIDATION else "train"
+
+
+def _side(
+    root: pathlib.Path, folder: pathlib.Path, told: Told, zone: zones.Zone | None = None
+) -> Side:
+    """The images of one side of a city that are no panoramas, and of the subtask in val and test."""
+    part, city = _part(folder.parent), folder.parent.name
+    keys, sequences = _sequences(folder / "seq_info.csv")
+    raw = {} if part == "test" else _by_key(folder / "raw.csv", RAW)
+    wanted = None if part == "train" else _subtask(folder, told.choices["subtask"])
+    kept = []
+    for key in keys:
+        reason = ""
+        if wanted is not None and key not in wanted:
+            reason = f"not in the subtask {told.choices['subtask']}"
+        elif key in raw and _true(*raw[key], "pano"):
+            reason = "a panorama"
+        if reason:
+            told.left_out.append(
+                LeftOut(f"{part}_{folder.name}", _image(root, folder, key), reason)
+            )
+        else:
+            kept.append(key)
+    _check_images(folder, kept)
+    positions = np.full((len(kept), 2), np.nan)
+    if part != "test" and kept:
+        positions, zone = _positions(folder, kept, raw, told, zone)
+    frames = [
+        Frame(
+            image_id=_image(root, folder, key),
+            position=(math.nan, math.nan),
+            heading=_heading(*raw[key]) if raw else math.nan,
+            label=f"{city}/{sequences[key]}",
+            source=folder / "images" / f"{key}.jpg",
+        )
+        for key in kept
+    ]
+    return Side(frames, positions, zone)
+
+
+def _sequences(path: pathlib.Path) -> tuple[list[str], dict[str, str]]:
+    """The keys in their order, and the sequence of each; the dataset's page calls the column otherwise."""
+    rows = _by_key(path, ("key", "frame_number"))
+    names = ("sequence_key", "sequence_id")
+    column = next((name for name in names for _, row in rows.values() if name in row), None)
+    if rows and column is None:
+        raise RawDataError(f"{path}:1: no column sequence_key; put the dataset's own table there")
+    return list(rows), {key: row[column] for key, (_, row) in rows.items()}
+
+
+def _subtask(folder: pathlib.Path, subtask: str) -> set[str] | None:
+    """The keys of a subtask; None where no table tells them and all images are wanted."""
+    path = folder / "subtask_index.csv"
+    if subtask == "all" and not path.is_file():
+        return None
+    table = _by_key(path, ("key", subtask))
+    return {key for key, row in table.items() if _true(*row, subtask)}
+
+
+def _true(where: str, row: csv_rows.Row, column: str) -> bool:
+    text = row[column].strip().lower()
+    if text not in ("true", "false"):
+        raise RawDataError(f"{where}: {column} is {row[column]!r}; the dataset's has True or False")
+    return text == "true"
+
+
+def _by_key(path: pathlib.Path, columns) -> dict[str, tuple[str, csv_rows.Row]]:
+    return {row["key"]: (where, row) for where, row in csv_rows.read(path, columns)}
+
+
+def _image(root: pathlib.Path, folder: pathlib.Path, key: str) -> str:
+    return (folder / "images" / f"{key}.jpg").relative_to(root).as_posix()
+
+
+def _check_images(folder: pathlib.Path, keys: list[str]) -> None:
+    """Raises RawDataError where images are missing; one listing, since a look-up each takes minutes."""
+    there = set(os.listdir(folder / "images")) if (folder / "images").is_dir() else set()
+    missing = [f"{key}.jpg" for key in keys if f"{key}.jpg" not in there]
+    if missing:
+        raise RawDataError(
+            f"{folder}/images lacks {len(missing):,} of {len(keys):,} images of the tables: "
+            f"{csv_rows.some(missing)}; unpack all image archives there"
+        )
+
+
+def _heading(where: str, row: csv_rows.Row) -> float:
+    known = row["ca"].strip().lower() not in ("", "nan")
+    return from_north(csv_rows.number(where, "ca", row["ca"])) if known else math.nan
+
+
+def _positions(folder, keys, raw, told: Told, zone) -> tuple[np.ndarray, zones.Zone]:
+    """Eastings and northings `(n, 2)` in `zone`, else in that of most images, which no table names."""
+    table = _by_key(folder / "postprocessed.csv", POSTPROCESSED)
+    missing = [key for key in keys if key not in table or key not in raw]
+    if missing:
+        raise RawDataError(
+            f"{folder}: raw.csv or postprocessed.csv lacks {len(missing):,} keys of seq_info.csv: "
+            f"{csv_rows.some(missing)}; put the dataset's own tables there"
+        )
+
+    def numbers(rows, columns, most) -> np.ndarray:
+        return np.array([[csv_rows.number(w, c, r[c], most) for c in columns] for w, r in rows])
+
+    given = numbers([table[key] for key in keys], ("easting", "northing"), 1e8)
+    degrees = numbers([raw[key] for key in keys], ("lat", "lon"), 180)
+    if np.abs(degrees[:, 0]).max() > zones.FARTHEST_NORTH:
+        raise RawDataError(
+            f"{folder}/raw.csv: lat goes up to {np.abs(degrees[:, 0]).max():g} degrees; are lat and lon in "
+            "each other's column?"
+        )
+    own = [zones.at(*place) for place in degrees.tolist()]
+    zone = zone or collections.Counter(own).most_common(1)[0][0]
+    inside = zones.onto(degrees, zone)
+    away = np.linalg.norm(given - inside, axis=1)
+    for other in sorted(set(own) - {zone}):  # a city on a zone's border
+        there = np.array([found == other for found in own]) & (away > SAME)
+        moved = there & (np.linalg.norm(given - zones.onto(degrees, other), axis=1) <= SAME)
+        given[moved], away[moved] = inside[moved], 0.0
+        if moved.any():
+            told.warnings.append(
+                f"{folder.parent.name} {folder.name}: {np.count_nonzero(moved):,} of {len(keys):,} images "
+                f"are given in UTM zone {other}; they are projected into zone {zone} as the others are"
+            )
+    wrong = np.flatnonzero(away > SAME)
+    if len(wrong):
+        told.warnings.append(
+            f"{folder.parent.name} {folder.name}: easting and northing of {len(wrong):,} of {len(keys):,} "
+            f"images lie up to {away[wrong].max():,.0f} m from lon and lat in zone {zone}, e.g. "
+            f"{keys[wrong[0]]}: a table is of another city, or lon and lat are swapped"
+        )
+    return given, zone
+
+
+def _answerable(city: pathlib.Path, query: Side, database: Side, told: Told) -> Side:
+    """The queries of a city, in val without those that have no right answer."""
+    if _part(city) != "val" or not database.frames or not query.frames:
+        return query
+    from scipy.spatial import cKDTree  # slow to import
+
+    radius = LAYOUT.protocols[told.protocol].radius
+    near = cKDTree(database.positions).query(query.positions)[0] <= radius
+    told.left_out += [
+        LeftOut("val_query", frame.image_id, f"no database image within {radius:g} m")
+        for frame, found in zip(query.frames, near, strict=True)
+        if not found
+    ]
+    kept = [frame for frame, found in zip(query.frames, near, strict=True) if found]
+    return Side(kept, query.positions[near], query.zone)
+
+
+def _splits(cities: dict[pathlib.Path, dict[str, Side]], told: Told) -> dict[str, list[Frame]]:
+    """The sides of all cities as splits, in one zone or side by side."""
+    every = [(city, side, held) for city, sides in cities.items() for side, held in sides.items()]
+    used = {held.zone for _, _, held in every if held.zone}
+    told.notes["cities"] = {city.name: held.zone.crs for city, _, held in every if held.zone}
+    if len(used) == 1:
+        told.crs = used.pop().crs
+    elif used:
+        told.notes["positions"] = zones.SIDE_BY_SIDE
+        told.warnings.append(f"the cities lie in {len(used)} UTM zones, so {zones.SIDE_BY_SIDE}")
+    splits: dict[str, list[Frame]] = {}
+    for city, side, held in every:
+        apart = held.zone and not told.crs
+        positions = zones.side_by_side(held.positions, held.zone) if apart else held.positions
+        split = splits.setdefault(f"{_part(city)}_{side}", [])
+        for frame, position in zip(held.frames, positions.tolist(), strict=True):
+            split.append(frame._replace(position=tuple(position), timestamp=len(split)))
+    empty = [name for name, frames in splits.items() if not frames]
+    if empty:
+        raise RawDataError(
+            f"{next(iter(cities)).parent}: no image is left in {', '.join(empty)}; choose another subtask "
+            "or other cities"
+        )
+    return splits
+
+
+def _protocol(radius: float, source: str) -> Protocol:
+    return Protocol(
+        positives=f"a database image of the city within {radius:g} m, whatever its heading",
+        queries=(
+            "val queries that are no panorama, are in the subtask and have such an image; the others are "
+            "left out"
+        ),
+        source=source,
+        radius=radius,
+    )
+
+
+LAYOUT = Layout(
+    title="Mapillary Street-Level Sequences",
+    read=read_msls,
+    position_unit="m",
+    pose_source="easting and northing in postprocessed.csv",
+    untimed="the tables' rows",
+    unlocated=True,
+    protocols={
+        "msls_25m": _protocol(25.0, "mapillary_sls, the default of evaluate.py --threshold"),
+        "msls_10m": _protocol(10.0, "mapillary_sls, the default of the class MSLS"),
+    },
+    choices={"cities": "", "subtask": "all"},
+)
