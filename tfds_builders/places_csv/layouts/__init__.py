@@ -6,6 +6,7 @@ from tfds_builders.places_csv.layouts import (
     gsv_cities,
     msls,
     photos,
+    sfxl,
     table,
     utm,
 )
@@ -19,4 +20,5 @@ LAYOUTS: dict[str, Layout] = {
     "photos": photos.LAYOUT,
     "gsv_cities": gsv_cities.LAYOUT,
     "msls": msls.LAYOUT,
+    "sfxl": sfxl.LAYOUT,
 }

@@ -21,14 +21,16 @@ from tfds_builders.places_csv.layouts.folders import (
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 
-def read_utm(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
+def read_utm(
+    folder: pathlib.Path, told: Told, turn: float = 0.0, nameless: str = "images"
+) -> dict[str, list[Frame]]:
     """Reads `@utm_east@utm_north@...@heading@...@.jpg` below folders such as `images/test/database`.
 
-    One folder is one split, named by its path below `images` (`test_database`). A number in field 9 is the
-    heading in degrees, clockwise from north. Time (field 13) orders a split where all its images have
-    one, else the file name does. Positions of several UTM zones (fields 3 and 4) are projected into the
-    zone of most images; `told` takes a warning per other zone. Fields 1 and 2 are empty where the position
-    of a query is unknown.
+    One folder is one split, named by its path (`test_database`) without the folders that match the pattern
+    `nameless`. A number in field 9 plus `turn` is the heading in degrees, clockwise from north. Time
+    (field 13) orders a split where all its images have one, else the file name does. Positions of several
+    UTM zones (fields 3 and 4) are projected into the zone of most images; `told` takes a warning per other
+    zone. Fields 1 and 2 are empty where the position of a query is unknown.
 
     Raises:
       RawDataError: names every image without the two coordinates in its name, or in no sound zone.
@@ -38,7 +40,9 @@ def read_utm(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     problems: list[str] = []
 
     def parts(path: pathlib.Path) -> list[str]:
-        return [part for part in path.relative_to(folder).parts[:-1] if part != "images"]
+        return [
+            part for part in path.relative_to(folder).parts[:-1] if not re.fullmatch(nameless, part)
+        ]
 
     every = image_files(folder, told.warnings)
     check_apart(map(parts, every))
@@ -54,13 +58,13 @@ def read_utm(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
         frame = Frame(
             image_id=path.relative_to(folder).as_posix(),
             position=position,
-            heading=_heading(fields),
+            heading=_heading(fields, turn),
             timestamp=_time(fields),
             source=path,
         )
         splits.setdefault(split_name(parts(path)), []).append(frame)
     splits = _in_one_zone(splits, named, told, problems)
-    told.warnings += _in_radians(splits)
+    told.warnings += _in_radians(splits, turn)
     ordered = {split: in_time(frames) for split, frames in splits.items()}
     return done(folder, ordered, problems)
 
@@ -125,9 +129,9 @@ def _in_one_zone(splits, named, told: Told, problems: list[str]) -> dict[str, li
     }
 
 
-def _in_radians(splits: dict[str, list[Frame]]) -> Iterator[str]:
+def _in_radians(splits: dict[str, list[Frame]], turn: float) -> Iterator[str]:
     """Yields a sentence where field 9 spans no more than radians do, though it is read as degrees."""
-    headings = [math.degrees(f.heading) for split in splits.values() for f in split]
+    headings = [math.degrees(f.heading) - turn for split in splits.values() for f in split]
     known = np.array([heading for heading in headings if math.isfinite(heading)])
     if len(known) and np.ptp(known) >= 1 and np.abs((known + 180) % 360 - 180).max() <= 2 * math.pi:
         yield (
@@ -136,13 +140,13 @@ def _in_radians(splits: dict[str, list[Frame]]) -> Iterator[str]:
         )
 
 
-def _heading(fields: list[str]) -> float:
-    """Radians in (-pi, pi] of field 9's degrees, NaN without."""
+def _heading(fields: list[str], turn: float) -> float:
+    """Radians in (-pi, pi] of field 9's degrees plus `turn`, NaN without."""
     try:
         degrees = float(fields[9])
     except (IndexError, ValueError):
         return math.nan
-    return from_north(degrees)
+    return from_north(degrees + turn)
 
 
 def _time(fields: list[str]) -> int | None:
