@@ -5,6 +5,7 @@ from tfds_builders.places_csv.layouts import (
     dbstruct,
     gsv_cities,
     msls,
+    nordland,
     photos,
     sfxl,
     table,
@@ -21,4 +22,5 @@ LAYOUTS: dict[str, Layout] = {
     "gsv_cities": gsv_cities.LAYOUT,
     "msls": msls.LAYOUT,
     "sfxl": sfxl.LAYOUT,
+    "nordland": nordland.LAYOUT,
 }

@@ -103,6 +103,11 @@ def _in_one_zone(splits, named, told: Told, problems: list[str]) -> dict[str, li
             f"{len(without)} images, e.g. {without[0].name}, name no UTM zone; they are taken to be in "
             f"zone {used[0]} as the others are"
         )
+    if not used and len(named) > 1 and all(path.name.startswith("@0@") for path in named):
+        told.warnings.append(
+            "all eastings are 0 without a zone: these are Nordland's made-up metres, where 25 m are 10 "
+            "frames (1 in its subset of queries); the layout nordland counts frames and names the protocol"
+        )
     if len(used) < 2:
         told.crs = used[0].crs if used else ""
         return splits
