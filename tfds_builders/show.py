@@ -22,6 +22,7 @@ TOLD = (
     "config",
     "raw",
     "protocol",
+    "positives",
 )  # `describe` has a line of its own for each
 
 
@@ -150,6 +151,12 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
     lines += [f"warning: {text}" for text in metadata.get("warnings", ())]
     if protocol := metadata.get("protocol"):
         lines.append(f"protocol {protocol['name']}: {protocol['positives']}; {protocol['queries']}")
+    for name, found in metadata.get("positives", {}).items():
+        lengths = [len(right) for right in found["lists"]]
+        lines.append(
+            f"{name}: right answers in {found['reference']} are listed, {min(lengths)} to {max(lengths)} a "
+            f"query; {lengths.count(0)} of {len(lengths)} queries have none"
+        )
     for key, value in metadata.items():
         if key not in TOLD:
             lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")

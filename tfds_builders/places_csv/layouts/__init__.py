@@ -10,6 +10,7 @@ from tfds_builders.places_csv.layouts import (
     sfxl,
     table,
     utm,
+    vpr_bench,
 )
 from tfds_builders.places_csv.layouts.variant import Layout
 
@@ -23,4 +24,5 @@ LAYOUTS: dict[str, Layout] = {
     "msls": msls.LAYOUT,
     "sfxl": sfxl.LAYOUT,
     "nordland": nordland.LAYOUT,
+    "vpr_bench": vpr_bench.LAYOUT,
 }
