@@ -8,6 +8,7 @@ from tfds_builders.places_csv.layouts import (
     nordland,
     photos,
     sfxl,
+    st_lucia,
     table,
     utm,
     vpr_bench,
@@ -24,5 +25,6 @@ LAYOUTS: dict[str, Layout] = {
     "msls": msls.LAYOUT,
     "sfxl": sfxl.LAYOUT,
     "nordland": nordland.LAYOUT,
+    "st_lucia": st_lucia.LAYOUT,
     "vpr_bench": vpr_bench.LAYOUT,
 }
