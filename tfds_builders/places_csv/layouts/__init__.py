@@ -10,6 +10,7 @@ from tfds_builders.places_csv.layouts import (
     sfxl,
     st_lucia,
     table,
+    tokyo247,
     utm,
     vpr_bench,
 )
@@ -26,5 +27,6 @@ LAYOUTS: dict[str, Layout] = {
     "sfxl": sfxl.LAYOUT,
     "nordland": nordland.LAYOUT,
     "st_lucia": st_lucia.LAYOUT,
+    "tokyo247": tokyo247.LAYOUT,
     "vpr_bench": vpr_bench.LAYOUT,
 }

@@ -4,6 +4,7 @@ import concurrent.futures
 import multiprocessing
 import pathlib
 import resource
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.places_csv.layouts.folders import IMAGES, done, is_hidden, split_name
-from tfds_builders.places_csv.layouts.variant import Layout, Told
+from tfds_builders.places_csv.layouts.variant import Layout, Protocol, Told
 
 LONGEST = 240  # letters of a file's name; file systems allow 255 bytes
+RADIUS = 25.0  # metres, of all these sets
+FIELDS = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
 MEMORY, SECONDS = 1 << 30, 60  # limits of the reader of a .mat; Pittsburgh's take a tenth
 
 
@@ -27,23 +30,32 @@ def read_dbstruct(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     Raises:
       RawDataError: no `.mat` is readable; names every image that is missing or of both kinds.
     """
-    del told
     tables = sorted(path for path in folder.glob("*.mat") if not is_hidden(path.name))
     if not tables:
         raise RawDataError(f"{folder} holds no .mat file with a dbStruct; put the dataset's there")
     splits: dict[str, list[Frame]] = {}
     problems: list[str] = []
     for table in tables:
-        database, utm_database, queries, utm_queries = dbstruct(table)
-        roots = _image_roots(folder, queries)
+        found = dbstruct(table)
+        roots = image_roots(folder, found.queries)
         own, asked = (splits.setdefault(split_name([table.stem, kind]), []) for kind in roots)
-        problems += _add_frames(own, table, "database", database, utm_database, roots, set())
+        problems += add_frames(own, table, "database", *found[:2], roots, set())
         taken = {frame.source for frame in own}
-        problems += _add_frames(asked, table, "queries", queries, utm_queries, roots, taken)
+        problems += add_frames(asked, table, "queries", *found[2:4], roots, taken)
+        told.warnings += _other_radius(table, found.radius)
     return done(folder, splits, problems)
 
 
-def _add_frames(frames, table: pathlib.Path, kind: str, names, utm, roots, taken) -> list[str]:
+def _other_radius(table: pathlib.Path, radius: float | None) -> Iterator[str]:
+    """Yields a sentence where the table counts within another distance than the protocol."""
+    if radius is not None and radius != RADIUS:
+        yield (
+            f"{table.name}: its posDistThr is {radius:g} m, where figures on these sets count "
+            f"{RADIUS:g} m: name the radius beside them"
+        )
+
+
+def add_frames(frames, table: pathlib.Path, kind: str, names, utm, roots, taken) -> list[str]:
     """Adds a table's images of one kind to `frames`; returns a sentence per missing or `taken` one."""
     problems = []
     for name, position in zip(names, utm, strict=True):
@@ -66,28 +78,38 @@ def _add_frames(frames, table: pathlib.Path, kind: str, names, utm, roots, taken
     return problems
 
 
-class _Roots(NamedTuple):
+class Roots(NamedTuple):
     """The folders of images of one kind, and their description in a message."""
 
     folders: list[pathlib.Path]
     which: str
 
 
-def _image_roots(folder: pathlib.Path, queries: list[str]) -> dict[str, _Roots]:
+def image_roots(folder: pathlib.Path, queries: list[str]) -> dict[str, Roots]:
     """The folders of a table's database images and of its `queries`."""
     deeper = sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     query = [path for path in deeper if "quer" in path.name.lower()]
     other = [folder, *(path for path in deeper if path not in query)]
-    without = _Roots(other, " without 'quer' in its name" if query else "")
+    without = Roots(other, " without 'quer' in its name" if query else "")
     apart = any(_locate(name, folder, query) for name in queries)
     return {
         "database": without,
-        "queries": _Roots(query, " with 'quer' in its name") if apart else without,
+        "queries": Roots(query, " with 'quer' in its name") if apart else without,
     }
 
 
-def dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
-    """Names and `(n, 2)` UTM positions (metres) of a `.mat` file's database, then of its queries.
+class Struct(NamedTuple):
+    """Names and `(n, 2)` UTM positions (metres) of a `.mat` file's database and queries, and its radius."""
+
+    database: list[str]
+    utm_database: np.ndarray
+    queries: list[str]
+    utm_queries: np.ndarray
+    radius: float | None
+
+
+def dbstruct(table: pathlib.Path) -> Struct:
+    """What a `.mat` file holds.
 
     Raises:
       RawDataError: no `dbStruct` can be read within `MEMORY` and `SECONDS`.
@@ -99,7 +121,7 @@ def dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.
         # Its own process, since SciPy's reader crashes on some damaged files and inflates others whole.
         fork = multiprocessing.get_context("fork")
         with concurrent.futures.ProcessPoolExecutor(1, fork, _bound) as child:
-            lists, places = child.submit(_load_dbstruct, table).result()
+            lists, places, radius = child.submit(_load_dbstruct, table).result()
     except MemoryError as error:
         raise RawDataError(
             f"{table}: its dbStruct takes more than {MEMORY:,} bytes to read; {remedy}"
@@ -117,7 +139,7 @@ def dbstruct(table: pathlib.Path) -> tuple[list[str], np.ndarray, list[str], np.
             raise RawDataError(f"{table}: {len(names)} images but UTM is {place.shape}; {remedy}")
         if not np.isfinite(places[i]).all():
             raise RawDataError(f"{table}: a UTM position is not finite; {remedy}")
-    return lists[0], places[0], lists[1], places[1]
+    return Struct(lists[0], places[0], lists[1], places[1], radius)
 
 
 def _bound() -> None:
@@ -131,17 +153,21 @@ def _bound() -> None:
         resource.setrlimit(kind, (min(limits), min(limits)))
 
 
-def _load_dbstruct(table: pathlib.Path) -> tuple[list[list[str]], list[np.ndarray]]:
-    """Image names and UTM positions as the file has them, database first."""
+def _load_dbstruct(table: pathlib.Path) -> tuple[list[list[str]], list[np.ndarray], float | None]:
+    """Image names and UTM positions as the file has them, database first, and its posDistThr."""
     import scipy.io
 
     struct = scipy.io.loadmat(table, variable_names=["dbStruct"])["dbStruct"].ravel()[0]
     names = struct.dtype.names or ()
-    order = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
-    # By name where the struct has names, else by place after whichSet.
-    fields = [struct[name] if name in names else struct[i + 1] for i, name in enumerate(order)]
+    if all(name in names for name in FIELDS):
+        fields, radius = [struct[name] for name in FIELDS], None
+        if "posDistThr" in names and np.size(struct["posDistThr"]) == 1:
+            radius = float(np.ravel(struct["posDistThr"])[0])
+    else:  # by place after whichSet; TokyoTM has time stamps after the positions of either side
+        stamped = np.asarray(struct[3]).dtype.kind in "iuf"
+        fields, radius = [struct[i] for i in ((1, 2, 4, 5) if stamped else (1, 2, 3, 4))], None
     lists = [[str(np.ravel(cell)[0]) for cell in fields[i].ravel()] for i in (0, 2)]
-    return lists, [np.asarray(fields[i], np.float64) for i in (1, 3)]
+    return lists, [np.asarray(fields[i], np.float64) for i in (1, 3)], radius
 
 
 def _locate(name: str, folder: pathlib.Path, roots: list[pathlib.Path]) -> pathlib.Path | None:
@@ -173,4 +199,12 @@ LAYOUT = Layout(
     position_unit="m",
     pose_source="UTM in the dbStruct",
     untimed="the table's list",
+    protocols={
+        "dbstruct_25m": Protocol(
+            positives="a database image within 25 m, whatever its heading",
+            queries="all queries of the table, those without such an image too",
+            source="posDistThr of the dbStruct",
+            radius=RADIUS,
+        )
+    },
 )
