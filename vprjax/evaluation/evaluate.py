@@ -1,11 +1,12 @@
 """Evaluation of one model: descriptors of every split, search, figures."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 
 from vprjax.console import log
-from vprjax.data import source
+from vprjax.data import protocol, source
 from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import ConfigError
@@ -64,7 +65,9 @@ def evaluate(
 
     def measured(split: str) -> Result:
         words = f"search {split} ({title})"
-        return measure(config, describe(split), reference, pca, lambda x: log(f"{words}: {x}"))
+        listed = protocol.positives(dataset, split, config.dataset.reference_split)
+        query = dataclasses.replace(describe(split), positives=listed)
+        return measure(config, query, reference, pca, lambda x: log(f"{words}: {x}"))
 
     return {split: measured(split) for split in config.dataset.query_splits}
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from vprjax.evaluation.result import (
     by_tolerance,
     keyed,
 )
+from vprjax.evaluation.truth import Lists, Poses, Truth
 
 POINTS = 100  # of the FCM curve
 STRIP = (200, 400)  # queries and references of the distance picture, at most
@@ -27,10 +28,17 @@ STRIP = (200, 400)  # queries and references of the distance picture, at most
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """One split: its images and their descriptors `(n, d)`, an array or a memory map."""
+    """One split.
+
+    Attributes:
+      places: its images.
+      rows: their descriptors `(n, d)`, an array or a memory map.
+      positives: per query the numbers of the references that are right, where the dataset lists them.
+    """
 
     places: source.Places
     rows: np.ndarray
+    positives: Sequence[np.ndarray] | None = None
 
 
 def measure(
@@ -56,20 +64,20 @@ def measure(
     """
     e = config.eval
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
-    poses = _poses(config, query.places, reference.places)
+    truth = _truth(config, query, reference.places)
     found = _search(config, ours, others, min(max(e.recalls), len(others)), tell)
-    matches = _matches(query.places, reference.places, poses, found)
-    if len(poses.known):
-        shares, curves = _answered(config, matches, poses, found.indices, query.places.labels)
+    matches = _matches(query.places, reference.places, truth, found)
+    if len(truth.known):
+        shares, curves = _answered(config, matches, truth, found.indices, query.places.labels)
         if e.sequence_length > 1:
-            shares["sequence"] = _sequence(config, ours, others, poses)
+            shares["sequence"] = _sequence(config, ours, others, truth)
     else:
         shares, curves = _unanswered(config)
     figures = Figures(
         **shares,
         queries=len(query.places),
         references=len(reference.places),
-        with_position=len(poses.known),
+        with_position=len(truth.known),
         warnings=collapse.descriptor_doubts(others) or collapse.query_doubts(ours),
     )
     return Result(figures, matches, curves, _strip(ours, others))
@@ -77,70 +85,26 @@ def measure(
 
 def fcm_of(config, query: Described, reference: Described) -> dict[str, float]:
     """FCM by tolerance as `measure` gives it, and nothing else."""
-    poses = _poses(config, query.places, reference.places)
+    truth = _truth(config, query, reference.places)
     matched = _search(config, query.rows, reference.rows, 1).indices[:, 0]
-    return by_tolerance(config.dataset.tolerances, poses.errors(matched)[poses.known])
+    return by_tolerance(config.dataset.tolerances, truth.errors(matched)[truth.known])
 
 
-@dataclasses.dataclass(frozen=True)
-class _Poses:
-    """Positions of the `m` queries that have one and of the references.
-
-    Attributes:
-      known: `(m,)` numbers of these queries among all `q`.
-      count: `q`.
-      queries: `(m, 2)`.
-      references: `(r, 2)`.
-      headings: `(m,)` and `(r,)` where they count.
-      turn: their tolerance in radians.
-    """
-
-    known: np.ndarray
-    count: int
-    queries: np.ndarray
-    references: np.ndarray
-    headings: tuple[np.ndarray, np.ndarray] | None
-    turn: float
-
-    def errors(self, matched: np.ndarray) -> np.ndarray:
-        """`(q,)` distances of queries to references `matched` `(q,)`, NaN without a position."""
-        if not len(self.known):
-            return np.full(self.count, np.nan)
-        own = matched[self.known]
-        headings = self.headings and (self.headings[0], self.headings[1][own])
-        found = fcm.match_errors(self.queries, self.references[own], headings, self.turn)
-        return self._of_all(found, np.nan)
-
-    def nearest(self) -> tuple[np.ndarray, np.ndarray]:
-        """`(q,)` distances and numbers of the references nearest in position; NaN and -1 without one."""
-        if not len(self.known):
-            return np.full(self.count, np.nan), np.full(self.count, -1)
-        found = fcm.nearest_true(self.queries, self.references, self.headings, self.turn)
-        return self._of_all(found[0], np.nan), self._of_all(found[1], -1)
-
-    def recall(self, indices: np.ndarray, radius: float, ns) -> np.ndarray:
-        """Recall@N, percent, `(m,)`."""
-        sides = self.queries, self.references
-        return fcm.recall_at(*sides, indices[self.known], radius, ns, self.headings, self.turn)
-
-    def _of_all(self, values: np.ndarray, missing: float) -> np.ndarray:
-        out = np.full(self.count, missing, values.dtype)
-        out[self.known] = values
-        return out
-
-
-def _poses(config, query: source.Places, reference: source.Places) -> _Poses:
-    turn, known = math.radians(config.eval.heading_degrees), query.located
-    sides = known, len(query), query.positions[known], reference.positions
+def _truth(config, query: Described, reference: source.Places) -> Truth:
+    """What is right, by the dataset's lists or else by poses."""
+    if query.positives is not None:
+        return Lists(query.positives)
+    turn, known = math.radians(config.eval.heading_degrees), query.places.located
+    sides = known, len(query.places), query.places.positions[known], reference.positions
     if not turn:
-        return _Poses(*sides, None, math.pi)
-    headings = query.headings[known], reference.headings
+        return Poses(*sides, None, math.pi)
+    headings = query.places.headings[known], reference.headings
     if not all(np.isfinite(h).all() for h in headings):
         raise ConfigError(
             f"eval.heading_degrees={config.eval.heading_degrees:g} needs headings, which "
             f"{config.dataset.name} does not have for all images; set it to 0"
         )
-    return _Poses(*sides, headings, turn)
+    return Poses(*sides, headings, turn)
 
 
 def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
@@ -154,17 +118,17 @@ def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
 
 
 def _matches(
-    query: source.Places, reference: source.Places, poses: _Poses, found: retrieval.Found
+    query: source.Places, reference: source.Places, truth: Truth, found: retrieval.Found
 ) -> Matches:
     matched = found.indices[:, 0]
-    nearest_errors, nearest = poses.nearest()
+    nearest_errors, nearest = truth.nearest()
     return Matches(
         query_ids=query.image_ids,
         query_positions=query.positions,
         numbers=matched,
         ids=reference.image_ids[matched],
         positions=reference.positions[matched],
-        errors=poses.errors(matched),
+        errors=truth.errors(matched),
         distances=found.distances[:, 0],
         nearest=nearest,
         nearest_errors=nearest_errors,
@@ -172,10 +136,10 @@ def _matches(
 
 
 def _answered(
-    config, matches: Matches, poses: _Poses, indices: np.ndarray, labels: np.ndarray
+    config, matches: Matches, truth: Truth, indices: np.ndarray, labels: np.ndarray
 ) -> tuple[dict, Curves]:
     """The figures that are shares of the queries with a position, and the curves."""
-    e, tolerances, known = config.eval, config.dataset.tolerances, poses.known
+    e, tolerances, known = config.eval, config.dataset.tolerances, truth.known
     errors, nearest = matches.errors[known], matches.nearest_errors[known]
     radius = e.recall_radius or max(tolerances)
     possible = np.count_nonzero(nearest <= radius)
@@ -185,7 +149,7 @@ def _answered(
         "oracle_fcm": by_tolerance(tolerances, nearest),
         "segments": parts.segments(errors, tolerances, known),
         "labels": parts.labels(errors, labels[known], tolerances),
-        "recall": keyed(e.recalls, poses.recall(indices, radius, e.recalls)),
+        "recall": keyed(e.recalls, truth.recall(indices, radius, e.recalls)),
         "average_precision": round(fcm.average_precision(*confidence), 4),
         "recall_at_full_precision": round(fcm.recall_at_full_precision(*confidence), 4),
     }
@@ -231,10 +195,10 @@ def _shares(errors: np.ndarray, tolerances) -> dict:
     }
 
 
-def _sequence(config, queries, references, poses: _Poses) -> SequenceFcm:
+def _sequence(config, queries, references, truth: Truth) -> SequenceFcm:
     length = config.eval.sequence_length
     _, matched = sequence.match(queries, references, length)
-    errors = poses.errors(matched)[poses.known]
+    errors = truth.errors(matched)[truth.known]
     return SequenceFcm(length, by_tolerance(config.dataset.tolerances, errors))
 
 

@@ -98,7 +98,8 @@ def _case(config, queries: Places, references: Places, matches: Matches, i: int)
         gap = np.linalg.norm(queries.positions[i] - references.positions[reference])
         return "" if np.isnan(gap) else f", {gap:.2f} {unit} away"
 
-    other_way = ", looking another way" if np.isinf(error) else ""
+    turned = np.isinf(error) and config.eval.heading_degrees
+    other_way = ", looking another way" if turned else ""
     images = [
         thumbnail(queries.images(i), f"query {queries.image_ids[i]}", "query"),
         thumbnail(

@@ -11,7 +11,7 @@ import sys
 import jax
 
 import vprjax
-from vprjax.data import source
+from vprjax.data import protocol, source
 from vprjax.runtime.machine import cpu
 
 
@@ -24,6 +24,7 @@ def evaluation_provenance(config, dataset: source.Dataset) -> dict:
             "counts": dataset.counts,
             "pose_source": dataset.metadata.get("pose_source"),
         },
+        "protocol": protocol.used(config, dataset),
         "denominator": "all queries of the split that have a position",
         "config": config.to_dict(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",

@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 
+from vprjax.data import protocol
 from vprjax.evaluation.evaluate import pca_file
 from vprjax.evaluation.result import MODEL_NAMES, Matches, Results, shown
 from vprjax.report import fcm_curve
@@ -147,7 +148,7 @@ def exact_intervals(config, results: Results) -> list[str]:
 
 def markdown(config, dataset, results: Results, provenance: dict) -> str:
     """The text of results.md: the table and its provenance."""
-    radius = config.eval.recall_radius or max(config.dataset.tolerances)
+    radius = protocol.radius(config)
     unit = config.dataset.position_unit
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
     model = config.model
@@ -170,6 +171,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         *exact_intervals(config, results),
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
+        f"- protocol: {protocol.words(protocol.used(config, dataset))}",
         f"- weights: {model.weights or 'random'} (sha256 {provenance['weights_sha256']})",
         f"- steps: {provenance['steps']}, seed: {config.seed}, device: {provenance['device']}, "
         f"code: {provenance['code_version']}",

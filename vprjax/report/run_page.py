@@ -5,7 +5,7 @@ import pathlib
 
 import jax
 
-from vprjax.data import source
+from vprjax.data import protocol, source
 from vprjax.evaluation.result import MODEL_NAMES, Figures, Result, Results, shown
 from vprjax.report import figures, gallery, pictures, published, render, training_page
 from vprjax.report.result_files import facing, warnings
@@ -60,7 +60,7 @@ def write(
         dataset=f"{dataset.name}:{dataset.version}",
         unit=config.dataset.position_unit,
         facing=facing(config),
-        recall_radius=config.eval.recall_radius or max(config.dataset.tolerances),
+        recall_radius=protocol.radius(config),
         curves=curves,
         cost=[*(training_page.times(trained_in) if trained_in else ()), *peaks()],
         environment=environment(dataset, provenance),
@@ -100,7 +100,7 @@ def _split(
             *([figures.precision_recall(split, by_model)] if answered else ()),
             figures.distance_strip(split, found),
         ],
-        "maps": figures.route_maps(config, split, *route) if answered else [],
+        "maps": figures.route_maps(config, split, *route) if len(known) else [],
         "gallery": gallery.groups(config, queries, references, found.matches),
     }
 
@@ -209,6 +209,7 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
         ("dataset", f"{dataset.name} {dataset.version}"),
         ("images", counts),
         ("poses", str(dataset.metadata.get("pose_source", "not recorded"))),
+        ("protocol", protocol.words(provenance.get("protocol", {}))),
         ("trained on", provenance["trained_on"] or "nothing here"),
         ("denominator", provenance["denominator"]),
         ("weights", provenance["trained_with"]["model"]["weights"] or "random"),

@@ -7,7 +7,7 @@ import types
 from vprjax import models, sampling
 from vprjax.config import apart, checks, limits
 from vprjax.console import log
-from vprjax.data import doubts, pictures, rendered, source
+from vprjax.data import doubts, pictures, protocol, rendered, source
 from vprjax.data.source import Places
 from vprjax.descriptors.extraction import descriptor_size
 from vprjax.errors import ConfigError, DataError
@@ -120,6 +120,7 @@ def _check_evaluation(
     rendered.build_missing(config)
     dataset = source.open_dataset(config)
     checks.check_splits(config, dataset, training=trained is None)
+    protocol.check_lists(config, dataset)
     module = models.build_for_platform(config.model, parallel.AXIS)
     limits.check_pca(config, module, dataset)
     limits.check_disk(config, module, dataset, workdir, models_evaluated)
@@ -193,6 +194,7 @@ def suspicions(
             d.position_unit,
             config.eval.heading_degrees,
         )
+    found += protocol.differences(config, dataset)
     found += apart.check(config, dataset, trained)
     for sentence in found:
         log(f"warning: {sentence}")

@@ -216,7 +216,7 @@ def test_the_files_hold_what_was_measured(config, tmp_path):
 class Built:
     """A dataset whose splits are drives of as many images as given; counts what is described."""
 
-    name, version = "places_csv/x", "1.0.0"
+    name, version, metadata = "places_csv/x", "1.0.0", {}
 
     def __init__(self, **counts):
         self.splits, self.described = {s: drive(n, laps=1) for s, n in counts.items()}, []
