@@ -64,6 +64,7 @@ class Scores:
       tolerances: widest first.
       values: by key and seed.
       oracle: by query split and tolerance, the most that a model can reach, percent.
+      protocol: name of how the dataset counts; "" where it names none.
     """
 
     dataset: str
@@ -71,6 +72,7 @@ class Scores:
     tolerances: tuple[float, ...]
     values: dict[Key, dict[int, Score]]
     oracle: dict[tuple[str, float], float]
+    protocol: str = ""
 
     @property
     def tests(self) -> list[str]:
@@ -129,12 +131,18 @@ def read(paths: Iterable[pathlib.Path]) -> Scores:
                 f"{path} is of {document['dataset']} at {document['tolerances_m']}, {first_path} of "
                 f"{first['dataset']} at {first['tolerances_m']}: one table holds one dataset"
             )
+        if protocol(document) != protocol(first):
+            raise DataError(
+                f"{path} counts by the protocol {protocol(document) or 'of its config'}, {first_path} by "
+                f"{protocol(first) or 'that of its config'}: one table holds one protocol"
+            )
         _add(document, values, oracle)
     unit = first["provenance"]["config"]["dataset"]["position_unit"]
     splits = [d["provenance"]["config"]["dataset"]["query_splits"] for _, d in documents]
     tests = list(dict.fromkeys(split for names in splits for split in names))
     ordered = {key: values[key] for key in sorted(values, key=papers_order(tests))}
-    return Scores(first["dataset"], unit, tuple(first["tolerances_m"]), ordered, oracle)
+    tolerances = tuple(first["tolerances_m"])
+    return Scores(first["dataset"], unit, tolerances, ordered, oracle, protocol(first))
 
 
 def read_document(path: pathlib.Path) -> dict:
@@ -152,6 +160,22 @@ def read_document(path: pathlib.Path) -> dict:
             f"{path} is not a run's results ({type(error).__name__}: {error}); delete it and run that "
             "run's command again"
         ) from error
+
+
+def protocol(document: dict) -> str:
+    """The name of the protocol that a result's dataset names; "" where it names none."""
+    return document["provenance"].get("protocol", {}).get("name", "")
+
+
+def other_protocols(first: str, second: str, names: tuple[str, str]) -> list[str]:
+    """The sentence on two protocols in one table; none where they are the same."""
+    if first == second:
+        return []
+    one, two = (f"{protocol or 'none that is named'}" for protocol in (first, second))
+    return [
+        f"**The protocols differ**, so the figures do not compare: {names[0]} counts by {one}, {names[1]} "
+        f"by {two}."
+    ]
 
 
 def _add(document: dict, values, oracle) -> None:

@@ -29,7 +29,8 @@ def compare(first: Scores, second: Scores, names: tuple[str, str]) -> Table:
         raise DataError(f"{names[0]} and {names[1]} have no cell and seed in common")
     head = ["backbone", "pooling", "loss", "queries", "within", "seeds", *names, "difference"]
     note = "FCM (%), mean over seeds; in brackets Student's 95 % interval, of differences within a seed."
-    return Table(f"{names[0]} against {names[1]} on {first.dataset}", head, rows, 5, [note])
+    notes = [*scores.other_protocols(first.protocol, second.protocol, names), note]
+    return Table(f"{names[0]} against {names[1]} on {first.dataset}", head, rows, 5, notes)
 
 
 def _words(key: Key, unit: str) -> list[str]:

@@ -37,7 +37,8 @@ def main_table(ours: Scores | None, study: Study | None) -> Table:
         for tolerance in source.tolerances:
             row += [f"{ours.oracle[test, tolerance]:.2f}"] + [""] * (len(columns) - 1)
         rows.append(row)
-    title = f"FCM (%) on {ours.dataset}" if ours else f"FCM (%), {study.title}"
+    counted = f", protocol {ours.protocol}" if ours and ours.protocol else ""
+    title = f"FCM (%) on {ours.dataset}{counted}" if ours else f"FCM (%), {study.title}"
     return Table(title, head, rows, 4, _notes(ours, study))
 
 

@@ -6,7 +6,13 @@ TOLERANCES = (25.0, 10.0, 5.0, 2.0)
 
 
 def document(
-    cell, seed, fine_tuned, off_the_shelf=10.0, dataset="synthetic/tiny:1.1.0", projection=0
+    cell,
+    seed,
+    fine_tuned,
+    off_the_shelf=10.0,
+    dataset="synthetic/tiny:1.1.0",
+    projection=0,
+    protocol="",
 ):
     """One run's results; `fine_tuned` and `off_the_shelf` are FCM at 25 m, halved at each next one."""
     backbone, pooling, loss = cell
@@ -28,6 +34,8 @@ def document(
         "fine_tuned": {test: figures(value) for test, value in by_split.items()},
     }
     provenance = {"config": config, "trained_with": config}
+    if protocol:
+        provenance["protocol"] = {"name": protocol}
     return {
         "schema": 1,
         "dataset": dataset,

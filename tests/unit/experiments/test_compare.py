@@ -38,3 +38,13 @@ def test_grids_that_cannot_be_compared_are_refused(tmp_path):
         compare.compare(*pair, ("a", "b"))
     with pytest.raises(DataError, match=r"no results\.json"):
         compare.read(tmp_path / "nowhere")
+
+
+def test_grids_of_two_protocols_are_told_apart(tmp_path):
+    pair = grids(tmp_path, {(GEM, 0): 1.0}, {(GEM, 0): 1.0}, protocol="msls_10m")
+    (said, _) = compare.compare(*pair, ("a", "b")).notes
+    assert said.startswith("**The protocols differ**") and said.endswith(
+        "a counts by none that is named, b by msls_10m."
+    )
+    same = grids(tmp_path / "same", {(GEM, 0): 1.0}, {(GEM, 0): 1.0})
+    assert len(compare.compare(*same, ("a", "b")).notes) == 1

@@ -119,3 +119,16 @@ def test_queries_without_a_position_are_no_pairs(tmp_path):
         path.write_text(path.read_text() + "test01/unknown,reference/1,\n")
     figures, changed = compare.tables(runs)
     assert figures.rows[2][3] == "64" and not changed.rows
+
+
+def test_runs_of_two_protocols_are_told_apart(tmp_path):
+    settings = {"dataset": {"position_unit": "m"}, "eval": {"heading_degrees": 0.0}}
+    named = [{"config": settings, "protocol": {"name": name}} for name in ("msls_25m", "msls_10m")]
+    pair = [run(tmp_path / x["protocol"]["name"], ERRORS, provenance=x) for x in named]
+    figures, _ = compare.tables(pair)
+    assert figures.notes[0] == (
+        "**The protocols differ**, so the figures do not compare: msls_25m counts by msls_25m, msls_10m "
+        "by msls_10m."
+    )
+    again = run(tmp_path / "again", ERRORS, provenance=named[0])
+    assert len(compare.tables([pair[0], again])[0].notes) == 1

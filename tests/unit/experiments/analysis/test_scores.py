@@ -83,6 +83,16 @@ def test_units_are_models_where_there_are_several_else_seeds_never_query_splits(
     assert scores.paired_mean([*two, night]) == scores.mean([5.0, 4.0])
 
 
+def test_two_protocols_make_no_table(tmp_path):
+    paths = made_up_runs.write(tmp_path / "a", {(ARC, 0): 40.0}, protocol="msls_25m")
+    assert scores.read(paths).protocol == "msls_25m"
+    paths += made_up_runs.write(tmp_path / "b", {(TRI, 0): 40.0}, protocol="msls_10m")
+    with pytest.raises(
+        DataError, match=r"by the protocol msls_10m, .* by msls_25m: one table holds one"
+    ):
+        scores.read(paths)
+
+
 def test_two_datasets_make_no_table(tmp_path):
     paths = made_up_runs.write(tmp_path / "a", {(ARC, 0): 40.0})
     paths += made_up_runs.write(tmp_path / "b", {(TRI, 0): 40.0}, dataset="cold/paper:1.0.0")
