@@ -66,7 +66,7 @@ def _dataset() -> ConfigDict:
     c.data_dir = ""  # folder of built datasets; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
     c.train_splits = ("train",)
     c.reference_split = "reference"
-    c.query_splits = ("test01", "test02")
+    c.query_splits = ("test01", "test02")  # () trains alone, on data without queries
     c.position_unit = "m"  # name of one unit of `position`; tables print it
     c.tolerances = (25.0, 10.0, 5.0, 2.0)  # FCM tolerances tau, in position units, widest first
     return c

@@ -28,6 +28,8 @@ LAST = ("code_version", "steps", "trained_with", "warnings")  # of the provenanc
 def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     """Trains (or resumes) in `workdir`, evaluates both models, writes and prints the results.
 
+    Without query splits it trains alone: a dataset to train on may have no queries.
+
     Raises:
       VprjaxError: the config, a file or the training is wrong, or SIGTERM ended the run.
     """
@@ -43,7 +45,15 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     }
     with hold_workdir(workdir):
         loop.train(config, ready.data, workdir, ready.weights, provenance)
-        results = evaluate_models(config, ready, open_for_reading(workdir), workdir, code)
+        results = {}
+        if config.dataset.query_splits:
+            results = evaluate_models(config, ready, open_for_reading(workdir), workdir, code)
+        else:
+            log(
+                "dataset.query_splits is empty, so nothing is evaluated; evaluate the model on another "
+                f"dataset: python -m vprjax.main --mode=evaluate --checkpoint={workdir} --config=CONFIG "
+                "--workdir=ANOTHER"
+            )
         if ready.data.held_out:
             _calibrate(config, ready.data.held_out, workdir)
         return results

@@ -41,3 +41,13 @@ def write(raw: pathlib.Path, tables: dict[str, str], suffix: str = ".jpg") -> No
             north = {"": "nan", "7.0": "7.0"}.get(fields[3])
             path = raw / "Images" / city / (loaders_name(fields, north) + suffix)
             assert cv2.imwrite(str(path), image(100 * number + i))
+
+
+def grid(count: int) -> str:
+    """Rows of made-up places about 100 m apart, two images of each, for training."""
+    rows = [
+        f"{i},201{year},5,{40 * year},London,{51.5 + i / 1000!r},-0.125,pano{i}x{year}"
+        for i in range(count)
+        for year in (1, 2)
+    ]
+    return "\n".join(rows)

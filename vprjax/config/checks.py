@@ -12,6 +12,7 @@ from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import parallel
 
+TESTLESS = "; to train alone, set dataset.query_splits=()"
 TRAINLESS = "; to evaluate model.weights on a map and queries alone, use --mode=evaluate"
 
 
@@ -135,7 +136,7 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
 def _validated_on_test(config) -> Iterator[tuple[bool, str]]:
     """Yields a pair on a checkpoint that is chosen on the evaluated splits."""
     v = config.validation
-    tests = {config.dataset.reference_split, *config.dataset.query_splits}
+    tests = {*_tested_splits(config)}
     shared = sorted(tests & {v.query_split, v.reference_split}) if v.every else []
     yield (
         bool(shared),
@@ -180,31 +181,25 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
       DataError: a split is missing or empty.
       ConfigError: a split is too small, or lacks positions or headings.
     """
-    names = [config.dataset.reference_split, *config.dataset.query_splits]
+    tested = _tested_splits(config)
+    if not training and not tested:
+        raise ConfigError("dataset.query_splits is empty: name at least one split to evaluate")
+    names = [*tested]
     names += config.dataset.train_splits if training else ()
     names += _validated_splits(config) if training else ()
     for name in names:
         if not dataset.counts.get(name):
             have = ", ".join(f"{k} ({v})" for k, v in dataset.counts.items())
+            hint = TRAINLESS if name in config.dataset.train_splits else ""
+            hint = TESTLESS if name in tested else hint
             raise DataError(
                 f"dataset {dataset.folder} has no images in split {name!r}; it has {have}"
-                + (TRAINLESS if training and name in config.dataset.train_splits else "")
+                + (hint if training else "")
             )
     if training and not config.dataset.train_splits:
         raise DataError("dataset.train_splits is empty: name at least one split to train on")
-    references, most = dataset.counts[config.dataset.reference_split], max(config.eval.recalls)
-    if most > references:
-        raise ConfigError(
-            f"eval.recalls={tuple(config.eval.recalls)} must not go over the {references} images of "
-            f"split {config.dataset.reference_split!r}"
-        )
-    tested = (config.dataset.reference_split, *config.dataset.query_splits)
-    fewest = min(tested, key=dataset.counts.get)
-    if config.eval.sequence_length > dataset.counts[fewest]:
-        raise ConfigError(
-            f"eval.sequence_length={config.eval.sequence_length} must not go over the "
-            f"{dataset.counts[fewest]} images of split {fewest!r}"
-        )
+    if tested:
+        _check_tested(config, dataset, tested)
     trained = sum(dataset.counts.get(name, 0) for name in config.dataset.train_splits)
     if config.eval.pca and not trained:
         raise ConfigError(
@@ -220,8 +215,29 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
     _check_positions(config, dataset, training)
     if config.eval.heading_degrees:
         validated = _validated_splits(config) if training else ()
-        tests = (config.dataset.reference_split, *config.dataset.query_splits)
-        _check_headings(config, dataset, dict.fromkeys((*tests, *validated)))
+        _check_headings(config, dataset, dict.fromkeys((*tested, *validated)))
+
+
+def _tested_splits(config) -> tuple[str, ...]:
+    """Returns the splits that evaluation reads, the references first; none without queries."""
+    d = config.dataset
+    return (d.reference_split, *d.query_splits) if d.query_splits else ()
+
+
+def _check_tested(config, dataset: source.Dataset, tested: tuple[str, ...]) -> None:
+    """Raises ConfigError where the evaluated splits are too small."""
+    references, most = dataset.counts[config.dataset.reference_split], max(config.eval.recalls)
+    if most > references:
+        raise ConfigError(
+            f"eval.recalls={tuple(config.eval.recalls)} must not go over the {references} images of "
+            f"split {config.dataset.reference_split!r}"
+        )
+    fewest = min(tested, key=dataset.counts.get)
+    if config.eval.sequence_length > dataset.counts[fewest]:
+        raise ConfigError(
+            f"eval.sequence_length={config.eval.sequence_length} must not go over the "
+            f"{dataset.counts[fewest]} images of split {fewest!r}"
+        )
 
 
 def _validated_splits(config) -> tuple[str, ...]:
@@ -237,7 +253,7 @@ def _validated_splits(config) -> tuple[str, ...]:
 def _check_positions(config, dataset: source.Dataset, training: bool) -> None:
     """Raises ConfigError where an image of a split other than the queries has no position."""
     d, v = config.dataset, config.validation
-    splits = {"dataset.reference_split": (d.reference_split,)}
+    splits = {"dataset.reference_split": _tested_splits(config)[:1]}
     if training:
         splits["dataset.train_splits"] = tuple(d.train_splits)
     if training and v.every and v.query_split:

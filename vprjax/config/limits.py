@@ -38,6 +38,8 @@ def check_disk(
     config, module, dataset: source.Dataset, folder: pathlib.Path, models: int = 2
 ) -> None:
     """Raises ConfigError where the disk has no room for the descriptors of all models."""
+    if not config.dataset.query_splits:
+        return
     splits = {config.dataset.reference_split, *config.dataset.query_splits}
     splits |= {*config.dataset.train_splits} if config.eval.pca else set()
     images = sum(dataset.counts[split] for split in splits)

@@ -16,7 +16,7 @@ RANGES = {
     "dataset.data_dir": Text(),
     "dataset.train_splits": Several(SplitName(), least=0),
     "dataset.reference_split": SplitName(),
-    "dataset.query_splits": Several(SplitName()),
+    "dataset.query_splits": Several(SplitName(), least=0),  # none: train alone
     "dataset.position_unit": Text(),
     "dataset.tolerances": Several(Number()),
     "model.backbone": OneOf(models.BACKBONES),

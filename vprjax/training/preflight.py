@@ -181,15 +181,16 @@ def suspicions(
       ConfigError: splits that must be apart hold the same images.
     """
     d = config.dataset
-    names = (*(() if trained else d.train_splits), d.reference_split, *d.query_splits)
+    tested = (d.reference_split, *d.query_splits) if d.query_splits else ()
+    names = (*(() if trained else d.train_splits), *tested)
     splits = {name: dataset.places((name,)) for name in names}
-    unit, references = dataset.metadata.get("position_unit"), splits[d.reference_split]
+    unit = dataset.metadata.get("position_unit")
     found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
     for name in d.query_splits:
         found += doubts.of_truth(
             name,
             splits[name],
-            references,
+            splits[d.reference_split],
             d.tolerances,
             d.position_unit,
             config.eval.heading_degrees,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import types
 
 import pytest
 from ml_collections import ConfigDict
@@ -227,3 +228,18 @@ def test_both_versions_of_resnet50_have_the_same_settings(module):
         assert one.model.backbone != two.model.backbone
         two.model.backbone = one.model.backbone
         assert one == two
+
+
+def test_an_evaluation_needs_queries_and_a_training_does_not():
+    c = base.get_config()
+    c.dataset.update(name="places_csv/mine", query_splits=())
+    c.tuples.batch = 8
+    checks.check_values(c)
+    nothing = types.SimpleNamespace(counts={"reference": 9}, folder="x", name="places_csv/mine")
+    with pytest.raises(ConfigError, match="query_splits is empty: name at least one split to eval"):
+        checks.check_splits(c, nothing, training=False)
+    c.validation.update(every=5, query_split="a", reference_split="reference")
+    checks.check_values(c)  # no evaluation reads the references
+    c.dataset.query_splits = ("b",)
+    with pytest.raises(ConfigError, match="validation uses the test split"):
+        checks.check_values(c)

@@ -248,7 +248,7 @@ def test_dbstruct_faults(tmp_path, capsys):
 def test_unknown_layout_and_no_images(tmp_path, capsys):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/notes.txt").write_text("x")
-    assert build(tmp_path, "nordland") == 2
-    assert "'layout' is 'nordland'; known: csv, utm, aligned, dbstruct" in capsys.readouterr().err
+    assert build(tmp_path, "railway") == 2
+    assert "'layout' is 'railway'; known: csv, utm, aligned, dbstruct" in capsys.readouterr().err
     assert build(tmp_path, "aligned") == 2
     assert "holds no images" in capsys.readouterr().err
