@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL
 import tensorflow_datasets as tfds
 
 from tfds_builders import digests, doubts, encoding, images, sixteen_bit, writer
@@ -21,10 +22,11 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, check_frames, check_split_names
 from tfds_builders.images import Stored
 from tfds_builders.pixels import Pixels
+from tfds_builders.poses import route
 from tfds_builders.schema import PlacesConfig, features, record
 
 # Keys that earlier datasets lack, and what those did; the metadata omit them at that value.
-LATER = {"resize": "stretch", "sixteen_bit": "", "protocol": "", "choices": {}}
+LATER = {"resize": "stretch", "sixteen_bit": "", "protocol": "", "choices": {}, "splits": {}}
 
 
 @dataclasses.dataclass
@@ -40,6 +42,10 @@ class Plan:
       warnings: sentences the user should read, e.g. counts that differ from the paper's.
       notes: further JSON values for the dataset's metadata.
       unlocated: whether a frame may have no position, as a query's may.
+      altitudes: metres by image id, where known.
+      looks: split to degrees clockwise from forward to where its camera looks, where known.
+      ordered: whether a split keeps time order, so that its motion can be told.
+      free: whether a camera may move to any side.
     """
 
     splits: dict[str, list[Frame]]
@@ -50,6 +56,10 @@ class Plan:
     warnings: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     unlocated: bool = False
+    altitudes: dict[str, float] = dataclasses.field(default_factory=dict)
+    looks: dict[str, float] = dataclasses.field(default_factory=dict)
+    ordered: bool = True
+    free: bool = False
 
     def metadata(self) -> dict[str, Any]:
         """The dataset's metadata, which TFDS saves as metadata.json."""
@@ -68,6 +78,15 @@ class Plan:
             "warnings": self.warnings,
             **self.notes,
         }
+
+    def check_motion(self) -> None:
+        """Adds the motion of each split to the notes, and a warning where it doubts a map."""
+        if self.position_unit != "m" or not self.ordered:
+            return
+        told, doubted = route.check(self.splits, self.altitudes, self.looks, self.free)
+        if told:
+            self.notes["motion"] = told
+        self.warnings += doubted
 
     def count_differences(
         self, names: dict[str, str], paper: dict[str, int], table: str
@@ -116,6 +135,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         every = [frame for frames in plan.splits.values() for frame in frames]
         check_frames(every, plan.unlocated)
         plan.warnings += doubts.of_poses(plan.splits, plan.position_unit)
+        plan.check_motion()
         config: PlacesConfig = self.builder_config
         self._limits = sixteen_bit.fixed(config.sixteen_bit)
         if config.sixteen_bit == "percentiles":
@@ -185,6 +205,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.info.metadata.update(plan.metadata())
         self.info.metadata["config"] = config_values(self.builder_config)
         self.info.metadata["raw"] = self.raw_state(manual_dir)
+        self.info.metadata["made_by"] = made_by()
         return plan
 
     def _generate_splits(self, dl_manager, download_config):
@@ -277,6 +298,11 @@ def sizes_differ(where: str, size, first: str, first_size, shorter_side: bool) -
         f"{first_size[0]}x{first_size[1]}; give height and width in the config"
         + (", and resize pad, crop or stretch" if shorter_side else "")
     )
+
+
+def made_by() -> dict[str, str]:
+    """The versions of the packages that decide a dataset's bytes."""
+    return {"opencv": cv2.__version__, "pillow": PIL.__version__, "tfds": tfds.__version__}
 
 
 def work_dir(builder) -> pathlib.Path:

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from tfds_builders import discover, images, show_plots
 from tfds_builders.errors import RawDataError
+from tfds_builders.poses import motion
 from tfds_builders.progress import Progress
 
 TOLD = (
@@ -23,6 +24,7 @@ TOLD = (
     "raw",
     "protocol",
     "positives",
+    "motion",
 )  # `describe` has a line of its own for each
 
 
@@ -145,6 +147,8 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
     lines.append(
         "(length: along the route; spacing: median step between images; largest: its maximum)"
     )
+    if unit == "m":
+        lines += [line for split in splits for line in _motion(split, metadata.get("motion", {}))]
     for name, count in counts.items():
         for reason, number in count.get("dropped", {}).items():
             lines.append(f"dropped from {name}: {number} of {count['found']}: {reason}")
@@ -161,6 +165,19 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
         if key not in TOLD:
             lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")
     return lines
+
+
+def _motion(split: Split, told: dict) -> list[str]:
+    """The line of a split that is a drive, by its metadata or else by what its records show."""
+    found = motion.measure(split.positions, split.headings) if split.name not in told else None
+    values = told.get(split.name) or (found and found.as_json())
+    if not values:
+        return []
+    line = (
+        f"{split.name}: headings agree with the motion by {values['agreement']:.3f} (1 is best) at "
+        f"{values['offset_degrees']:+.1f} degrees over {values['moving']:,} moving images"
+    )
+    return [line + (f": {values['likely']}" if values["likely"] else "")]
 
 
 def route(positions: np.ndarray) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from tfds_builders.builder import PlacesBuilder, Plan
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import check_split_names
 from tfds_builders.places_csv import doubts
 from tfds_builders.places_csv.layouts import LAYOUTS
 from tfds_builders.places_csv.layouts.variant import Layout, Told
@@ -24,6 +25,7 @@ class PlacesCsvConfig(PlacesConfig):
       layout: "csv" (places.csv), "utm" (`@utm_east@utm_north@...` names), "aligned" (folders of frames
         where the same number is the same place), "dbstruct" (Pittsburgh, Tokyo 24/7), "photos" (with
         GPS positions in their EXIF data) or another name in `LAYOUTS`.
+      splits: for a dataset of drives, split name to drive; empty makes every drive a split.
       position_unit: unit of the positions; "" takes the layout's.
       pose_source: origin of the positions; "" takes the layout's.
       protocol: how figures are counted, by the layout's name for it; "" takes the layout's only one.
@@ -35,6 +37,7 @@ class PlacesCsvConfig(PlacesConfig):
     pose_source: str = ""
     protocol: str = ""
     choices: dict[str, str] = dataclasses.field(default_factory=dict)
+    splits: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
@@ -44,6 +47,13 @@ class PlacesCsvConfig(PlacesConfig):
                 f"config key 'layout' is {self.layout!r}; known: {', '.join(LAYOUTS)}"
             )
         LAYOUTS[self.layout].begin(self.choices, self.protocol)
+        check_split_names("config key 'splits'", self.splits)
+        if self.splits and "splits" not in LAYOUTS[self.layout].keys:
+            takers = ", ".join(name for name, layout in LAYOUTS.items() if "splits" in layout.keys)
+            raise RawDataError(
+                f"config key 'splits' is for datasets of drives ({takers}), and layout {self.layout} names "
+                "its splits itself; leave it out"
+            )
 
 
 class Builder(PlacesBuilder):
@@ -65,7 +75,7 @@ class Builder(PlacesBuilder):
         config: PlacesCsvConfig = self.builder_config
         layout = LAYOUTS[config.layout]
         told = layout.begin(config.choices, config.protocol)
-        splits = layout.read(manual_dir, told)
+        splits = layout.read(manual_dir, told, **{key: getattr(config, key) for key in layout.keys})
         dropped = {name: collections.Counter() for name in splits}
         for split, _, reason in told.left_out:
             dropped.setdefault(split, collections.Counter())[reason] += 1
@@ -77,6 +87,10 @@ class Builder(PlacesBuilder):
             dropped={name: dict(dropped[name]) for name in splits},
             notes=_notes(layout, told),
             unlocated=layout.unlocated,
+            altitudes=told.altitudes,
+            looks=told.looks,
+            ordered=not layout.untimed or not all(map(doubts.counted, splits.values())),
+            free=layout.free,
         )
         plan.warnings += told.warnings
         plan.warnings += doubts.warnings(layout, splits)

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import FARTHEST, LATEST
+from tfds_builders.poses.between import GAP, OUTSIDE, ascending, locate
 
 GOOD = "INS_SOLUTION_GOOD"
 POSES = {"ins": "gps/ins.csv", "gps": "gps/gps.csv", "radar_odometry": "gt/radar_odometry.csv"}
@@ -63,9 +64,7 @@ def read_radar_odometry(raw: bytes, where: str) -> PoseLog:
     names = ("source_radar_timestamp", "destination_radar_timestamp", "x", "y", "yaw")
     columns = _columns(raw, where, names)
     times = columns["source_radar_timestamp"].astype(np.int64)
-    order, repeats, unsorted = _in_time(
-        times
-    )  # before the sum, which a repeated step would lengthen
+    order, repeats, unsorted = ascending(times)  # before the sum: a repeated step would lengthen it
     columns, times = {name: values[order] for name, values in columns.items()}, times[order]
     first = np.int64(columns["destination_radar_timestamp"][0])
     turn = np.cumsum(columns["yaw"])
@@ -143,21 +142,10 @@ def _number(name: str, text: str) -> int | float:
 
 def _log(columns: dict, headings: np.ndarray, good: np.ndarray) -> PoseLog:
     times = columns["timestamp"]
-    order, repeats, unsorted = _in_time(times)
+    order, repeats, unsorted = ascending(times)
     positions = np.stack([columns["easting"], columns["northing"]], axis=1).astype(np.float64)
     good = good & np.isfinite(positions).all(axis=1)
     return PoseLog(times[order], positions[order], headings[order], good[order], repeats, unsorted)
-
-
-def _in_time(times: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """The rows by strictly ascending time, the first of each, and the counts of repeated and unsorted rows.
-
-    Published archives hold both.
-    """
-    order = np.argsort(times, kind="stable")
-    keep = np.concatenate([[True], np.diff(times[order]) > 0])
-    unsorted = int((times < np.maximum.accumulate(times)).sum())
-    return order[keep], int((~keep).sum()), unsorted
 
 
 class Posed(NamedTuple):
@@ -174,7 +162,7 @@ class Posed(NamedTuple):
     reasons: np.ndarray
 
 
-OUTSIDE, BAD_STATUS, GAP = "outside the pose log", "bad pose status", "gap in the pose log"
+BAD_STATUS = "bad pose status"
 
 
 def interpolate(log: PoseLog, times: np.ndarray, max_gap: float) -> Posed:
@@ -183,20 +171,13 @@ def interpolate(log: PoseLog, times: np.ndarray, max_gap: float) -> Posed:
     An image has no pose outside the log, beside a pose that is not good, and between neighbours more than
     `max_gap` seconds apart.
     """
-    after = np.searchsorted(log.times, times, side="left")
-    exact = (after < len(log.times)) & (log.times[np.minimum(after, len(log.times) - 1)] == times)
-    outside = (after == len(log.times)) | ((after == 0) & ~exact)
-    after = np.clip(after, 0, len(log.times) - 1)
-    before = np.where(exact, after, np.maximum(after - 1, 0))
-    span = np.maximum(log.times[after] - log.times[before], 1)
-    share = (times - log.times[before]) / span  # true division, where the SDK truncates
+    before, after, share, outside, gap = locate(log.times, times, max_gap * 1e6)
     step = log.positions[after] - log.positions[before]
     positions = log.positions[before] + share[:, None] * step
     turn = log.headings[after] - log.headings[before]
     turn = turn - 2 * math.pi * np.round(turn / (2 * math.pi))
     headings = wrap(log.headings[before] + share * turn)
     bad = ~(log.good[before] & log.good[after])
-    gap = log.times[after] - log.times[before] > max_gap * 1e6
     reasons = np.select([outside, bad, gap], [OUTSIDE, BAD_STATUS, GAP], "")
     return Posed(positions, headings, reasons)
 

@@ -2,6 +2,7 @@
 
 from tfds_builders.places_csv.layouts import (
     aligned,
+    boreas,
     dbstruct,
     gsv_cities,
     msls,
@@ -29,4 +30,5 @@ LAYOUTS: dict[str, Layout] = {
     "st_lucia": st_lucia.LAYOUT,
     "tokyo247": tokyo247.LAYOUT,
     "vpr_bench": vpr_bench.LAYOUT,
+    "boreas": boreas.LAYOUT,
 }

@@ -1,7 +1,6 @@
 """What a dataset layout declares."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,6 +46,7 @@ class Told:
       altitudes: metres above the sea by image id, where known.
       left_out: images that are there but in no split.
       notes: further JSON values for the dataset's metadata.
+      looks: split to degrees clockwise from forward to where its camera looks, where known.
     """
 
     choices: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -56,6 +56,7 @@ class Told:
     altitudes: dict[str, float] = dataclasses.field(default_factory=dict)
     left_out: list[LeftOut] = dataclasses.field(default_factory=list)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    looks: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Layout:
 
     Attributes:
       title: one line for people.
-      read: raw folder, and what takes warnings and more -> frames per split; raises RawDataError that
-        names every problem.
+      read: raw folder, what takes warnings and more, values of `keys` -> frames per split; raises
+        RawDataError that names every problem.
       position_unit: unit of the positions.
       pose_source: origin of the positions.
       untimed: what orders images without times; "" where their order counts as time.
@@ -74,10 +75,13 @@ class Layout:
       unlocated: whether an image may have no position.
       protocols: the ways to count figures, by name; of several the user names one.
       choices: the keys of the config's `choices`, each with its default.
+      keys: config keys besides `layout` that `read` takes by name.
+      free: whether a camera may move to any side, as a hand or a drone does: headings need not follow.
+      turn: OpenCV's code of the turn that makes a picture upright; None where they are.
     """
 
     title: str
-    read: Callable[[pathlib.Path, Told], dict[str, list[Frame]]]
+    read: Callable[..., dict[str, list[Frame]]]
     position_unit: str
     pose_source: str
     untimed: str = ""
@@ -86,6 +90,9 @@ class Layout:
     unlocated: bool = False
     protocols: dict[str, Protocol] = dataclasses.field(default_factory=dict)
     choices: dict[str, str] = dataclasses.field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    free: bool = False
+    turn: int | None = None
 
     def begin(self, choices: dict[str, str], protocol: str = "") -> Told:
         """What `read` is told.

@@ -1,0 +1,116 @@
+"""What cannot be of one drive: its speed, its height, its leaps, and two cameras in one place."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfds_builders.frame import Frame
+from tfds_builders.poses import motion
+
+FASTEST = 60.0  # metres a second
+ZONE = 1e5  # metres east in one step, with few north: the eastings of two zones
+STEEPEST = 0.2  # of the plan's extent that heights of a drive may span
+LEAST = 20.0  # metres of height that count
+SAME = 1e-3  # metres
+NAMED = "headings do not follow the motion"
+
+
+def check(
+    splits: Mapping[str, list[Frame]],
+    altitudes: Mapping[str, float],
+    looks: Mapping[str, float],
+    free: bool = False,
+) -> tuple[dict[str, Any], list[str]]:
+    """The motion of each split that is a drive, as JSON, and a sentence per doubt.
+
+    Args:
+      splits: frames with positions in metres, in time order.
+      altitudes: metres by image id, where known.
+      looks: split to degrees clockwise from forward to where its camera looks, where known.
+      free: whether cameras may move to any side and upwards, so that only speed and rigs are doubted.
+    """
+    told, doubts = {}, []
+    for name, frames in splits.items():
+        located = [frame for frame in frames if frame.located]
+        if len(located) < 3:
+            continue
+        positions = np.array([frame.position for frame in located])
+        headings = np.array([frame.heading for frame in located])
+        found = motion.measure(positions, headings, looks.get(name, 0.0))
+        if found:
+            told[name] = found.as_json()
+        if found and found.cause and not free:
+            doubts.append(
+                f"{name}: {NAMED} (agreement {found.agreement:.2f}, offset {found.offset:+.1f} "
+                "degrees over "
+                f"{found.moving:,} moving images): {found.cause}"
+            )
+        doubts += _speeds(name, located, positions)
+        if not free:
+            doubts += _heights(name, located, positions, altitudes)
+    doubts += _rigs(splits)
+    return told, doubts
+
+
+def _speeds(name: str, frames: list[Frame], positions: np.ndarray) -> Iterator[str]:
+    """Yields a sentence where a step is faster than `FASTEST` or crosses a border of two zones."""
+    steps = np.diff(positions, axis=0)
+    lengths = np.linalg.norm(steps, axis=1)
+    border = np.flatnonzero((np.abs(steps[:, 0]) > ZONE) & (np.abs(steps[:, 1]) < ZONE / 10))
+    for i in border[:1]:
+        yield (
+            f"{name}: {len(border):,} steps leap over {abs(steps[i, 0]) / 1e3:.0f} km east, first before "
+            f"{frames[i + 1].image_id}: the eastings of two UTM zones; project all into one"
+        )
+    times = np.array([frame.timestamp for frame in frames])
+    seconds = np.diff(times) / 1e6
+    if len(border) or np.array_equal(times, np.arange(len(times))):
+        return  # they only number the frames
+    with np.errstate(divide="ignore", invalid="ignore"):
+        speeds = np.where(seconds > 0, lengths / seconds, 0.0)
+    fast = np.flatnonzero(speeds > FASTEST)
+    for i in fast[:1]:
+        cause = (
+            "times or positions are in another unit"
+            if len(fast) > len(speeds) / 2
+            else "a pose is wrong, or two drives are one split"
+        )
+        yield (
+            f"{name}: {len(fast):,} steps are faster than {FASTEST:g} m/s, up to "
+            f"{speeds.max():.0f} m/s, first "
+            f"before {frames[i + 1].image_id}: {cause}"
+        )
+
+
+def _heights(name, frames: list[Frame], positions: np.ndarray, altitudes) -> Iterator[str]:
+    """Yields a sentence where the heights of a drive span too much of its plan."""
+    heights = np.array([altitudes.get(frame.image_id, math.nan) for frame in frames])
+    heights = heights[np.isfinite(heights)]
+    if len(heights) < 3:
+        return
+    height, plan = float(np.ptp(heights)), float(np.ptp(positions, axis=0).max())
+    if height > LEAST and height > STEEPEST * plan:
+        yield (
+            f"{name}: heights span {height:.0f} m where the plan spans {plan:.0f} m: another axis "
+            "points up, or "
+            "the map is tilted"
+        )
+
+
+def _rigs(splits: Mapping[str, list[Frame]]) -> Iterator[str]:
+    """Yields a sentence per two splits of the same times at the same positions."""
+    for (one, ours), (other, theirs) in itertools.combinations(splits.items(), 2):
+        there = {frame.timestamp: frame for frame in theirs if frame.located}
+        pairs = [(f, there[f.timestamp]) for f in ours if f.located and f.timestamp in there]
+        counted = [f.timestamp for f in ours] == list(range(len(ours)))
+        if counted or len(pairs) < max(3, len(ours) // 2):
+            continue
+        apart = max(math.dist(a.position, b.position) for a, b in pairs)
+        if apart < SAME and all(a.source != b.source for a, b in pairs):
+            yield (
+                f"{one} and {other}: two cameras have equal positions at the same times: these are the "
+                "vehicle's, not the cameras'"
+            )

@@ -1,0 +1,88 @@
+"""Rows of numbers in text files, with their line numbers; a fault names file and line."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+
+T = TypeVar("T")
+
+
+class Row(NamedTuple):
+    """The fields of one line, without blanks around them, and its number."""
+
+    line: int
+    fields: list[str]
+
+
+def text(path: pathlib.Path) -> str:
+    """The text of a file; raises RawDataError where it is missing or no UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RawDataError(f"{path} is no UTF-8 text; download or copy it again") from error
+    except OSError as error:
+        raise RawDataError(
+            f"{path} cannot be read ({error.strerror}); put the dataset's file there"
+        ) from error
+
+
+def rows(path: pathlib.Path, separator: str | None = None, widths: Sequence[int] = ()) -> list[Row]:
+    """The rows of a file without blank lines and those that begin with `#`.
+
+    Args:
+      path: of the file.
+      separator: between fields; None splits at blanks.
+      widths: allowed counts of fields; any where empty.
+
+    Raises:
+      RawDataError: names every row of another width; or there is no row.
+    """
+    found, problems = [], []
+    for number, line in enumerate(text(path).splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        fields = [field.strip() for field in line.split(separator)]
+        if widths and len(fields) not in widths:
+            wanted = " or ".join(map(str, widths))
+            problems.append(
+                f"{path}:{number}: {len(fields)} fields where the format has {wanted}; download "
+                "or copy the "
+                "file again"
+            )
+        found.append(Row(number, fields))
+    if problems:
+        raise RawDataError(*problems)
+    if not found:
+        raise RawDataError(f"{path} holds no rows; download or copy it again")
+    return found
+
+
+def column(path: pathlib.Path, table: list[Row], at: int, read: Callable[[str], T]) -> list[T]:
+    """One column by `read`, whose ValueErrors become a RawDataError that names every line."""
+    values, problems = [], []
+    for line, fields in table:
+        try:
+            values.append(read(fields[at]))
+        except ValueError as error:
+            problems.append(f"{path}:{line}: {error}; check the file and the layout")
+    if problems:
+        raise RawDataError(*problems)
+    return values
+
+
+def numbers(path: pathlib.Path, table: list[Row], first: int, count: int) -> np.ndarray:
+    """`count` columns from `first` on, float64 `(n, count)`; a field may be nan; raises RawDataError."""
+    values, problems = np.empty((len(table), count)), []
+    for i, (line, fields) in enumerate(table):
+        try:
+            values[i] = [float(text) for text in fields[first : first + count]]
+        except ValueError as error:
+            problems.append(f"{path}:{line}: {error}; download or copy the file again")
+    if problems:
+        raise RawDataError(*problems)
+    return values

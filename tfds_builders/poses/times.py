@@ -1,0 +1,70 @@
+"""Times as whole nanoseconds, of texts whose unit a layout declares; no time becomes a float."""
+
+import datetime
+import decimal
+import re
+
+UNITS = {  # digits of a time since 1970 from 2001 to 2286, and its nanoseconds
+    "seconds": (10, 10**9),
+    "milliseconds": (13, 10**6),
+    "microseconds": (16, 10**3),
+    "nanoseconds": (19, 1),
+}
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+def whole(text: str, unit: str) -> int:
+    """Nanoseconds since 1970 of a whole number in `unit`.
+
+    Raises:
+      ValueError: it is no whole number, or has another unit's count of digits, which the message names.
+    """
+    digits, nanos = UNITS[unit]
+    if not re.fullmatch(r"\d+", text, re.ASCII):
+        raise ValueError(f"time {text!r} is no whole number of {unit}")
+    _check_digits(text, text, unit, digits)
+    return int(text) * nanos
+
+
+def seconds(text: str, since_1970: bool = True) -> int:
+    """Nanoseconds of a decimal number of seconds, exact to the nanosecond.
+
+    Args:
+      text: e.g. `1305031098.6659` or `1.706282470098386526e+09`.
+      since_1970: whether the count of digits is checked; else the number counts from any start.
+
+    Raises:
+      ValueError: it is no number of seconds, or looks like another unit.
+    """
+    if not NUMBER.fullmatch(text):
+        raise ValueError(f"time {text!r} is no number of seconds")
+    number = decimal.Decimal(text)
+    if since_1970:
+        _check_digits(text, str(int(number)), "seconds", UNITS["seconds"][0])
+    elif abs(number) >= 10**9:
+        raise ValueError(f"time {text!r} lies {number:.3g} s after the start; give seconds")
+    return int((number * 10**9).to_integral_value())
+
+
+def moment(text: str) -> int:
+    """Nanoseconds since 1970 of `2013-05-28 08:46:02.904626000`, taken as UTC; raises ValueError."""
+    clock, _, fraction = text.strip().partition(".")
+    try:
+        found = datetime.datetime.strptime(clock, "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.UTC)
+    except ValueError:
+        found = None
+    if found is None or not re.fullmatch(r"\d{0,9}", fraction, re.ASCII):
+        raise ValueError(f"time {text.strip()!r} is no YYYY-MM-DD hh:mm:ss.nnnnnnnnn")
+    whole_seconds = (found - EPOCH) // datetime.timedelta(seconds=1)
+    return whole_seconds * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def _check_digits(text: str, digits: str, unit: str, wanted: int) -> None:
+    """Raises ValueError where the count of digits is not that of `unit`."""
+    if len(digits.lstrip("-")) == wanted:
+        return
+    other = next((name for name, (n, _) in UNITS.items() if n == len(digits)), "of no known unit")
+    raise ValueError(
+        f"time {text} has {len(digits)} digits ({other}), where {unit} since 1970 have {wanted}"
+    )
