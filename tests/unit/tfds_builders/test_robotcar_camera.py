@@ -60,6 +60,25 @@ def test_undistortion_follows_the_table(tmp_path):
     assert (found[:, 9] == 0).all() and (found[:2] == 0).all()
 
 
+def test_undistortion_gives_the_same_pixels_in_every_opencv():
+    """Whole numbers alone: places in 1/32 of a pixel, weights in 1/1024; OpenCV 5's float maps differ."""
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    y, x = np.mgrid[:60, :80].astype(np.float32)
+    lut = np.stack([x * 1.03 - 1.7 + 3 * np.sin(y / 9), y * 0.98 + 2 * np.cos(x / 7)])
+    lut = lut.astype(np.float32)
+    (c, r), (right, below) = np.divmod(np.rint(lut.astype(np.float64) * 32).astype(int), 32)
+    framed = np.pad(image.astype(int), ((9, 9), (9, 9), (0, 0)))  # black around it
+    total = 0
+    for down, across, weight in (
+        (0, 0, (32 - below) * (32 - right)),
+        (0, 1, (32 - below) * right),
+        (1, 0, below * (32 - right)),
+        (1, 1, below * right),
+    ):
+        total = total + weight[..., None] * framed[r + 9 + down, c + 9 + across]
+    np.testing.assert_array_equal(undistort(image, lut), (total + 512) >> 10)
+
+
 def test_a_table_of_another_size_is_refused(tmp_path):
     np.zeros(100).tofile(tmp_path / "lut.bin")
     with pytest.raises(RawDataError, match=r"holds 100 values where images of 8x10 .* need 160"):
