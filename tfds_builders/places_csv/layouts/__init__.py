@@ -4,6 +4,7 @@ from tfds_builders.places_csv.layouts import (
     aligned,
     boreas,
     dbstruct,
+    fourseasons,
     gsv_cities,
     msls,
     nordland,
@@ -31,4 +32,5 @@ LAYOUTS: dict[str, Layout] = {
     "tokyo247": tokyo247.LAYOUT,
     "vpr_bench": vpr_bench.LAYOUT,
     "boreas": boreas.LAYOUT,
+    "4seasons": fourseasons.LAYOUT,
 }
