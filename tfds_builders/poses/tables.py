@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from tfds_builders.errors import RawDataError
+from tfds_builders.poses import rigid
 
 T = TypeVar("T")
 
@@ -86,3 +87,24 @@ def numbers(path: pathlib.Path, table: list[Row], first: int, count: int) -> np.
     if problems:
         raise RawDataError(*problems)
     return values
+
+
+def rotations(
+    path: pathlib.Path, table: list[Row], quaternions: np.ndarray, order: str
+) -> np.ndarray:
+    """Rotations `(n, 3, 3)` of the rows' quaternions, "xyzw" or "wxyz"; raises RawDataError by line."""
+    try:
+        return rigid.of_quaternions(quaternions, order, lambda i: f"{path}:{table[i].line}")
+    except ValueError as error:
+        raise RawDataError(str(error)) from error
+
+
+def rigid_motions(
+    path: pathlib.Path, table: list[Row], first: int, count: int = 12
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations and places of rows of `count` numbers from column `first`; raises RawDataError by line."""
+    values = numbers(path, table, first, count)
+    try:
+        return rigid.of_matrices(values, lambda i: f"{path}:{table[i].line}")
+    except ValueError as error:
+        raise RawDataError(str(error)) from error

@@ -6,6 +6,8 @@ from tfds_builders.places_csv.layouts import (
     dbstruct,
     fourseasons,
     gsv_cities,
+    kitti360,
+    kitti_odometry,
     msls,
     nordland,
     photos,
@@ -33,4 +35,6 @@ LAYOUTS: dict[str, Layout] = {
     "vpr_bench": vpr_bench.LAYOUT,
     "boreas": boreas.LAYOUT,
     "4seasons": fourseasons.LAYOUT,
+    "kitti_odometry": kitti_odometry.LAYOUT,
+    "kitti360": kitti360.LAYOUT,
 }

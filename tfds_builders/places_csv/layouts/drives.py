@@ -209,3 +209,15 @@ def named_times(paths: Sequence[pathlib.Path], read_time: Callable[[str], int]) 
     if problems:
         raise RawDataError(*problems)
     return np.array(times, np.int64)
+
+
+def frame_numbers(paths: Sequence[pathlib.Path]) -> np.ndarray:
+    """The frames, `(n,)` int64, of files whose names are their numbers; raises RawDataError "
+    "that names others.
+    """
+    wrong = [path for path in paths if not (path.stem.isascii() and path.stem.isdecimal())]
+    if wrong:
+        raise RawDataError(
+            *(f"{path}: the name is no frame number; keep it as downloaded" for path in wrong)
+        )
+    return np.array([int(path.stem) for path in paths], np.int64)

@@ -69,10 +69,7 @@ def read_poses(root: pathlib.Path) -> tuple[Poses, Poses]:
     order, _, _ = ascending(nanos)
     table, nanos = [table[i] for i in order], nanos[order]
     values = tables.numbers(path, table, 1, 8)
-    try:
-        turns = rigid.of_quaternions(values[:, 3:7], "xyzw", lambda i: f"{path}:{table[i].line}")
-    except ValueError as error:
-        raise RawDataError(str(error)) from error
+    turns = tables.rotations(path, table, values[:, 3:7], "xyzw")
     chain = read_chain(root / CHAIN)
     scaled = Poses(nanos, values[:, :3] * values[:, 7:8], turns)
     local = rigid.moved(scaled, np.linalg.inv(chain.w_gpsw) @ chain.s_as)
@@ -88,10 +85,7 @@ def read_chain(path: pathlib.Path) -> Chain:
         elif line.strip() and name in ("transform_S_AS", "transform_w_gpsw", "transform_e_gpsw"):
             row = tables.Row(number, line.split(","))
             values = tables.numbers(path, [row], 0, 7)
-            try:
-                turn = rigid.of_quaternions(values[:, 3:], "xyzw", lambda _: f"{path}:{number}")
-            except ValueError as error:
-                raise RawDataError(str(error)) from error
+            turn = tables.rotations(path, [row], values[:, 3:], "xyzw")
             found[name.removeprefix("transform_").lower()] = rigid.matrix(turn[0], values[0, :3])
     missing = [name for name in Chain._fields if name not in found]
     if missing:

@@ -1,0 +1,87 @@
+"""KITTI odometry: `sequences/00/image_0/000000.png`, its `times.txt`, and `poses/00.txt`.
+
+A row of 12 numbers is the rotation and place of camera 0 in the first camera's frame, x right, y down,
+z forward. The plan is (x, z); what is called north here is where the first image looks.
+"""
+
+import functools
+import pathlib
+
+import numpy as np
+
+from tfds_builders.errors import RawDataError
+from tfds_builders.places_csv.layouts import drives
+from tfds_builders.places_csv.layouts.drives import Drive, Shots
+from tfds_builders.places_csv.layouts.folders import is_hidden
+from tfds_builders.places_csv.layouts.variant import Layout, Told
+from tfds_builders.poses import axes, calibration, rigid, tables, times
+from tfds_builders.poses.rigid import Poses
+
+CAMERAS = ("image_0", "image_1", "image_2", "image_3")
+
+
+def read_kitti(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None):
+    """Reads the sequences that have poses (00 to 10); row number, frame and picture's name are one.
+
+    Raises:
+      RawDataError: names every problem.
+    """
+    chosen = drives.choose(splits or {}, _posed(folder), _cameras(folder))
+    return drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
+
+
+def _posed(folder: pathlib.Path) -> list[str]:
+    sequences = folder / "sequences"
+    found = sorted(path.name for path in sequences.glob("*") if (path / "times.txt").is_file())
+    posed = [name for name in found if (folder / f"poses/{name}.txt").is_file()]
+    if not posed:
+        raise RawDataError(
+            f"{folder} holds no sequences/NN/times.txt with a poses/NN.txt (only 00 to 10 have "
+            "poses); unpack "
+            "the odometry data and its ground truth poses there"
+        )
+    return posed
+
+
+def _cameras(folder: pathlib.Path) -> tuple[str, ...]:
+    """The cameras, those first that any sequence has: colour images are a download of their own."""
+    held = {p.name for p in folder.glob("sequences/*/image_*") if not is_hidden(p.name)}
+    return tuple(sorted(CAMERAS, key=lambda name: name not in held))
+
+
+def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
+    root, path = folder / "sequences" / drive.name, folder / f"poses/{drive.name}.txt"
+    files = drives.image_files(root / drive.camera, told)
+    table = tables.rows(path, None, [12])
+    turns, places = tables.rigid_motions(path, table, 0)
+    clock = read_times(root / "times.txt")
+    if len(clock) != len(table):
+        raise RawDataError(
+            f"{path} has {len(table):,} rows where {root / 'times.txt'} has {len(clock):,}; these "
+            "are of two "
+            "sequences, or a file is cut"
+        )
+    log = Poses(clock, places, turns)
+    if drive.camera != "image_0":
+        log = rigid.mounted(log, calibration.beside(root / "calib.txt", f"P{drive.camera[-1]}:"))
+    frames = drives.frame_numbers(files)
+    there = np.minimum(frames, len(table) - 1)
+    reasons = np.where(frames < len(table), "", "no row of its frame")
+    return Shots(files, axes.to_enu(log.take(there), axes.WORLDS["y-down"]), reasons, look=0.0)
+
+
+def read_times(path: pathlib.Path) -> np.ndarray:
+    """Nanoseconds from the sequence's start, `(n,)` int64, one a row."""
+    table = tables.rows(path, None, [1])
+    found = tables.column(path, table, 0, lambda text: times.seconds(text, since_1970=False))
+    return np.array(found, np.int64)
+
+
+LAYOUT = Layout(
+    title="KITTI odometry: `sequences/NN` with `poses/NN.txt`",
+    read=read_kitti,
+    position_unit="m",
+    pose_source="GPS and IMU, of camera 0 in the first image's frame; north is where that looks",
+    timed=True,
+    keys=drives.KEYS,
+)
