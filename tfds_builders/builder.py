@@ -176,6 +176,14 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         stored = images.store(raw, image, self.builder_config)
         return stored._replace(raw_size=image.shape[:2], levels=self._levels(raw, image))
 
+    def encode_anew(self, frame: Frame) -> Stored:
+        """Encodes one frame whose raw bytes are not the picture to store, as PNG unless the config says."""
+        config: PlacesConfig = self.builder_config
+        image = self.decode(self.read(frame), frame)
+        fitted = images.fit(image, config)
+        data = images.encode(fitted, config.image_format or "png", config.quality)
+        return Stored(data, *fitted.shape[:2], image.shape[:2])
+
     def look(self, frame: Frame, raw: bytes) -> tuple[tuple[int, int], bytes]:
         """Height and width of a frame's raw bytes, and `Stored.levels`; raises RawDataError."""
         image = self.decode(raw, frame)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
 from tests.helpers.raw_places import command, image, metadata
 
@@ -45,6 +45,15 @@ def drive(count=60, start=(0.0, 0.0, 0.0), first=1_628_185_086_339_831_000, step
     places[:, 2] = 0.5 * np.sin(5 * phase)
     turns = turned(headings, pitch=0.03 * np.sin(7 * phase), roll=0.02 * np.cos(4 * phase))
     return Drive(places + start, headings, turns, first + step * np.arange(count))
+
+
+def between(made: Drive, nanos) -> Drive:
+    """The drive at other times: NumPy's linear interpolation and SciPy's slerp."""
+    nanos = np.asarray(nanos)
+    rows, asked = ((t - made.nanos[0]) / 1e9 for t in (made.nanos, nanos))
+    places = np.stack([np.interp(asked, rows, column) for column in made.places.T], axis=1)
+    turns = Slerp(rows, Rotation.from_matrix(made.turns))(asked).as_matrix()
+    return Drive(places, np.arctan2(turns[:, 0, 2], turns[:, 1, 2]), turns, nanos)
 
 
 def turned(headings, pitch=0.0, roll=0.0) -> np.ndarray:

@@ -6,11 +6,14 @@ import hashlib
 import pathlib
 from typing import Any
 
+import cv2
+import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_builders.builder import PlacesBuilder, Plan
 from tfds_builders.errors import RawDataError
-from tfds_builders.frame import check_split_names
+from tfds_builders.frame import Frame, check_split_names
+from tfds_builders.images import Stored
 from tfds_builders.places_csv import doubts
 from tfds_builders.places_csv.layouts import LAYOUTS
 from tfds_builders.places_csv.layouts.variant import Layout, Told
@@ -95,6 +98,16 @@ class Builder(PlacesBuilder):
         plan.warnings += told.warnings
         plan.warnings += doubts.warnings(layout, splits)
         return plan
+
+    def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
+        """Pixels of a frame, upright: uint8 `(h, w, 3)` BGR."""
+        image, turn = super().decode(raw, frame), LAYOUTS[self.builder_config.layout].turn
+        return image if turn is None else cv2.rotate(image, turn)
+
+    def encode(self, frame: Frame) -> Stored:
+        """Encodes a frame; anew where the layout turns its picture."""
+        turned = LAYOUTS[self.builder_config.layout].turn is not None
+        return self.encode_anew(frame) if turned else super().encode(frame)
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
         """The SHA-256 of the layout's table; empty where it has none."""

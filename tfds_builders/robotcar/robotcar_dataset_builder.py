@@ -187,11 +187,7 @@ class Builder(ArchiveBuilder):
 
     def encode(self, frame: Frame) -> Stored:
         """Encodes one frame anew, since its raw bytes are a Bayer pattern."""
-        config: RobotCarConfig = self.builder_config
-        image = self.decode(self.read(frame), frame)
-        fitted = images.fit(image, config)
-        data = images.encode(fitted, config.image_format or "png", config.quality)
-        return Stored(data, *fitted.shape[:2], image.shape[:2])
+        return self.encode_anew(frame)
 
 
 def _warn_of_loss(plan: Plan, which: str, listed: traversal.Images, keep: np.ndarray) -> None:
