@@ -3,6 +3,7 @@
 from tfds_builders.places_csv.layouts import (
     aligned,
     boreas,
+    colmap,
     dbstruct,
     euroc,
     fourseasons,
@@ -13,6 +14,7 @@ from tfds_builders.places_csv.layouts import (
     nclt,
     nordland,
     photos,
+    robotcar_seasons,
     sfxl,
     st_lucia,
     table,
@@ -43,4 +45,6 @@ LAYOUTS: dict[str, Layout] = {
     "nclt": nclt.LAYOUT,
     "tum": tum.LAYOUT,
     "euroc": euroc.LAYOUT,
+    "colmap": colmap.LAYOUT,
+    "robotcar_seasons": robotcar_seasons.LAYOUT,
 }
