@@ -26,7 +26,14 @@ from tfds_builders.poses import route
 from tfds_builders.schema import PlacesConfig, features, record
 
 # Keys that earlier datasets lack, and what those did; the metadata omit them at that value.
-LATER = {"resize": "stretch", "sixteen_bit": "", "protocol": "", "choices": {}, "splits": {}}
+LATER = {
+    "resize": "stretch",
+    "sixteen_bit": "",
+    "protocol": "",
+    "choices": {},
+    "splits": {},
+    "pose_topic": "",
+}
 
 
 @dataclasses.dataclass

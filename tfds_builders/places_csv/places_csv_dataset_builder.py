@@ -15,6 +15,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, check_split_names
 from tfds_builders.images import Stored
 from tfds_builders.places_csv import doubts
+from tfds_builders.places_csv.bags import Message
 from tfds_builders.places_csv.layouts import LAYOUTS
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.schema import PlacesConfig
@@ -29,6 +30,7 @@ class PlacesCsvConfig(PlacesConfig):
         where the same number is the same place), "dbstruct" (Pittsburgh, Tokyo 24/7), "photos" (with
         GPS positions in their EXIF data) or another name in `LAYOUTS`.
       splits: for a dataset of drives, split name to drive; empty makes every drive a split.
+      pose_topic: for ROS bags, the topic of the poses; "" takes the only one.
       position_unit: unit of the positions; "" takes the layout's.
       pose_source: origin of the positions; "" takes the layout's.
       protocol: how figures are counted, by the layout's name for it; "" takes the layout's only one.
@@ -41,6 +43,7 @@ class PlacesCsvConfig(PlacesConfig):
     protocol: str = ""
     choices: dict[str, str] = dataclasses.field(default_factory=dict)
     splits: dict[str, str] = dataclasses.field(default_factory=dict)
+    pose_topic: str = ""
 
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
@@ -51,12 +54,13 @@ class PlacesCsvConfig(PlacesConfig):
             )
         LAYOUTS[self.layout].begin(self.choices, self.protocol)
         check_split_names("config key 'splits'", self.splits)
-        if self.splits and "splits" not in LAYOUTS[self.layout].keys:
-            takers = ", ".join(name for name, layout in LAYOUTS.items() if "splits" in layout.keys)
-            raise RawDataError(
-                f"config key 'splits' is for datasets of drives ({takers}), and layout {self.layout} names "
-                "its splits itself; leave it out"
-            )
+        for key in ("splits", "pose_topic"):
+            if getattr(self, key) and key not in LAYOUTS[self.layout].keys:
+                takers = ", ".join(name for name, layout in LAYOUTS.items() if key in layout.keys)
+                raise RawDataError(
+                    f"config key {key!r} is for the layouts {takers}, and not for {self.layout}; "
+                    "leave it out"
+                )
 
 
 class Builder(PlacesBuilder):
@@ -98,6 +102,16 @@ class Builder(PlacesBuilder):
         plan.warnings += told.warnings
         plan.warnings += doubts.warnings(layout, splits)
         return plan
+
+    def read(self, frame: Frame) -> bytes:
+        """Raw bytes of a frame, from a file or a bag; raises RawDataError."""
+        return frame.source.read() if isinstance(frame.source, Message) else super().read(frame)
+
+    def fingerprint(self, frame: Frame) -> str:
+        """What changes with the frame's raw bytes."""
+        if isinstance(frame.source, Message):
+            return frame.source.fingerprint()
+        return super().fingerprint(frame)
 
     def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
         """Pixels of a frame, upright: uint8 `(h, w, 3)` BGR."""

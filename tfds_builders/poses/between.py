@@ -64,9 +64,23 @@ def interpolate(log: Poses, times: np.ndarray, max_gap: float) -> tuple[Poses, n
     from scipy.spatial.transform import Rotation  # slow to import
 
     found = locate(log.times, times, max_gap * 1e9)
-    first, step = log.places[found.before], log.places[found.after] - log.places[found.before]
     turns = log.turns[found.before]
     turn = Rotation.from_matrix(turns.transpose(0, 2, 1) @ log.turns[found.after]).as_rotvec()
     part = Rotation.from_rotvec(found.share.clip(0, 1)[:, None] * turn).as_matrix()
-    poses = Poses(times, first + found.share[:, None] * step, turns @ part)
-    return poses, np.select([found.outside, found.gap], [OUTSIDE, GAP], "")
+    return Poses(times, _places(log, found), turns @ part), _reasons(found)
+
+
+def interpolate_places(log: Poses, times: np.ndarray, max_gap: float) -> tuple[Poses, np.ndarray]:
+    """`interpolate` of a log without rotations, whose poses keep none (NaN)."""
+    found = locate(log.times, times, max_gap * 1e9)
+    nothing = np.full((len(times), 3, 3), np.nan)
+    return Poses(times, _places(log, found), nothing), _reasons(found)
+
+
+def _places(log: Poses, found: Between) -> np.ndarray:
+    first = log.places[found.before]
+    return first + found.share[:, None] * (log.places[found.after] - first)
+
+
+def _reasons(found: Between) -> np.ndarray:
+    return np.select([found.outside, found.gap], [OUTSIDE, GAP], "")

@@ -85,6 +85,12 @@ def mounted(poses: Poses, sensor: np.ndarray) -> Poses:
     return Poses(poses.times, places, poses.turns @ sensor[:3, :3])
 
 
+def chained(outer: Poses, inner: Poses) -> Poses:
+    """Poses of a part on a body that moves: `inner` is the part's pose in the body at the same times."""
+    places = outer.places + (outer.turns @ inner.places[:, :, None])[:, :, 0]
+    return Poses(outer.times, places, outer.turns @ inner.turns)
+
+
 def moved(poses: Poses, world: np.ndarray) -> Poses:
     """The poses in another world: `world` is 4x4, from the poses' world into the other."""
     world = np.asarray(world, np.float64)

@@ -83,7 +83,7 @@ def test_what_is_wrong_is_named(tmp_path, capsys, damage, config, told):
 def test_splits_are_of_drives_alone(tmp_path, capsys):
     write(tmp_path)
     assert raw_drives.build(tmp_path, "aligned", splits={"train": FIRST}) == 2
-    assert "'splits' is for datasets of drives (boreas" in capsys.readouterr().err
+    assert "config key 'splits' is for the layouts boreas, 4seasons" in capsys.readouterr().err
 
 
 @real

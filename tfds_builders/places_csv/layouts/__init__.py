@@ -15,6 +15,7 @@ from tfds_builders.places_csv.layouts import (
     nordland,
     photos,
     robotcar_seasons,
+    rosbag,
     sfxl,
     st_lucia,
     table,
@@ -47,4 +48,5 @@ LAYOUTS: dict[str, Layout] = {
     "euroc": euroc.LAYOUT,
     "colmap": colmap.LAYOUT,
     "robotcar_seasons": robotcar_seasons.LAYOUT,
+    "rosbag": rosbag.LAYOUT,
 }

@@ -2,6 +2,7 @@
 
 import collections
 import math
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -33,14 +34,14 @@ class Shots(NamedTuple):
     """The images of one drive in their order.
 
     Attributes:
-      sources: their files.
+      sources: their files, or other paths that say where they are.
       poses: their times, and the camera's poses in an east-north-up world.
       reasons: `(n,)` why an image has no pose, "" where it has one.
       look: degrees clockwise from forward to where the camera looks, NaN where unknown.
       down: the camera's axis that points down in the world; 1 where pictures are upright.
     """
 
-    sources: list[pathlib.Path]
+    sources: Sequence[os.PathLike]
     poses: Poses
     reasons: np.ndarray
     look: float = math.nan
@@ -80,15 +81,22 @@ def choose(splits: Mapping[str, str], found: Iterable[str], cameras: Sequence[st
         return [Drive(split_name([name]), name, cameras[0]) for name in found]
     chosen, problems = [], []
     for split, wanted in splits.items():
-        drive, slash, camera = wanted.strip("/").rpartition("/")
-        if wanted.strip("/") in found or not slash or camera not in cameras:
-            drive, camera = wanted.strip("/"), cameras[0]
+        drive, camera = wanted.strip("/"), cameras[0]
+        if drive not in found:
+            for name in found:
+                if drive.startswith(f"{name}/") and drive.removeprefix(f"{name}/") in cameras:
+                    drive, camera = name, drive.removeprefix(f"{name}/")
+                    break
         if drive not in found:
             shown = ", ".join(found[:8]) + (", ..." if len(found) > 8 else "")
             problems.append(
                 f"config key 'splits': {split!r} asks for {wanted!r}, which is not there; give "
                 f"one of {shown}"
-                + (f", and /{' or /'.join(cameras)} after it" if len(cameras) > 1 else "")
+                + (
+                    f", and /{' or /'.join(filter(None, cameras))} after it"
+                    if len(cameras) > 1
+                    else ""
+                )
             )
         chosen.append(Drive(split, drive, camera))
     if problems:
@@ -127,7 +135,7 @@ def read(
 
 
 def _frames(folder, told: Told, drive: Drive, taken: Shots, free: bool) -> list[Frame]:
-    names = [source.relative_to(folder).as_posix() for source in taken.sources]
+    names = [pathlib.Path(source).relative_to(folder).as_posix() for source in taken.sources]
     posed = taken.reasons == ""
     lost = collections.Counter(taken.reasons[~posed].tolist())
     reasons = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(lost.items()))
@@ -158,7 +166,8 @@ def _frames(folder, told: Told, drive: Drive, taken: Shots, free: bool) -> list[
     for i, place, heading, time in zip(
         index, poses.places.tolist(), headings, poses.times.tolist(), strict=True
     ):
-        told.altitudes[names[i]] = place[2]
+        if math.isfinite(place[2]):
+            told.altitudes[names[i]] = place[2]
         frames.append(
             Frame(names[i], tuple(place[:2]), heading, time // 1000, source=taken.sources[i])
         )
@@ -168,7 +177,7 @@ def _frames(folder, told: Told, drive: Drive, taken: Shots, free: bool) -> list[
 def lying(split: str, poses: Poses, down: int = 1) -> list[str]:
     """A sentence where the cameras of a vehicle do not stand upright."""
     up = axes.uprightness(poses.turns, down)
-    if up >= UPRIGHT:
+    if not up < UPRIGHT:  # NaN where the log has no rotations
         return []
     angle = math.degrees(math.acos(max(-1.0, min(1.0, up))))
     return [

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.places_csv import zones
-from tfds_builders.places_csv.layouts import drives
+from tfds_builders.places_csv.layouts import drives, earth
 from tfds_builders.places_csv.layouts.drives import Drive, Shots
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import rigid, tables, times
@@ -24,7 +23,6 @@ IMAGES = ("undistorted_images", "distorted_images")
 CAMERAS = ("cam0", "cam1")
 STEREO = "undistorted_calib_stereo.txt"  # left to right camera
 WIDTHS = (9, 10, 11)  # the header names 11 columns, and the rows hold 10
-EARTH, DEGREES = 4978, 4979  # EPSG: metres from the earth's centre; longitude, latitude and height
 
 
 class Chain(NamedTuple):
@@ -45,7 +43,7 @@ def read_fourseasons(folder: pathlib.Path, told: Told, splits: dict[str, str] | 
     """
     chosen = drives.choose(splits or {}, drives.find(folder, TABLE), CAMERAS)
     shots = {drive: _shots(folder, told, drive) for drive in chosen}
-    return drives.read(folder, told, chosen, _on_one_map(shots, told).__getitem__)
+    return drives.read(folder, told, chosen, earth.on_one_map(shots, told).__getitem__)
 
 
 def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
@@ -98,35 +96,6 @@ def read_chain(path: pathlib.Path) -> Chain:
 def _stereo(root: pathlib.Path) -> np.ndarray:
     path = root / STEREO
     return tables.numbers(path, tables.rows(path, None, [4]), 0, 4)
-
-
-def _on_one_map(shots: dict[Drive, Shots], told: Told) -> dict[Drive, Shots]:
-    """The shots with places in one UTM zone and height, and rotations to the place's east, north, up."""
-    import pyproj
-
-    onto = pyproj.Transformer.from_crs(EARTH, DEGREES, always_xy=True)
-    every = np.concatenate([taken.poses.places for taken in shots.values()])
-    longitudes, latitudes, heights = onto.transform(*every.T)
-    degrees = np.stack([latitudes, longitudes], axis=1)
-    names = [path.name for taken in shots.values() for path in taken.sources]
-    plan, zone = zones.project(degrees, names, told.warnings)
-    told.crs = zone.crs
-    enu = _east_north_up(np.radians(latitudes), np.radians(longitudes))
-    found, first = {}, 0
-    for drive, taken in shots.items():
-        part = slice(first, first + len(taken.sources))
-        first = part.stop
-        places = np.column_stack([plan[part], heights[part]])
-        turned = Poses(taken.poses.times, places, enu[part] @ taken.poses.turns)
-        found[drive] = taken._replace(poses=turned)
-    return found
-
-
-def _east_north_up(latitudes: np.ndarray, longitudes: np.ndarray) -> np.ndarray:
-    """Rotations `(n, 3, 3)` from the earth's axes to east, north, up at places in radians."""
-    a, b, c, d = np.sin(latitudes), np.cos(latitudes), np.sin(longitudes), np.cos(longitudes)
-    rows = [[-c, d, 0 * a], [-a * d, -a * c, b], [b * d, b * c, a]]
-    return np.array(rows).transpose(2, 0, 1)
 
 
 LAYOUT = Layout(
