@@ -26,7 +26,7 @@ from tfds_builders.doubts import of_poses
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, check_frames
 from tfds_builders.places_csv import doubts, zones
-from tfds_builders.places_csv.layouts import LAYOUTS, folders, photos, table
+from tfds_builders.places_csv.layouts import LAYOUTS, folders, mapillary, photos, table
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 KEYS = (
@@ -116,8 +116,9 @@ def read(raw: pathlib.Path, layout: str | None, protocol: str = "") -> Found:
 
 def find_layout(folder: pathlib.Path) -> str:
     """The layout that a folder's files show: a table, names with `@`, a .mat, else photos."""
-    if (folder / table.TABLE).is_file():
-        return "csv"
+    for name, file in (("csv", table.TABLE), ("mapillary", mapillary.TABLE)):
+        if (folder / file).is_file():
+            return name
     names = [path.name for path in folders.image_files(folder, [])]
     if 2 * sum(name.startswith("@") for name in names) > len(names):
         return "utm"

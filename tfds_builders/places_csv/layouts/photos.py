@@ -44,19 +44,19 @@ def read_photos(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
             f"{folder}: none of {len(photos):,} photos has a GPS position in its EXIF data ({reasons}); "
             "write a places.csv beside them, or choose another layout"
         )
-    return _located(photos, told)
+    return located(photos, told)
 
 
 def read_any(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     """`read_photos`, but keeps all photos without positions where none has one; `told` takes a warning."""
     photos = _read_all(folder, told)
     if not all(photo.fault for photo in photos):
-        return _located(photos, told)
+        return located(photos, told)
     told.warnings.append(f"no position is known: none of {len(photos):,} images has one")
     return _splits(photos, np.full((len(photos), 2), np.nan), told)
 
 
-def _located(photos: list[Photo], told: Told) -> dict[str, list[Frame]]:
+def located(photos: list[Photo], told: Told) -> dict[str, list[Frame]]:
     """The frames of the photos with a position; `told` takes the others."""
     located = [photo for photo in photos if not photo.fault]
     faults: dict[str, list[str]] = {}
