@@ -14,18 +14,18 @@ The network sees the images in the size that the dataset stores: build it in the
 Cost and result depend on both and are not measured here; 2,000 steps where no dataset's config says more.
 """
 
-import importlib
-import pathlib
-
-from configs import base
+from configs import base, cold, corridor, nordland, places_csv, robotcar, synthetic
 from vprjax.weights import catalogue
 
 # Dataset configs that may stand behind the model's name.
-DATASETS = sorted(
-    file.stem
-    for file in pathlib.Path(__file__).parent.glob("*.py")
-    if file.stem not in ("__init__", "base", "released")
-)
+DATASETS = {
+    "cold": cold,
+    "corridor": corridor,
+    "nordland": nordland,
+    "places_csv": places_csv,
+    "robotcar": robotcar,
+    "synthetic": synthetic,
+}
 
 
 def get_config(names: str = ""):
@@ -37,12 +37,11 @@ def get_config(names: str = ""):
     name, *rest = names.split(",")
     _, release = catalogue.release(name)
     dataset = rest.pop(0) if rest and rest[0] in DATASETS else "places_csv"
-    config = importlib.import_module(f"configs.{dataset}").get_config(",".join(rest))
+    config = DATASETS[dataset].get_config(",".join(rest))
     if dataset == "places_csv":
         config.dataset.name = ""  # of --config.dataset.name
-    config.model.update(
-        base.get_config().model
-    )  # a dataset's config may change it for its own models
+    # A dataset's config may change it for its own models.
+    config.model.update(base.get_config().model)
     for key, value in release.model.items():
         section, _, last = key.rpartition(".")
         (config.model[section] if section else config.model)[last] = value
