@@ -42,7 +42,8 @@ def read(file: pathlib.Path, largest: int) -> dict[str, np.ndarray]:
             return _received(child.stdout, largest)
         except _Cut as e:
             child.kill()
-            raise TooLarge(f"its reader crashed or took more than {SECONDS} s") from e
+            told = f"its reader crashed or took more than {SECONDS} s; download it again"
+            raise TooLarge(told) from e
         except ValueError:
             child.kill()
             raise
