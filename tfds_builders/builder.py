@@ -29,6 +29,7 @@ from tfds_builders.schema import PlacesConfig, features, record
 LATER = {
     "resize": "stretch",
     "sixteen_bit": "",
+    "kernel": "opencv",
     "protocol": "",
     "choices": {},
     "splits": {},

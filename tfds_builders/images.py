@@ -157,8 +157,7 @@ def store(raw: bytes, image: np.ndarray, config: PlacesConfig) -> Stored:
     """Resizes a decoded image to the config's size and encodes it.
 
     `raw` stays as it is where size and format agree, EXIF turns nothing, and it holds 8-bit RGB. What holds
-    another kind of pixels, and has no format of its own by the config, becomes PNG. Shrinking averages
-    areas; enlarging interpolates linearly.
+    another kind of pixels, and has no format of its own by the config, becomes PNG.
     """
     own = "jpeg" if raw.startswith(JPEG) else "webp" if raw[8:12] == b"WEBP" else "png"
     unfit = _unfit(raw)
@@ -202,11 +201,11 @@ def fit(image: np.ndarray, config: PlacesConfig) -> np.ndarray:
     size, wanted = np.array(image.shape[:2]), np.array([config.height, config.width])
     final = fitted_size(image.shape[:2], config)
     if config.resize in ("stretch", "shorter_side") or image.shape[:2] == final:
-        return resize(image, *final)
+        return resize(image, *final, config.kernel)
     ratios = wanted / size
     inner = np.rint(size * (ratios.min() if config.resize == "pad" else ratios.max())).astype(int)
     bound = np.minimum if config.resize == "pad" else np.maximum
-    image = resize(image, *np.maximum(1, bound(inner, wanted)).tolist())
+    image = resize(image, *np.maximum(1, bound(inner, wanted)).tolist(), config.kernel)
     top, left = (np.abs(wanted - image.shape[:2]) // 2).tolist()
     if config.resize == "crop":
         return np.ascontiguousarray(image[top : top + config.height, left : left + config.width])
@@ -215,10 +214,16 @@ def fit(image: np.ndarray, config: PlacesConfig) -> np.ndarray:
     return padded
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes to `(height, width)`: areas averaged to shrink, linear to enlarge."""
+# Kernel of a config -> Pillow's.
+PILLOW = {"bilinear": PIL.Image.Resampling.BILINEAR, "bicubic": PIL.Image.Resampling.BICUBIC}
+
+
+def resize(image: np.ndarray, height: int, width: int, kernel: str = "opencv") -> np.ndarray:
+    """Resizes to `(height, width)`; OpenCV's averages areas to shrink and is linear to enlarge."""
     if image.shape[:2] == (height, width):
         return image
+    if kernel in PILLOW:
+        return np.asarray(PIL.Image.fromarray(image).resize((width, height), PILLOW[kernel]))
     shrinks = height * width < image.shape[0] * image.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=how)

@@ -23,6 +23,7 @@ from tfds_builders.frame import Frame
 
 IMAGE_FORMATS = ("", "png", "jpeg", "webp")
 RESIZES = ("stretch", "pad", "crop", "shorter_side")
+KERNELS = ("opencv", "bilinear", "bicubic")
 
 
 @dataclasses.dataclass
@@ -38,6 +39,8 @@ class PlacesConfig(tfds.core.BuilderConfig):
         centre; "shorter_side", which becomes the smaller of height and width while the aspect stays.
       sixteen_bit: how 16-bit images become 8-bit ones: "raw/256"; "LOW-HIGH", two values that become 0 and
         255; "percentiles" of the dataset's values; "" is raw/256 and refuses too few grey levels.
+      kernel: of the resize: "opencv" averages areas to shrink and is linear to enlarge; "bilinear" and
+        "bicubic" are Pillow's, with antialias, which released models were trained on.
     """
 
     height: int = 0
@@ -46,6 +49,7 @@ class PlacesConfig(tfds.core.BuilderConfig):
     quality: int = 92
     resize: str = "stretch"
     sixteen_bit: str = ""
+    kernel: str = "opencv"
 
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
@@ -70,6 +74,8 @@ class PlacesConfig(tfds.core.BuilderConfig):
             problems.append(f"config key 'resize' is {self.resize!r}; known: {', '.join(RESIZES)}")
         elif self.resize != "stretch" and self.height == 0:
             problems.append(f"config key 'resize' is {self.resize!r}; give height and width too")
+        if self.kernel not in KERNELS:
+            problems.append(f"config key 'kernel' is {self.kernel!r}; known: {', '.join(KERNELS)}")
         if not self._converts():
             problems.append(
                 f"config key 'sixteen_bit' is {self.sixteen_bit!r}; give 'percentiles', 'raw/256' or two "

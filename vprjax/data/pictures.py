@@ -81,8 +81,9 @@ def form_of(metadata: Mapping[str, Any], size: tuple[int, int]) -> Form:
     """The form of a dataset whose builder left `metadata`, and whose images have this height and width."""
     deep = metadata.get("sixteen_bit") or {}
     own = deep.get("conversion") if deep.get("conversion") == HIGH_BYTE else deep.get("range")
-    resize = (metadata.get("config") or {}).get("resize", "stretch")
-    return Form(*size, resize, tuple(own) if isinstance(own, list) else own)
+    config = metadata.get("config") or {}
+    resize, kernel = config.get("resize", "stretch"), config.get("kernel", OPENCV)
+    return Form(*size, resize, tuple(own) if isinstance(own, list) else own, kernel)
 
 
 class Pictures:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers import goldens
 from tests.helpers.raw_places import image
-from tfds_builders import images, sixteen_bit
+from tfds_builders import images, schema, sixteen_bit
 from tfds_builders.schema import PlacesConfig
 from vprjax.data import pictures
 from vprjax.data.pictures import Form, Pictures
@@ -30,16 +30,20 @@ def write(folder, name, pixels, orientation=None):
 
 
 @pytest.mark.parametrize(
-    ("resize", "size"), itertools.product(("stretch", "pad", "crop"), [(12, 16), (17, 9), (40, 52)])
+    ("resize", "size", "kernel"),
+    [
+        *itertools.product(("stretch", "pad", "crop"), [(12, 16), (17, 9), (40, 52)], ["opencv"]),
+        *itertools.product(("stretch", "crop"), [(17, 9)], ["bilinear", "bicubic"]),
+    ],
 )
-def test_pixels_are_the_builders(resize, size, tmp_path):
-    config = PlacesConfig(name="x", height=size[0], width=size[1], resize=resize)
+def test_pixels_are_the_builders(resize, size, kernel, tmp_path):
+    config = PlacesConfig(name="x", height=size[0], width=size[1], resize=resize, kernel=kernel)
     for number, raw_size in enumerate(RAW):
         for suffix, orientation in ((".png", None), (".jpg", 6), (".jpg", None)):
             name = f"{number}{orientation}{suffix}"
             path = write(tmp_path, name, image(number, *raw_size), orientation)
             wanted = images.fit(images.decode(path.read_bytes(), "a"), config)[..., ::-1]
-            found = Pictures([path], Form(*size, resize)).images([0])[0]
+            found = Pictures([path], Form(*size, resize, kernel=kernel)).images([0])[0]
             assert (found == wanted).all()
             assert found.shape == (*size, 3)
 
@@ -85,6 +89,9 @@ def test_the_form_is_that_of_the_datasets_builder():
     metadata = {"config": {"height": 8, "width": 10, "resize": "crop"}}
     assert pictures.form_of(metadata, (8, 10)) == Form(8, 10, "crop", None)
     assert pictures.form_of({}, (8, 10)) == Form(8, 10)
+    metadata["config"]["kernel"] = "bicubic"
+    assert pictures.form_of(metadata, (8, 10)) == Form(8, 10, "crop", kernel="bicubic")
+    assert tuple(pictures.KERNELS) == schema.KERNELS
 
 
 SIZES = [(28, 42), (20, 27), (56, 70)]

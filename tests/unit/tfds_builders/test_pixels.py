@@ -94,6 +94,7 @@ def test_shorter_side_needs_one_aspect(tmp_path, capsys):
     ("config", "told"),
     [
         ({"resize": "squeeze", "height": 6, "width": 6}, "known: stretch, pad, crop, shorter_side"),
+        ({"kernel": "lanczos"}, "known: opencv, bilinear, bicubic"),
         ({"resize": "pad"}, "config key 'resize' is 'pad'; give height and width too"),
         *(({"sixteen_bit": text}, f"'sixteen_bit' is {text!r}; give") for text in ("x", "9-3", "0-65536")),
     ],
