@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     out.add_argument(
-        "--model", required=True, help="a run's workdir, or a file of a backbone's weights"
+        "--model", required=True, help="a run's workdir, or a file of a released model or a backbone"
     )
     out.add_argument("--format", required=True, choices=[*FORMATS])
     out.add_argument("--out", required=True, help="the file to write, e.g. mine.onnx")

@@ -1,4 +1,4 @@
-"""Loads a model of any kind: a run's workdir, an exported file, or a backbone's weights file.
+"""Loads a model of any kind: a run's workdir, an exported file, or a file of released or other weights.
 
 A kind is one function `(path, size) -> Model`; `load` looks at the path and calls it.
 """
@@ -77,7 +77,8 @@ def _load(path: pathlib.Path, size: Size) -> Model:
     if path.is_file() or "@" in path.name:  # a hub id names a commit
         return _load_weights(path, size)
     raise WeightsError(
-        f"{path} is not there: give a run's workdir, an exported file or a backbone's weights"
+        f"{path} is not there: give a run's workdir, an exported file, or a file of a released model or a "
+        "backbone"
     )
 
 

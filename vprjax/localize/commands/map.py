@@ -7,7 +7,7 @@ from vprjax.localize.commands.variant import Command, size
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", required=True, help="workdir of a run, or a backbone's weights file"
+        "--model", required=True, help="workdir of a run, or a file of a released model or a backbone"
     )
     parser.add_argument(
         "--images",

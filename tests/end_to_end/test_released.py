@@ -1,0 +1,129 @@
+"""A released model's file through every command, each in a process of its own as a user types it."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers import commands, released_files
+from vprjax.data.pictures import Form
+from vprjax.localize import sources
+
+NAME = "cosplace_resnet18_32"
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory, tiny):
+    """A folder with one small file in `files`, and beside it what is none."""
+    folder = tmp_path_factory.mktemp("released")
+    (folder / "files").mkdir()
+    file = folder / "files/ResNet18_32_cosplace.safetensors"
+    released_files.write(file, released_files.cosplace())
+    (folder / "files/notes.txt").write_text("from the authors' page")
+    return folder
+
+
+def flags(room, tiny, *more):
+    return (
+        f"--config=configs/released.py:{NAME},synthetic,triplet",
+        f"--config.model.weights={room / 'files/ResNet18_32_cosplace.safetensors'}",
+        "--config.dataset.name=synthetic/tiny",
+        f"--config.dataset.data_dir={tiny}",
+        "--config.dataset.query_splits=('test02',)",
+        "--config.eval.batch=8",
+        *more,
+    )
+
+
+def test_list_and_describe(room):
+    assert f"{NAME} " in commands.run("vprjax.weights", "list").stdout
+    file = str(room / "files/ResNet18_32_cosplace.safetensors")
+    facts = json.loads(commands.run("vprjax.weights", "describe", file, "--json").stdout)
+    assert NAME in facts["released_as"] and facts["dimension"] == 32
+    said = commands.run("vprjax.weights", "describe", str(room / "files/notes.txt"), status=2)
+    assert said.stderr.count("\n") == 1 and "Traceback" not in said.stderr
+
+
+def test_evaluation_as_it_is_and_two_steps_of_fine_tuning(room, tiny):
+    shelf = room / "shelf"
+    done = commands.run("vprjax.main", "--mode=evaluate", f"--workdir={shelf}", *flags(room, tiny))
+    words = "the network sees images of 48 x 64 pixels"
+    assert done.stderr.count(f"warning: {words}") == 1
+    results = json.loads((shelf / "results.json").read_text())
+    assert any(w.startswith(words) for w in results["provenance"]["warnings"])
+    tuned = room / "tuned"
+    done = commands.run(
+        "vprjax.main",
+        f"--workdir={tuned}",
+        *flags(room, tiny, *TRAINING),
+    )
+    trained = json.loads((tuned / "results.json").read_text())
+    before, after = (trained["results"][name]["test02"] for name in ("off_the_shelf", "fine_tuned"))
+    assert before["fcm"] == results["results"]["off_the_shelf"]["test02"]["fcm"]
+    assert trained["provenance"]["steps"] == 2 and after["queries"] == before["queries"]
+    assert any(w.startswith(words) for w in trained["provenance"]["warnings"])
+
+
+TRAINING = (
+    "--config.train.steps=2",
+    "--config.train.checkpoint_every=2",
+    "--config.train.log_every=1",
+    "--config.model.train_from=head",
+    "--config.tuples.batch=2",
+    "--config.tuples.negatives=2",
+    "--config.tuples.positive_radius=10.0",
+    "--config.tuples.negative_radius=25.0",
+    "--config.tuples.other_visit_seconds=0.0",
+)
+
+
+def test_a_map_finds_its_own_images(room, tiny, tmp_path):
+    file = room / "files/ResNet18_32_cosplace.safetensors"
+    places = sources.read("synthetic/tiny:reference", str(tiny))
+    commands.run(
+        "vprjax.localize",
+        "map",
+        *(f"--model={file}", "--images=synthetic/tiny:reference", f"--data_dir={tiny}"),
+        *(f"--out={tmp_path / 'map'}", "--size=48x64"),
+    )
+    (tmp_path / "asked").mkdir()
+    numbers = [1, 7]
+    for number, image in zip(numbers, places.pictures(Form(48, 64)).images(numbers), strict=True):
+        cv2.imwrite(str(tmp_path / f"asked/{number}.png"), image[:, :, ::-1])
+    found = commands.run(
+        "vprjax.localize",
+        "query",
+        *(f"--map={tmp_path / 'map'}", f"--images={tmp_path / 'asked'}", "--k=1"),
+    )
+    rows = [*csv.DictReader(io.StringIO(found.stdout))]
+    assert [places.frames.image_ids[n] for n in numbers] == [row["match"] for row in rows]
+
+
+def test_the_table_of_a_folder(room, tiny):
+    out = room / "table"
+    words = [
+        *("experiments/released.py", f"--weights={room / 'files'}", "--dataset=synthetic/tiny"),
+        *(f"--out={out}", f"--set=dataset.data_dir={tiny}", "--set=eval.batch=8"),
+    ]
+    for finished in (False, True):
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=commands.ROOT,
+            env={**os.environ, **commands.ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "left out: " in done.stderr and "notes.txt" in done.stderr
+        assert ("1 of 1 runs are finished" in done.stderr) == finished
+    (line,) = json.loads((out / "released.json").read_text())
+    assert line["dimension"] == 32 and line["ms_per_image"] > 0 and line["peak_gib"] > 0
+    assert np.isfinite([*line["fcm"].values(), *line["recall"].values()]).all()
+    assert line["model"] in (out / "released.md").read_text()
