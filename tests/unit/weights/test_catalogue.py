@@ -94,6 +94,12 @@ def test_the_page_lists_every_family():
     assert found == section(), f"{PAGE} must hold, between its marks:\n{section()}"
 
 
+@pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
+def test_the_kernel_of_a_form_is_that_of_the_rule(kernel):
+    told = {name for name, family in FAMILIES.items() if kernel in family.input_rule}
+    assert told and told == {n for n, family in FAMILIES.items() if family.form.kernel == kernel}
+
+
 def test_a_config_takes_a_releases_model_and_a_datasets_rest():
     config = released.get_config("cosplace_vgg16_64")
     m = config.model

@@ -95,7 +95,7 @@ RESNET = Family(
     recognise=_recognise(f"{_RESNET}.0.weight"),
     config=_resnet_config,
     name=_resnet_name,
-    form=Form(384, 384),
+    form=Form(384, 384, kernel="bicubic"),
     input_rule="384x384, stretched, bicubic",
 )
 
@@ -119,7 +119,7 @@ DINOV2 = Family(
     recognise=_recognise(f"{_DINOV2}.cls_token"),
     config=_dinov2_config,
     name=_dinov2_name,
-    form=Form(322, 322),
+    form=Form(322, 322, kernel="bicubic"),
     input_rule="322x322, stretched, bicubic",
     unused=r"backbone\.dino\.(mask_token|norm\.(weight|bias))",
 )

@@ -51,6 +51,6 @@ FAMILY = Family(
     recognise=_recognise,
     config=_config,
     name=name,
-    form=Form(320, 320),
+    form=Form(320, 320, kernel="bilinear"),
     input_rule="320x320, stretched, bilinear",
 )

@@ -115,6 +115,6 @@ FAMILY = Family(
     config=_config,
     name=_name,
     prepare=_prepare,
-    form=Form(480, 640),
+    form=Form(480, 640, kernel="bilinear"),
     input_rule="stretched to 480 x 640, bilinear",
 )

@@ -54,8 +54,8 @@ FAMILY = Family(
     recognise=recognise,
     config=_config,
     name=_name,
-    form=Form(322, 322),
-    input_rule="322x322; a size with a side of no multiple of 14 becomes the nearest one inside the model",
+    form=Form(322, 322, kernel="bilinear"),
+    input_rule="322x322, stretched, bilinear; a side of no multiple of 14 becomes the nearest one",
     prepare=_prepare,
     unused=r"backbone\.mask_token",
 )

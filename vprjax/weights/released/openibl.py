@@ -23,7 +23,7 @@ FAMILY = Family(
     config=_NAMES.config,
     name=_NAMES,
     prepare=_NAMES.prepare,
-    form=vgg16_netvlad.FORM,
+    form=vgg16_netvlad.STRETCHED,
     input_rule="stretched to 480 x 640, bilinear, with antialias",
     preprocess=CAFFE,
 )

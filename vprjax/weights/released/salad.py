@@ -85,7 +85,7 @@ FAMILY = Family(
     recognise=needs(BACKBONE, HEAD).issubset,
     config=lambda arrays: model(arrays, BACKBONE, HEAD),
     name=name,
-    form=Form(322, 322),
+    form=Form(322, 322, kernel="bilinear"),
     input_rule="322x322, stretched, bilinear; any sides of more than 64 patches of 14x14",
     prepare=matrices,
     unused=r"backbone\.model\.mask_token",

@@ -10,7 +10,8 @@ from vprjax.models.backbones.variant import Path
 from vprjax.weights.released.cosplace import VGG16
 from vprjax.weights.released.variant import Arrays
 
-FORM = Form(480, 640)
+FORM = Form(480, 640)  # Pitts30k's, which its authors do not resize
+STRETCHED = Form(480, 640, kernel="bilinear")
 PARAMETERS = 14.8  # millions, without a projection
 NO_BIAS = np.zeros(0, np.float32)
 
