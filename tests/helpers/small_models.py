@@ -17,6 +17,7 @@ EARLY = {
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "conv2"),
     "resnet50_v1": "conv2",
     "mobilenetv2": "block_2_expand",
+    **{f"dinov2_vit{size}14{more}": "block1" for size in "sblg" for more in ("", "_reg")},
 }
 
 
@@ -25,7 +26,7 @@ def small(backbone, pooling, *, stage=None, projection=0, pca=0, size=(32, 40), 
     config = base.get_config().model
     config.update(backbone=backbone, pooling=pooling, projection=projection)
     config.stage = EARLY[backbone] if stage is None else stage
-    config.netvlad.clusters = 3
+    config.netvlad.clusters = config.salad.clusters = 3
     image = jnp.zeros((1, *size, 3), jnp.uint8)
     variables = random_variables(models.build(config), image)
     network = Network(config, {kind: _on_host(tree) for kind, tree in variables.items()})

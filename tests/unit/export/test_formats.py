@@ -1,6 +1,6 @@
 """Exported files of every backbone and head, computed in a process that has no vprjax.
 
-By default two heads of one backbone; `VPRJAX_EXPORT=all` takes all.
+By default two heads of one backbone and a transformer's; `VPRJAX_EXPORT=all` takes all.
 """
 
 import importlib.util
@@ -14,14 +14,15 @@ import pytest
 
 import vprjax
 from tests.helpers.small_models import EARLY, small
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, ExportError
 from vprjax.export import FORMATS, check, stablehlo, write
 from vprjax.models.backbones import BACKBONES
 from vprjax.models.heads import HEADS
 
 SUFFIXES = {"stablehlo": ".zip", "onnx": ".onnx"}
 EXTRAS = [{}, {"projection": 6}, {"pca": 5}, {"projection": 6, "pca": 5}]
-# Every backbone has every head once and, over its heads, every extra; GeM pools the whole network.
+# Every backbone has every head that it can feed once and, over its heads, every extra; GeM pools the whole
+# network.
 CELLS = {
     f"{backbone}-{head}": (
         backbone,
@@ -31,9 +32,11 @@ CELLS = {
     )
     for row, backbone in enumerate(BACKBONES)
     for column, head in enumerate(HEADS)
+    if BACKBONES[backbone].class_token or not HEADS[head].class_token
 }
 ALL = os.environ.get("VPRJAX_EXPORT") == "all"
-CHOSEN = CELLS if ALL else ("mobilenetv2-gem", "mobilenetv2-netvlad")
+CHOSEN = CELLS if ALL else ("mobilenetv2-gem", "mobilenetv2-netvlad", "dinov2_vits14-salad")
+CONVOLUTIONAL = [name for name, variant in BACKBONES.items() if not variant.class_token]
 NETWORKS = ("mobilenetv2", "vgg16", "resnet50")[: None if ALL else 1]
 
 # The loaders of vprjax/export/README.md; a program prints the largest relative difference.
@@ -125,7 +128,7 @@ def test_files_run_in_a_process_without_vprjax(name, folder, tmp_path):
 
 
 @each_format
-@pytest.mark.parametrize("backbone", BACKBONES if ALL else NETWORKS)
+@pytest.mark.parametrize("backbone", CONVOLUTIONAL if ALL else NETWORKS)
 def test_height_and_width_may_be_free(name, backbone, tmp_path):
     model = small(backbone, "netvlad", size=(64, 64))
     file = tmp_path / f"free{SUFFIXES[name]}"
@@ -137,6 +140,14 @@ def test_height_and_width_may_be_free(name, backbone, tmp_path):
         assert check.compare(model, found, images).exported <= check.MOST
     with pytest.raises(ConfigError, match="takes images of 32 pixels or more"):
         vprjax.load(file, size=(31, 64))
+
+
+@each_format
+def test_a_transformer_needs_a_size(name, tmp_path):
+    """Its positions are interpolated for one size."""
+    model, file = small("dinov2_vits14", "gem"), tmp_path / f"free{SUFFIXES[name]}"
+    with pytest.raises(ExportError, match=r"for any size: name one, such as --size=224x224"):
+        write.write_model(model, name, file, free=True)
 
 
 @needs("stablehlo")

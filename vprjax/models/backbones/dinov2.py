@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import operator
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +92,7 @@ def _stage(net: DINOv2, x: jax.Array, name: str) -> jax.Array:
 
 def _whole_patches(x: jax.Array) -> jax.Array:
     """Resizes images `(b, h, w, 3)` whose sides are no multiples of a patch's."""
-    sides = [operator.index(side) for side in x.shape[1:3]]
+    sides = [int(side) for side in x.shape[1:3]]
     whole = [PATCH * round(side / PATCH) for side in sides]
     if 0 in whole:
         raise ValueError(
