@@ -72,7 +72,7 @@ def aggregate(
     residuals = l2_normalize(pulled - mass[:, :, None] * jnp.asarray(centers, jnp.float32)[None])
     if order == "channels":
         residuals = residuals.transpose(0, 2, 1)
-    return l2_normalize(residuals.reshape(len(residuals), -1))
+    return l2_normalize(residuals.reshape(local.shape[0], centers.size))
 
 
 def netvlad_from_centers(
