@@ -90,6 +90,9 @@ def test_evaluation_sets_without_training_data(tmp_path, layout, monkeypatch, ca
     assert "with_position" not in figures  # all count
     found = list(figures["fcm"].values())
     assert found == sorted(found, reverse=True) and 0 <= found[-1] <= found[0] <= 100
+    words = "one that the dataset lists as right"
+    assert (words in (tmp_path / "run/results.md").read_text()) == (layout == "vpr_bench")
+    assert (words in (tmp_path / "run/report.html").read_text()) == (layout == "vpr_bench")
     if layout == "vpr_bench":
         assert figures["oracle_fcm"] == {"0": 75.0}  # one of four queries has no right answer
 

@@ -15,12 +15,16 @@ def used(config, dataset: Dataset) -> dict:
     `radius` (position units; None where right answers are listed) and `heading_degrees` are the run's.
     """
     named = dataset.metadata.get("protocol") or {}
-    listed = bool(dataset.metadata.get("positives"))
     return {
         **{key: named[key] for key in ("name", "positives", "queries", "source") if key in named},
-        "radius": None if listed else radius(config),
+        "radius": None if listed(dataset) else radius(config),
         "heading_degrees": config.eval.heading_degrees,
     }
+
+
+def listed(dataset: Dataset) -> bool:
+    """Whether the dataset lists right answers, so that no distance counts."""
+    return bool(dataset.metadata.get("positives"))
 
 
 def radius(config) -> float:

@@ -13,6 +13,10 @@ from vprjax.report import fcm_curve
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
+LISTED = (
+    "FCM: percentage of all queries whose nearest reference is one that the dataset lists as right. R@N: "
+    "percentage with such a reference among the N nearest. Oracle: queries that have any."
+)
 MATCH_COLUMNS = ("query", "x", "y", "match", "match_x", "match_y", "error", "distance")
 
 
@@ -146,10 +150,18 @@ def exact_intervals(config, results: Results) -> list[str]:
     ]
 
 
+def _within(config, counted: str) -> str:
+    """The sentences on figures that count by distance; `counted` tells which queries do."""
+    radius, unit = protocol.radius(config), config.dataset.position_unit
+    return (
+        f"FCM: percentage of all queries{counted} whose nearest reference lies within tau ({unit}). R@N: "
+        f"percentage with a reference within {radius:g} {unit} among the N nearest. "
+        f"Oracle: queries that have any reference within tau.{facing(config)}"
+    )
+
+
 def markdown(config, dataset, results: Results, provenance: dict) -> str:
     """The text of results.md: the table and its provenance."""
-    radius = protocol.radius(config)
-    unit = config.dataset.position_unit
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
     model = config.model
     loss = config.loss.name if provenance["steps"] else MODEL_NAMES["off_the_shelf"]
@@ -161,9 +173,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         table(config, results),
         "",
         *(f"**Warning:** {words}.\n" for words in warnings(config, results, provenance)),
-        f"FCM: percentage of all queries{counted} whose nearest reference lies within tau ({unit}). R@N: "
-        f"percentage with a reference within {radius:g} {unit} among the N nearest. "
-        f"Oracle: queries that have any reference within tau.{facing(config)}",
+        LISTED if protocol.listed(dataset) else _within(config, counted),
         "",
         "![FCM over tolerance](fcm.png)",
         "",

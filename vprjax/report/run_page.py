@@ -61,6 +61,7 @@ def write(
         unit=config.dataset.position_unit,
         facing=facing(config),
         recall_radius=protocol.radius(config),
+        listed=protocol.listed(dataset),
         curves=curves,
         cost=[*(training_page.times(trained_in) if trained_in else ()), *peaks()],
         environment=environment(dataset, provenance),
