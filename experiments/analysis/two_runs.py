@@ -115,7 +115,8 @@ def compare(first: Run, second: Run) -> tuple[Table, Table]:
         *scores.other_protocols(*map(scores.protocol, (one, two)), names),
         "FCM (%); the difference is the first minus the second on the same queries, in brackets its 95 % "
         "block bootstrap interval, no narrower than an exact one (and p no smaller) where fewer than "
-        f"{bootstrap.FEW} queries changed. The last columns count queries that one run alone has right.",
+        f"{bootstrap.FEW} queries changed. The last columns count the queries that one run alone has "
+        "right.",
     ]
     figures = Table(f"{names[0]} against {names[1]} on {one['dataset']}", head, rows, 3, notes)
     head = [
