@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from tfds_builders.errors import RawDataError
@@ -26,19 +25,19 @@ FIX, ODOMETRY, POSE, TREE = (
 )
 POSES = (FIX, ODOMETRY, POSE, TREE)
 OTHER_NAMES = {"tf/msg/tfMessage": TREE}  # of old ROS 1 bags
-COLOURS = {  # encoding to channels as stored, and OpenCV's code to BGR
+COLOURS = {  # encoding to channels as stored, and the name of OpenCV's code to BGR
     "bgr8": (3, None),
     "8UC3": (3, None),
-    "rgb8": (3, cv2.COLOR_RGB2BGR),
-    "bgra8": (4, cv2.COLOR_BGRA2BGR),
-    "rgba8": (4, cv2.COLOR_RGBA2BGR),
-    "mono8": (1, cv2.COLOR_GRAY2BGR),
-    "8UC1": (1, cv2.COLOR_GRAY2BGR),
+    "rgb8": (3, "COLOR_RGB2BGR"),
+    "bgra8": (4, "COLOR_BGRA2BGR"),
+    "rgba8": (4, "COLOR_RGBA2BGR"),
+    "mono8": (1, "COLOR_GRAY2BGR"),
+    "8UC1": (1, "COLOR_GRAY2BGR"),
     # OpenCV names a pattern by the second and third pixel of its second row.
-    "bayer_rggb8": (1, cv2.COLOR_BayerBG2BGR),
-    "bayer_bggr8": (1, cv2.COLOR_BayerRG2BGR),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2BGR),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGB2BGR),
+    "bayer_rggb8": (1, "COLOR_BayerBG2BGR"),
+    "bayer_bggr8": (1, "COLOR_BayerRG2BGR"),
+    "bayer_gbrg8": (1, "COLOR_BayerGR2BGR"),
+    "bayer_grbg8": (1, "COLOR_BayerGB2BGR"),
 }
 LOCK = threading.Lock()  # of the readers in OPEN
 OPEN: dict[pathlib.Path, Any] = {}
@@ -175,6 +174,8 @@ def pictures(reader, bag: pathlib.Path, topic: str) -> tuple[list[Message], str]
 
 
 def _encoded(message, where: str) -> bytes:
+    import cv2  # slow to import, and lists of positions do without it
+
     if message.__msgtype__ == IMAGES[1]:
         return message.data.tobytes()
     channels, code = COLOURS.get(message.encoding, (0, None))
@@ -188,5 +189,5 @@ def _encoded(message, where: str) -> bytes:
     rows = message.data[: message.height * message.step].reshape(message.height, message.step)
     image = rows[:, :row].reshape(message.height, message.width, channels)
     image = np.ascontiguousarray(image if channels > 1 else image[:, :, 0])
-    image = image if code is None else cv2.cvtColor(image, code)
+    image = image if code is None else cv2.cvtColor(image, getattr(cv2, code))
     return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

@@ -115,13 +115,16 @@ class Builder(PlacesBuilder):
 
     def decode(self, raw: bytes, frame: Frame) -> np.ndarray:
         """Pixels of a frame, upright: uint8 `(h, w, 3)` BGR."""
-        image, turn = super().decode(raw, frame), LAYOUTS[self.builder_config.layout].turn
-        return image if turn is None else cv2.rotate(image, turn)
+        image = super().decode(raw, frame)
+        return cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE) if self._sideways else image
 
     def encode(self, frame: Frame) -> Stored:
         """Encodes a frame; anew where the layout turns its picture."""
-        turned = LAYOUTS[self.builder_config.layout].turn is not None
-        return self.encode_anew(frame) if turned else super().encode(frame)
+        return self.encode_anew(frame) if self._sideways else super().encode(frame)
+
+    @property
+    def _sideways(self) -> bool:
+        return LAYOUTS[self.builder_config.layout].sideways
 
     def raw_state(self, manual_dir: pathlib.Path) -> dict[str, str]:
         """The SHA-256 of the layout's table; empty where it has none."""

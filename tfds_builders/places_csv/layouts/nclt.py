@@ -9,7 +9,6 @@ import functools
 import math
 import pathlib
 
-import cv2
 import numpy as np
 
 from tfds_builders.errors import RawDataError
@@ -105,5 +104,5 @@ LAYOUT = Layout(
     pose_source="SLAM and odometry, interpolated; metres from 42.293227 N, 83.709657 W",
     timed=True,
     keys=drives.KEYS,
-    turn=cv2.ROTATE_90_CLOCKWISE,
+    sideways=True,
 )

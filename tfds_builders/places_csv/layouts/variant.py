@@ -77,7 +77,7 @@ class Layout:
       choices: the keys of the config's `choices`, each with its default.
       keys: config keys besides `layout` that `read` takes by name.
       free: whether a camera may move to any side, as a hand or a drone does: headings need not follow.
-      turn: OpenCV's code of the turn that makes a picture upright; None where they are.
+      sideways: whether pictures lie on their side, so that a quarter turn clockwise makes them upright.
     """
 
     title: str
@@ -92,7 +92,7 @@ class Layout:
     choices: dict[str, str] = dataclasses.field(default_factory=dict)
     keys: tuple[str, ...] = ()
     free: bool = False
-    turn: int | None = None
+    sideways: bool = False
 
     def begin(self, choices: dict[str, str], protocol: str = "") -> Told:
         """What `read` is told.
