@@ -135,7 +135,7 @@ def test_images_are_resized_as_pytorch_s_are(size, count):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
-def test_bfloat16_leaves_the_softmax_in_float32():
+def test_bfloat16_leaves_the_softmax_and_the_tokens_in_float32():
     _, variables, _ = both(SIZES["gated"])
     x = images(2, 42, 42, 3)
     half, full = (DINOv2(SIZES["gated"], layers=Layers(t)) for t in (jnp.bfloat16, jnp.float32))
@@ -144,6 +144,8 @@ def test_bfloat16_leaves_the_softmax_in_float32():
     assert exponents and all("f32[" in line for line in exponents)
     f, g = jax.jit(lambda v, x: (half.apply(v, x), full.apply(v, x)))(variables, x)
     assert f.dtype == jnp.bfloat16 and g.dtype == jnp.float32
+    between = DINOv2(SIZES["gated"], "block1", layers=Layers(jnp.bfloat16))
+    assert jax.eval_shape(between.apply, variables, x).dtype == jnp.float32
     assert relative(f.astype(jnp.float32), g) < 0.05
 
 

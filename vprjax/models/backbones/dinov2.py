@@ -51,7 +51,8 @@ class DINOv2(nn.Module):
 
     Stage "patch" gives the tokens with their positions, "blockN" those behind a block, without the final
     LayerNorm, and "norm", the last, those behind it. The module creates no layers behind `stage`. No
-    gradient passes the input of `train_from`.
+    gradient passes the input of `train_from`. In half precision the tokens stay float32 between the
+    layers: on random weights of ViT-S that brings a bfloat16 descriptor's error from 1.1 to 0.7 %.
 
     Where a side is no multiple of 14, both sides are brought to `14 round(side / 14)`, half to even, on
     the scaled image: bilinear, with antialias, which is MegaLoc's rule. DINOv2's own code refuses such
@@ -116,19 +117,19 @@ class _Patches(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        d, dtype = self.size.width, self.layers.dtype
+        d = self.size.width
         shape = Conv(d, PATCH, PATCH, padding="VALID", bias=True, gain=1.0)
-        x = self.layers.conv("proj", shape)(x)
+        x = self.layers.conv("proj", shape)(x).astype(jnp.float32)
         b, h, w, _ = x.shape
         token = self.param("cls_token", _START, (1, 1, d))
         table = self.param("pos_embed", _START, (1, 1 + GRID * GRID, d))
-        positions = position_table(table, h, w, self.size.registers > 0).astype(dtype)
-        first = jnp.broadcast_to(token.astype(dtype) + positions[:, :1], (b, 1, d))
+        positions = position_table(table, h, w, self.size.registers > 0)
+        first = jnp.broadcast_to(token + positions[:, :1], (b, 1, d))
         x = x.reshape(b, h * w, d) + positions[:, 1:]
         if not self.size.registers:
             return jnp.concatenate([first, x], axis=1)
         registers = self.param("register_tokens", _START, (1, self.size.registers, d))
-        registers = jnp.broadcast_to(registers.astype(dtype), (b, *registers.shape[1:]))
+        registers = jnp.broadcast_to(registers, (b, *registers.shape[1:]))
         return jnp.concatenate([first, registers, x], axis=1)
 
 
@@ -169,7 +170,7 @@ class _Block(nn.Module):
 
     def _scale(self, name: str) -> jax.Array:
         gamma = self.param(name, nn.initializers.ones, (self.size.width,))
-        return gamma.reshape(1, 1, -1).astype(self.layers.dtype)
+        return gamma.reshape(1, 1, -1)
 
 
 class _Attention(nn.Module):
