@@ -95,6 +95,7 @@ def _arrays(file: str, largest: int, seconds: int) -> dict[str, np.ndarray]:
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
     _bound(resource.RLIMIT_AS, pages * resource.getpagesize() + 2 * largest)
     _bound(resource.RLIMIT_CPU, seconds)
+    _bound(resource.RLIMIT_CORE, 0)  # a crash leaves no file
     net = scipy.io.loadmat(
         file, variable_names=["net"], struct_as_record=False, squeeze_me=True
     ).get("net")

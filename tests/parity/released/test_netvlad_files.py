@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from tests.helpers import goldens, matconvnet
+from vprjax import models
 from vprjax.errors import WeightsError
 from vprjax.models.backbones.sources import CAFFE, IMAGENET
-from vprjax.weights.released import load
+from vprjax.weights.released import FAMILIES, load
 
 CHANNELS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
 K, D = 4, 6  # clusters, dimensions of a projection
@@ -192,6 +193,17 @@ def test_descriptors_equal_the_formulas(network, tmp_path, case, head, scaling):
     wanted = _reference(network, images, scaling, head)
     assert np.abs(got - wanted).max() <= 5e-6 * np.abs(wanted).max()
     np.testing.assert_allclose(alone, got[:1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", sorted({case.partition(" ")[0] for case in FILES}))
+def test_releases_tell_their_dimension_and_parameters(family):
+    for release in FAMILIES[family].releases.values():
+        module = models.build(load.section(release.model))
+        image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+        found, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), image)
+        assert found.shape == (1, release.dimension)
+        millions = sum(a.size for a in jax.tree.leaves(variables["params"])) / 1e6
+        assert abs(millions - release.parameters) <= 0.06
 
 
 def test_a_cut_or_foreign_file_gets_one_sentence(network, tmp_path):

@@ -79,10 +79,10 @@ def _recognise(names: frozenset[str]) -> bool:
 
 # Backbone -> channels of its map, and millions of parameters up to there.
 _BACKBONES = {
-    "vgg16": (512, 14.7),
-    "resnet18": (256, 2.8),
-    "resnet50": (1024, 8.5),
-    "resnet101": (1024, 27.5),
+    "vgg16": (512, 14.71),
+    "resnet18": (256, 2.78),
+    "resnet50": (1024, 8.54),
+    "resnet101": (1024, 27.54),
 }
 
 
