@@ -38,7 +38,7 @@ def _positions(x: jax.Array) -> jax.Array:
 
 def _channels(x: jax.Array) -> jax.Array:
     """Weights `(b, c)`."""
-    q = jnp.mean(x > 0, axis=(1, 2), dtype=jnp.float32)
+    q = jnp.mean(jnp.where(x > 0, 1.0, 0.0), axis=(1, 2))  # jax2onnx cannot take a mean of truths
     alive = q > 0
     rarity = jnp.log(jnp.sum(q, axis=1, keepdims=True) / jnp.where(alive, q, 1.0))
     return jnp.where(alive, rarity, 0.0)
