@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from tfds_builders import discover, images, show_plots
 from tfds_builders.errors import RawDataError
 from tfds_builders.poses import motion
+from tfds_builders.poses.route import line as motion_line
 from tfds_builders.progress import Progress
 
 TOLD = (
@@ -171,13 +172,7 @@ def _motion(split: Split, told: dict) -> list[str]:
     """The line of a split that is a drive, by its metadata or else by what its records show."""
     found = motion.measure(split.positions, split.headings) if split.name not in told else None
     values = told.get(split.name) or (found and found.as_json())
-    if not values:
-        return []
-    line = (
-        f"{split.name}: headings agree with the motion by {values['agreement']:.3f} (1 is best) at "
-        f"{values['offset_degrees']:+.1f} degrees over {values['moving']:,} moving images"
-    )
-    return [line + (f": {values['likely']}" if values["likely"] else "")]
+    return [motion_line(split.name, values)] if values else []
 
 
 def route(positions: np.ndarray) -> tuple[float, float, float]:

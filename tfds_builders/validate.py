@@ -7,6 +7,7 @@ from tfds_builders.build import check_manual_dir
 from tfds_builders.builder import PlacesBuilder, Plan, sizes_differ
 from tfds_builders.encoding import in_order
 from tfds_builders.errors import RawDataError
+from tfds_builders.poses.route import line
 from tfds_builders.progress import Progress
 
 
@@ -22,6 +23,8 @@ def run(args) -> int:
         raise RawDataError(*problems)
     for warning in (*plan.warnings, *warnings):
         print(f"warning: {warning}", file=sys.stderr)
+    for name, values in plan.notes.get("motion", {}).items():
+        print(line(name, values))
     counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
     print(f"the raw data is good: {counts}")
     if protocol := plan.notes.get("protocol"):

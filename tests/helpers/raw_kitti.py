@@ -49,7 +49,7 @@ def kitti360(
     for number, camera in enumerate(cameras):
         held = folder / "data_2d_raw" / name / camera
         files = [f"{i:010d}.png" for i in range(len(made.nanos))]
-        pictures(held / "data_rect", files, 1000 * number)
+        pictures(held / "data_rect", files, first + 1000 * number)
         (held / "timestamps.txt").write_text("".join(f"{moment(n)}\n" for n in made.nanos))
     lines = [
         f"{frame} {row} 0.000000 0 0.000000 1 "

@@ -15,6 +15,7 @@ ZONE = 1e5  # metres east in one step, with few north: the eastings of two zones
 STEEPEST = 0.2  # of the plan's extent that heights of a drive may span
 LEAST = 20.0  # metres of height that count
 SAME = 1e-3  # metres
+SOME = 64  # times of a split that are looked for in another one
 NAMED = "headings do not follow the motion"
 
 
@@ -49,7 +50,7 @@ def check(
                 f"{found.moving:,} moving images): {found.cause}"
             )
         doubts += _speeds(name, located, positions)
-        if not free:
+        if found and not free:
             doubts += _heights(name, located, positions, altitudes)
     doubts += _rigs(splits)
     return told, doubts
@@ -102,15 +103,29 @@ def _heights(name, frames: list[Frame], positions: np.ndarray, altitudes) -> Ite
 
 def _rigs(splits: Mapping[str, list[Frame]]) -> Iterator[str]:
     """Yields a sentence per two splits of the same times at the same positions."""
-    for (one, ours), (other, theirs) in itertools.combinations(splits.items(), 2):
-        there = {frame.timestamp: frame for frame in theirs if frame.located}
-        pairs = [(f, there[f.timestamp]) for f in ours if f.located and f.timestamp in there]
-        counted = [f.timestamp for f in ours] == list(range(len(ours)))
-        if counted or len(pairs) < max(3, len(ours) // 2):
+    located = {name: [frame for frame in split if frame.located] for name, split in splits.items()}
+    timed = {
+        name: {frame.timestamp: frame for frame in frames}
+        for name, frames in located.items()
+        if [frame.timestamp for frame in splits[name]] != list(range(len(splits[name])))
+    }
+    for (one, ours), (other, theirs) in itertools.combinations(timed.items(), 2):
+        some = list(ours)[:: max(1, len(ours) // SOME)]  # two of many splits rarely share a time
+        if 2 * sum(time in theirs for time in some) < len(some):
             continue
+        pairs = [(ours[time], theirs[time]) for time in ours.keys() & theirs.keys()]
         apart = max(math.dist(a.position, b.position) for a, b in pairs)
-        if apart < SAME and all(a.source != b.source for a, b in pairs):
+        if len(pairs) > 2 and apart < SAME and all(a.source != b.source for a, b in pairs):
             yield (
                 f"{one} and {other}: two cameras have equal positions at the same times: these are the "
                 "vehicle's, not the cameras'"
             )
+
+
+def line(name: str, values: Mapping[str, Any]) -> str:
+    """The line on a split's motion, of its figures in the metadata."""
+    told = (
+        f"{name}: headings agree with the motion by {values['agreement']:.3f} (1 is best) at "
+        f"{values['offset_degrees']:+.1f} degrees over {values['moving']:,} moving images"
+    )
+    return told + (f": {values['likely']}" if values["likely"] else "")

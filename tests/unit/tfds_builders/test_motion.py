@@ -76,6 +76,22 @@ def test_the_figures_are_the_mean_vector_over_moving_images():
     assert found.offset == pytest.approx(np.degrees(np.angle(np.mean(total))))
 
 
+def test_one_image_late_is_told_where_images_are_far_apart():
+    """On a weaving road; below 4 m of travel a camera's place before the axle does the same."""
+    headings = 1.2 * np.sin(np.linspace(0, 30, 200))
+    middle = (headings[1:] + headings[:-1]) / 2
+    steps = np.vstack([[0, 0], np.stack([np.sin(middle), np.cos(middle)], axis=1)])
+    places = np.cumsum(steps, axis=0)
+    assert motion.measure(6 * places, headings).cause == ""
+    assert motion.measure(6 * places, np.roll(headings, 1)).cause.startswith(
+        "headings come 1 image late"
+    )
+    assert motion.measure(6 * places, np.roll(headings, -1)).cause.startswith(
+        "headings come 1 image early"
+    )
+    assert motion.measure(2 * places, np.roll(headings, 1)).cause == ""
+
+
 def test_what_is_no_drive_is_not_measured():
     mixed = np.random.default_rng(0).permutation(len(RIGHT))
     assert motion.measure(RIGHT[mixed], HEADINGS) is None  # photos of a town, in any order
@@ -138,6 +154,8 @@ def test_two_cameras_at_one_place():
     assert text.startswith("left and right: two cameras have equal positions at the same times")
     assert said({"left": frames(), "right": frames(RIGHT + 0.3, name="b")}) == []
     assert said({"left": frames(), "again": frames()}) == []  # the same images
+    counted = range(200)
+    assert said({"left": frames(micros=counted), "right": frames(micros=counted, name="b")}) == []
 
 
 @pytest.mark.parametrize(("name", "verb"), [("swapped", "validate"), ("turned", "build")])
@@ -151,8 +169,10 @@ def test_a_table_is_checked_too(tmp_path, capsys, name, verb):
     (tmp_path / "raw/places.csv").write_text("\n".join(["sequence,image,x,y,heading", *rows]))
     assert command(verb, "places_csv", tmp_path / "raw", tmp_path / "out",
                    '--config={"name": "mine"}') == 0  # fmt: skip
-    assert "warning: train: headings do not follow the motion (agree" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "warning: train: headings do not follow the motion (agree" in said.err
     if verb == "validate":
+        assert "train: headings agree with the motion by 0." in said.out
         return
     info = metadata(tmp_path, builder="places_csv")
     assert info["motion"]["train"]["likely"] == cause
