@@ -50,6 +50,7 @@ FIRST = (
     "unit/models/test_backbones.py",
     "parity/test_backbones_torch.py",
     "end_to_end/test_raw_datasets.py",
+    "end_to_end/test_image_sets.py",
     "unit/cpu_ops/test_convolution.py",
     "reliability/test_mat_bombs.py",
     "unit/weights/test_wrapped.py",
