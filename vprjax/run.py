@@ -8,6 +8,7 @@ import ml_collections
 from vprjax import models
 from vprjax.config import changes
 from vprjax.console import log
+from vprjax.data import protocol
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import collapse, evaluate
@@ -156,7 +157,7 @@ def evaluate_models(
 
 def _calibrate(config, held_out: Validation, workdir: pathlib.Path) -> None:
     """Writes `calibration.json`: at which descriptor distances the model's answers are right."""
-    radius = config.eval.recall_radius or max(config.dataset.tolerances)
+    radius = protocol.radius(config)
     try:
         found = calibrate.of_places(load(workdir), held_out.queries, held_out.references, radius)
     except DataError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vprjax import retrieval
-from vprjax.data import source
+from vprjax.data import protocol, source
 from vprjax.descriptors import whitening
 from vprjax.errors import ConfigError
 from vprjax.evaluation import bootstrap, collapse, fcm, parts, sequence
@@ -141,7 +141,7 @@ def _answered(
     """The figures that are shares of the queries with a position, and the curves."""
     e, tolerances, known = config.eval, config.dataset.tolerances, truth.known
     errors, nearest = matches.errors[known], matches.nearest_errors[known]
-    radius = e.recall_radius or max(tolerances)
+    radius = protocol.radius(config)
     possible = np.count_nonzero(nearest <= radius)
     confidence = fcm.precision_recall(matches.distances[known], errors <= radius, possible)
     shares = {
