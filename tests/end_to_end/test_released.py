@@ -8,12 +8,21 @@ import subprocess
 import sys
 
 import cv2
+import jax
 import numpy as np
 import pytest
+import released
+from flax import traverse_util
 
+from configs import released as shipped
 from tests.helpers import commands, released_files
+from vprjax import models
 from vprjax.data.pictures import Form
+from vprjax.errors import ConfigError
 from vprjax.localize import sources
+from vprjax.training import preflight
+from vprjax.weights.names import torch_shape
+from vprjax.weights.released import FAMILIES, load
 
 NAME = "cosplace_resnet18_32"
 
@@ -46,8 +55,6 @@ def test_list_and_describe(room):
     file = str(room / "files/ResNet18_32_cosplace.safetensors")
     facts = json.loads(commands.run("vprjax.weights", "describe", file, "--json").stdout)
     assert NAME in facts["released_as"] and facts["dimension"] == 32
-    said = commands.run("vprjax.weights", "describe", str(room / "files/notes.txt"), status=2)
-    assert said.stderr.count("\n") == 1 and "Traceback" not in said.stderr
 
 
 def test_evaluation_as_it_is_and_two_steps_of_fine_tuning(room, tiny):
@@ -105,25 +112,46 @@ def test_a_map_finds_its_own_images(room, tiny, tmp_path):
     assert [places.frames.image_ids[n] for n in numbers] == [row["match"] for row in rows]
 
 
-def test_the_table_of_a_folder(room, tiny):
+def test_the_table_of_a_folder(room, tiny, monkeypatch, capsys):
     out = room / "table"
     words = [
         *("experiments/released.py", f"--weights={room / 'files'}", "--dataset=synthetic/tiny"),
         *(f"--out={out}", f"--set=dataset.data_dir={tiny}", "--set=eval.batch=8"),
     ]
-    for finished in (False, True):
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=commands.ROOT,
-            env={**os.environ, **commands.ENVIRONMENT},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "left out: " in done.stderr and "notes.txt" in done.stderr
-        assert ("1 of 1 runs are finished" in done.stderr) == finished
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=commands.ROOT,
+        env={**os.environ, **commands.ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out: " in done.stderr and "notes.txt" in done.stderr
     (line,) = json.loads((out / "released.json").read_text())
     assert line["dimension"] == 32 and line["ms_per_image"] > 0 and line["peak_gib"] > 0
     assert np.isfinite([*line["fcm"].values(), *line["recall"].values()]).all()
     assert line["model"] in (out / "released.md").read_text()
+    monkeypatch.setattr("sys.argv", words)
+    assert released.main() == 0  # again: it computes nothing
+    assert "1 of 1 runs are finished" in capsys.readouterr().err
+
+
+def test_a_head_that_fits_one_size_says_so_before_any_work(tiny, tmp_path):
+    family = FAMILIES["mixvpr"]
+    module = models.build(load.section(family.releases["mixvpr_resnet50_128"].model))
+    image = jax.ShapeDtypeStruct((1, 320, 320, 3), np.float32)
+    shapes = traverse_util.flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
+    arrays = {
+        family.name(path): np.zeros(torch_shape(path, leaf.shape), np.float32)
+        for path, leaf in shapes.items()
+        if path[0] != "preprocess"
+    }
+    config = shipped.get_config("mixvpr_resnet50_128,synthetic,triplet")
+    config.model.weights = str(released_files.write(tmp_path / "m.safetensors", arrays))
+    config.dataset.update(name="synthetic/tiny", data_dir=str(tiny), query_splits=("test02",))
+    with pytest.raises(
+        ConfigError, match=r"mixvpr: the feature map has 3 x 4 = 12 positions, .* 400"
+    ):
+        preflight.check_untrained(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ import numpy as np
 
 from vprjax.data import source
 from vprjax.descriptors import store, whitening
-from vprjax.descriptors.extraction import model_shapes
+from vprjax.descriptors.extraction import dimensions
 from vprjax.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def check_pca(config, module, dataset: source.Dataset) -> None:
         raise ConfigError(
             "eval.pca needs dataset.train_splits to fit PCA: name one or set eval.pca=0"
         )
-    dimension = _dimensions(config, module, dataset)
+    dimension = dimensions(module)
     if config.eval.pca > dimension:
         raise ConfigError(
             f"eval.pca={config.eval.pca} must be at most the {dimension} dimensions of the model's "
@@ -43,7 +43,7 @@ def check_disk(
     splits = {config.dataset.reference_split, *config.dataset.query_splits}
     splits |= {*config.dataset.train_splits} if config.eval.pca else set()
     images = sum(dataset.counts[split] for split in splits)
-    dimension = _dimensions(config, module, dataset)
+    dimension = dimensions(module)
     number = np.dtype(store.DTYPES[config.eval.descriptor_dtype]).itemsize
     needed = models * images * dimension * number
     stores = [file for split in splits for file in folder.glob(f"descriptors/*_{split}/rows")]
@@ -57,13 +57,3 @@ def check_disk(
             f"{free / 1e9:.1f} are free; name a --workdir with more room"
             + (" or set eval.descriptor_dtype=float16" if number > 2 else "")
         )
-
-
-def _dimensions(config, module, dataset: source.Dataset) -> int:
-    """Returns the dimensions of the model's descriptors of the evaluated images.
-
-    Raises:
-      ConfigError: the images are of a size that the model does not take.
-    """
-    places = dataset.places((config.dataset.reference_split,))
-    return model_shapes(module, places)[0].shape[-1]

@@ -164,6 +164,12 @@ def model_shapes(module, places: Places):
     return _shapes(module.init_with_output, jax.random.key(0), places)
 
 
+def dimensions(module) -> int:
+    """Returns the dimensions of a model's descriptors, the same for images of any size."""
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), np.uint8)
+    return jax.eval_shape(module.init_with_output, jax.random.key(0), image)[0].shape[-1]
+
+
 def _shapes(function: Callable, first, places: Places):
     image = jax.ShapeDtypeStruct(places.images([0]).shape, np.uint8)
     try:
