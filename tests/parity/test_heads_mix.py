@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import traverse_util
+from jax import export
 
 from vprjax.models.descriptor import Descriptor
 from vprjax.models.heads.boq import BoQ
@@ -164,6 +165,26 @@ def test_values_and_gradients(name):
 
 def test_mixvpr_refuses_another_number_of_positions():
     head = CASES["mixvpr"][0]
-    variables = jax.jit(head.init)(jax.random.key(0), jnp.zeros((1, 5, 4, 3)))
+    shapes = jax.eval_shape(head.init, jax.random.key(0), jnp.zeros((1, 5, 4, 3)))
+    variables = jax.tree.map(jnp.zeros_like, shapes)
     with pytest.raises(ValueError, match=r"5 x 5 = 25 positions, but the weights mix 20; feed"):
         head.apply(variables, jnp.zeros((1, 5, 5, 3)))
+
+
+@pytest.mark.parametrize("name", ["mixvpr", "convap", "boq"])
+def test_an_export_s_batch_is_free_and_its_size_where_the_head_allows(name):
+    head, _, size = CASES[name]
+    x = jnp.zeros((1, *size, C))
+    variables = jax.tree.map(jnp.zeros_like, jax.eval_shape(head.init, jax.random.key(0), x))
+
+    def shape(sides):
+        free = export.symbolic_shape(f"b, {sides}, {C}")
+        return jax.eval_shape(head.apply, variables, jax.ShapeDtypeStruct(free, jnp.float32)).shape
+
+    batch, dimension = shape("{}, {}".format(*size))
+    assert (str(batch), dimension) == ("b", {"mixvpr": 18, "convap": 30, "boq": 32}[name])
+    if name == "boq":
+        assert shape("h, w")[1] == 32
+    else:
+        with pytest.raises(jax.errors.InconclusiveDimensionOperation):
+            shape("h, w")

@@ -73,7 +73,7 @@ class Block(nn.Module):
         x = Encoder(self.heads, name="encoder")(x)
         q = self.param("queries", nn.initializers.normal(1.0), (1, self.queries, c), jnp.float32)
         q = _Norm(name="norm_queries")(q + Attention(self.heads, name="self_attention")(q, q))
-        q = jnp.broadcast_to(q, (len(x), *q.shape[1:]))  # equal for all images up to here
+        q = jnp.broadcast_to(q, (x.shape[0], *q.shape[1:]))  # equal for all images up to here
         found = Attention(self.heads, name="cross_attention")(
             q, x
         )  # no residual: q itself is no feature

@@ -18,8 +18,9 @@ def region_means(x: jax.Array, rows: int, columns: int) -> jax.Array:
     Region `i` of `s` along a side of `n` holds the positions from `floor(i n / s)` to below
     `ceil((i + 1) n / s)`: neighbours overlap where `s` does not divide `n`.
     """
+    # `int` is where an export with free sides ends: the regions depend on the size.
     across = [
-        jnp.asarray(_windows(n, s)) for n, s in zip(x.shape[1:3], (rows, columns), strict=True)
+        jnp.asarray(_windows(int(n), s)) for n, s in zip(x.shape[1:3], (rows, columns), strict=True)
     ]
     return jnp.einsum("bhwc,ih,jw->bijc", x, *across, precision=_EXACT)
 
@@ -50,7 +51,7 @@ class ConvAP(nn.Module):
         # A mean commutes with an affine map; in this order the map multiplies few vectors.
         x = region_means(jnp.asarray(x, jnp.float32), self.rows, self.columns)
         x = nn.Conv(self.channels, (1, 1), precision=_EXACT, name="conv")(x)
-        return x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+        return x.transpose(0, 3, 1, 2).reshape(x.shape[0], self.channels * self.rows * self.columns)
 
 
 HEAD = Head(

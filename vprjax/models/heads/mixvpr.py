@@ -65,7 +65,7 @@ class MixVPR(nn.Module):
         if not self.has_variable("params", "rows_out"):
             return  # the first call makes the weights
         n = self.get_variable("params", "rows_out")["kernel"].shape[0]
-        if n != h * w:
+        if n != int(h * w):  # `int` is where an export with free sides ends
             raise ValueError(
                 f"mixvpr: the feature map has {h} x {w} = {h * w} positions, but the weights mix {n}; "
                 "feed images of the size that the model trained at"
