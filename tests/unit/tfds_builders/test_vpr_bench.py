@@ -120,8 +120,8 @@ def test_no_function_of_the_file_runs(tmp_path):
     [
         b"",
         b"\x80\x04" + b"]" * 50,
-        b"\x80\x02]r\xff\xff\xff\x7f.",  # an object numbered 2 billion
-        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes of 8 EiB
+        b"\x80\x02]r\x00\x10\x00\x00.",  # an object numbered beyond the file's size
+        b"\x80\x04\x8e\x00\x10\x00\x00\x00\x00\x00\x00.",  # claims more bytes than the file has
         pickle.dumps([1, 2]),
         pickle.dumps(np.array(["a"], object)),
         pickle.dumps(np.array([1.5], object)),
