@@ -43,8 +43,13 @@ def odometry(folder, made: Drive, name="00", cameras=("image_0",), first=0) -> D
 
 
 def kitti360(
-    folder, made: Drive, name="2013_05_28_drive_0000_sync", cameras=("image_00",), every=1
-):
+    folder,
+    made: Drive,
+    name="2013_05_28_drive_0000_sync",
+    cameras=("image_00",),
+    every=1,
+    first=0,
+) -> None:
     """A drive; each `every`th frame has a pose, from frame 1 on."""
     for number, camera in enumerate(cameras):
         held = folder / "data_2d_raw" / name / camera
