@@ -81,7 +81,7 @@ def portable(config: Mapping) -> dict:
     The seed is a column of its own, and folders of data and weights belong to one machine. A later loss
     changes no digest, since keys of variants that the config does not choose go.
     """
-    out = completed(config)
+    out = json.loads(json.dumps(completed(config)))  # JSON has no tuples
     out.pop("seed", None)
     out["dataset"] = {key: v for key, v in out["dataset"].items() if key != "data_dir"}
     chosen = out["loss"]["name"], out["model"]["pooling"], out["model"]["backbone"]

@@ -187,7 +187,7 @@ def test_weights_of_another_backbone(npz, tmp_path):
 def test_a_resnets_file_holds_the_names_of_the_shallower_ones(backbone, tmp_path):
     """A file of ResNet101 has every name of ResNet50 and of ResNet18."""
     table = dict(names.names_and_shapes(backbone, "torch").values())
-    arrays = {name: np.zeros(1, np.float32) for name in table}
+    arrays = {name: np.zeros(shape, np.float16) for name, shape in table.items()}
     safetensors.numpy.save_file(arrays, tmp_path / "r.safetensors")
     assert pretrained.recognise(tmp_path / "r.safetensors") == backbone
     del arrays["layer1.0.conv1.weight"]  # what is missing, `load` tells of the right backbone

@@ -70,7 +70,7 @@ def test_a_file_s_name_tells_families_of_one_layout_apart(tmp_path):
     bias = state.pop("aggregation.3.bias")
     assert "aggregation.3.bias is missing; it has aggregation.1.p, " in refused(tmp_path, state)
     scalar = {**state, "aggregation.3.bias": np.float32(0)}
-    assert "no CosPlace model has arrays of these shapes" in refused(tmp_path, scalar)
+    assert "no network has arrays of these shapes" in refused(tmp_path, scalar)
     state["aggregation.3.bias"] = bias
     del state["backbone.7.1.bn2.bias"], state["backbone.0.weight"]
     assert "is no released model that is known" in refused(tmp_path, state)

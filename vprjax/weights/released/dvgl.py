@@ -4,7 +4,7 @@ import re
 
 from vprjax.data.pictures import Form
 from vprjax.models.backbones.variant import Path
-from vprjax.weights.released import cosplace, vgg16_netvlad
+from vprjax.weights.released import cosplace, resnets, vgg16_netvlad
 from vprjax.weights.released.variant import Arrays, Family, Release
 
 _HEAD = {
@@ -58,7 +58,7 @@ def model(backbone: str, pooling: str, projection: int = 0, **own) -> dict:
 
 def _config(arrays: Arrays) -> dict:
     bias = arrays.get("aggregation.1.bias", vgg16_netvlad.NO_BIAS)
-    backbone, own = cosplace.backbone_of(arrays), {}
+    backbone, own = resnets.backbone_of(arrays, "backbone.6", otherwise="vgg16"), {}
     if any(name.startswith("backbone.7.0.") for name in arrays):
         own["stage"] = "conv5"
     pooling = "gem"
