@@ -128,6 +128,8 @@ def test_the_table_of_a_folder(room, tiny, monkeypatch, capsys):
     )
     assert done.returncode == 0, done.stderr
     assert "left out: " in done.stderr and "notes.txt" in done.stderr
+    said = (out / "ResNet18_32_cosplace.safetensors/log.txt").read_text()
+    assert "head is left out" not in said
     (line,) = json.loads((out / "released.json").read_text())
     assert line["dimension"] == 32 and line["ms_per_image"] > 0 and line["peak_gib"] > 0
     assert np.isfinite([*line["fcm"].values(), *line["recall"].values()]).all()

@@ -146,7 +146,7 @@ def training_data(config, dataset: source.Dataset) -> TrainingData:
 
 
 def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[str]]:
-    """Loads the pretrained weights; returns them, their file's SHA-256 and a doubt about the images."""
+    """Loads the pretrained weights; returns them, their file's SHA-256, and doubts that results repeat."""
     c, path = config.model, config.model.weights
     if not path:
         return None, "random", []
@@ -157,12 +157,12 @@ def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[st
         loaded = pretrained.load(path, c.backbone, partial=c.partial_weights, arrays=arrays)
         return loaded, pretrained.fingerprint(path), []
     loaded = released.start_of(found, c)
-    places = dataset.places((config.dataset.reference_split,))
+    d = config.dataset  # without queries training alone reads images
+    places = dataset.places((d.reference_split,) if d.query_splits else tuple(d.train_splits))
     if "head" in loaded:  # some heads' weights fit one size of images
         descriptor_size(models.build(found.config).apply, found.variables, places)
-    doubted = (
-        [words] if (words := released.other_size(found, *places.images([0]).shape[1:3])) else []
-    )
+    size = places.images([0]).shape[1:3]
+    doubted = [*filter(None, (released.other_head(found, c), released.other_size(found, *size)))]
     for words in doubted:
         log(f"warning: {words}")
     return loaded, pretrained.fingerprint(path), doubted

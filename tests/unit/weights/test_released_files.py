@@ -149,24 +149,36 @@ def test_a_model_of_any_kind_reads_a_file_once(file, monkeypatch):
     assert model.dimension == 32 and opened == [file]
 
 
-def start(file, **changes):
+def pair(file, **changes):
     found = load.read(str(file))
     config = found.config.copy_and_resolve_references()
     config.update(changes)
-    return load.start_of(found, config)
+    return found, config
 
 
-def test_training_starts_from_a_files_head_where_the_config_has_it(file, capsys):
+def start(file, **changes):
+    return load.start_of(*pair(file, **changes))
+
+
+def test_training_starts_from_a_files_head_where_the_config_has_it(file):
     head = start(file)["head"]
     assert set(head) == {"pooling", "projection"} and head["projection"]["kernel"].shape == (
         512,
         32,
     )
-    assert "head is left out" not in capsys.readouterr().err
-    for changes in ({"projection": 0}, {"norms": models.USUAL_NORMS}, {"stage": "conv4"}):
+    assert load.other_head(*pair(file)) == ""
+    same = {"norms": ["local", "descriptor"], "stage": "conv5", "gem": {"p_rate": 1.0}}
+    assert "head" in start(file, **same)  # norms as JSON has them; a rate changes no model
+    others = [("projection", 0), ("norms", models.USUAL_NORMS), ("stage", "conv4"), ("gem.p", 4.0)]
+    for key, value in others:
+        section, _, last = key.rpartition(".")
+        changes = {section: {last: value}} if section else {key: value}
         found = start(file, **changes)
         assert "head" not in found and "conv5_1" in found["params"]
-        assert f"differs in model.{next(iter(changes))}" in capsys.readouterr().err
+        words = load.other_head(*pair(file, **changes))
+        assert (
+            f"CosPlace's head is left out: model.{key}={value!r} differs from the file's" in words
+        )
     with pytest.raises(
         WeightsError, match=r"backbone resnet18, not vgg16: set model.backbone='resnet18'"
     ):

@@ -15,6 +15,7 @@ from flax import traverse_util
 from vprjax import models
 from vprjax.console import log
 from vprjax.errors import WeightsError
+from vprjax.models.backbones import BACKBONES
 from vprjax.models.backbones.variant import Path
 from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
@@ -127,16 +128,37 @@ def start_of(found: Released, model_config) -> dict:
     v = found.variables
     start = {kind: arrays["backbone"] for kind, arrays in v.items() if kind != "preprocess"}
     start["preprocess"] = v["preprocess"]
-    keys = ("stage", "pooling", own.pooling, "norms", "projection")
-    other = [key for key in keys if own.get(key) != model_config.get(key)]
-    if other:
-        log(
-            f"weights: {title}'s head is left out, as the config differs in model.{other[0]}; the "
-            "backbone is taken"
-        )
-    else:
+    if not other_head(found, model_config):
         start["head"] = {k: tree for k, tree in v["params"].items() if k != "backbone"}
     return start
+
+
+def other_head(found: Released, model_config) -> str:
+    """Says in one sentence that a config asks for another head than the file's; "" where it does not.
+
+    A config from JSON has lists for tuples; keys that only training reads make no other head.
+    """
+    own = found.config
+    last = [*BACKBONES[own.backbone].stages][-1]
+
+    def values(config) -> dict[str, Any]:
+        head = HEADS[own.pooling].keys.items()
+        return {
+            "stage": config.stage or last,
+            "pooling": config.pooling,
+            "norms": tuple(config.norms),
+            "projection": config.projection,
+            **{f"{own.pooling}.{k}": config[own.pooling][k] for k, key in head if not key.free},
+        }
+
+    file, asked = values(own), values(model_config)
+    key = next((key for key in file if file[key] != asked[key]), "")
+    if not key:
+        return ""
+    return (
+        f"{model_config.weights} gives its backbone alone, and {found.title}'s head is left out: "
+        f"model.{key}={asked[key]!r} differs from the file's {file[key]!r}"
+    )
 
 
 def unwrapped(arrays: Arrays) -> Arrays:
