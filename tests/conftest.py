@@ -46,6 +46,7 @@ FIRST = (
     "unit/training/test_memory_estimate.py",
     "unit/training/test_overlap.py",
     "end_to_end/test_faults.py",
+    "end_to_end/test_released.py",
     "unit/weights/test_initialise.py",
     "unit/models/test_backbones.py",
     "parity/test_backbones_torch.py",
