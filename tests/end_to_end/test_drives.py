@@ -114,7 +114,7 @@ def test_a_drive_is_evaluated_against_another(tmp_path, layout, monkeypatch, cap
     config.dataset.update(reference_split="reference", query_splits=("test01",))
     config.model.update(stage="expanded_conv", weights="made up")
     config.eval.update(recalls=(1, 2), batch=8)
-    monkeypatch.setattr(preflight, "_weights", lambda _: (None, "random"))
+    monkeypatch.setattr(preflight, "_weights", lambda *_: (None, "random", []))
     run.evaluate_checkpoint(None, config, tmp_path / "run")
     results = json.loads((tmp_path / "run/results.json").read_text())
     (figures,) = results["results"]["off_the_shelf"].values()

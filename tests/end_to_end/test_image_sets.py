@@ -75,7 +75,7 @@ def test_evaluation_sets_without_training_data(tmp_path, layout, monkeypatch, ca
     config = config_of(tmp_path, unit, tolerances)
     config.dataset.update(reference_split=reference, query_splits=(query,))
     config.model.weights = "made up"
-    monkeypatch.setattr(preflight, "_weights", lambda _: (None, "random"))
+    monkeypatch.setattr(preflight, "_weights", lambda *_: (None, "random", []))
     run.evaluate_checkpoint(None, config, tmp_path / "run")
     results = json.loads((tmp_path / "run/results.json").read_text())
     (figures,) = results["results"]["off_the_shelf"].values()

@@ -172,6 +172,8 @@ def test_weights_are_evaluated_as_they_are(monkeypatch, tmp_path, splits, start)
     config.dataset.name, config.dataset.train_splits = dataset.name, splits
     config.model.weights, config.eval.recalls = "W.pth", (1,)
     monkeypatch.setattr(source, "open_dataset", lambda _: dataset)
+    monkeypatch.setattr(preflight, "resolve", lambda path: path)
+    monkeypatch.setattr(preflight.files, "read", lambda *_: {})
     monkeypatch.setattr(preflight.pretrained, "load", lambda *_, **__: {"w": 1})
     monkeypatch.setattr(preflight.pretrained, "fingerprint", lambda _: "12")
     monkeypatch.setattr(workdir.compile_cache, "use", lambda _: None)

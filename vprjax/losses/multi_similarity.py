@@ -66,7 +66,7 @@ LOSS = Loss(
     keys={
         "alpha": Key(1.0, Number(above=True), "weight of positives far below the base"),
         "beta": Key(50.0, Number(above=True), "weight of negatives far above the base"),
-        "base": Key(0.0, Number(low=-1, high=1), "the cosine that both are measured from"),
+        "base": Key(0.0, Number(high=1), "the cosine that both are measured from"),
         "epsilon": Key(0.1, Number(high=2), "the miner's margin, a difference of cosines"),
     },
 )
