@@ -33,7 +33,6 @@ LATER = {
     "protocol": "",
     "choices": {},
     "splits": {},
-    "pose_topic": "",
 }
 
 

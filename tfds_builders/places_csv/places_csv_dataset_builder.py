@@ -30,7 +30,6 @@ class PlacesCsvConfig(PlacesConfig):
         where the same number is the same place), "dbstruct" (Pittsburgh, Tokyo 24/7), "photos" (with
         GPS positions in their EXIF data) or another name in `LAYOUTS`.
       splits: for a dataset of drives, split name to drive; empty makes every drive a split.
-      pose_topic: for ROS bags, the topic of the poses; "" takes the only one.
       position_unit: unit of the positions; "" takes the layout's.
       pose_source: origin of the positions; "" takes the layout's.
       protocol: how figures are counted, by the layout's name for it; "" takes the layout's only one.
@@ -43,7 +42,6 @@ class PlacesCsvConfig(PlacesConfig):
     protocol: str = ""
     choices: dict[str, str] = dataclasses.field(default_factory=dict)
     splits: dict[str, str] = dataclasses.field(default_factory=dict)
-    pose_topic: str = ""
 
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
@@ -54,13 +52,11 @@ class PlacesCsvConfig(PlacesConfig):
             )
         LAYOUTS[self.layout].begin(self.choices, self.protocol)
         check_split_names("config key 'splits'", self.splits)
-        for key in ("splits", "pose_topic"):
-            if getattr(self, key) and key not in LAYOUTS[self.layout].keys:
-                takers = ", ".join(name for name, layout in LAYOUTS.items() if key in layout.keys)
-                raise RawDataError(
-                    f"config key {key!r} is for the layouts {takers}, and not for {self.layout}; "
-                    "leave it out"
-                )
+        if self.splits and "splits" not in LAYOUTS[self.layout].keys:
+            takers = ", ".join(name for name, layout in LAYOUTS.items() if "splits" in layout.keys)
+            raise RawDataError(
+                f"config key 'splits' is for the layouts {takers}, and not for {self.layout}; leave it out"
+            )
 
 
 class Builder(PlacesBuilder):

@@ -115,8 +115,8 @@ def test_topics_are_named_where_there_are_several(tmp_path, capsys):
     assert "are /camera/image_raw, /rear/image_raw; name it in" in told
     splits = {"front": "monday/camera/image_raw", "rear": "monday/rear/image_raw"}
     assert raw_drives.build(tmp_path, "rosbag", verb="validate", splits=splits) == 2
-    assert 'are /odom, /pose; name one as "pose_topic"' in capsys.readouterr().err
-    assert raw_drives.build(tmp_path, "rosbag", splits=splits, pose_topic="/pose") == 0
+    assert 'are /odom, /pose; name one in "choices" as "pose_topic"' in capsys.readouterr().err
+    assert raw_drives.build(tmp_path, "rosbag", splits=splits, choices={"pose_topic": "/pose"}) == 0
     seen(tmp_path, made, taken, "front")
     seen(tmp_path, made, taken[:30] + 10**6, "rear")
 
@@ -163,4 +163,4 @@ def test_real_odometry(name):
             for recorded, message in bags.messages(reader, "/camera/odom/sample")
         ]
     assert len(late) == 4 and all(-3_000_000 <= value <= 18_000_000 for value in late)
-    assert rosbag.LAYOUT.keys == ("splits", "pose_topic")
+    assert rosbag.LAYOUT.choices == {"pose_topic": ""}

@@ -19,7 +19,6 @@ from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import between, rigid
 from tfds_builders.poses.rigid import Poses
 
-KEYS = ("splits", "pose_topic")
 LARGEST_GAP = {bags.FIX: 2.5}  # seconds; receivers give one fix a second or more
 GAP = 0.5  # seconds, of all other logs
 NO_FIX = -1  # a receiver's status
@@ -35,9 +34,7 @@ class Tree(NamedTuple):
     static: set[str]
 
 
-def read_rosbag(
-    folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None, pose_topic: str = ""
-):
+def read_rosbag(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None):
     """Reads one topic of pictures of every bag; `BAG/TOPIC` in `splits` names it where there are several.
 
     Raises:
@@ -51,7 +48,7 @@ def read_rosbag(
                 t.strip("/") for t, kind in bags.topics(reader).items() if kind in bags.IMAGES
             }
     chosen = drives.choose(splits or {}, held, sorted(cameras))
-    read = functools.partial(_shots, told, held, pose_topic)
+    read = functools.partial(_shots, told, held, told.choices.get("pose_topic", ""))
     shots = {drive: read(drive) for drive in chosen}
     kinds = {kind for _, kind in shots.values()}
     if len(kinds) > 1 and bags.FIX in kinds:
@@ -111,7 +108,7 @@ def _pose_topic(path, topics: dict[str, str], wanted: str) -> str:
         trees = [t for t, kind in topics.items() if kind == bags.TREE and not t.endswith("static")]
         if trees:
             return trees[0]
-    return _only(path, topics, kinds, wanted, 'name one as "pose_topic"')
+    return _only(path, topics, kinds, wanted, 'name one in "choices" as "pose_topic"')
 
 
 def _fixes(reader, topic: str, drive: Drive, told: Told) -> Poses:
@@ -244,5 +241,6 @@ LAYOUT = Layout(
     position_unit="m",
     pose_source="the bag's pose topic, interpolated at the pictures' header stamps",
     timed=True,
-    keys=KEYS,
+    keys=("splits",),
+    choices={"pose_topic": ""},
 )
