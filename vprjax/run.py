@@ -21,7 +21,7 @@ from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import begin, loop, preflight
-from vprjax.training.validation import History, Validation
+from vprjax.training.validation import History
 
 LAST = ("code_version", "steps", "trained_with", "warnings")  # of the provenance, in this order
 
@@ -56,7 +56,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
                 "--workdir=ANOTHER"
             )
         if ready.data.held_out:
-            _calibrate(config, ready.data.held_out, workdir)
+            _calibrate(config, ready.data, workdir)
         return results
 
 
@@ -155,11 +155,18 @@ def evaluate_models(
     return _write(config, dataset, workdir, trained_in, results, provenance)
 
 
-def _calibrate(config, held_out: Validation, workdir: pathlib.Path) -> None:
-    """Writes `calibration.json`: at which descriptor distances the model's answers are right."""
-    radius = protocol.radius(config)
+def _calibrate(config, data: preflight.TrainingData, workdir: pathlib.Path) -> None:
+    """Writes `calibration.json`: which of the model's answers are right.
+
+    A held-out segment is a short map; images that remain in training make it as large as a real one.
+    """
+    asked, known = data.held_out.queries, data.held_out.references
+    segment = not config.validation.query_split
+    others = calibrate.other_places(data.images, config.seed) if segment else None
     try:
-        found = calibrate.of_places(load(workdir), held_out.queries, held_out.references, radius)
+        found = calibrate.of_places(
+            load(workdir), asked, known, protocol.radius(config), others=others
+        )
     except DataError as error:
         log(f"no calibration: {error}")
         return

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from vprjax.localize.calibration import Calibration
+from vprjax.localize.calibration import RATIO, Calibration
 
 FARTHEST = 2.0  # between two descriptors of length 1
 
@@ -30,17 +30,22 @@ class Answer:
     numbers: np.ndarray
 
 
-def confidences(distances: np.ndarray, calibration: Calibration | None) -> np.ndarray:
-    """How sure answers at `distances` are, float64 in 0 to 1; it falls with the distance.
+def by_ratio(calibration: Calibration | None) -> bool:
+    """Whether the measure of an answer is the ratio of `next_place`; else it is the distance."""
+    return calibration is not None and calibration.measure == RATIO
 
-    With a calibration it is the share of right answers at that distance. Without one it is
+
+def confidences(values: np.ndarray, calibration: Calibration | None) -> np.ndarray:
+    """How sure answers of these measures are, float64 in 0 to 1; it falls with the measure.
+
+    With a calibration it is the share of right answers at that value. Without one it is
     `1 - distance / 2`, which orders answers alike and is no probability.
     """
     if calibration is None:
-        return 1 - np.asarray(distances, np.float64) / FARTHEST
-    return calibration.confidence(np.asarray(distances, np.float64))
+        return 1 - np.asarray(values, np.float64) / FARTHEST
+    return calibration.confidence(np.asarray(values, np.float64))
 
 
-def located(distance: float, calibration: Calibration | None) -> bool | None:
-    """Whether an answer at this distance counts as the place; None where no calibration says it."""
-    return None if calibration is None else bool(calibration.located(distance))
+def located(value: float, calibration: Calibration | None) -> bool | None:
+    """Whether an answer of this measure counts as the place; None where no calibration says it."""
+    return None if calibration is None else bool(calibration.located(value))

@@ -2,26 +2,27 @@
 
 import numpy as np
 
-from vprjax import retrieval
 from vprjax.data.source import Places
 from vprjax.errors import DataError
 from vprjax.evaluation import fcm
-from vprjax.localize.calibration import Calibration, fit
+from vprjax.localize import next_place
+from vprjax.localize.calibration import RATIO, Calibration, fit
 from vprjax.localize.model import Model
 
 PRECISION = 0.99  # share of right answers where nobody asks for another
 FEWEST = 10  # queries with a position that a calibration needs
+MOST_OTHERS = 10_000  # images of other places that make a small map larger
 
 
 def answers(
     queries: tuple[np.ndarray, np.ndarray], references: tuple[np.ndarray, np.ndarray], radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances `(m,)` of the queries with a position to their nearest references, and which are right.
+    """Ratios `(m,)` of the answers to the queries with a position (`next_place`), and which are right.
 
     Args:
       queries: descriptors `(q, d)` and positions `(q, 2)`, NaN where unknown.
       references: descriptors `(r, d)` and positions `(r, 2)`.
-      radius: an answer is right up to this distance in position units.
+      radius: an answer is right up to this distance in position units; another place lies beyond it.
 
     Raises:
       DataError: fewer than `FEWEST` queries have a position.
@@ -32,14 +33,27 @@ def answers(
             f"{len(known)} queries have a position, and a calibration needs {FEWEST} or more; give more "
             "queries that the model did not train on"
         )
-    found = retrieval.search(np.asarray(queries[0][known]), references[0], 1)
+    found = next_place.search(np.asarray(queries[0][known]), *references, radius)
     matched = references[1][found.indices[:, 0]]
     errors = fcm.match_errors(queries[1][known], matched)
-    return found.distances[:, 0], errors <= radius
+    return found.ratios[:, 0], errors <= radius
+
+
+def other_places(images: Places, seed: int) -> Places:
+    """At most `MOST_OTHERS` images of the first split, drawn by `seed`, that have a position."""
+    own = images.located[images.splits[images.located] == 0]
+    if len(own) > MOST_OTHERS:
+        own = np.sort(np.random.default_rng(seed).choice(own, MOST_OTHERS, replace=False))
+    return images.subset(own)
 
 
 def of_places(
-    model: Model, queries: Places, references: Places, radius: float, precision: float = PRECISION
+    model: Model,
+    queries: Places,
+    references: Places,
+    radius: float,
+    precision: float = PRECISION,
+    others: Places | None = None,
 ) -> Calibration:
     """Calibrates a model on two sets of prepared images.
 
@@ -49,17 +63,20 @@ def of_places(
       references: images of the same places.
       radius: as in `answers`.
       precision: share of right answers to keep, in 0 to 1.
+      others: images of other places, from training, that the map has too. A map of a short stretch alone has
+        so few that ratios are smaller than in a whole map.
 
     Raises:
       DataError: an image cannot be read, or too few queries have a position.
     """
-    sides = [
-        (np.concatenate([*model.stream(places)]), places.positions)
-        for places in (queries, references)
-    ]
-    distances, right = answers(*sides, radius)
-    data = f"{_names(queries)} against {_names(references)}, {model.dataset or 'untrained'}"
-    return fit(distances, right, precision, model=model.id, data=data, radius=float(radius))
+    parts = [references] if others is None or not len(others) else [references, others]
+    rows = np.concatenate([block for part in parts for block in model.stream(part)])
+    known = rows, np.concatenate([part.positions for part in parts])
+    asked = np.concatenate([*model.stream(queries)]), queries.positions
+    found = answers(asked, known, radius)
+    names = " and ".join(map(_names, parts)) + (" that it trained on" if len(parts) > 1 else "")
+    data = f"{_names(queries)} against {names}, {model.dataset or 'untrained'}"
+    return _fit(found, precision, model, data, radius)
 
 
 def of_map(places, queries, radius: float, precision: float, name: str) -> Calibration:
@@ -75,9 +92,8 @@ def of_map(places, queries, radius: float, precision: float, name: str) -> Calib
     Raises:
       DataError: a picture cannot be read, too few have a position, or their system is not the map's.
     """
-    distances, right = answers_of_map(places, queries, radius)
-    data = f"{name} against {places.folder.name}"
-    return fit(distances, right, precision, model=places.model.id, data=data, radius=float(radius))
+    found = answers_of_map(places, queries, radius)
+    return _fit(found, precision, places.model, f"{name} against {places.folder.name}", radius)
 
 
 def answers_of_map(places, queries, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -99,5 +115,11 @@ def answers_of_map(places, queries, radius: float) -> tuple[np.ndarray, np.ndarr
     return answers((rows, own.positions), (places.descriptors, theirs.positions), radius)
 
 
+def _fit(found, precision: float, model: Model, data: str, radius: float) -> Calibration:
+    facts = {"model": model.id, "data": data, "radius": float(radius), "measure": RATIO}
+    return fit(*found, precision, **facts)
+
+
 def _names(places: Places) -> str:
-    return f"{len(places):,} images of {', '.join(places.split_names)}"
+    names = [places.split_names[number] for number in np.unique(places.splits)]
+    return f"{len(places):,} images of {', '.join(names)}"

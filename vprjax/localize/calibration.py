@@ -1,8 +1,9 @@
-"""From a descriptor distance to "this is the place" or "I do not know this place".
+"""From the measure of an answer to "this is the place" or "I do not know this place".
 
-A model knows nothing of the distances at which its answers are right: data with positions tell. On queries
-that no training saw, `fit` finds the largest distance at which answers keep a precision, and how often
-answers at a distance are right.
+The measure is the ratio of an answer's descriptor distance to that of the next other place (`next_place`).
+It was the distance itself in earlier versions, whose files still count so. A model knows nothing of the
+values at which its answers are right: data with positions tell. On queries that no training saw, `fit`
+finds the largest value at which answers keep a precision, and how often answers at a value are right.
 """
 
 import dataclasses
@@ -19,24 +20,26 @@ from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 FILE = "calibration.json"
+DISTANCE, RATIO = "distance", "ratio"
+WORDS = {DISTANCE: "descriptor distance", RATIO: "ratio to the next other place"}  # by measure
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What descriptor distances of one model mean.
+    """What the measures of one model's answers mean.
 
     Attributes:
       model: id of the model.
       data: the queries and the map that it rests on, for people.
       queries: their count.
-      radius: an answer is right up to this distance in position units.
+      radius: an answer is right up to this distance in position units; another place lies beyond it.
       precision: share of right answers that was asked for, in 0 to 1.
-      threshold: the largest descriptor distance of an answer that counts as located; -1 where no distance
-        has the precision.
+      threshold: the largest measure of an answer that counts as located; -1 where none has the precision.
       reached: precision of the located answers among these queries; 0 where there are none.
       answered: share of these queries that are located.
-      distances: `(m,)` rising.
-      shares: `(m,)` falling, the share of right answers at these distances.
+      distances: `(m,)` rising values of the measure.
+      shares: `(m,)` falling, the share of right answers at these values.
+      measure: "ratio" or "distance"; a file without it is of an earlier version and means the distance.
     """
 
     model: str
@@ -49,25 +52,34 @@ class Calibration:
     answered: float
     distances: tuple[float, ...]
     shares: tuple[float, ...]
+    measure: str = DISTANCE
 
-    def confidence(self, distances: np.ndarray) -> np.ndarray:
-        """How often an answer at each of `distances` is right, in 0 to 1, linear between the known ones."""
-        return np.interp(distances, self.distances, self.shares)
+    def __post_init__(self):
+        """Raises DataError where the measure is unknown."""
+        if self.measure not in WORDS:
+            raise DataError(
+                f"a calibration by {self.measure!r} is of a later version: install that, or calibrate again"
+            )
 
-    def located(self, distances: np.ndarray) -> np.ndarray:
-        """Whether each of `distances` is near enough for the precision."""
-        return np.asarray(distances) <= self.threshold
+    def confidence(self, values: np.ndarray) -> np.ndarray:
+        """How often an answer of each measure is right, in 0 to 1, linear between the known ones."""
+        return np.interp(values, self.distances, self.shares)
+
+    def located(self, values: np.ndarray) -> np.ndarray:
+        """Whether each measure is small enough for the precision."""
+        return np.asarray(values) <= self.threshold
 
     def words(self, unit: str = "m") -> str:
         """The threshold and what it does, in one sentence."""
+        name = WORDS[self.measure]
         if self.threshold < 0:
             return (
-                f"no descriptor distance gives {100 * self.precision:g} % right answers on "
+                f"no {name} gives {100 * self.precision:g} % right answers on "
                 f"{self.queries:,} queries, so nothing is located"
             )
         return (
-            f"of {self.queries:,} queries, {100 * self.answered:.1f} % have an answer within descriptor "
-            f"distance {self.threshold:.4f}, {100 * self.reached:.1f} % of these right within "
+            f"of {self.queries:,} queries, {100 * self.answered:.1f} % have an answer whose {name} "
+            f"is at most {self.threshold:.4f}, {100 * self.reached:.1f} % of these right within "
             f"{self.radius:g} {unit}"
         )
 
@@ -99,31 +111,31 @@ def read(path: pathlib.Path) -> Calibration:
         ) from error
 
 
-def fit(distances: np.ndarray, right: np.ndarray, precision: float, **facts) -> Calibration:
+def fit(values: np.ndarray, right: np.ndarray, precision: float, **facts) -> Calibration:
     """Calibrates on the answers to queries with known positions.
 
-    The threshold is the largest distance `t` at which answers with `distance <= t` are right in a share of
-    at least `precision`. Shares fall with distance (isotonic regression); a block of `n` answers of which
-    `k` are right counts as `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
+    The threshold is the largest `t` at which answers with `value <= t` are right in a share of at least
+    `precision`. Shares fall with the value (isotonic regression); a block of `n` answers of which `k` are
+    right counts as `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
 
     Args:
-      distances: `(q,)` descriptor distances of queries to their answers.
+      values: `(q,)` measures of the queries' answers.
       right: `(q,)` bool.
       precision: in 0 to 1.
-      facts: `model`, `data` and `radius` of the calibration.
+      facts: `model`, `data`, `radius` and `measure` of the calibration.
 
     Raises:
       ValueError: there is no query, lengths differ, or the precision is not in 0 to 1.
     """
-    distances, right = np.asarray(distances, np.float64), np.asarray(right, bool)
+    values, right = np.asarray(values, np.float64), np.asarray(right, bool)
     if not 0 < precision <= 1:
         raise ValueError(f"precision {precision:g} must be above 0 and at most 1")
     # The recall is of no interest here: any count of possible answers does.
-    precisions, _ = fcm.precision_recall(distances, right, len(right))
+    precisions, _ = fcm.precision_recall(values, right, len(right))
     enough = np.flatnonzero(precisions >= precision)
-    threshold = float(np.unique(distances)[enough[-1]]) if len(enough) else -1.0
-    located = distances <= threshold
-    knots, shares = _shares(distances, right)
+    threshold = float(np.unique(values)[enough[-1]]) if len(enough) else -1.0
+    located = values <= threshold
+    knots, shares = _shares(values, right)
     return Calibration(
         queries=len(right),
         precision=float(precision),
@@ -136,15 +148,15 @@ def fit(distances: np.ndarray, right: np.ndarray, precision: float, **facts) -> 
     )
 
 
-def _shares(distances: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances `(m,)` and falling shares `(m,)` of right answers there: the ends of every block."""
-    order = np.argsort(distances, kind="stable")
+def _shares(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values `(m,)` and falling shares `(m,)` of right answers there: the ends of every block."""
+    order = np.argsort(values, kind="stable")
     found = isotonic_regression(right[order].astype(np.float64), increasing=False)
     starts = found.blocks
     counts = np.diff(starts)
     hits = np.add.reduceat(right[order].astype(np.float64), starts[:-1])
     shares = np.minimum.accumulate((hits + 0.5) / (counts + 1))
-    ends = np.stack([distances[order][starts[:-1]], distances[order][starts[1:] - 1]], axis=1)
+    ends = np.stack([values[order][starts[:-1]], values[order][starts[1:] - 1]], axis=1)
     knots, first = np.unique(ends.ravel(), return_index=True)
     return knots, np.repeat(shares, 2)[first]
 
@@ -179,13 +191,13 @@ class Check:
         )
 
 
-def check(calibration: Calibration, distances: np.ndarray, right: np.ndarray) -> Check:
-    """Measures a calibration on the answers `distances (q,)` and `right (q,)`, in time order.
+def check(calibration: Calibration, values: np.ndarray, right: np.ndarray) -> Check:
+    """Measures a calibration on answers, their measures `values (q,)` and `right (q,)`, in time order.
 
     Raises:
       ValueError: there is no query.
     """
-    located, right = calibration.located(distances), np.asarray(right, bool)
+    located, right = calibration.located(values), np.asarray(right, bool)
     answered, _ = bootstrap.share_interval(located[:, None])
     precision, bounds = math.nan, (0.0, 1.0)
     if located.any():

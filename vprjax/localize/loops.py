@@ -80,7 +80,8 @@ def find(places, window: Window, k: int, threshold: float | None, calibration=No
       window: images of the same drive as near in time do not count, nor does the image itself.
       k: pairs per image, at most; a pair that both images have counts once.
       threshold: the least confidence of a pair; None takes what the calibration locates, all without one.
-      calibration: of the map's model.
+      calibration: of the map's model. One by ratios counts an image's nearest of another place outside the
+        window too; a pair that both images have takes the smaller ratio.
 
     Raises:
       DataError: the map lacks times, or k is below 1.
@@ -96,23 +97,24 @@ def find(places, window: Window, k: int, threshold: float | None, calibration=No
             near = np.abs(moments[own, None] - moments[None, :]) <= window.size
             near &= drives[own, None] == drives[None, :]
             near[np.arange(len(own)), own] = True
-            distances, numbers = places.nearest_of(own, k, near)
+            distances, numbers, values = places.nearest_of(own, k, near, calibration)
             real = np.isfinite(distances)
             mine = np.broadcast_to(own[:, None], real.shape)[real]
-            found.append((mine, numbers[real], distances[real]))
+            found.append((mine, numbers[real], distances[real], values[real]))
             bar.advance(len(own))
     return _pairs(*map(np.concatenate, zip(*found, strict=True)), threshold, calibration)
 
 
-def _pairs(mine, others, distances, threshold: float | None, calibration) -> Pairs:
+def _pairs(mine, others, distances, values, threshold: float | None, calibration) -> Pairs:
     later, earlier = np.maximum(mine, others), np.minimum(mine, others)
-    order = np.lexsort((earlier, distances, later))
+    order = np.lexsort((values, earlier, later))
     _, once = np.unique(np.stack([later, earlier])[:, order], axis=1, return_index=True)
-    order = order[np.sort(once)]
-    later, earlier, distances = later[order], earlier[order], distances[order]
-    sure = confidences(distances, calibration)
+    order = order[once]
+    order = order[np.lexsort((earlier[order], distances[order], later[order]))]
+    later, earlier, distances, values = (x[order] for x in (later, earlier, distances, values))
+    sure = confidences(values, calibration)
     if threshold is not None:
         kept = sure >= threshold
     else:
-        kept = np.full(len(sure), True) if calibration is None else calibration.located(distances)
+        kept = np.full(len(sure), True) if calibration is None else calibration.located(values)
     return Pairs(later[kept], earlier[kept], distances[kept], sure[kept])

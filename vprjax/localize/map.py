@@ -17,8 +17,8 @@ import numpy as np
 
 from vprjax import retrieval
 from vprjax.errors import DataError
-from vprjax.localize import additions, calibration, folder, sources
-from vprjax.localize.answer import Answer, confidences, located
+from vprjax.localize import additions, calibration, folder, next_place, sources
+from vprjax.localize.answer import Answer, by_ratio, confidences, located
 from vprjax.localize.calibration import Calibration
 from vprjax.localize.follow import Follower
 from vprjax.localize.frames import Frames, joined
@@ -199,7 +199,7 @@ class Map:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What the model's descriptor distances mean: the map's own, else its run's, else None.
+        """What the measures of the model's answers mean: the map's own, else its run's, else None.
 
         One of another model, or of another size of pictures, does not count.
         """
@@ -261,27 +261,43 @@ class Map:
             raise DataError(f"k is {k}; give 1 or more")
         k = min(k, len(self))
         if len(descriptors) < MANY:
-            found = self._few(descriptors, k)
+            found = self._find(descriptors, k, calibration)
+        elif by_ratio(calibration):
+            found = next_place.search(
+                descriptors, self.descriptors, self.frames.positions, calibration.radius, k
+            )
+            found = found.distances, found.indices, found.ratios
         else:
             found = retrieval.nearest(descriptors, self.descriptors, k)
+            found = *found, found[0]
         return [self._answer(*one, calibration) for one in zip(*found, strict=True)]
 
     def nearest_of(
-        self, numbers: np.ndarray, k: int, left_out: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and numbers `(m, k)` of the images nearest to the map's own at `numbers` `(m,)`.
+        self, numbers: np.ndarray, k: int, left_out: np.ndarray, calibration: Calibration | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances, numbers and measures `(m, k)` of the images nearest to the map's own at `numbers`.
 
         `left_out` `(m, n)` names those that do not count; infinite distances stand for missing ones.
         """
-        return self._few(self.descriptors[numbers], k, left_out)
+        return self._find(self.descriptors[numbers], k, calibration, left_out)
 
-    def _answer(self, distances, numbers, calibration) -> Answer:
+    def _find(self, descriptors, k: int, calibration, left_out=None):
+        """Distances, numbers and, as the calibration takes them, measures `(m, k)`."""
+        if not by_ratio(calibration):
+            distances, numbers = self._few(descriptors, k, left_out)
+            return distances, numbers, distances
+        found = next_place.search_few(
+            self._few, descriptors, self.frames.positions, calibration.radius, k, left_out
+        )
+        return found.distances, found.indices, found.ratios
+
+    def _answer(self, distances, numbers, values, calibration) -> Answer:
         return Answer(
             self.frames.image_ids[numbers],
             self.frames.positions[numbers],
             distances,
-            float(confidences(distances[0], calibration)),
-            located(distances[0], calibration),
+            float(confidences(values[0], calibration)),
+            located(values[0], calibration),
             numbers,
         )
 

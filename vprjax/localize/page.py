@@ -120,7 +120,7 @@ def summary(places, answers: Sequence) -> str:
     located = sum(answer.located for answer in answers)
     return (
         f"{count} It knows the places of {located:,} of {len(answers):,} queries. The share beside a "
-        "verdict is how often answers this near are right."
+        "verdict is how often such answers are right."
     )
 
 

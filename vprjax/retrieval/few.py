@@ -6,7 +6,7 @@ alone costs one pass over the map. Bounds and ranking are the search's, so are n
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -41,17 +41,44 @@ class Few:
         Raises:
           ValueError: `k` is not in 1..r, or a descriptor is not finite.
         """
+        return self.with_next(queries, k, None, left_out)[:2]
+
+    def with_next(
+        self,
+        queries: np.ndarray,
+        k: int,
+        beside: Callable[[np.int64], np.ndarray] | None,
+        left_out: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances, indices, and the distances `(q,)` float32 to the nearest not beside the first.
+
+        Args:
+          queries: as in `__call__`, and so are `k` and `left_out`.
+          k: number of neighbours.
+          beside: from the index of a query's first neighbour to `(r,)` bool, the references beside it.
+            Where these are all, the distance is infinite; so is it without `beside`.
+          left_out: references that do not count.
+
+        Raises:
+          ValueError: as in `__call__`.
+        """
         (count, _), (r, _) = queries.shape, self.references.shape
         if not 1 <= k <= r:
             raise ValueError(f"k={k} must be between 1 and the {r} references")
         distances, indices = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
-        step = max(1, MOST_BYTES // (4 * r))
+        others, step = np.full(count, np.inf, np.float32), max(1, MOST_BYTES // (4 * r))
         for first in range(0, count, step):
             part = slice(first, min(first + step, count))
             own = np.ascontiguousarray(queries[part], np.float32)
-            skipped = None if left_out is None else left_out[part]
-            distances[part], indices[part] = self._search(own, k, skipped)
-        return distances, indices
+            scanned, below = self._scan(own)
+            if left_out is not None:
+                scanned[left_out[part]] = np.inf
+            distances[part], indices[part] = self._ranked(own, scanned, below, k)
+            if beside is not None:
+                for row, number in enumerate(indices[part, 0]):
+                    scanned[row, beside(number)] = np.inf
+                others[part] = self._ranked(own, scanned, below, 1)[0][:, 0]
+        return distances, indices, others
 
     def all_of(self, query: np.ndarray) -> np.ndarray:
         """Distances `(r,)` of one query `(d,)` to all references, as float32 gives them."""
@@ -63,10 +90,7 @@ class Few:
         """Squared norms `(r,)` of the references."""
         return np.concatenate([np.einsum("nd,nd->n", part, part) for part in self._parts])
 
-    def _search(self, queries, k: int, left_out) -> tuple[np.ndarray, np.ndarray]:
-        scanned, below = self._scan(queries)
-        if left_out is not None:
-            scanned[left_out] = np.inf
+    def _ranked(self, queries, scanned, below, k: int) -> tuple[np.ndarray, np.ndarray]:
         kept = min(k + SPARE["float32"], scanned.shape[1])
         nearest = np.argpartition(scanned, kept - 1, axis=1)[:, :kept]
         values = np.take_along_axis(scanned, nearest, axis=1)

@@ -71,7 +71,7 @@ for file in files:
         assert found.shape == wanted.shape and found.dtype == np.float32, (file, found.shape)
         worst = max(worst, float(np.linalg.norm(found - wanted, axis=1).max()))
     assert facts["id"] == str(kept["id"]) and facts["dataset"] == "places_csv/mine:1.0.0"
-    assert facts["calibration"] == {"threshold": 0.5} and facts["size"] == [*images.shape[1:3]]
+    assert facts["calibration"] == {"threshold": 0.5, "measure": "ratio"} and facts["size"] == [*images.shape[1:3]]
 foreign = {"vprjax", "flax"} | ({"jax"} if sys.argv[2] == ".onnx" else set())
 print(len(files), worst, *sorted(foreign & set(sys.modules)))
 """
@@ -98,7 +98,8 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("cell", CHOSEN)
 def test_every_backbone_and_head_exports(name, cell, folder):
     backbone, head, extras = CELLS[cell]
-    facts = {"dataset": "places_csv/mine:1.0.0", "calibration": {"threshold": 0.5}}
+    calibration = {"threshold": 0.5, "measure": "ratio"}
+    facts = {"dataset": "places_csv/mine:1.0.0", "calibration": calibration}
     model, file = small(backbone, head, **extras, **facts), folder / f"{cell}{SUFFIXES[name]}"
     said = write.write_model(model, name, file, free=False)
     assert f"{model.dimension} dimensions, id {model.id[:12]}" in said

@@ -2,14 +2,19 @@
 
 import dataclasses
 import json
+import types
 
+import cv2
 import numpy as np
 import pytest
 
-from tests.helpers import made_up_model
+from configs import base
+from tests.helpers import made_up_model, memory_places
+from vprjax import run
 from vprjax.errors import DataError
 from vprjax.localize import calibrate, calibration, sources
 from vprjax.localize.map import Map
+from vprjax.training import validation
 
 N = 40
 
@@ -37,19 +42,20 @@ def test_a_map_locates_after_its_calibration(places, tmp_path):
     found = calibrate.of_map(places, queries, 25.0, 0.99, "queries")
     assert (found.queries, found.reached, found.answered) == (N, 1.0, 1.0)
     assert found.model == places.model.id and found.data == "queries against kept"
+    assert found.measure == "ratio"
     found.write(places.folder / calibration.FILE)
     again = Map.open(places.folder, places.model)
     known, strange = again.query([made_up_model.picture(3), made_up_model.picture(999)])
     assert known.located is True and strange.located is False
-    assert known.confidence > 0.9 > strange.confidence or strange.distances[0] > found.threshold
+    assert known.confidence > 0.9 and strange.distances[0] > found.threshold
     other_model = dataclasses.replace(found, model="another")
     other_model.write(places.folder / calibration.FILE)
     assert again.calibration is None
 
 
 def test_answers_beyond_the_radius_are_wrong(places, tmp_path):
-    distances, right = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
-    assert not right.any() and len(distances) == N
+    ratios, right = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
+    assert not right.any() and len(ratios) == N and (ratios < 0.01).all()
     found = calibrate.of_map(places, other(tmp_path / "q", 30.0), 25.0, 0.99, "q")
     assert found.threshold == -1 and "nothing is located" in found.words()
 
@@ -69,6 +75,50 @@ def test_what_cannot_calibrate(places, tmp_path):
         calibrate.of_map(lacking, other(tmp_path / "queries", 0.0), 25.0, 0.99, "queries")
     with pytest.raises(DataError, match="every place has a position"):
         lacking.follow(10.0)
+
+
+def test_a_run_adds_images_of_training_to_the_map_of_its_held_out_stretch(tmp_path, monkeypatch):
+    places = textured()
+    rest, queries, known = places.subset(np.arange(80)), np.arange(100, 120), np.arange(80, 100)
+    held = validation.Validation(places.subset(queries), places.subset(known))
+    data = types.SimpleNamespace(images=rest, held_out=held)
+    monkeypatch.setattr(run, "load", lambda _: made_up_model.model())
+    config = base.get_config()
+    config.dataset.tolerances = (5.0,)
+    run._calibrate(config, data, tmp_path)
+    found = calibration.read(tmp_path / calibration.FILE)
+    first, other = found.data.split(" against ")
+    assert (found.measure, found.radius, found.queries) == ("ratio", 5.0, 20)
+    assert first == "20 images of b" and other == (
+        "20 images of b and 50 images of a that it trained on, untrained"
+    )
+    config.validation.query_split = "b"  # named splits are a map as it is
+    run._calibrate(config, data, tmp_path)
+    assert calibration.read(tmp_path / calibration.FILE).data.endswith("20 images of b, untrained")
+
+
+def test_the_images_of_training_are_drawn_by_the_seed(monkeypatch):
+    places = textured()
+    places.positions[3] = np.nan
+    assert len(calibrate.other_places(places, 0)) == 49
+    monkeypatch.setattr(calibrate, "MOST_OTHERS", 10)
+    drawn = [calibrate.other_places(places, seed).image_ids.tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2] and len(set(drawn[0])) == 10
+    assert set(drawn[0]) <= set(places.image_ids[:50])
+
+
+def textured():
+    """120 pictures 10 m apart, 50 of split a and 70 of b; the last 20 are again those before."""
+    shown = [*range(100), *range(80, 100)]
+    pictures = [made_up_model.picture(number) for number in shown]
+    encoded = [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
+    places = memory_places.standing(np.array([[10.0 * number, 0.0] for number in shown]))
+    return dataclasses.replace(
+        places,
+        splits=(np.arange(120) >= 50).astype(int),
+        split_names=("a", "b"),
+        sources=(memory_places.Memory(encoded),) * 2,
+    )
 
 
 def test_a_drive_is_followed(places):

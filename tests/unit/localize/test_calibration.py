@@ -1,10 +1,14 @@
 """A threshold that keeps a precision, falling shares of right answers, and what other queries show."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from vprjax.errors import DataError
 from vprjax.localize import calibration
+from vprjax.storage import checksum
 
 FACTS = {"model": "m", "data": "val of mine", "radius": 25.0}
 
@@ -71,6 +75,23 @@ def test_files_come_back_and_damage_is_told(tmp_path):
         calibration.read(path)
     with pytest.raises(DataError, match="no calibration"):
         calibration.read(tmp_path / "none.json")
+
+
+def test_a_file_of_an_earlier_version_means_distances(tmp_path):
+    path = tmp_path / calibration.FILE
+    found = calibration.fit(*drawn(50), 0.9, **FACTS, measure="ratio")
+    found.write(path)
+    assert calibration.read(path) == found
+    values = checksum.unseal(path.read_text())
+    del values["measure"]
+    path.write_text(json.dumps(checksum.seal(values)))
+    old = calibration.read(path)
+    assert old == dataclasses.replace(found, measure="distance")
+    assert "have an answer whose descriptor distance is at most" in old.words()
+    assert "have an answer whose ratio to the next other place is at most" in found.words()
+    path.write_text(json.dumps(checksum.seal({**values, "measure": "angle"})))
+    with pytest.raises(DataError, match="'angle' is of a later version"):
+        calibration.read(path)
 
 
 @pytest.mark.parametrize("precision", [0.0, 1.01, float("nan")])

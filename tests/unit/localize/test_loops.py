@@ -1,6 +1,7 @@
 """Loop closures: which pairs, and files that other tools read as documented."""
 
 import csv
+import dataclasses
 
 import cv2
 import h5py
@@ -80,6 +81,26 @@ def test_a_calibration_sets_the_threshold(places):
     pairs = loops.find(places, Window.parse("4s"), 1, None, own)
     assert couples(pairs) == AGAIN and pairs.confidences == pytest.approx(0.9)
     assert len(loops.find(places, Window.parse("4s"), 1, 0.0, own)) > 4
+
+
+def test_a_calibration_by_ratios_drops_what_looks_like_two_places(places, tmp_path):
+    facts = {"model": "m", "data": "d", "queries": 9, "radius": 15.0, "precision": 0.9}
+    facts |= {"threshold": 0.5, "reached": 1.0, "answered": 0.5, "measure": "ratio"}
+    own = Calibration(**facts, distances=(0.0, 1.0), shares=(0.9, 0.1))
+    pairs = loops.find(places, Window.parse("4s"), 2, None, own)
+    assert couples(pairs) == AGAIN and pairs.confidences == pytest.approx(0.9, abs=1e-3)
+    every = loops.find(places, Window.parse("4s"), 2, 0.0, own)
+    assert len(every) > 4 and every.confidences.min() >= 0.1 - 1e-9
+    assert (np.diff(every.later) >= 0).all()
+    # The picture of frame 0 is at 50 m and at 100 m too: nothing tells which is the place.
+    source = drive(tmp_path / "alike", range(12))
+    for place, number in enumerate([7, 1, 2, 3, 4, 7, 1, 8, 9, 10, 7, 11]):
+        picture = made_up_model.picture(number)[..., ::-1]
+        cv2.imwrite(str(tmp_path / f"alike/{place:03d}.png"), picture)
+    alike = Map.build(made_up_model.model(), source)
+    assert couples(loops.find(alike, Window.parse("3s"), 1, None, own)) == [(6, 1)]
+    by_distance = dataclasses.replace(own, measure="distance")
+    assert len(loops.find(alike, Window.parse("3s"), 1, None, by_distance)) > 1
 
 
 def test_what_cannot_be_asked(places, tmp_path):

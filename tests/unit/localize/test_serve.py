@@ -130,6 +130,23 @@ def test_an_unknown_place_and_an_unknown_position_say_so(tmp_path):
         client.close()
 
 
+def test_a_photo_between_two_places_is_not_located(tmp_path):
+    model = small_map.model()
+    model.calibration |= {"measure": "ratio", "threshold": 0.5, "distances": (0.0, 0.5, 1.0)}
+    model.calibration["shares"] = (1.0, 0.9, 0.1)
+    client = Client(serve.App(small_map.build(tmp_path, model)))
+    try:
+        both = (VIEWS[3] // 2 + VIEWS[20] // 2).astype(np.uint8)
+        known, between = (
+            json.loads(client.ask("POST", "/query", encoded(view))[2]) for view in (VIEWS[3], both)
+        )
+        assert known["located"] is True and known["confidence"] > 0.99
+        assert between["located"] is False and between["confidence"] < 0.3
+        assert between["distances"][0] < 0.5
+    finally:
+        client.close()
+
+
 def test_without_a_calibration_located_is_null(tmp_path):
     client = Client(new_app(tmp_path, calibrated=False))
     try:

@@ -1,4 +1,4 @@
-"""`python -m vprjax.localize calibrate`: at which descriptor distances a model's answers are right."""
+"""`python -m vprjax.localize calibrate`: which of a model's answers are right."""
 
 import argparse
 import pathlib
@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 COMMAND = Command(
-    "find the descriptor distance up to which answers keep a precision, so that others are not located",
+    "find how clear answers must be to keep a precision, so that others are not located",
     "python -m vprjax.localize calibrate --map=maps/monday --queries=friday/ --precision=99 --radius=25",
     _arguments,
     _run,
