@@ -63,8 +63,8 @@ def of_places(
       references: images of the same places.
       radius: as in `answers`.
       precision: share of right answers to keep, in 0 to 1.
-      others: images of other places, from training, that the map has too. A map of a short stretch alone has
-        so few that ratios are smaller than in a whole map.
+      others: images of other places, from training, that the map has too. A map of a short stretch alone
+        has so few that ratios are smaller than in a whole map.
 
     Raises:
       DataError: an image cannot be read, or too few queries have a position.
