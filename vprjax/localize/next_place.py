@@ -6,7 +6,6 @@ near. The ratio of both distances tells. Lowe, "Distinctive Image Features from 
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 
@@ -79,20 +78,26 @@ def search_few(
     `left_out` `(q, r)` names references that do not count for a query; where fewer than `k` are left,
     infinite distances with a ratio of 1 follow.
     """
-    own = functools.partial(_one_place, positions, np.arange(len(positions)), radius=radius)
-    distances, indices, others = few.with_next(queries, k, own, left_out)
+
+    def beside(first: np.int64) -> np.ndarray:
+        near = _near(positions - positions[first], radius)
+        near[first] = True
+        return near
+
+    distances, indices, others = few.with_next(queries, k, beside, left_out)
     return Answers(distances, indices, _ratios(distances, others))
 
 
-def _one_place(positions, numbers, firsts, radius: float) -> np.ndarray:
-    """Whether the references `numbers` are of the places of `firsts`, which broadcast."""
-    gap = np.linalg.norm(positions[numbers] - positions[firsts], axis=-1)
-    return (gap <= radius) | (numbers == firsts)
+def _near(gaps: np.ndarray, radius: float) -> np.ndarray:
+    """Whether gaps `(..., 2)` are within the radius; unknown ones are not."""
+    x, y = gaps[..., 0], gaps[..., 1]
+    return np.sqrt(x * x + y * y) <= radius
 
 
 def _nearest_other(found, firsts, positions, radius: float) -> np.ndarray:
     """Distances `(q,)` float64 to the nearest of another place among those found; infinite for none."""
-    same = _one_place(positions, found.indices, firsts, radius)
+    same = _near(positions[found.indices] - positions[firsts], radius)
+    same |= found.indices == firsts
     return np.where(same, np.inf, found.distances.astype(np.float64)).min(axis=1)
 
 

@@ -58,6 +58,28 @@ def test_rows_that_do_not_count():
     assert (distances[2] == odd.distances[2]).all()
 
 
+def test_the_nearest_that_is_not_beside_the_first():
+    references, queries = made_up(), made_up(7, seed=1)
+    evens = np.arange(300) % 2 == 0
+    left_out = np.zeros((7, 300), bool)
+    left_out[4, 50:] = True
+
+    def beside(number):  # those as even or odd as it; of the first 100, all
+        return np.full(300, True) if number < 100 else evens == (number % 2 == 0)
+
+    few = Few([references[:120], references[120:]])
+    distances, indices, others = few.with_next(queries, 3, beside, left_out)
+    full = np.linalg.norm(queries[:, None].astype(np.float64) - references, axis=2)
+    full[left_out] = np.inf
+    assert (indices == np.argsort(full, axis=1)[:, :3]).all()
+    far = [
+        np.where(beside(own[0]), np.inf, row).min() for own, row in zip(indices, full, strict=True)
+    ]
+    np.testing.assert_allclose(others, far, rtol=1e-6)
+    assert np.isinf(others[4]) and np.isfinite(others).any()
+    assert (distances == few(queries, 3, left_out)[0]).all()
+
+
 def test_equal_rows_that_do_not_count_stay_out():
     references = np.tile(made_up(1), (60, 1))
     left_out = np.zeros((1, 60), bool)
