@@ -5,7 +5,10 @@ import re
 MOST = 5  # problems of one kind that are shown in full
 # What differs between two problems of one kind: the file at the start, quoted texts, paths, numbers.
 FILE = re.compile(r"^[^:]*?\.\w{1,9}(?=[: ])")
-DETAILS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|[+-]?\d[\w.,+-]*|\b(nan|inf)\b")
+# A path begins a word or follows a quote: tried at every letter, a name of 100,000 would take a minute.
+DETAILS = re.compile(
+    r"'[^']*'|\"[^\"]*\"|(?<![^\s'\"])[^\s/]*/\S*|[+-]?\d[\w.,+-]*|\b(nan|inf)\b"
+)
 
 
 class RawDataError(Exception):

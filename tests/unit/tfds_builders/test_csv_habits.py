@@ -1,6 +1,7 @@
 """A places.csv by other habits: each is named with what to write, and equal problems become one."""
 
 import gzip
+import time
 import unicodedata
 
 import cv2
@@ -83,7 +84,10 @@ def test_what_to_write_is_named(tmp_path, capsys, text, remedy):
             b"PK\x03\x04\xff",
             "is a spreadsheet or a zip archive, no text; write it out as CSV in UTF-8",
         ),
-        (gzip.compress(b"x" * 99, mtime=0), "is compressed by gzip, no text; write it out as CSV in UTF-8"),
+        (
+            gzip.compress(b"x" * 99, mtime=0),
+            "is compressed by gzip, no text; write it out as CSV in UTF-8",
+        ),
         (HEAD.encode("utf-16"), "is not UTF-8 text (byte 0); save it as UTF-8"),
     ],
 )
@@ -172,3 +176,9 @@ def test_problems_of_one_kind(problem):
     assert error.problems == alike
     assert str(error).splitlines() == ["7 problems of one kind; the first 5:", *alike[:5]]
     assert str(RawDataError(*alike[:5])) == "\n".join(alike[:5])
+
+
+def test_a_name_of_a_hundred_thousand_letters_is_told_at_once():
+    start = time.process_time()
+    RawDataError("a" * 100_000 + " has no pose", "'" * 100_000, "a/" * 50_000)
+    assert time.process_time() - start < 2
