@@ -236,6 +236,7 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     "search": lambda r: speed.rivals(r.speed, "retrieval"),
     "train_step": lambda r: speed.rivals(r.speed, "train_step"),
     "extract": lambda r: speed.rivals(r.speed, "extract"),
+    "latency": lambda r: speed.figures(r.speed, "latency"),
     "search_scale": lambda r: speed.figures(r.speed, "search_scale"),
     "input": lambda r: speed.figures(r.speed, "input"),
     "startup": lambda r: speed.rivals(r.speed, "startup"),
