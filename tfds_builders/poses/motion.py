@@ -153,9 +153,7 @@ def _late(headings: np.ndarray, along: np.ndarray, step: float) -> str:
 
 
 def _aside(length: float, offset: float, look: float) -> str:
-    """That headings keep a constant angle to where the camera looks; "" where they do not, or "
-    "it is small.
-    """
+    """Says that headings keep an angle to where the camera looks; "" where they do not, or it is small."""
     away = (offset - look + 180) % 360 - 180
     if length < POOR or abs(away) <= ASIDE:
         return ""

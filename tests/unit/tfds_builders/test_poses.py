@@ -8,7 +8,7 @@ from tests.helpers import raw_drives
 from tfds_builders.errors import RawDataError
 from tfds_builders.poses import axes, between, rigid, tables, times
 
-RANDOM = Rotation.random(30, rng=0)
+RANDOM = Rotation.from_quat(np.random.default_rng(0).normal(size=(30, 4)))
 PLACES = np.random.default_rng(1).normal(0, 50, (30, 3))
 
 
