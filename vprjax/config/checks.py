@@ -136,7 +136,7 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
 def _validated_on_test(config) -> Iterator[tuple[bool, str]]:
     """Yields a pair on a checkpoint that is chosen on the evaluated splits."""
     v = config.validation
-    tests = {*_tested_splits(config)}
+    tests = {*tested_splits(config)}
     shared = sorted(tests & {v.query_split, v.reference_split}) if v.every else []
     yield (
         bool(shared),
@@ -181,7 +181,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
       DataError: a split is missing or empty.
       ConfigError: a split is too small, or lacks positions or headings.
     """
-    tested = _tested_splits(config)
+    tested = tested_splits(config)
     if not training and not tested:
         raise ConfigError("dataset.query_splits is empty: name at least one split to evaluate")
     names = [*tested]
@@ -218,7 +218,7 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
         _check_headings(config, dataset, dict.fromkeys((*tested, *validated)))
 
 
-def _tested_splits(config) -> tuple[str, ...]:
+def tested_splits(config) -> tuple[str, ...]:
     """Returns the splits that evaluation reads, the references first; none without queries."""
     d = config.dataset
     return (d.reference_split, *d.query_splits) if d.query_splits else ()
@@ -253,7 +253,7 @@ def _validated_splits(config) -> tuple[str, ...]:
 def _check_positions(config, dataset: source.Dataset, training: bool) -> None:
     """Raises ConfigError where an image of a split other than the queries has no position."""
     d, v = config.dataset, config.validation
-    splits = {"dataset.reference_split": _tested_splits(config)[:1]}
+    splits = {"dataset.reference_split": tested_splits(config)[:1]}
     if training:
         splits["dataset.train_splits"] = tuple(d.train_splits)
     if training and v.every and v.query_split:

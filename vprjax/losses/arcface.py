@@ -7,14 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from vprjax.losses.variant import Loss, OfPlaces, OfTuples
-from vprjax.losses.vectors import check_tuples, float32, unit
+from vprjax.losses.vectors import LEFT_OUT, check_tuples, float32, unit
 from vprjax.variants import Key, Number, OneOf, Whole
 
 # A TPU or GPU would otherwise round the float32 inputs of a matrix product to bfloat16 or TF32.
 _EXACT = jax.lax.Precision.HIGHEST
-
-# Logit of a masked class: finite, as the gradient of logsumexp over only -inf is NaN.
-LEFT_OUT = -1e30
 
 PLACES, PAIR = "places", "pair"
 

@@ -5,10 +5,8 @@ import jax.numpy as jnp
 
 from vprjax.losses.batch import check_pairs
 from vprjax.losses.variant import Loss, OfBatch
-from vprjax.losses.vectors import float32
+from vprjax.losses.vectors import float32, log_sum
 from vprjax.variants import Key, Number
-
-_LEFT_OUT = -1e30  # finite, as the gradient of logsumexp over only -inf is NaN
 
 
 def circle(
@@ -29,12 +27,8 @@ def circle(
     pull = -scale * jax.nn.relu(1 + margin - seen) * (similar - (1 - margin))
     push = scale * jax.nn.relu(seen + margin) * (similar - margin)
     both = positive.any(axis=1) & negative.any(axis=1)
-    value = jax.nn.softplus(_log_sum(push, negative) + _log_sum(pull, positive))
+    value = jax.nn.softplus(log_sum(push, negative) + log_sum(pull, positive))
     return jnp.where(both, value, 0)
-
-
-def _log_sum(logits: jax.Array, mask: jax.Array) -> jax.Array:
-    return jax.nn.logsumexp(jnp.where(mask, logits, _LEFT_OUT), axis=1)
 
 
 LOSS = Loss(

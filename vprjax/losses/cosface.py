@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from vprjax.losses.arcface import LEFT_OUT, cross_entropy, own_and_others, place_loss
+from vprjax.losses.arcface import cross_entropy, own_and_others, place_loss
 from vprjax.losses.variant import Loss, OfPlaces
+from vprjax.losses.vectors import LEFT_OUT
 from vprjax.variants import Key, Number
 
 

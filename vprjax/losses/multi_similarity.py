@@ -5,10 +5,8 @@ import jax.numpy as jnp
 
 from vprjax.losses.batch import check_pairs
 from vprjax.losses.variant import Loss, OfBatch
-from vprjax.losses.vectors import float32
+from vprjax.losses.vectors import float32, log_sum
 from vprjax.variants import Key, Number
-
-_LEFT_OUT = -1e30  # finite, as the gradient of logsumexp over only -inf is NaN
 
 
 def multi_similarity(
@@ -43,7 +41,7 @@ def multi_similarity(
 
 def _log1p_sum(logits: jax.Array, mask: jax.Array) -> jax.Array:
     """`log(1 + sum e^logits)` over the mask, `(n, m) -> (n,)`; 0 where nothing is in it."""
-    return jax.nn.softplus(jax.nn.logsumexp(jnp.where(mask, logits, _LEFT_OUT), axis=1))
+    return jax.nn.softplus(log_sum(logits, mask))
 
 
 def _make(section) -> OfBatch:

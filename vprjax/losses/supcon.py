@@ -5,10 +5,8 @@ import jax.numpy as jnp
 
 from vprjax.losses.batch import check_pairs
 from vprjax.losses.variant import Loss, OfBatch
-from vprjax.losses.vectors import float32
+from vprjax.losses.vectors import float32, log_sum
 from vprjax.variants import Key, Number
-
-_LEFT_OUT = -1e30  # finite, as the gradient of logsumexp over only -inf is NaN
 
 
 def supcon(
@@ -23,7 +21,7 @@ def supcon(
     (similar,) = float32(similar)
     check_pairs("supcon", similar, positive, negative)
     logits = similar / temperature
-    total = jax.nn.logsumexp(jnp.where(positive | negative, logits, _LEFT_OUT), axis=1)
+    total = log_sum(logits, positive | negative)
     count = positive.sum(axis=1)
     terms = jnp.where(positive, total[:, None] - logits, 0).sum(axis=1)
     return terms / jnp.maximum(count, 1)

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 # Shorter vectors count as zero.
 _ZERO_LENGTH = 1e-12
+# Logit of what does not count: finite, as the gradient of logsumexp over only -inf is NaN.
+LEFT_OUT = -1e30
 
 
 def length(x: jax.Array) -> jax.Array:
@@ -18,6 +20,11 @@ def unit(x: jax.Array) -> jax.Array:
     """Returns `x / |x|`; a zero vector stays zero."""
     size = length(x)[..., None]
     return x / jnp.where(size == 0, 1.0, size)
+
+
+def log_sum(logits: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns `log sum e^logits` over the mask, `(n, m), (n, m) -> (n,)`; `LEFT_OUT` where it is empty."""
+    return jax.nn.logsumexp(jnp.where(mask, logits, LEFT_OUT), axis=1)
 
 
 def float32(*arrays: jax.Array) -> list[jax.Array]:

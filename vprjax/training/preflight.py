@@ -181,8 +181,7 @@ def suspicions(
       ConfigError: splits that must be apart hold the same images.
     """
     d = config.dataset
-    tested = (d.reference_split, *d.query_splits) if d.query_splits else ()
-    names = (*(() if trained else d.train_splits), *tested)
+    names = (*(() if trained else d.train_splits), *checks.tested_splits(config))
     splits = {name: dataset.places((name,)) for name in names}
     unit = dataset.metadata.get("position_unit")
     found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
