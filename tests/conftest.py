@@ -21,7 +21,7 @@ import shutil
 import jax
 import pytest
 
-from tests.helpers import commands
+from tests.helpers import commands, programs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -67,6 +67,13 @@ def pytest_collection_modifyitems(items):
 
 def pytest_unconfigure():
     shutil.rmtree(COMPILED, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """A worker that keeps every compiled program reaches the kernel's limit of memory maps, and dies."""
+    yield
+    programs.drop_beyond()
 
 
 @pytest.fixture(scope="session")
