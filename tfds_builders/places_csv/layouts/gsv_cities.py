@@ -12,6 +12,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, from_north
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts import csv_rows
+from tfds_builders.places_csv.layouts.folders import remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
@@ -45,9 +46,10 @@ def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     asked = [city.strip() for city in told.choices["cities"].split(",") if city.strip()]
     unknown = [city for city in asked if city not in tables]
     if unknown or not tables:
+        do = remedy(folder, ["Dataframes/*.csv"], "unpack the dataset there")
         raise RawDataError(
-            f"{folder}/Dataframes holds no table {csv_rows.some(unknown or ['CITY'])}.csv; it holds "
-            f"{', '.join(tables) or 'none'}"
+            f"{folder}/Dataframes holds no table {csv_rows.some(unknown or ['CITY'])}.csv; "
+            + (f"it holds {', '.join(tables)}" if tables else do)
         )
     problems: list[str] = []
     cities = {}
