@@ -62,7 +62,8 @@ def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
 
 def _city(folder: pathlib.Path, table: pathlib.Path, told: Told, problems: list[str]):
     """The frames of a city, their zone; adds what is wrong with its rows and images to `problems`."""
-    images = _images(folder / "Images" / table.stem)
+    inside = f"Images/{table.stem}"
+    images = _images(folder / inside)
     frames, degrees, missing = [], [], []
     for where, row in csv_rows.read(table, COLUMNS):
         try:
@@ -77,16 +78,16 @@ def _city(folder: pathlib.Path, table: pathlib.Path, told: Told, problems: list[
         degrees.append(place)
         frames.append(
             Frame(
-                image_id=f"Images/{table.stem}/{name}",
+                image_id=f"{inside}/{name}",
                 position=(math.nan, math.nan),
                 heading=math.nan if key.north is None else from_north(key.north),
                 label=f"{row['city_id']}/{row['place_id']}",
-                source=folder / "Images" / table.stem / name,
+                source=f"{folder}/{inside}/{name}",  # a path takes twice the memory
             )
         )
     if missing:
         problems.append(
-            f"{table}: {len(missing):,} rows have no image in Images/{table.stem}: "
+            f"{table}: {len(missing):,} rows have no image in {inside}: "
             f"{csv_rows.some(missing)}; unpack that city's images there"
         )
     if images:
