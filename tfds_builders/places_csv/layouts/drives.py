@@ -25,6 +25,7 @@ from tfds_builders.poses.rigid import Poses
 KEYS = ("splits",)
 UPRIGHT = 0.7  # mean vertical part of cameras' upward axes, below which they lie
 POSELESS = 0.1  # share of images without a pose above which a warning tells it
+ROOT = "."  # the drive of images without a folder
 NO_POSE = "no pose of its time"
 
 
@@ -93,8 +94,9 @@ def choose(splits: Mapping[str, str], found: Iterable[str], cameras: Sequence[st
     """
     found = list(found)
     if not splits:
-        check_apart([name.split("/") for name in found])
-        return [Drive(split_name([name]), name, cameras[0]) for name in found]
+        parts = [[] if name == ROOT else name.split("/") for name in found]
+        check_apart(parts)
+        return [Drive(split_name(p), n, cameras[0]) for n, p in zip(found, parts, strict=True)]
     chosen, problems = [], []
     for split, wanted in splits.items():
         drive, camera = wanted.strip("/"), cameras[0]
