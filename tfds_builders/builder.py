@@ -141,7 +141,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         check_split_names(str(manual_dir), plan.splits)
         every = [frame for frames in plan.splits.values() for frame in frames]
         check_frames(every, plan.unlocated)
-        plan.warnings += doubts.of_poses(plan.splits, plan.position_unit)
+        plan.warnings += doubts.of_poses(plan.splits, plan.position_unit, plan.free)
         plan.check_motion()
         config: PlacesConfig = self.builder_config
         self._limits = sixteen_bit.fixed(config.sixteen_bit)

@@ -16,8 +16,11 @@ FAR = 1000.0  # metres to the nearest other image, beyond which a position stand
 MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
 
 
-def of_poses(splits: dict[str, list[Frame]], unit: str) -> Iterator[str]:
-    """Yields a sentence where positions in `unit` do not look like metres, or headings like radians."""
+def of_poses(splits: dict[str, list[Frame]], unit: str, free: bool = False) -> Iterator[str]:
+    """Yields a sentence where positions in `unit` do not look like metres, or headings like radians.
+
+    A camera that is `free` to move to any side may stay above a desk.
+    """
     frames = [frame for split in splits.values() for frame in split]
     turns = [abs(frame.heading) for frame in frames if abs(frame.heading) > TURN]
     if turns:
@@ -25,7 +28,7 @@ def of_poses(splits: dict[str, list[Frame]], unit: str) -> Iterator[str]:
             f"headings are radians; {len(turns)} of {len(frames)} are beyond 2 pi, up to {max(turns):g}: "
             "if these are degrees, write radians"
         )
-    if unit == "m" and len(frames) > 1:
+    if unit == "m" and len(frames) > 1 and not free:
         yield from _in_degrees(splits)
         yield from _nowhere(np.array([frame.position for frame in frames if frame.located]))
 

@@ -8,6 +8,7 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import PlacesConfig
 
+PANORAMA, CLOSE = 2.0, 0.005  # width by height of a picture all round, and how near counts
 ASPECT = 1.1  # ratio of two aspects above which a stretch is worth a warning
 FEWEST = 64  # grey levels below which a 16-bit dataset needs a stated conversion
 NO_LEVELS = bytes(32)
@@ -26,6 +27,7 @@ class Pixels:
         self._config, self._limits = config, limits
         self._seen: collections.Counter[str] = collections.Counter()
         self._stretched: dict[str, list[tuple[float, str, tuple[int, int]]]] = {}
+        self._round: dict[str, list[str]] = {}
         self._deep: list[str] = []
         self._levels = np.zeros(256, bool)
 
@@ -33,6 +35,8 @@ class Pixels:
         """Counts one image: its raw height and width, and `levels` where it has 16 bits."""
         self._seen[split] += 1
         config = self._config
+        if abs(size[1] / size[0] - PANORAMA) < CLOSE:
+            self._round.setdefault(split, []).append(where)
         if config.height and config.resize == "stretch":
             ratio = size[1] * config.height / (size[0] * config.width)
             if max(ratio, 1 / ratio) > ASPECT:
@@ -42,7 +46,7 @@ class Pixels:
             self._levels |= np.unpackbits(np.frombuffer(levels, np.uint8)).astype(bool)
 
     def warnings(self) -> list[str]:
-        """A sentence per split that is stretched, and one on 16-bit images.
+        """A sentence per split that is stretched or holds panoramas, and one on 16-bit images.
 
         Raises:
           RawDataError: no conversion is chosen, and the 16-bit images keep fewer than `FEWEST` levels.
@@ -57,6 +61,12 @@ class Pixels:
                 f"{most - 1:.0%} to {config.height}x{config.width} (height x width), e.g. {where} of "
                 f'{size[0]}x{size[1]}; the config\'s "resize" may be pad, crop or shorter_side'
             )
+        for split, found in self._round.items():
+            if len(found) < self._seen[split]:  # else it is the camera's own shape
+                told.append(
+                    f"{split}: {len(found):,} of {self._seen[split]:,} images are twice as wide as high, "
+                    f"as whole panoramas are, e.g. {found[0]}: leave them out where the others are none"
+                )
         if self._deep:
             left = int(self._levels.sum())
             how = f"{self._limits[0]} to {self._limits[1]}" if self._limits else "raw/256"

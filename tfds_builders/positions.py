@@ -135,7 +135,7 @@ def document(found: Found, config: dict[str, str]) -> dict[str, Any]:
     told, layout = found.told, found.layout
     unit = config.get("position_unit") or layout.position_unit
     source = config.get("pose_source") or (layout.pose_source if located else None)
-    doubted = [*doubts.warnings(layout, found.splits), *of_poses(found.splits, unit)]
+    doubted = [*doubts.warnings(layout, found.splits), *of_poses(found.splits, unit, layout.free)]
     degrees = {}
     if told.crs and located:
         places = zones.to_degrees(np.array([frame.position for frame in located]), told.crs)

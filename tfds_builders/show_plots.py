@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 
 PLACES, SPLITS = 8, 8  # columns and rows of a contact sheet at most
 DOTS = 5000  # positions drawn per split at most
+ARROWS = 30  # headings drawn per split, about
 LITERAL = {"text.parse_math": False}  # a $ in a name or unit is a $
 
 
@@ -25,13 +26,16 @@ def routes(splits, unit: str, path: pathlib.Path) -> None:
         (line,) = axis.plot(x, y, linewidth=width, label=f"{split.name} ({len(split.positions)})")
         lines.append(line)
         axis.plot(x[:1], y[:1], "o", color=line.get_color(), markersize=4 + 2 * width)
+        _arrows(axis, split, line.get_color())
     spans = np.ptp(np.concatenate([split.positions[split.located] for split in splits]), axis=0)
     if spans.min() > 0.02 * spans.max():
         axis.set_aspect("equal", adjustable="datalim")
     axis.ticklabel_format(style="plain", useOffset=False)
     axis.tick_params(axis="x", rotation=30)
     axis.set(
-        xlabel=f"easting / x ({unit})", ylabel=f"northing / y ({unit})", title="routes (dot: start)"
+        xlabel=f"easting / x ({unit})",
+        ylabel=f"northing / y ({unit})",
+        title="routes (dot: start; arrows: headings)",
     )
     axis.grid(alpha=0.3)
     axis.legend(
@@ -39,6 +43,14 @@ def routes(splits, unit: str, path: pathlib.Path) -> None:
     )  # Matplotlib leaves out labels that begin with _ unless it gets the lines
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _arrows(axis, split, colour: str) -> None:
+    """Draws some headings of a split, so that a turned or mirrored map shows."""
+    known = split.located[np.isfinite(split.headings[split.located])]
+    some = known[:: max(1, len(known) // ARROWS)]
+    turns, (x, y) = split.headings[some], split.positions[some].T
+    axis.quiver(x, y, np.sin(turns), np.cos(turns), color=colour, scale=24, width=0.003)
 
 
 @matplotlib.rc_context(LITERAL)

@@ -59,7 +59,13 @@ def read_track(path: pathlib.Path, warnings: list[str]) -> Track:
     except UnicodeDecodeError as error:
         raise RawDataError(f"--track={path} is no UTF-8 text; save it as UTF-8") from error
     reader = _gpx if path.suffix.lower() == ".gpx" else _table
-    points, degrees = reader(path, text)
+    points, degrees, naive = reader(path, text)
+    if naive:
+        warnings.append(
+            f"{path.name}: {naive:,} of {len(points):,} times have no Z and no offset from UTC, so they "
+            "are taken as UTC: if that clock was local, positions are hours off; export the track with Z, "
+            "or give --start by the same clock"
+        )
     points = points[np.unique(points[:, 0], return_index=True)[1]]
     if len(points) < 2:
         raise RawDataError(
@@ -79,8 +85,8 @@ def read_track(path: pathlib.Path, warnings: list[str]) -> Track:
     return Track(points[:, 0].copy(), np.stack([*positions.T, points[:, 3], lengths]), crs)
 
 
-def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
-    """Times, latitudes, longitudes and altitudes `(n, 4)` of a GPX file's tracks."""
+def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
+    """Times, latitudes, longitudes and altitudes `(n, 4)` of a GPX file's tracks, True, and naive times."""
     try:
         import gpxpy
     except ImportError as error:
@@ -95,6 +101,13 @@ def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
         raise RawDataError(
             f"--track={path} is no readable GPX file ({error}); export it again"
         ) from error
+    timed = [
+        point
+        for track in found.tracks
+        for segment in track.segments
+        for point in segment.points
+        if point.time is not None
+    ]
     points = [
         (
             _utc(point.time),
@@ -102,10 +115,7 @@ def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
             point.longitude,
             math.nan if point.elevation is None else point.elevation,
         )
-        for track in found.tracks
-        for segment in track.segments
-        for point in segment.points
-        if point.time is not None
+        for point in timed
     ]
     if not points:
         raise RawDataError(
@@ -117,13 +127,13 @@ def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
             f"--track={path} has a point beyond {zones.FARTHEST_NORTH} degrees of latitude or 180 of "
             "longitude; remove it"
         )
-    return rows, True
+    return rows, True, sum(point.time.tzinfo is None for point in timed)
 
 
-def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
-    """Times, two coordinates and no altitudes `(n, 4)` of a CSV, and whether they are degrees."""
+def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
+    """Times, two coordinates and no altitudes `(n, 4)` of a CSV, whether degrees, and naive times."""
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-    rows, problems = [], []
+    rows, problems, naive = [], [], 0
     try:
         header = [name.strip() for name in next(reader, [])]
         pairs = [pair for pair in (("x", "y"), ("lat", "lon")) if set(pair) <= set(header)]
@@ -137,13 +147,14 @@ def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool]:
         for fields in filter(None, reader):
             row, fault = _point(fields, places, most)
             rows.append(row)
+            naive += not fault and is_naive(fields[places[0]])
             if fault:
                 problems.append(f"{path}:{reader.line_num}: {fault}; correct or remove the row")
     except csv.Error as error:
         raise RawDataError(f"{path}:{reader.line_num}: broken CSV ({error})") from error
     if problems:
         raise RawDataError(*problems)
-    return np.array(rows, np.float64).reshape(-1, 4), degrees
+    return np.array(rows, np.float64).reshape(-1, 4), degrees, naive
 
 
 def _point(fields: list[str], places: list[int], most: tuple[float, float]) -> tuple[tuple, str]:
@@ -172,6 +183,15 @@ def seconds(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text!r} is no time")
     return number
+
+
+def is_naive(text: str) -> bool:
+    """Whether a text is a date and clock without an offset from UTC; raises ValueError as `seconds`."""
+    try:
+        float(text)
+    except ValueError:
+        return datetime.datetime.fromisoformat(text.strip()).tzinfo is None
+    return False
 
 
 def _utc(moment: datetime.datetime) -> float:

@@ -1,12 +1,17 @@
 """`validate` names every problem of the raw data and writes nothing."""
 
+import math
 import sys
+
+import numpy as np
 
 from tfds_builders import digests, discover, images
 from tfds_builders.build import check_manual_dir
 from tfds_builders.builder import PlacesBuilder, Plan, sizes_differ
 from tfds_builders.encoding import in_order
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame
+from tfds_builders.places_csv import zones
 from tfds_builders.poses.route import line
 from tfds_builders.progress import Progress
 
@@ -25,11 +30,29 @@ def run(args) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     for name, values in plan.notes.get("motion", {}).items():
         print(line(name, values))
+    for name, frames in plan.splits.items():
+        print(_where(name, frames, plan))
     counts = ", ".join(f"{name} {len(frames)}" for name, frames in plan.splits.items())
     print(f"the raw data is good: {counts}")
     if protocol := plan.notes.get("protocol"):
         print(f"protocol {protocol['name']}: {protocol['positives']}; {protocol['queries']}")
     return 0
+
+
+def _where(name: str, frames: list[Frame], plan: Plan) -> str:
+    """The line on where a split's images lie: extent, first place on earth, first heading."""
+    located = [frame for frame in frames if frame.located]
+    if not located:
+        return f"{name}: no image has a position"
+    first, unit = located[0], plan.position_unit
+    width, height = np.ptp([frame.position for frame in located], axis=0)
+    told = f"{name}: {len(located):,} images on {width:,.1f} x {height:,.1f} {unit} (x, y)"
+    if crs := plan.notes.get("crs"):
+        ((latitude, longitude),) = zones.to_degrees(np.array([first.position]), crs)
+        told += f", the first at latitude {latitude:.6f}, longitude {longitude:.6f}"
+    if math.isfinite(first.heading):
+        told += f", looking {math.degrees(first.heading) % 360:.1f} degrees from north"
+    return told
 
 
 def _check_images(builder: PlacesBuilder, plan: Plan) -> tuple[list[str], list[str]]:

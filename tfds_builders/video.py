@@ -93,6 +93,11 @@ def _start(option: str | None, track: tracks.Track, told: Told) -> float:
         told.warnings.append("the video is taken to start when the track does; else give --start")
         return float(track.times[0])
     try:
+        if tracks.is_naive(option):
+            told.warnings.append(
+                f"--start={option} has no offset from UTC, so it is taken as UTC: write Z or +01:00 "
+                "behind it"
+            )
         return tracks.seconds(option)
     except ValueError as error:
         raise RawDataError(

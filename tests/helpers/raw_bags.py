@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pyproj
 from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Writer2
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from scipy.spatial.transform import Rotation
@@ -24,8 +25,8 @@ LATE = 17_000_000  # nanoseconds from stamp to record time, at most
 class Bag:
     """Messages of one bag, which `write` puts into a file (ROS 1) or a folder (ROS 2)."""
 
-    def __init__(self, ros: int):
-        """A bag of ROS 1 or 2."""
+    def __init__(self, ros: int | str):
+        """A bag of ROS 1, of ROS 2 with SQLite (2), or of ROS 2 with "mcap"."""
         self.ros = ros
         self.store = get_typestore(Stores.ROS1_NOETIC if ros == 1 else Stores.ROS2_HUMBLE)
         if TREE not in self.store.types:  # rosbags' types of ROS 1 lack it
@@ -51,8 +52,11 @@ class Bag:
     def write(self, folder: pathlib.Path, name: str) -> None:
         """Writes the bag as `name` in a folder, in the order of the record times."""
         folder.mkdir(parents=True, exist_ok=True)
+        storage = StoragePlugin.MCAP if self.ros == "mcap" else StoragePlugin.SQLITE3
         new = (
-            Writer1(folder / f"{name}.bag") if self.ros == 1 else Writer2(folder / name, version=9)
+            Writer1(folder / f"{name}.bag")
+            if self.ros == 1
+            else Writer2(folder / name, version=9, storage_plugin=storage)
         )
         serialize = self.store.serialize_ros1 if self.ros == 1 else self.store.serialize_cdr
         with new as writer:

@@ -39,6 +39,8 @@ COLOURS = {  # encoding to channels as stored, and the name of OpenCV's code to 
     "bayer_gbrg8": (1, "COLOR_BayerGR2BGR"),
     "bayer_grbg8": (1, "COLOR_BayerGB2BGR"),
 }
+FILES = (".bag", ".mcap", ".db3")  # of ROS 1, and of ROS 2 in either storage
+METADATA = "metadata.yaml"  # in the folder of a ROS 2 bag
 LOCK = threading.Lock()  # of the readers in OPEN
 OPEN: dict[pathlib.Path, Any] = {}
 
@@ -123,14 +125,36 @@ def opened(bag: pathlib.Path) -> Iterator[Any]:
 
 
 def find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The bags in a folder by name: `.bag` files, and folders with a `metadata.yaml`; raises "
-    "RawDataError.
+    """The bags in a folder by name: files `.bag`, `.mcap` and `.db3`, and folders of ROS 2 bags.
+
+    Raises:
+      RawDataError: there is none, two have one name, or a ROS 2 bag lacks its metadata.yaml.
     """
-    found = {path.stem: path for path in sorted(folder.glob("*.bag"))}
-    found |= {path.parent.name: path.parent for path in sorted(folder.glob("*/metadata.yaml"))}
-    if not found:
+    files = sorted(path for path in folder.glob("[!.]*") if path.suffix in FILES and path.is_file())
+    if (folder / METADATA).is_file():
+        raise RawDataError(f"{folder} is itself a ROS 2 bag; give --manual_dir={folder.parent}")
+    held = {path.parent for suffix in FILES[1:] for path in folder.glob(f"*/*{suffix}")}
+    bare = sorted(path for path in held if not (path / METADATA).is_file())
+    if bare:
         raise RawDataError(
-            f"{folder} holds no .bag and no folder of a ROS 2 bag (with metadata.yaml); put the bags there"
+            *(
+                f"{path} lacks its {METADATA}; write it with ros2 bag reindex, or put a single .mcap "
+                f"or .db3 into {folder}"
+                for path in bare
+            )
+        )
+    found: dict[str, pathlib.Path] = {}
+    for path in [*files, *sorted(path.parent for path in folder.glob(f"*/{METADATA}"))]:
+        name = path.stem if path in files else path.name
+        if name in found:
+            raise RawDataError(f"{found[name]} and {path} have one name; rename or move one")
+        found[name] = path
+    if not found:
+        packed = sorted(path.name for path in folder.glob("*.bag.*"))
+        remedy = f"unpack {packed[0]}" if packed else "put the bags there"
+        raise RawDataError(
+            f"{folder} holds no .bag, .mcap or .db3 and no folder of a ROS 2 bag (with {METADATA}); "
+            f"{remedy}"
         )
     return found
 

@@ -136,18 +136,21 @@ def _mirror(angle: float) -> str:
 
 def _late(headings: np.ndarray, along: np.ndarray, step: float) -> str:
     """By how many images headings come late, where another shift fits twice as well; else ""."""
-    here, best, shift = 1 - _mean(headings - along)[0], math.inf, 0
-    for count in SHIFTS:
-        if count * step < LEVER or count > len(along) // 4:
-            continue
-        for sign in (1, -1):
-            rolled = np.roll(along, sign * count)
-            rolled[(slice(None, count) if sign > 0 else slice(-count, None))] = np.nan
-            error = 1 - _mean(headings - rolled)[0]
-            if error < best:
-                best, shift = error, sign * count
-    if here < 0.005 or best > here / 2 or best > 1 - GOOD:
+
+    def error(shift: int) -> float:
+        rolled = np.roll(along, shift)
+        rolled[(slice(None, shift) if shift > 0 else slice(shift, None))] = np.nan
+        return 1 - _mean(headings - rolled)[0]
+
+    counts = [c for c in SHIFTS if c * step >= LEVER and c <= len(along) // 4]
+    errors = {sign * count: error(sign * count) for count in counts for sign in (1, -1)}
+    here, shift = 1 - _mean(headings - along)[0], min(errors, key=errors.get, default=0)
+    if here < 0.005 or not shift or errors[shift] > min(here / 2, 1 - GOOD):
         return ""
+    at = SHIFTS.index(abs(shift))
+    near = range(*(SHIFTS[i] for i in (max(0, at - 1), min(at + 1, len(SHIFTS) - 1))))
+    near = {c if shift > 0 else -c for c in near if c * step >= LEVER} | {shift}
+    shift = min(sorted(near), key=error)
     count = f"{abs(shift)} image{'s' * (abs(shift) > 1)} {'late' if shift > 0 else 'early'}"
     return f"headings come {count}: poses and images are joined wrongly, or clocks differ"
 

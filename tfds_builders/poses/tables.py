@@ -1,5 +1,7 @@
 """Rows of numbers in text files, with their line numbers; a fault names file and line."""
 
+import glob
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -10,6 +12,8 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.poses import rigid
 
 T = TypeVar("T")
+PACKED = (b"\x1f\x8b", b"PK")  # first bytes of gzip and zip
+TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 
 
 class Row(NamedTuple):
@@ -24,11 +28,13 @@ def text(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RawDataError(f"{path} is no UTF-8 text; download or copy it again") from error
+        packed = path.read_bytes()[:2] in PACKED
+        remedy = "is packed; unpack it" if packed else "is no UTF-8 text; download or copy it again"
+        raise RawDataError(f"{path} {remedy}") from error
     except OSError as error:
-        raise RawDataError(
-            f"{path} cannot be read ({error.strerror}); put the dataset's file there"
-        ) from error
+        packed = sorted(path.parent.glob(f"{glob.escape(path.name)}.*"))
+        remedy = f"unpack {packed[0]}" if packed else "put the dataset's file there"
+        raise RawDataError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
 
 
 def rows(path: pathlib.Path, separator: str | None = None, widths: Sequence[int] = ()) -> list[Row]:
@@ -87,6 +93,16 @@ def numbers(path: pathlib.Path, table: list[Row], first: int, count: int) -> np.
     if problems:
         raise RawDataError(*problems)
     return values
+
+
+def check_radians(path: pathlib.Path, angles: np.ndarray) -> None:
+    """Raises RawDataError where roll, pitch and heading `(n, 3)` go beyond a turn: they are degrees."""
+    most = float(np.nanmax(np.abs(angles), initial=0.0))
+    if most > TURN:
+        raise RawDataError(
+            f"{path}: roll, pitch and heading go up to {most:.1f}: these are degrees where the format has "
+            "radians; use the dataset's own file"
+        )
 
 
 def rotations(

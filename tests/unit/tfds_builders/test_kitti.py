@@ -119,6 +119,19 @@ def test_kitti360_read_wrongly_is_told(tmp_path, capsys, how, status, told):
     assert told in capsys.readouterr().err
 
 
+def test_validate_tells_where_a_map_lies(tmp_path, capsys):
+    made = raw_drives.drive(start=(-1666.421, -1973.146, 118.0))
+    raw_kitti.kitti360(tmp_path / "raw", made)
+    assert raw_drives.build(tmp_path, "kitti360", verb="validate") == 0
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if "59 images on" in x)
+    extent = np.ptp(made.places[1:, :2], axis=0)
+    assert f"on {extent[0]:.1f} x {extent[1]:.1f} m (x, y), the first at latitude 48.96663" in line
+    degrees = np.degrees(np.arctan2(*made.turns[1, :2, 2])) % 360
+    assert ", longitude 8.40677" in line and line.endswith(
+        f"looking {degrees:.1f} degrees from north"
+    )
+
+
 @real
 def test_real_rows_of_odometry():
     path = REAL / "kitti_odometry/KITTI_00_gt_head.txt"

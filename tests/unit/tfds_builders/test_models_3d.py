@@ -50,6 +50,14 @@ def test_colmaps_folders_are_splits(tmp_path):
     assert list(info["counts"]) == ["db", "query_day"] and info["position_unit"] == "m"
 
 
+def test_colmaps_pictures_without_a_folder(tmp_path):
+    """A single camera's pictures lie in `images` itself."""
+    names = [f"{i:03d}.jpg" for i in range(60)]
+    raw_models.colmap(tmp_path / "raw", raw_drives.drive(), Y_DOWN, names)
+    assert raw_drives.build(tmp_path, "colmap") == 0
+    assert list(metadata(tmp_path, builder="places_csv")["counts"]) == ["images"]
+
+
 @pytest.mark.parametrize(
     ("how", "told"),
     [

@@ -39,6 +39,8 @@ WRONG = {  # positions, headings, and what is said
     "turned": (turned(-114.6), HEADINGS, "a side camera, or a map turned by 115 degrees"),
     "rear": (RIGHT, HEADINGS + np.pi, "a rear camera, or a map turned by 180 degrees"),
     "late": (RIGHT, np.roll(HEADINGS, 5), "headings come 5 images late"),
+    "twelve late": (RIGHT, np.roll(HEADINGS, 12), "headings come 12 images late"),
+    "nine early": (RIGHT, np.roll(HEADINGS, -9), "headings come 9 images early"),
     "very late": (RIGHT, np.roll(HEADINGS, 30), "headings come 30 images late"),
     "another column": (RIGHT, NOISE, "the heading column is not the camera's"),
 }  # fmt: skip

@@ -73,7 +73,7 @@ def test_rows_without_a_position_make_a_gap(tmp_path):
     ("how", "told"),
     [
         ("swapped", "axes are swapped, or headings count counter-clockwise from east"),
-        ("degrees", "the heading column is not the camera's, its unit"),
+        ("degrees", "roll, pitch and heading go up to 179.1: these are degrees where"),
         ("up", "another axis of the world points up"),
         ("header", ":1: time 'utime' is no whole number of microseconds"),
         ("seconds", "has 10 digits (seconds), where microseconds since 1970 have 16"),

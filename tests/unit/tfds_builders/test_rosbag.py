@@ -13,6 +13,7 @@ from tfds_builders.places_csv.layouts import rosbag
 
 FIRST = 1_553_180_224_368_448_174
 REAL = ROOT.parent / "shared/formats/rosbag"
+ROS = [1, 2, "mcap"]  # ROS 2 has two storages
 real = pytest.mark.skipif(not REAL.is_dir(), reason="needs the samples in ../shared/formats")
 
 
@@ -28,7 +29,7 @@ def seen(root, made, taken, split="monday", **bounds):
     return found
 
 
-@pytest.mark.parametrize("ros", [1, 2])
+@pytest.mark.parametrize("ros", ROS)
 @pytest.mark.parametrize("encoding", ["bgr8", "rgb8", "jpeg"])
 def test_odometry_with_a_mounted_camera(tmp_path, ros, encoding):
     made, taken = dense()
@@ -49,7 +50,7 @@ def test_odometry_with_a_mounted_camera(tmp_path, ros, encoding):
     assert metadata(tmp_path, builder="places_csv")["warnings"] == []
 
 
-@pytest.mark.parametrize("ros", [1, 2])
+@pytest.mark.parametrize("ros", ROS)
 def test_tf_alone(tmp_path, ros):
     made, taken = dense()
     bag = raw_bags.Bag(ros)
@@ -63,7 +64,7 @@ def test_tf_alone(tmp_path, ros):
     raw_drives.check(found, raw_bags.camera(raw_drives.between(made, taken)))
 
 
-@pytest.mark.parametrize("ros", [1, 2])
+@pytest.mark.parametrize("ros", ROS)
 def test_fixes_on_one_map(tmp_path, ros):
     made, taken = dense(start=(691_000.0, 5_337_000.0, 540.0))
     bag = raw_bags.Bag(ros)
@@ -87,6 +88,31 @@ def test_fixes_on_one_map(tmp_path, ros):
     assert info["crs"] == "EPSG:32632"
     assert info["counts"]["monday"]["dropped"] == {"gap in the pose log": 59 - len(keep)}
     assert "monday: 41 of 120 messages of /fix hold no fix and are left out" in info["warnings"]
+
+
+def test_a_storage_file_without_its_folder(tmp_path, capsys):
+    """A copied .mcap or .db3 reads alone; a folder without metadata.yaml is told."""
+    made, taken = dense()
+    for ros, name in ((2, "monday"), ("mcap", "friday")):
+        bag = raw_bags.Bag(ros)
+        bag.pictures(taken)
+        bag.odometry(made)
+        bag.mount(FIRST)
+        bag.write(tmp_path / "raw", name)
+        (tmp_path / "raw" / name / "metadata.yaml").unlink()
+    assert raw_drives.build(tmp_path, "rosbag", verb="validate") == 2
+    said = capsys.readouterr().err
+    assert said.count("lacks its metadata.yaml; write it with ros2 bag reindex") == 2
+    for name, suffix in (("monday", "db3"), ("friday", "mcap")):
+        (file,) = (tmp_path / "raw" / name).iterdir()
+        file.rename(tmp_path / f"raw/{name}.{suffix}")
+        (tmp_path / "raw" / name).rmdir()
+    assert raw_drives.build(tmp_path, "rosbag") == 0
+    poses = raw_bags.camera(raw_drives.between(made, taken))
+    for name, suffix in (("monday", "db3"), ("friday", "mcap")):
+        found = records(built(tmp_path, builder="places_csv"), name)
+        raw_drives.check(found, poses)
+        assert found[0]["image_id"].decode().startswith(f"{name}.{suffix}/camera/image_raw/")
 
 
 def test_poses_of_a_body_are_told(tmp_path):
@@ -126,7 +152,10 @@ def test_topics_are_named_where_there_are_several(tmp_path, capsys):
     [
         ("no stamp", "a header's stamp is 0; the driver left it unset"),
         ("no pose", "PoseStamped are none; name one"),
-        ("no bag", "holds no .bag and no folder of a ROS 2 bag"),
+        ("no bag", "holds no .bag, .mcap or .db3 and no folder of a ROS 2 bag"),
+        ("packed", "(with metadata.yaml); unpack monday.bag.gz"),
+        ("inside", "is itself a ROS 2 bag; give --manual_dir="),
+        ("twice", "have one name; rename or move one"),
         ("cut", "monday.bag is no readable bag"),
         (
             "no way",
@@ -146,6 +175,13 @@ def test_what_is_wrong_is_told(tmp_path, capsys, how, told):
     path = tmp_path / "raw/monday.bag"
     if how == "no bag":
         path.rename(path.with_suffix(".bak"))
+    elif how == "packed":
+        path.rename(f"{path}.gz")
+    elif how == "inside":
+        (tmp_path / "raw/metadata.yaml").touch()
+    elif how == "twice":
+        (tmp_path / "raw/monday").mkdir()
+        (tmp_path / "raw/monday/metadata.yaml").touch()
     elif how == "cut":
         path.write_bytes(path.read_bytes()[:3000])
     assert raw_drives.build(tmp_path, "rosbag", verb="validate") == 2

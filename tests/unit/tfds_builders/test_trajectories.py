@@ -31,6 +31,21 @@ def test_tum(tmp_path):
     assert info["warnings"] == [] and info["motion"]["reference"]["agreement"] > 0.99
 
 
+def test_a_camera_above_a_desk_is_no_map_in_degrees(tmp_path, capsys):
+    """freiburg1_xyz spans half a metre; the extents are told."""
+    made, taken = dense(1_305_031_098_665_900_000)
+    made = made._replace(places=made.places / 200)
+    raw_trajectories.tum(tmp_path / "raw" / ROOM, made, taken)
+    assert raw_drives.build(tmp_path, "tum", verb="validate") == 0
+    said = capsys.readouterr()
+    plan = np.ptp(raw_drives.between(made, taken).places[:, :2], axis=0)
+    assert "warning" not in said.err
+    assert (
+        f"rgbd_dataset_freiburg1_xyz: 59 images on {plan[0]:.1f} x {plan[1]:.1f} m (x, y), looking "
+        in said.out
+    )
+
+
 def test_euroc(tmp_path):
     made, taken = dense(1_403_715_524_907_143_168)
     raw_trajectories.euroc(tmp_path / "raw" / FLIGHT, made, taken, ("cam0", "cam1"))

@@ -32,7 +32,7 @@ def read_boreas(folder: pathlib.Path, told: Told, splits: dict[str, str] | None 
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, drives.find(folder, TABLE), ("camera",))
+    chosen = drives.choose(splits or {}, drives.find(folder, told, TABLE, ("camera",)), ("camera",))
     found = drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
     told.crs = _crs(found)
     return found
@@ -42,7 +42,9 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
     root = folder / drive.name
     files = drives.image_files(root / drive.camera, told)
     taken = drives.named_times(files, lambda stem: times.whole(stem, "microseconds"))
-    poses, reasons = drives.exact(read_poses(root / TABLE), taken)
+    log = read_poses(root / TABLE)
+    poses, reasons = drives.exact(log, taken)
+    told.warnings += drives.imageless(drive, log.times, taken)
     return Shots(files, poses, reasons, look=0.0)
 
 
@@ -65,6 +67,7 @@ def read_poses(path: pathlib.Path) -> Poses:
     place, angles = (
         values[:, [head.fields.index(name) - 1 for name in names]] for names in (PLACE, ANGLES)
     )
+    tables.check_radians(path, angles)
     known = np.isfinite(np.hstack([place, angles])).all(axis=1)
     order, _, _ = ascending(np.array(clock, np.int64)[known])
     turns = Rotation.from_euler("xyz", angles[known][order]).inv().as_matrix()

@@ -19,7 +19,6 @@ from tfds_builders.poses.rigid import Poses
 
 TABLE = "images.txt"
 HOMES = ("", "sparse", "sparse/0")
-ROOT = "."  # the folder of names without one
 
 
 def read_colmap(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None):

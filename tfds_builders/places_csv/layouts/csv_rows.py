@@ -55,6 +55,8 @@ def number(where: str, key: str, text: str, most: float = FARTHEST) -> float:
 
 def whole(where: str, key: str, text: str) -> int:
     """A whole number, which may be written `7.0`; raises RawDataError."""
+    if text.isdecimal() and text.isascii() and len(text) < 16:
+        return int(text)
     value = number(where, key, text)
     if value != int(value):
         raise RawDataError(f"{where}: {key} is {text!r}; the dataset's own tables have whole ones")

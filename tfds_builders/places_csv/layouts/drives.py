@@ -4,14 +4,20 @@ import collections
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
-from tfds_builders.places_csv.layouts.folders import check_apart, split_name, visible
+from tfds_builders.places_csv.layouts.folders import (
+    check_apart,
+    is_hidden,
+    remedy,
+    split_name,
+    visible,
+)
 from tfds_builders.places_csv.layouts.variant import LeftOut, Told
 from tfds_builders.poses import axes
 from tfds_builders.poses.rigid import Poses
@@ -19,6 +25,7 @@ from tfds_builders.poses.rigid import Poses
 KEYS = ("splits",)
 UPRIGHT = 0.7  # mean vertical part of cameras' upward axes, below which they lie
 POSELESS = 0.1  # share of images without a pose above which a warning tells it
+ROOT = "."  # the drive of images without a folder
 NO_POSE = "no pose of its time"
 
 
@@ -48,20 +55,30 @@ class Shots(NamedTuple):
     down: int = 1
 
 
-def find(folder: pathlib.Path, *marks: str) -> list[str]:
+def find(folder: pathlib.Path, told: Told, mark: str, images: Sequence[str] = ()) -> list[str]:
     """Names of the folders below `folder` that hold a mark, such as `applanix/camera_poses.csv`.
+
+    Args:
+      folder: the raw folder.
+      told: takes a warning on folders that hold one of `images` and no mark.
+      mark: path in a drive's folder.
+      images: paths of a drive's pictures.
 
     Raises:
       RawDataError: there is none.
     """
-    names = {p.name for mark in marks for p in folder.iterdir() if p.is_dir() and any(p.glob(mark))}
+    inside = [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)]
+    names = sorted(path.name for path in inside if (path / mark).exists())
     if not names:
-        above = any(any(folder.glob(mark)) for mark in marks)
-        remedy = f"give --manual_dir={folder.parent}" if above else "put the drives' folders there"
-        raise RawDataError(
-            f"{folder} holds no folder of a drive with {' or '.join(marks)}; {remedy}"
+        do = remedy(folder, [f"*/{mark}"], "put the drives' folders there")
+        raise RawDataError(f"{folder} holds no folder of a drive with {mark}; {do}")
+    bare = sorted(path.name for path in inside if path.name not in names)
+    bare = [name for name in bare if any((folder / name / held).is_dir() for held in images)]
+    if bare:
+        told.warnings.append(
+            f"{', '.join(bare)}: left out, with pictures but no {mark}; unpack the poses there"
         )
-    return sorted(names)
+    return names
 
 
 def choose(splits: Mapping[str, str], found: Iterable[str], cameras: Sequence[str]) -> list[Drive]:
@@ -77,8 +94,9 @@ def choose(splits: Mapping[str, str], found: Iterable[str], cameras: Sequence[st
     """
     found = list(found)
     if not splits:
-        check_apart([name.split("/") for name in found])
-        return [Drive(split_name([name]), name, cameras[0]) for name in found]
+        parts = [[] if name == ROOT else name.split("/") for name in found]
+        check_apart(parts)
+        return [Drive(split_name(p), n, cameras[0]) for n, p in zip(found, parts, strict=True)]
     chosen, problems = [], []
     for split, wanted in splits.items():
         drive, camera = wanted.strip("/"), cameras[0]
@@ -203,6 +221,16 @@ def exact(log: Poses, times: np.ndarray, missing: str = NO_POSE) -> tuple[Poses,
     index = np.array([rows.get(time, -1) for time in times.tolist()])
     poses = log.take(np.maximum(index, 0))._replace(times=times)
     return poses, np.where(index < 0, missing, "")
+
+
+def imageless(drive: Drive, log: np.ndarray, times: np.ndarray) -> Iterator[str]:
+    """Yields a sentence where many rows `log` of a pose table are of no picture: their archive is cut."""
+    lacking = len(log) - int(np.isin(log, times).sum())
+    if lacking > POSELESS * len(log):
+        yield (
+            f"{drive.split}: {lacking:,} of {len(log):,} poses have no picture: unpack all pictures, "
+            "unless a part is wanted"
+        )
 
 
 def named_times(paths: Sequence[pathlib.Path], read_time: Callable[[str], int]) -> np.ndarray:

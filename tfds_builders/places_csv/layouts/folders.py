@@ -18,6 +18,7 @@ OTHERS = (
     ".jp2",
     ".nef",
 )  # images that are not read
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".zst")
 # Folders that file servers and systems put beside the data, besides those with a leading dot.
 SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found")
 
@@ -47,6 +48,25 @@ def visible(
             f"{hidden[0].relative_to(folder).as_posix()}"
         )
     return found
+
+
+def remedy(folder: pathlib.Path, patterns: Sequence[str], otherwise: str) -> str:
+    """What to do where none of the glob `patterns` is in a raw folder.
+
+    It is another `--manual_dir`, an archive to unpack, or else `otherwise`.
+    """
+    for other in (folder.parent, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        found = (path for pattern in patterns for path in other.glob(pattern))
+        if any(path.is_relative_to(folder) for path in found):
+            return f"give --manual_dir={other}"
+    places = ["*", "*/*", *(f"{pattern}.*" for pattern in patterns)]
+    packed = sorted(p for place in places for p in folder.glob(place) if is_archive(p.name))
+    return f"unpack {packed[0].relative_to(folder)} there" if packed else otherwise
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name is to be unpacked."""
+    return name.lower().endswith(ARCHIVES) and not is_hidden(name)
 
 
 def is_hidden(name: str) -> bool:

@@ -41,7 +41,7 @@ def read_fourseasons(folder: pathlib.Path, told: Told, splits: dict[str, str] | 
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, drives.find(folder, TABLE), CAMERAS)
+    chosen = drives.choose(splits or {}, drives.find(folder, told, TABLE, IMAGES), CAMERAS)
     shots = {drive: _shots(folder, told, drive) for drive in chosen}
     return drives.read(folder, told, chosen, earth.on_one_map(shots, told).__getitem__)
 
@@ -56,6 +56,7 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
     if drive.camera == CAMERAS[1]:
         log = rigid.mounted(log, np.linalg.inv(_stereo(root)))
     poses, reasons = drives.exact(log, taken, "no keyframe")
+    told.warnings += drives.imageless(drive, log.times, taken)
     return Shots(files, poses, reasons, look=0.0)
 
 

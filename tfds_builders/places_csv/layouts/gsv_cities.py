@@ -12,6 +12,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, from_north
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts import csv_rows
+from tfds_builders.places_csv.layouts.folders import remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
@@ -45,9 +46,10 @@ def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     asked = [city.strip() for city in told.choices["cities"].split(",") if city.strip()]
     unknown = [city for city in asked if city not in tables]
     if unknown or not tables:
+        do = remedy(folder, ["Dataframes/*.csv"], "unpack the dataset there")
         raise RawDataError(
-            f"{folder}/Dataframes holds no table {csv_rows.some(unknown or ['CITY'])}.csv; it holds "
-            f"{', '.join(tables) or 'none'}"
+            f"{folder}/Dataframes holds no table {csv_rows.some(unknown or ['CITY'])}.csv; "
+            + (f"it holds {', '.join(tables)}" if tables else do)
         )
     problems: list[str] = []
     cities = {}
@@ -60,7 +62,8 @@ def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
 
 def _city(folder: pathlib.Path, table: pathlib.Path, told: Told, problems: list[str]):
     """The frames of a city, their zone; adds what is wrong with its rows and images to `problems`."""
-    images = _images(folder / "Images" / table.stem)
+    inside = f"Images/{table.stem}"
+    images = _images(folder / inside)
     frames, degrees, missing = [], [], []
     for where, row in csv_rows.read(table, COLUMNS):
         try:
@@ -75,16 +78,16 @@ def _city(folder: pathlib.Path, table: pathlib.Path, told: Told, problems: list[
         degrees.append(place)
         frames.append(
             Frame(
-                image_id=f"Images/{table.stem}/{name}",
+                image_id=f"{inside}/{name}",
                 position=(math.nan, math.nan),
                 heading=math.nan if key.north is None else from_north(key.north),
                 label=f"{row['city_id']}/{row['place_id']}",
-                source=folder / "Images" / table.stem / name,
+                source=f"{folder}/{inside}/{name}",  # a path takes twice the memory
             )
         )
     if missing:
         problems.append(
-            f"{table}: {len(missing):,} rows have no image in Images/{table.stem}: "
+            f"{table}: {len(missing):,} rows have no image in {inside}: "
             f"{csv_rows.some(missing)}; unpack that city's images there"
         )
     if images:

@@ -9,12 +9,14 @@ Source: https://github.com/autonomousvision/kitti360Scripts, convertPoseToOxts.p
 import functools
 import math
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import drives
 from tfds_builders.places_csv.layouts.drives import Drive, Shots
+from tfds_builders.places_csv.layouts.folders import remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import calibration, rigid, tables, times
 from tfds_builders.poses.between import ascending
@@ -55,9 +57,13 @@ def _posed(folder: pathlib.Path) -> list[str]:
     posed = {path.parent.name for path in folder.glob(f"data_poses/*/{TABLE}")}
     found = sorted(name for name in posed if (folder / "data_2d_raw" / name).is_dir())
     if not found:
+        do = remedy(
+            folder,
+            [f"data_poses/*/{TABLE}", "data_2d_raw"],
+            "unpack the perspective images and the vehicle poses there",
+        )
         raise RawDataError(
-            f"{folder} holds no data_poses/DRIVE/{TABLE} with a data_2d_raw/DRIVE; unpack the perspective "
-            "images and the vehicle poses there"
+            f"{folder} holds no data_poses/DRIVE/{TABLE} with a data_2d_raw/DRIVE; {do}"
         )
     return found
 
@@ -74,11 +80,23 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
             "it again"
         )
     log = read_poses(folder / "data_poses" / drive.name / TABLE)
+    told.warnings += _renumbered(drive, log.times, int(frames.max()))
     if drive.camera != CAMERAS[0]:
         path = folder / "calibration/perspective.txt"
         log = rigid.mounted(log, calibration.beside(path, f"P_rect_{drive.camera[-2:]}:"))
+    told.warnings += drives.imageless(drive, log.times, frames)
     poses, reasons = drives.exact(log, frames, "no pose of its frame: the car had not moved on")
     return Shots(files, poses._replace(times=clock[frames]), reasons, look=0.0)
+
+
+def _renumbered(drive: Drive, posed: np.ndarray, last: int) -> Iterator[str]:
+    """Yields a sentence where poses count on without a gap, and end before the `last` picture."""
+    if len(posed) > 1 and (np.diff(posed) == 1).all() and posed[-1] < last:
+        yield (
+            f"{drive.split}: {TABLE} counts its {len(posed):,} poses on without a gap and ends "
+            f"{last - posed[-1]:,} frames before the pictures: if row numbers stand for frames, each pose "
+            "is another picture's; use the dataset's own file"
+        )
 
 
 def read_poses(path: pathlib.Path) -> Poses:

@@ -12,7 +12,7 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import drives
 from tfds_builders.places_csv.layouts.drives import Drive, Shots
-from tfds_builders.places_csv.layouts.folders import is_hidden
+from tfds_builders.places_csv.layouts.folders import is_hidden, remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import axes, calibration, rigid, tables, times
 from tfds_builders.poses.rigid import Poses
@@ -35,10 +35,14 @@ def _posed(folder: pathlib.Path) -> list[str]:
     found = sorted(path.name for path in sequences.glob("*") if (path / "times.txt").is_file())
     posed = [name for name in found if (folder / f"poses/{name}.txt").is_file()]
     if not posed:
+        do = remedy(
+            folder,
+            ["sequences/*/times.txt", "poses/*.txt"],
+            "unpack the odometry images, calibration and ground truth poses there",
+        )
         raise RawDataError(
-            f"{folder} holds no sequences/NN/times.txt with a poses/NN.txt (only 00 to 10 have "
-            "poses); unpack "
-            "the odometry data and its ground truth poses there"
+            f"{folder} holds no sequences/NN/times.txt with a poses/NN.txt (only 00 to 10 have poses); "
+            f"{do}"
         )
     return posed
 
@@ -65,6 +69,7 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
     if drive.camera != "image_0":
         log = rigid.mounted(log, calibration.beside(root / "calib.txt", f"P{drive.camera[-1]}:"))
     frames = drives.frame_numbers(files)
+    told.warnings += drives.imageless(drive, np.arange(len(table)), frames)
     there = np.minimum(frames, len(table) - 1)
     reasons = np.where(frames < len(table), "", "no row of its frame")
     return Shots(files, axes.to_enu(log.take(there), axes.WORLDS["y-down"]), reasons, look=0.0)

@@ -21,6 +21,33 @@ RAW = ("key", "lon", "lat", "ca", "pano")
 POSTPROCESSED = ("key", "easting", "northing")
 
 
+class Table(NamedTuple):
+    """Columns of a table by key; a row of texts begins with its line."""
+
+    path: pathlib.Path
+    columns: tuple[str, ...]
+    rows: dict[str, tuple]
+
+    def cell(self, key: str, column: str) -> tuple[str, str, str]:
+        """Where a cell stands, its column and its text."""
+        line, *texts = self.rows[key]
+        return f"{self.path}:{line}", column, texts[self.columns.index(column)]
+
+    def numbers(self, keys: list[str], columns: tuple[str, ...], most: float) -> np.ndarray:
+        """Columns of some keys, `(n, columns)`; raises RawDataError."""
+        return np.array(
+            [[csv_rows.number(*self.cell(key, c), most) for c in columns] for key in keys]
+        )
+
+    def true(self, key: str, column: str) -> bool:
+        """A cell of True or False; raises RawDataError at another text."""
+        where, _, found = self.cell(key, column)
+        text = found.strip().lower()
+        if text not in ("true", "false"):
+            raise RawDataError(f"{where}: {column} is {found!r}; the dataset's has True or False")
+        return text == "true"
+
+
 class Side(NamedTuple):
     """One side of a city: frames in the tables' order, their positions `(n, 2)` and zone."""
 
@@ -86,15 +113,15 @@ def _side(
 ) -> Side:
     """The images of one side of a city that are no panoramas, and of the subtask in val and test."""
     part, city = _part(folder.parent), folder.parent.name
-    keys, sequences = _sequences(folder / "seq_info.csv")
-    raw = {} if part == "test" else _by_key(folder / "raw.csv", RAW)
+    sequences = _sequences(folder / "seq_info.csv")
+    raw = None if part == "test" else _by_key(folder / "raw.csv", RAW)
     wanted = None if part == "train" else _subtask(folder, told.choices["subtask"])
     kept = []
-    for key in keys:
+    for key in sequences:
         reason = ""
         if wanted is not None and key not in wanted:
             reason = f"not in the subtask {told.choices['subtask']}"
-        elif key in raw and _true(*raw[key], "pano"):
+        elif raw and key in raw.rows and raw.true(key, "pano"):
             reason = "a panorama"
         if reason:
             told.left_out.append(
@@ -104,29 +131,36 @@ def _side(
             kept.append(key)
     _check_images(folder, kept)
     positions = np.full((len(kept), 2), np.nan)
-    if part != "test" and kept:
+    if raw and kept:
         positions, zone = _positions(folder, kept, raw, told, zone)
+    inside = folder.relative_to(root).as_posix()
+    labels = {name: f"{city}/{name}" for name in set(sequences.values())}
     frames = [
         Frame(
-            image_id=_image(root, folder, key),
+            image_id=f"{inside}/images/{key}.jpg",
             position=(math.nan, math.nan),
-            heading=_heading(*raw[key]) if raw else math.nan,
-            label=f"{city}/{sequences[key]}",
-            source=folder / "images" / f"{key}.jpg",
+            heading=_heading(raw, key) if raw else math.nan,
+            label=labels[sequences[key]],
+            source=f"{folder}/images/{key}.jpg",  # a path takes twice the memory
         )
         for key in kept
     ]
     return Side(frames, positions, zone)
 
 
-def _sequences(path: pathlib.Path) -> tuple[list[str], dict[str, str]]:
-    """The keys in their order, and the sequence of each; the dataset's page calls the column otherwise."""
-    rows = _by_key(path, ("key", "frame_number"))
-    names = ("sequence_key", "sequence_id")
-    column = next((name for name in names for _, row in rows.values() if name in row), None)
-    if rows and column is None:
-        raise RawDataError(f"{path}:1: no column sequence_key; put the dataset's own table there")
-    return list(rows), {key: row[column] for key, (_, row) in rows.items()}
+def _sequences(path: pathlib.Path) -> dict[str, str]:
+    """The sequence of each key, in their order; the dataset's page calls the column otherwise."""
+    found, column = {}, ""
+    for _, row in csv_rows.read(path, ("key", "frame_number")):
+        if not column:
+            names = ("sequence_key", "sequence_id")
+            column = next((name for name in names if name in row), "")
+            if not column:
+                raise RawDataError(
+                    f"{path}:1: no column sequence_key; put the dataset's own table there"
+                )
+        found[row["key"]] = row[column]
+    return found
 
 
 def _subtask(folder: pathlib.Path, subtask: str) -> set[str] | None:
@@ -135,18 +169,15 @@ def _subtask(folder: pathlib.Path, subtask: str) -> set[str] | None:
     if subtask == "all" and not path.is_file():
         return None
     table = _by_key(path, ("key", subtask))
-    return {key for key, row in table.items() if _true(*row, subtask)}
+    return {key for key in table.rows if table.true(key, subtask)}
 
 
-def _true(where: str, row: csv_rows.Row, column: str) -> bool:
-    text = row[column].strip().lower()
-    if text not in ("true", "false"):
-        raise RawDataError(f"{where}: {column} is {row[column]!r}; the dataset's has True or False")
-    return text == "true"
-
-
-def _by_key(path: pathlib.Path, columns) -> dict[str, tuple[str, csv_rows.Row]]:
-    return {row["key"]: (where, row) for where, row in csv_rows.read(path, columns)}
+def _by_key(path: pathlib.Path, columns: tuple[str, ...]) -> Table:
+    """The columns of a table, of which the first is the key."""
+    rows = {}
+    for where, row in csv_rows.read(path, columns):
+        rows[row["key"]] = (int(where.rpartition(":")[2]), *(row[name] for name in columns[1:]))
+    return Table(path, columns[1:], rows)
 
 
 def _image(root: pathlib.Path, folder: pathlib.Path, key: str) -> str:
@@ -164,26 +195,25 @@ def _check_images(folder: pathlib.Path, keys: list[str]) -> None:
         )
 
 
-def _heading(where: str, row: csv_rows.Row) -> float:
-    known = row["ca"].strip().lower() not in ("", "nan")
-    return from_north(csv_rows.number(where, "ca", row["ca"])) if known else math.nan
+def _heading(raw: Table, key: str) -> float:
+    cell = raw.cell(key, "ca")
+    known = cell[2].strip().lower() not in ("", "nan")
+    return from_north(csv_rows.number(*cell)) if known else math.nan
 
 
-def _positions(folder, keys, raw, told: Told, zone) -> tuple[np.ndarray, zones.Zone]:
+def _positions(
+    folder, keys, raw: Table, told: Told, zone: zones.Zone | None
+) -> tuple[np.ndarray, zones.Zone]:
     """Eastings and northings `(n, 2)` in `zone`, else in that of most images, which no table names."""
     table = _by_key(folder / "postprocessed.csv", POSTPROCESSED)
-    missing = [key for key in keys if key not in table or key not in raw]
+    missing = [key for key in keys if key not in table.rows or key not in raw.rows]
     if missing:
         raise RawDataError(
             f"{folder}: raw.csv or postprocessed.csv lacks {len(missing):,} keys of seq_info.csv: "
             f"{csv_rows.some(missing)}; put the dataset's own tables there"
         )
-
-    def numbers(rows, columns, most) -> np.ndarray:
-        return np.array([[csv_rows.number(w, c, r[c], most) for c in columns] for w, r in rows])
-
-    given = numbers([table[key] for key in keys], ("easting", "northing"), 1e8)
-    degrees = numbers([raw[key] for key in keys], ("lat", "lon"), 180)
+    given = table.numbers(keys, POSTPROCESSED[1:], 1e8)
+    degrees = raw.numbers(keys, ("lat", "lon"), 180)
     if np.abs(degrees[:, 0]).max() > zones.FARTHEST_NORTH:
         raise RawDataError(
             f"{folder}/raw.csv: lat goes up to {np.abs(degrees[:, 0]).max():g} degrees; are lat and lon in "

@@ -37,7 +37,7 @@ def read_nclt(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = 
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, drives.find(folder, "lb3"), tuple(ON_RING))
+    chosen = drives.choose(splits or {}, drives.find(folder, told, "lb3"), tuple(ON_RING))
     return drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
 
 
@@ -87,6 +87,7 @@ def read_poses(path: pathlib.Path) -> tuple[Poses, int]:
     table = tables.rows(path, ",", [7])
     clock = tables.column(path, table, 0, lambda text: times.whole(text, "microseconds"))
     values = tables.numbers(path, table, 1, 6)
+    tables.check_radians(path, values[:, 3:])
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(known):
         raise RawDataError(f"{path} holds no row with a position; download it again")

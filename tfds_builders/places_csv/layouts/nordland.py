@@ -7,7 +7,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.places_csv.layouts import aligned
 from tfds_builders.places_csv.layouts.csv_rows import some
-from tfds_builders.places_csv.layouts.folders import image_files
+from tfds_builders.places_csv.layouts.folders import image_files, remedy
 from tfds_builders.places_csv.layouts.variant import Layout, LeftOut, Protocol, Told
 
 LIST = "cleanImageNames.txt"  # names of the frames outside tunnels and stops
@@ -62,8 +62,9 @@ def read_nordland(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     seasons = {}
     for split, season in (("database", counting.database), ("queries", counting.queries)):
         if not (folder / season).is_dir():
+            do = remedy(folder, [season], "unpack that season there")
             raise RawDataError(
-                f"{folder} holds no folder {season}, which {told.protocol} needs; unpack that season there"
+                f"{folder} holds no folder {season}, which {told.protocol} needs; {do}"
             )
         seasons[season] = _frames(folder, season, split, told)
     _check_alike(folder, seasons)

@@ -86,7 +86,7 @@ def _recording(folder: pathlib.Path, table: pathlib.Path, split: str, told: Told
 
 def _degrees(table: pathlib.Path) -> np.ndarray:
     """Latitudes, below 0 as they are in the south, and longitudes `(n, 2)` of a recording's lines."""
-    lines = table.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = table.read_text(encoding="utf-8-sig", errors="replace").split("\n")
     found = []
     for count, line in enumerate(lines, 1):
         if not line.strip():

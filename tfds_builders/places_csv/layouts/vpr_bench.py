@@ -7,7 +7,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.places_csv import npy_lists
 from tfds_builders.places_csv.layouts.csv_rows import some
-from tfds_builders.places_csv.layouts.folders import image_files
+from tfds_builders.places_csv.layouts.folders import image_files, remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Protocol, Told
 
 TABLES = ("ground_truth_new.npy", "ground_truth.npy")
@@ -41,7 +41,8 @@ def read_vpr_bench(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
 def _frames(folder: pathlib.Path, name: str, told: Told) -> list[Frame]:
     """The images of `query` or `ref`, sorted by the whole number that is their name."""
     if not (folder / name).is_dir():
-        raise RawDataError(f"{folder} holds no folder {name}; give a dataset's folder of VPR-Bench")
+        do = remedy(folder, ["ref"], "give a dataset's folder of VPR-Bench")
+        raise RawDataError(f"{folder} holds no folder {name}; {do}")
     paths = image_files(folder / name, told.warnings)
     wrong = [path.name for path in paths if not (path.stem.isascii() and path.stem.isdecimal())]
     if wrong or not paths:
