@@ -1,6 +1,9 @@
 """Backbones: one file each, listed here. A new one is its file and one line of `BACKBONES`."""
 
 from vprjax.models.backbones import (
+    alexnet,
+    alexnet_caffe,
+    caffenet,
     dinov2_vitb14,
     dinov2_vitb14_reg,
     dinov2_vitg14,
@@ -9,7 +12,10 @@ from vprjax.models.backbones import (
     dinov2_vitl14_reg,
     dinov2_vits14,
     dinov2_vits14_reg,
+    hybridnet,
     mobilenetv2,
+    overfeat_accurate,
+    overfeat_fast,
     resnet18,
     resnet34,
     resnet50,
@@ -29,6 +35,12 @@ BACKBONES: dict[str, Backbone] = {
     "resnet152": resnet152.BACKBONE,
     "resnet50_v1": resnet50_v1.BACKBONE,
     "mobilenetv2": mobilenetv2.BACKBONE,
+    "alexnet": alexnet.BACKBONE,
+    "alexnet_caffe": alexnet_caffe.BACKBONE,
+    "caffenet": caffenet.BACKBONE,
+    "hybridnet": hybridnet.BACKBONE,
+    "overfeat_fast": overfeat_fast.BACKBONE,
+    "overfeat_accurate": overfeat_accurate.BACKBONE,
     "dinov2_vits14": dinov2_vits14.BACKBONE,
     "dinov2_vits14_reg": dinov2_vits14_reg.BACKBONE,
     "dinov2_vitb14": dinov2_vitb14.BACKBONE,

@@ -4,6 +4,7 @@ A family is one file, listed here. A new one is its file and one line of `FAMILI
 """
 
 from vprjax.weights.released import (
+    alexnet,
     boq,
     cirtorch,
     convap,
@@ -12,9 +13,11 @@ from vprjax.weights.released import (
     dvgl,
     eigenplaces,
     hloc_netvlad,
+    hybridnet,
     megaloc,
     mixvpr,
     openibl,
+    overfeat,
     patch_netvlad,
     pytorch_netvlad,
     salad,
@@ -37,4 +40,9 @@ FAMILIES: dict[str, Family] = {
     "pytorch_netvlad": pytorch_netvlad.FAMILY,
     "cirtorch": cirtorch.FAMILY,
     "dir": dir.FAMILY,
+    "alexnet": alexnet.TORCHVISION,
+    "alexnet_caffe": alexnet.CAFFE,
+    "hybridnet": hybridnet.FAMILY,
+    "overfeat_fast": overfeat.FAST,
+    "overfeat_accurate": overfeat.ACCURATE,
 }
