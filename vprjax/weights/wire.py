@@ -9,7 +9,7 @@ Source: protobuf.dev/programming-guides/encoding.
 from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-MOST_FIELDS = 200_000  # of one message; a network's layer has a few hundred
+MOST_FIELDS = 50_000  # of one message; a network's layer has a few hundred
 _LONGEST = 10  # bytes of a varint
 
 
