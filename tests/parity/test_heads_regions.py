@@ -241,10 +241,14 @@ def test_crow_equals_the_original_code(shared_goldens):
 
 def test_a_map_of_zeros_has_no_nan():
     x = jnp.zeros((1, 2, 3, 3))
-    both = jax.jit(jax.value_and_grad(lambda x: (rmac.rmac(x) + crow.crow(x)).sum()))
+    both = jax.jit(
+        jax.value_and_grad(
+            lambda x: (rmac.rmac(x) + crow.crow(x) + _learned(x, jnp.eye(3), jnp.zeros(3))).sum()
+        )
+    )
     value, gradient = both(x)
     assert value == 0 and np.isfinite(gradient).all()
-    for pool in (rmac.rmac, crow.crow):
+    for pool in (rmac.rmac, crow.crow, flatten.flatten, spatial_pyramid.spatial_pyramid):
         with pytest.raises(ValueError, match="expected"):
             pool(x[0])
 

@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from vprjax.errors import WeightsError
 from vprjax.models.backbones.overfeat import raw_name
-from vprjax.weights import caffemodel, matlab, pickles
+from vprjax.weights import bundle, caffemodel, matlab, pickles
 from vprjax.weights.pickles import Unfit
 
 # Bytes of all arrays of a file. VGG16 with its classifier takes half; a small file can claim any number.
@@ -67,9 +67,12 @@ def read(file: pathlib.Path, wanted: str) -> dict[str, np.ndarray]:
 
 
 def sha256(file: pathlib.Path) -> str:
-    """Returns the SHA-256 of a file's bytes, hexadecimal."""
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    """Returns the SHA-256 of a file's bytes, hexadecimal; an index's is with the data beside it."""
+    digest = hashlib.sha256()
+    for part in bundle.parts(file) if file.name.endswith(bundle.SUFFIX) else [file]:
+        with part.open("rb") as f:
+            hashlib.file_digest(f, lambda: digest)
+    return digest.hexdigest()
 
 
 def _check_size(sizes: Iterable[int], most: int | None = None) -> None:
@@ -311,6 +314,7 @@ _KINDS = {
     ".torch": _Kind("torch", _read_torch),
     ".keras": _Kind("keras", _read_keras),
     ".mat": _Kind("torch", _read_mat),
+    ".index": _Kind("tensorflow", lambda file: bundle.read(file, _check_size)),
     ".caffemodel": _Kind("caffe", _read_caffemodel),
     "net_weight_0": _Kind("overfeat", _read_overfeat),  # OverFeat's own names: the fast network,
     "net_weight_1": _Kind("overfeat", _read_overfeat),  # and the accurate one
@@ -319,6 +323,7 @@ _KINDS = {
 
 _REMEDIES = {
     ".bin": "; if PyTorch wrote it, rename it to .pth",
+    ".pb": "; of a SavedModel name the variables/variables.index",
     ".prototxt": "; it describes a network: name its .caffemodel",
     ".npy": "; write its arrays by numpy.savez, one per Keras name",
     ".gz": "; unpack it first",

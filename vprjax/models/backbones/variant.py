@@ -12,7 +12,7 @@ Scaling = Mapping[str, tuple[float, float, float]]  # {"mean": ..., "std": ...}:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The arrays of a backbone in one family of weights files ("torch", "keras", "caffe", "overfeat").
+    """The arrays of a backbone in one family of weights files: "torch", "keras", "caffe" and more.
 
     Attributes:
       name: path of a variable -> its array's name in the file.

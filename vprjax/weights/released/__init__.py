@@ -9,6 +9,7 @@ from vprjax.weights.released import (
     cirtorch,
     convap,
     cosplace,
+    delf,
     dir,
     dvgl,
     eigenplaces,
@@ -43,6 +44,7 @@ FAMILIES: dict[str, Family] = {
     "alexnet": alexnet.TORCHVISION,
     "alexnet_caffe": alexnet.CAFFE,
     "hybridnet": hybridnet.FAMILY,
+    "delf": delf.FAMILY,
     "overfeat_fast": overfeat.FAST,
     "overfeat_accurate": overfeat.ACCURATE,
 }
