@@ -14,11 +14,16 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
 def _classes():
-    file = descriptor_pb2.FileDescriptorProto(name="bundle_of_tests.proto", package="bundle_of_tests")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="bundle_of_tests.proto", package="bundle_of_tests"
+    )
     fields = {
         "Dim": [("size", 1, _FIELD.TYPE_INT64, "")],
         "Shape": [("dim", 2, _FIELD.TYPE_MESSAGE, "Dim")],
-        "Header": [("num_shards", 1, _FIELD.TYPE_INT32, ""), ("endianness", 2, _FIELD.TYPE_INT32, "")],
+        "Header": [
+            ("num_shards", 1, _FIELD.TYPE_INT32, ""),
+            ("endianness", 2, _FIELD.TYPE_INT32, ""),
+        ],
         "Entry": [
             ("dtype", 1, _FIELD.TYPE_INT32, ""),
             ("shape", 2, _FIELD.TYPE_MESSAGE, "Shape"),

@@ -108,9 +108,7 @@ def test_the_grouped_networks(tmp_path, backbone, old):
 def narrow(steps, by=16):
     """The same network with fewer channels: full ones of the fully connected layers take 580 MB."""
     return tuple(
-        dataclasses.replace(
-            s, conv=dataclasses.replace(s.conv, features=s.conv.features // by)
-        )
+        dataclasses.replace(s, conv=dataclasses.replace(s.conv, features=s.conv.features // by))
         for s in steps
     )
 

@@ -37,7 +37,9 @@ class Caffe(nn.Module):
         self.pools_first = pools_first
         shapes = [(11, 4, 0, 1), (5, 1, 2, 2), (3, 1, 1, 1), *[(3, 1, 1, 2)] * 3]
         c = 3
-        for i, (width, (size, stride, pad, groups)) in enumerate(zip(widths, shapes), 1):
+        for i, (width, (size, stride, pad, groups)) in enumerate(
+            zip(widths, shapes, strict=False), 1
+        ):
             self.add_module(f"conv{i}", nn.Conv2d(c, width, size, stride, pad, groups=groups))
             c = width
         if len(widths) == 7:

@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints: `NAME.index` and its `NAME.data-00000-of-00001`, as in a SavedModel's variables.
+"""TensorFlow's checkpoints: `NAME.index` and `NAME.data-00000-of-00001`, as in a SavedModel's variables.
 
 The index is a sorted table of LevelDB's format: blocks of keys that share their beginnings, an index block
 and a footer. Its values are protocol buffers that say where a variable lies in the data.

@@ -22,9 +22,7 @@ MOST_LAYERS, MOST_AXES = 10_000, 32
 _LEAVES = ("weight", "bias")
 
 
-def read(
-    file: pathlib.Path, check_sizes: Callable[[Iterable[int]], None]
-) -> dict[str, np.ndarray]:
+def read(file: pathlib.Path, check_sizes: Callable[[Iterable[int]], None]) -> dict[str, np.ndarray]:
     """Returns the arrays by `LAYER.weight`, `LAYER.bias`, `LAYER.2`, ..., in Caffe's own layout.
 
     A kernel is `(d, c / groups, h, w)`, a fully connected layer `(d, c)`. Of the older format the leading
@@ -92,7 +90,9 @@ def _blob(name: str, message: memoryview) -> Blob:
             shape = _dimensions(value)
         elif number in (_DATA, _DOUBLES):
             if kind != wire.BYTES:
-                raise ValueError(f"{name} holds its numbers one by one; save it with a Caffe of today")
+                raise ValueError(
+                    f"{name} holds its numbers one by one; save it with a Caffe of today"
+                )
             size = 4 if number == _DATA else 8
             if len(value) % size:
                 raise ValueError(f"{name} ends inside a number")

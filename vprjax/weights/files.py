@@ -1,4 +1,4 @@
-"""Readers of weights files: safetensors, PyTorch, Keras HDF5, NumPy archives, `.mat`, `.caffemodel`, OverFeat.
+"""Readers of weights files: safetensors, PyTorch, Keras, NumPy, `.mat`, Caffe, OverFeat, TensorFlow.
 
 Every reader treats a file as hostile: it runs none of its code and allocates no more than a limit.
 """

@@ -200,8 +200,8 @@ def start_from_regions(
 ) -> tuple[dict, str]:
     """Starts the head's linear layer from whitened PCA of the regions of the images in `order`.
 
-    It takes `PROJECTION_IMAGES` images at most. Fewer vectors than channels leave the layer as it is. Returns
-    the variables, and a phrase that says which.
+    It takes `PROJECTION_IMAGES` images at most. Fewer vectors than channels leave the layer as it is.
+    Returns the variables, and a phrase that says which.
 
     Source: Gordo et al. 2016.
     """

@@ -1,4 +1,4 @@
-"""Classifiers' networks as descriptors: AlexNet conv3, AMOSNet's pyramid, OverFeat, from their own files."""
+"""Classifiers' networks as descriptors, from their own files: AlexNet conv3, AMOSNet, OverFeat."""
 
 import pathlib
 

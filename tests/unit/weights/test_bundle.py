@@ -10,9 +10,9 @@ from vprjax.weights import bundle, files, pretrained
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
-    f"resnet_v1_50/block1/unit_{i}/bottleneck_v1/conv1/weights": RNG.normal(size=(1, 1, 3, i)).astype(
-        "float32"
-    )
+    f"resnet_v1_50/block1/unit_{i}/bottleneck_v1/conv1/weights": RNG.normal(
+        size=(1, 1, 3, i)
+    ).astype("float32")
     for i in range(1, 60)
 } | {
     "half": RNG.normal(size=(2, 3)).astype("float16"),
@@ -96,13 +96,21 @@ def test_a_hostile_index(tmp_path, entries, words):
 
 
 def test_a_damaged_table(tmp_path):
-    index = raw_bundle.write(tmp_path, ARRAYS)
+    """The first key shares nothing; a key's length; a block's type; the last byte of the magic number."""
+    index = raw_bundle.write(tmp_path, {"a": np.zeros(3, np.float32)})
     whole = index.read_bytes()
-    for at, value in ((0, 9), (1, 255), (len(whole) - 48, 255), (len(whole) - 1, 0)):
+    for at, value in ((0, 9), (1, 200), (len(whole) - 1, 0)):
         damaged = bytearray(whole)
         damaged[at] = value
         index.write_bytes(damaged)
         refused(index, "truncated, corrupt")
+    entries = [(b"", HEADER), (b"a", entry(size=4, shape=(1,)))]
+    end = len(raw_bundle._block(entries))
+    damaged = bytearray(raw_bundle.table(entries))
+    assert damaged[end] == 0
+    damaged[end] = 1
+    index.write_bytes(damaged)
+    refused(index, "its index is compressed")
 
 
 def test_other_files_of_a_saved_model(tmp_path):
@@ -110,6 +118,6 @@ def test_other_files_of_a_saved_model(tmp_path):
     with pytest.raises(WeightsError, match=r"name the variables/variables\.index"):
         files.read(tmp_path / "saved_model.pb", "a test")
     index = raw_bundle.write(tmp_path, {"dense/kernel": np.zeros((2, 3), np.float32)})
-    words = "it has dense/kernel, expected are resnet_v1_50/block1"
+    words = "it has dense/kernel, expected are resnet_v1_50/conv1"
     with pytest.raises(WeightsError, match=words):
         pretrained.load(str(index), "resnet50_slim")

@@ -73,7 +73,9 @@ def test_blue_comes_first_in_the_file_and_last_here(caffenet):
     kernel = found["params"]["conv1"]["kernel"]
     assert kernel.shape == (11, 11, 3, 96)
     assert (kernel[:, :, 2] == 1).all() and not kernel[:, :, :2].any()
-    np.testing.assert_allclose(found["preprocess"]["mean"], [122.6789, 116.6688, 104.007], atol=1e-3)
+    np.testing.assert_allclose(
+        found["preprocess"]["mean"], [122.6789, 116.6688, 104.007], atol=1e-3
+    )
     released = load.read(str(caffenet))
     assert (released.family, released.config.backbone) == ("alexnet_caffe", "caffenet")
     assert (released.config.stage, released.config.pooling) == ("conv3", "flatten")

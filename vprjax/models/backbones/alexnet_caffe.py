@@ -1,4 +1,4 @@
-"""The original AlexNet (Krizhevsky et al. 2012): two groups, local response normalisation, Caffe's names."""
+"""The original AlexNet (Krizhevsky et al. 2012): two groups, response normalisation, Caffe's names."""
 
 import functools
 
@@ -31,9 +31,7 @@ BACKBONE = Backbone(
     stages=stages(STEPS),
     batch_norm=False,
     sources={
-        "caffe": Source(
-            caffe.name, caffe.ILSVRC, flip_first=True, head=CLASSIFIER, prepare=prepare
-        )
+        "caffe": Source(caffe.name, caffe.ILSVRC, flip_first=True, head=CLASSIFIER, prepare=prepare)
     },
     refused={"torch": "torchvision has one tower without normalisation; use backbone alexnet"},
     cut_for={64: "conv5", 48: "conv2"},

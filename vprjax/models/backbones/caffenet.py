@@ -16,9 +16,7 @@ BACKBONE = Backbone(
     stages=stages(STEPS),
     batch_norm=False,
     sources={
-        "caffe": Source(
-            caffe.name, caffe.ILSVRC, flip_first=True, head=CLASSIFIER, prepare=prepare
-        )
+        "caffe": Source(caffe.name, caffe.ILSVRC, flip_first=True, head=CLASSIFIER, prepare=prepare)
     },
     cut_for={64: "conv5", 48: "conv2"},
 )

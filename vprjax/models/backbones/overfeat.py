@@ -62,9 +62,7 @@ def declare(title: str, steps: tuple[Step, ...], cut_for: Mapping[int, str]) -> 
         stages=stages(steps),
         batch_norm=False,
         sources={
-            "overfeat": Source(
-                caffe.name, _SCALING, head=r"classifier\.(weight|bias)", prepare=cut
-            )
+            "overfeat": Source(caffe.name, _SCALING, head=r"classifier\.(weight|bias)", prepare=cut)
         },
         cut_for=cut_for,
     )

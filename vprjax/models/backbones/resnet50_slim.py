@@ -92,7 +92,7 @@ def _stage(net: SlimResNet, x: jax.Array, name: str, train: bool) -> jax.Array:
 
 
 def _same(n: int) -> tuple[int, int]:
-    """TensorFlow's padding SAME of a 3x3 window in steps of 2: (0, 1) for even sides, (1, 1) for odd ones."""
+    """TensorFlow's SAME of a 3x3 window in steps of 2: (0, 1) for even sides, (1, 1) for odd ones."""
     return (n % 2, 1)
 
 

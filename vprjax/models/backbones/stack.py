@@ -13,7 +13,7 @@ from vprjax.models.backbones.layers import Conv, Layers
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """A max pooling; `ceil` also keeps the last window that begins inside and ends outside (Caffe's rule)."""
+    """A max pooling; `ceil`, Caffe's rule, keeps a last window that begins inside and ends outside."""
 
     size: int
     stride: int

@@ -98,7 +98,11 @@ BACKBONE = Backbone(
         ),
         "keras": Source(_keras, CAFFE, flip_first=True, head="(fc1|fc2|predictions)/(kernel|bias)"),
         "caffe": Source(
-            caffe.name, CAFFE, flip_first=True, head=r"fc[678]\.(weight|bias)", prepare=caffe.prepare
+            caffe.name,
+            CAFFE,
+            flip_first=True,
+            head=r"fc[678]\.(weight|bias)",
+            prepare=caffe.prepare,
         ),
     },
     cut_for={64: "conv5", 48: "conv3"},

@@ -36,13 +36,13 @@ def _prepare(arrays: Arrays) -> Arrays:
         weight, bias = weight * a[:, None], beta - mean * a
     else:
         bias = found.pop(f"{scope}conv1/biases")
-    return {
-        **found,
-        "attention.conv1.weight": weight.astype(np.float32),
-        "attention.conv1.bias": np.asarray(bias, np.float32),
-        "attention.conv2.weight": found.pop(f"{scope}conv2/weights")[:, :, 0, 0],
-        "attention.conv2.bias": found.pop(f"{scope}conv2/biases"),
+    own = {
+        "conv1.weight": weight.astype(np.float32),
+        "conv1.bias": np.asarray(bias, np.float32),
+        "conv2.weight": found.pop(f"{scope}conv2/weights")[:, :, 0, 0],
+        "conv2.bias": found.pop(f"{scope}conv2/biases"),
     }
+    return found | {f"attention.{name}": array for name, array in own.items()}
 
 
 def _name(path: Path) -> str:
