@@ -22,6 +22,7 @@ PLACES = {
 def config(backbone, pooling):
     c = base.get_config()
     c.model.update(backbone=backbone, stage=BACKBONES[backbone], pooling=pooling)
+    c.model.rmac.levels = c.model.learned_rmac.levels = 2
     c.loss.triplet.margin = 2.0  # every tuple is active
     c.loss.contrastive.margin = 2.0
     return c
@@ -32,7 +33,7 @@ def config(backbone, pooling):
 def test_a_step_along_the_gradient_lowers_every_loss(backbone, pooling):
     c = config(backbone, pooling)
     module = models.build(c.model)
-    x = np.random.default_rng(0).integers(0, 256, (8, 33, 41, 3), np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (8, 25, 33, 3), np.uint8)
     variables = random_variables(module, x)
     rest = {kind: tree for kind, tree in variables.items() if kind != "params"}
     d = jax.eval_shape(module.apply, variables, x).shape[-1]
@@ -46,8 +47,6 @@ def test_a_step_along_the_gradient_lowers_every_loss(backbone, pooling):
             parts = losses.make(c.loss, c.tuples, "batch")(f, PLACES, classes, 0)
             found.append(parts["loss"].mean())
         return jnp.stack(found)
-
-    quick = {"xla_backend_optimization_level": 0}
 
     @jax.jit
     def stepped(params):
@@ -64,8 +63,7 @@ def test_a_step_along_the_gradient_lowers_every_loss(backbone, pooling):
             )
         return before, jnp.stack(after), lengths
 
-    step = stepped.lower(variables["params"]).compile(compiler_options=quick)
-    before, after, lengths = step(variables["params"])
+    before, after, lengths = stepped(variables["params"])
     assert np.isfinite(before).all() and np.isfinite(after).all()
     for i, name in enumerate(LOSSES):
         assert -3e-3 < after[i, i] - before[i] < -2e-4, name
