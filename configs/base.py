@@ -89,7 +89,8 @@ def _model() -> ConfigDict:
     # (behind the projection). Released models leave out some.
     c.norms = USUAL_NORMS
     c.projection = 0  # dimensions of a linear layer after pooling; 0 is no layer
-    c.projection_start = "pca"  # fit on training descriptors; or "pca_whitened", "random"
+    # "pca" or "pca_whitened" of training descriptors; "gaussian" keeps distances on average; or "random"
+    c.projection_start = "pca"
     # "bfloat16" computes the backbone in bfloat16; the head stays float32. Recent NVIDIA GPUs multiply
     # a float32 backbone in TF32, unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
     c.compute_dtype = "float32"

@@ -15,8 +15,10 @@ from vprjax.localize.network import Network
 EARLY = {
     "vgg16": "conv2",
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "conv2"),
-    "resnet50_v1": "conv2",
+    **dict.fromkeys(("resnet50_v1", "resnet50_slim"), "conv2"),
     "mobilenetv2": "block_2_expand",
+    **dict.fromkeys(("alexnet", "alexnet_caffe", "caffenet", "hybridnet"), "conv2"),
+    **dict.fromkeys(("overfeat_fast", "overfeat_accurate"), "conv1"),
     **{f"dinov2_vit{size}14{more}": "block1" for size in "sblg" for more in ("", "_reg")},
 }
 

@@ -1,4 +1,4 @@
-"""R-MAC, regional GeM, CroW and GeM with a linear layer: against PyTorch and the original code.
+"""R-MAC, its learned form, regional GeM, CroW, pyramid, flat map: against PyTorch and the original code.
 
 The PyTorch forms are written out from the formulas, region by region.
 """
@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from tests.helpers import goldens
-from vprjax.models.heads import crow, gem, gem_linear, regional_gem, rmac
+from vprjax.models.heads import (
+    crow,
+    flatten,
+    gem,
+    gem_linear,
+    learned_rmac,
+    regional_gem,
+    rmac,
+    spatial_pyramid,
+)
 
 C = 6
 SIZES = [(5, 9), (4, 4), (9, 4)]
@@ -57,6 +66,17 @@ def _torch_regional(torch, x, p, kernel, bias):
     return sum(_unit(_unit(pool) @ kernel + bias) for pool in pools)
 
 
+def _torch_learned(torch, x, kernel, bias):
+    maxima = (part.amax(dim=(2, 3)) for part in _parts(torch, x))
+    return sum(_unit(_unit(vector) @ kernel + bias) for vector in maxima)
+
+
+def _torch_pyramid(torch, x):
+    x = x.permute(0, 3, 1, 2)
+    pooled = (torch.nn.functional.adaptive_max_pool2d(x, side).flatten(2) for side in range(1, 5))
+    return torch.cat(list(pooled), dim=2).flatten(1)
+
+
 def _torch_crow(torch, x):
     at = x.sum(dim=3)
     at = (at / at.flatten(1).norm(dim=1)[:, None, None]).sqrt()
@@ -69,6 +89,11 @@ def _torch_crow(torch, x):
 def _regional(x, p, kernel, bias):
     module = regional_gem.RegionalGeM(3, 3.0)
     return module.apply({"params": {"p": p, "whiten": {"kernel": kernel, "bias": bias}}}, x)
+
+
+def _learned(x, kernel, bias):
+    module = learned_rmac.LearnedRMAC(3)
+    return module.apply({"params": {"whiten": {"kernel": kernel, "bias": bias}}}, x)
 
 
 def _torch_linear(torch, x, p, kernel, bias):
@@ -95,6 +120,24 @@ CASES = {
         _torch_linear,
         (_map((2, 3, 4, C), lowest=0.01), np.array(2.7), WHITEN, np.linspace(-0.1, 0.1, C)),
     ),
+    "learned_rmac": (
+        _learned,
+        _torch_learned,
+        (_map((2, 5, 9, C)), WHITEN, np.linspace(-0.1, 0.1, C)),
+    ),
+    "flatten": (
+        flatten.flatten,
+        lambda torch, x: x.permute(0, 3, 1, 2).flatten(1),
+        (_map((2, 3, 5, C)),),
+    ),
+    **{
+        f"spatial_pyramid{h}x{w}": (
+            spatial_pyramid.spatial_pyramid,
+            _torch_pyramid,
+            (_map((2, h, w, C), lowest=-9.0),),
+        )
+        for h, w in ((13, 13), (5, 9), (3, 2))
+    },
     "regional_gem": (
         _regional,
         _torch_regional,
@@ -112,7 +155,8 @@ def test_values_and_gradients_are_pytorchs(name):
     torch = pytest.importorskip("torch")
     pool, reference, arguments = CASES[name]
     arguments = [jnp.asarray(a, jnp.float32) for a in arguments]
-    cotangent = np.random.default_rng(1).normal(0, 1, (2, C)).astype(np.float32)
+    shape = jax.eval_shape(pool, *arguments).shape
+    cotangent = np.random.default_rng(1).normal(0, 1, shape).astype(np.float32)
     run = jax.jit(
         lambda *a: (lambda v, back: (v, back(jnp.asarray(cotangent))))(*jax.vjp(pool, *a))
     )
@@ -197,10 +241,14 @@ def test_crow_equals_the_original_code(shared_goldens):
 
 def test_a_map_of_zeros_has_no_nan():
     x = jnp.zeros((1, 2, 3, 3))
-    both = jax.jit(jax.value_and_grad(lambda x: (rmac.rmac(x) + crow.crow(x)).sum()))
+    both = jax.jit(
+        jax.value_and_grad(
+            lambda x: (rmac.rmac(x) + crow.crow(x) + _learned(x, jnp.eye(3), jnp.zeros(3))).sum()
+        )
+    )
     value, gradient = both(x)
     assert value == 0 and np.isfinite(gradient).all()
-    for pool in (rmac.rmac, crow.crow):
+    for pool in (rmac.rmac, crow.crow, flatten.flatten, spatial_pyramid.spatial_pyramid):
         with pytest.raises(ValueError, match="expected"):
             pool(x[0])
 

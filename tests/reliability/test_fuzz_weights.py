@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from tests.helpers import raw_caffe
 from tests.reliability import fuzzing
 from vprjax.errors import WeightsError
 from vprjax.weights import pretrained
@@ -39,7 +40,13 @@ def pth(zipped):
     return out.getvalue()
 
 
+def caffemodels():
+    layers = {"conv1_1": [TORCH["features.0.weight"], BIAS]}
+    return [raw_caffe.caffemodel(layers, old=old) for old in (False, True)]
+
+
 VALID = {
+    ".caffemodel": caffemodels,
     ".safetensors": lambda: [safetensors.numpy.save(TORCH)],
     ".h5": lambda: [h5(), h5(compression="gzip")],
     ".npz": lambda: [npz(np.savez), npz(np.savez_compressed)],

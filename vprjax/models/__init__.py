@@ -19,7 +19,7 @@ from vprjax.variants import pick
 
 HEAD = "head"  # as `train_from`: pooling and projection alone train
 BATCH_NORMS = ("frozen", "train")
-PROJECTION_STARTS = ("pca", "pca_whitened", "random")
+PROJECTION_STARTS = ("pca", "pca_whitened", "gaussian", "random")
 DTYPES = ("float32", "bfloat16")
 
 

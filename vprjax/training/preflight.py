@@ -153,7 +153,7 @@ def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[st
     file = resolve(path)
     arrays = files.read(file, f"backbone {c.backbone}")
     found = released.find(file, arrays)
-    if found is None:
+    if found is None or released.lacks_layers(found, c):
         loaded = pretrained.load(path, c.backbone, partial=c.partial_weights, arrays=arrays)
         return loaded, pretrained.fingerprint(path), []
     loaded = released.start_of(found, c)

@@ -1,4 +1,4 @@
-"""Readers of weights files: safetensors, PyTorch state dicts, Keras HDF5, NumPy archives, MATLAB's `.mat`.
+"""Readers of weights files: safetensors, PyTorch, Keras, NumPy, `.mat`, Caffe, OverFeat, TensorFlow.
 
 Every reader treats a file as hostile: it runs none of its code and allocates no more than a limit.
 """
@@ -19,7 +19,8 @@ import numpy as np
 import safetensors.numpy
 
 from vprjax.errors import WeightsError
-from vprjax.weights import matlab, pickles
+from vprjax.models.backbones.overfeat import raw_name
+from vprjax.weights import bundle, caffemodel, matlab, pickles
 from vprjax.weights.pickles import Unfit
 
 # Bytes of all arrays of a file. VGG16 with its classifier takes half; a small file can claim any number.
@@ -66,9 +67,12 @@ def read(file: pathlib.Path, wanted: str) -> dict[str, np.ndarray]:
 
 
 def sha256(file: pathlib.Path) -> str:
-    """Returns the SHA-256 of a file's bytes, hexadecimal."""
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    """Returns the SHA-256 of a file's bytes, hexadecimal; an index's is with the data beside it."""
+    digest = hashlib.sha256()
+    for part in bundle.parts(file) if file.name.endswith(bundle.SUFFIX) else [file]:
+        with part.open("rb") as f:
+            hashlib.file_digest(f, lambda: digest)
+    return digest.hexdigest()
 
 
 def _check_size(sizes: Iterable[int], most: int | None = None) -> None:
@@ -280,6 +284,20 @@ def _read_mat(file: pathlib.Path) -> dict[str, np.ndarray]:
         raise Unfit(str(e)) from e
 
 
+def _read_caffemodel(file: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads a `.caffemodel`: `conv1.weight`, ..."""
+    return caffemodel.read(file, lambda sizes: _check_size(sizes, _most(file)))
+
+
+def _read_overfeat(file: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads OverFeat's raw file: float32 numbers, whose network their count tells."""
+    size = file.stat().st_size
+    _check_size([size], _most(file))
+    if size % 4:
+        raise ValueError("it ends inside a number")
+    return {raw_name(size // 4): np.fromfile(file, "<f4")}
+
+
 class _Kind(NamedTuple):
     source: str  # a key of `Backbone.sources`
     read: Callable[[pathlib.Path], dict[str, np.ndarray]]
@@ -296,11 +314,17 @@ _KINDS = {
     ".torch": _Kind("torch", _read_torch),
     ".keras": _Kind("keras", _read_keras),
     ".mat": _Kind("torch", _read_mat),
+    ".index": _Kind("tensorflow", lambda file: bundle.read(file, _check_size)),
+    ".caffemodel": _Kind("caffe", _read_caffemodel),
+    "net_weight_0": _Kind("overfeat", _read_overfeat),  # OverFeat's own names: the fast network,
+    "net_weight_1": _Kind("overfeat", _read_overfeat),  # and the accurate one
 }
 
 
 _REMEDIES = {
     ".bin": "; if PyTorch wrote it, rename it to .pth",
+    ".pb": "; of a SavedModel name the variables/variables.index",
+    ".prototxt": "; it describes a network: name its .caffemodel",
     ".npy": "; write its arrays by numpy.savez, one per Keras name",
     ".gz": "; unpack it first",
     ".zip": "; unpack it first",

@@ -12,6 +12,7 @@ from flax import traverse_util
 from vprjax import models
 from vprjax.descriptors import whitening
 from vprjax.models.heads import HEADS
+from vprjax.models.heads.variant import RegionStart
 from vprjax.models.heads.vectors import l2_normalize
 from vprjax.weights import kmeans, pretrained
 
@@ -69,11 +70,17 @@ def initialise(
     head = HEADS[model_config.pooling]
     if loaded is not None and "head" in loaded:
         return {**variables, "params": {**variables["params"], **loaded["head"]}}, notes
-    if head.start is not None:
+    if isinstance(head.start, RegionStart):
+        variables, note = start_from_regions(model_config, variables, images_at, order)
+        notes.append(f"{head.title} {note}")
+    elif head.start is not None:
         local = local_descriptors(module, variables, images_at, order)
         variables = start_from_clusters(model_config, variables, local, seed)
         notes.append(f"{head.title} from k-means on {len(local)} local descriptors")
-    if model_config.projection and model_config.projection_start != "random":
+    if model_config.projection and model_config.projection_start == "gaussian":
+        variables = start_gaussian(variables, seed)
+        notes.append("projection from Gaussian random numbers")
+    elif model_config.projection and model_config.projection_start != "random":
         variables, used = start_projection(model_config, variables, images_at, order)
         notes.append(f"projection from PCA on {used} descriptors")
     return variables, notes
@@ -188,6 +195,65 @@ def start_from_clusters(model_config, variables: dict, local: np.ndarray, seed: 
     return {**variables, "params": {**variables["params"], "pooling": {**like, **head}}}
 
 
+def start_from_regions(
+    model_config, variables: dict, images_at: Callable[[np.ndarray], np.ndarray], order: np.ndarray
+) -> tuple[dict, str]:
+    """Starts the head's linear layer from whitened PCA of the regions of the images in `order`.
+
+    It takes `PROJECTION_IMAGES` images at most. Fewer vectors than channels leave the layer as it is.
+    Returns the variables, and a phrase that says which.
+
+    Source: Gordo et al. 2016.
+    """
+    start, section = HEADS[model_config.pooling].start, model_config[model_config.pooling]
+    module = models.build(model_config)
+
+    @jax.jit
+    def vectors(variables, images):
+        local = module.apply(variables, images, method="features")
+        if "local" in model_config.norms:
+            local = l2_normalize(local)
+        return start.vectors(section, local)
+
+    _, regions, channels = jax.eval_shape(vectors, variables, images_at(order[:1])).shape
+    most = max(1, whitening.NUMBERS // (regions * channels))
+    used = order[: min(PROJECTION_IMAGES, most)]
+    if len(used) * regions <= channels:
+        return variables, (
+            f"from the identity, as {len(used)} training images have {len(used) * regions} regions, and "
+            f"whitening {channels} channels takes more"
+        )
+    found = np.empty((len(used), regions, channels), np.float32)
+    for first in range(0, len(used), 16):
+        part = slice(first, first + 16)
+        found[part] = vectors(variables, jnp.asarray(images_at(used[part])))
+    learned = whitening.learn(found.reshape(-1, channels), channels, True)
+    layer = _layer(learned, variables["params"]["pooling"][start.layer])
+    pooling = {**variables["params"]["pooling"], start.layer: layer}
+    params = {**variables["params"], "pooling": pooling}
+    return {**variables, "params": params}, f"from whitened PCA of {len(used) * regions} regions"
+
+
+def _layer(learned: whitening.Projection, like: dict) -> dict:
+    """The linear layer that computes a learned projection, in the types of `like`."""
+    layer = {"kernel": learned.kernel, "bias": -learned.mean @ learned.kernel}
+    return {key: np.asarray(value, like[key].dtype) for key, value in layer.items()}
+
+
+def start_gaussian(variables: dict, seed: int) -> dict:
+    """Starts the projection from independent normal numbers of variance `1 / dimensions`, without bias.
+
+    Distances stay the same on average, without any training image.
+
+    Source: Dasgupta & Gupta 2003; on AlexNet's conv3 in Suenderhauf et al. 2015.
+    """
+    like = variables["params"]["projection"]
+    kernel = np.random.default_rng((seed, 6)).standard_normal(like["kernel"].shape, np.float32)
+    kernel /= np.sqrt(np.float32(kernel.shape[1]))
+    projection = {"kernel": kernel, "bias": np.zeros_like(like["bias"])}
+    return {**variables, "params": {**variables["params"], "projection": projection}}
+
+
 def start_projection(
     model_config, variables: dict, images_at: Callable[[np.ndarray], np.ndarray], order: np.ndarray
 ) -> tuple[dict, int]:
@@ -217,9 +283,7 @@ def start_projection(
         )
     except ValueError as error:
         raise ValueError(
-            f"model.projection: {error}; lower it or set model.projection_start='random'"
+            f"model.projection: {error}; lower it or set model.projection_start='gaussian'"
         ) from error
-    projection = {"kernel": learned.kernel, "bias": -learned.mean @ learned.kernel}
-    like = variables["params"]["projection"]
-    projection = {k: np.asarray(v, like[k].dtype) for k, v in projection.items()}
+    projection = _layer(learned, variables["params"]["projection"])
     return {**variables, "params": {**rest, "projection": projection}}, len(descriptors)

@@ -34,6 +34,9 @@ class _Layout:
 _LAYOUTS = {
     "torch": _Layout(kernel=(3, 2, 0, 1), depthwise=(3, 2, 0, 1), linear=(1, 0)),
     "keras": _Layout(kernel=(0, 1, 2, 3), depthwise=(0, 1, 3, 2), linear=(0, 1)),
+    "tensorflow": _Layout(kernel=(0, 1, 2, 3), depthwise=(0, 1, 3, 2), linear=(0, 1)),
+    "caffe": _Layout(kernel=(3, 2, 0, 1), depthwise=(3, 2, 0, 1), linear=(1, 0)),
+    "overfeat": _Layout(kernel=(3, 2, 0, 1), depthwise=(3, 2, 0, 1), linear=(1, 0)),
 }
 
 

@@ -33,8 +33,9 @@ def load(path: str, backbone: str, partial: bool = False, arrays: Arrays | None 
 
     Args:
       path: `.safetensors`, `.pth`, `.pt`, `.pth.tar` or `.ckpt` with torchvision or timm names; Keras
-        `.h5`, `.weights.h5` or `.keras`; `.npz` with Keras names; or a Hugging Face hub id with its
-        revision, `timm/resnet50.tv_in1k@<commit>`. Every name may have one common prefix.
+        `.h5`, `.weights.h5` or `.keras`; `.npz` with Keras names; `.caffemodel`; OverFeat's `net_weight_0`
+        and `net_weight_1`; or a Hugging Face hub id with its revision, `timm/resnet50.tv_in1k@<commit>`.
+        Every name may have one common prefix.
       backbone: a name of `models.BACKBONES`.
       partial: returns only the layers in the file; missing ones are no error.
       arrays: the file's, where they are read already.
@@ -55,6 +56,10 @@ def load(path: str, backbone: str, partial: bool = False, arrays: Arrays | None 
     _check_source(file, backbone, source)
     if arrays is None:
         arrays = files.read(file, f"backbone {backbone}")
+    try:
+        arrays = variant.sources[source].prepare(arrays)
+    except ValueError as e:
+        raise WeightsError(f"{file} does not fit backbone {backbone}: {e}") from e
     arrays = _unwrapped(file, backbone, source, arrays, partial)
     _check_keys(file, backbone, source, arrays, partial)
     names = names_and_shapes(backbone, source)
@@ -82,9 +87,13 @@ def recognise(path: str, arrays: Arrays | None = None) -> str:
     known = {name: v for name, v in BACKBONES.items() if source in v.sources}
     if arrays is None:
         arrays = files.read(file, f"backbone {' or '.join(known)}")
-    shaped = [f"{name} {array.shape}" for name, array in arrays.items()]
     shares = {}
-    for name in known:
+    for name, variant in known.items():
+        try:
+            prepared = variant.sources[source].prepare(arrays)
+        except ValueError:  # of another network with the same names
+            continue
+        shaped = [f"{array} {values.shape}" for array, values in prepared.items()]
         table = names_and_shapes(name, source).values()
         expected = {f"{array} {shape}" for array, shape in table}
         held = max(_held(shaped, expected).values(), default=0)

@@ -20,7 +20,7 @@ from vprjax.models.backbones.sources import keras_leaf
 from vprjax.models.backbones.variant import Backbone, Source
 from vprjax.weights import names, pretrained
 
-SOURCES = {"torch", "keras"}
+SOURCES = {"torch", "keras", "caffe", "overfeat", "tensorflow"}
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 
 from configs import base
 from vprjax import models
+from vprjax.models.heads import learned_rmac, rmac
 from vprjax.weights import initialise
 
 
@@ -166,3 +167,51 @@ def test_a_wide_projection_starts_from_as_many_images_as_memory_allows(images, m
     )
     initialise.initialise(c, None, 0, lambda i: images[i], len(images))
     assert learnt_from == [(10, 4 * 96)]
+
+
+def test_a_gaussian_projection_keeps_distances_and_needs_no_images(images):
+    c = config("flatten")
+    before = models.build(c).apply(start(images, "flatten")[0], images)
+    c.update(projection=512, projection_start="gaussian")
+    variables, notes = initialise.initialise(c, None, 0, lambda i: images[i], len(images))
+    assert notes[-1] == "projection from Gaussian random numbers"
+    kernel = variables["params"]["projection"]["kernel"]
+    assert kernel.shape == (before.shape[1], 512) and kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel.std() * np.sqrt(512), 1, atol=0.01)
+    assert not variables["params"]["projection"]["bias"].any()
+    again, _ = initialise.initialise(c, None, 0, lambda i: images[i], len(images))
+    np.testing.assert_array_equal(kernel, again["params"]["projection"]["kernel"])
+    other, _ = initialise.initialise(c, None, 1, lambda i: images[i], len(images))
+    assert (kernel != other["params"]["projection"]["kernel"]).any()
+    long, short = np.asarray(before @ before.T), np.asarray((f := before @ kernel) @ f.T)
+    np.testing.assert_allclose(short, long, atol=5 / np.sqrt(512))
+
+
+def test_learned_rmac_starts_from_whitened_regions(images):
+    """Its whitened regions have mean 0 and covariance 1, as sklearn's have."""
+    c = config("learned_rmac")
+    variables, notes = initialise.initialise(c, None, 0, lambda i: images[i], len(images))
+    module = models.build(c)
+    local = module.apply(variables, images, method="features")
+    regions = np.asarray(learned_rmac.region_vectors(local, 3), np.float64)
+    count = regions.shape[0] * regions.shape[1]
+    assert notes[-1] == f"Learned R-MAC from whitened PCA of {count} regions"
+    layer = variables["params"]["pooling"]["whiten"]
+    found = regions.reshape(count, -1) @ layer["kernel"] + layer["bias"]
+    wanted = PCA(whiten=True, svd_solver="full").fit_transform(regions.reshape(count, -1))
+    strong = wanted.shape[1] // 2  # small variances are held up
+    scale = np.sqrt(count / (count - 1))
+    np.testing.assert_allclose(
+        np.abs(found[:, :strong]), np.abs(wanted[:, :strong]) * scale, atol=5e-2
+    )
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-2)
+
+
+def test_learned_rmac_with_too_few_regions_is_rmac_and_says_so(images):
+    c = config("learned_rmac")
+    variables, notes = initialise.initialise(c, None, 0, lambda i: images[i], 1)
+    assert "from the identity, as 1 training images have" in notes[-1]
+    x = np.random.default_rng(0).random((1, 5, 9, 96)).astype(np.float32)
+    params = {"params": variables["params"]["pooling"]}
+    found = learned_rmac.LearnedRMAC(3).apply(params, x)
+    np.testing.assert_allclose(found, rmac.rmac(x), rtol=1e-5)

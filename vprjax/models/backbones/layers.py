@@ -27,7 +27,7 @@ class Conv:
     features: int
     size: int
     stride: int = 1
-    padding: str | None = None
+    padding: str | tuple[tuple[int, int], ...] | None = None
     groups: int = 1
     bias: bool = False
     gain: float = 2.0

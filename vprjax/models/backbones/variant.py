@@ -12,19 +12,21 @@ Scaling = Mapping[str, tuple[float, float, float]]  # {"mean": ..., "std": ...}:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The arrays of a backbone in one family of weights files ("torch", "keras").
+    """The arrays of a backbone in one family of weights files: "torch", "keras", "caffe" and more.
 
     Attributes:
       name: path of a variable -> its array's name in the file.
       preprocess: the scaling of images, or a function of the file's arrays that returns it.
       flip_first: whether the first kernel's input channels are BGR.
       head: pattern of the names of a classifier's arrays and counters, which no descriptor needs.
+      prepare: the file's arrays -> those that `name` names; it raises ValueError for another network's.
     """
 
     name: Callable[[Path], str]
     preprocess: Scaling | Callable[[Mapping[str, Any]], Scaling]
     flip_first: bool = False
     head: str = ""
+    prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda arrays: arrays
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from vprjax.models.backbones import caffe
 from vprjax.models.backbones.layers import Conv, Layers
 from vprjax.models.backbones.sources import CAFFE, IMAGENET, keras_leaf, torch_leaf
 from vprjax.models.backbones.variant import Backbone, Path, Scaling, Source
@@ -96,6 +97,13 @@ BACKBONE = Backbone(
             head=r"(classifier\.\d+|pre_logits\.fc[12]|head\.fc)\.(weight|bias)",
         ),
         "keras": Source(_keras, CAFFE, flip_first=True, head="(fc1|fc2|predictions)/(kernel|bias)"),
+        "caffe": Source(
+            caffe.name,
+            CAFFE,
+            flip_first=True,
+            head=r"fc[678]\.(weight|bias)",
+            prepare=caffe.prepare,
+        ),
     },
     cut_for={64: "conv5", 48: "conv3"},
 )

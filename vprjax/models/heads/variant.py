@@ -24,6 +24,19 @@ class ClusterStart:
 
 
 @dataclasses.dataclass(frozen=True)
+class RegionStart:
+    """A start of a square linear layer from whitened PCA of vectors of training images.
+
+    Attributes:
+      layer: the layer's name.
+      vectors: the head's config section, a map `(b, h, w, c)` -> the vectors `(b, r, c)` that it whitens.
+    """
+
+    layer: str
+    vectors: Callable[[Any, jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
 class Head:
     """A pooling head: a feature map `(b, h, w, c)` -> one vector `(b, d)` per image, not yet normalised.
 
@@ -43,7 +56,7 @@ class Head:
     make: Callable[[Any], Callable]
     keys: Mapping[str, Key] = dataclasses.field(default_factory=dict)
     trains: bool = False
-    start: ClusterStart | None = None
+    start: ClusterStart | RegionStart | None = None
     rates: Callable[[Any], Mapping[str, float]] = lambda section: {}
     lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
     logged: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -4,17 +4,21 @@ A family is one file, listed here. A new one is its file and one line of `FAMILI
 """
 
 from vprjax.weights.released import (
+    alexnet,
     boq,
     cirtorch,
     convap,
     cosplace,
+    delf,
     dir,
     dvgl,
     eigenplaces,
     hloc_netvlad,
+    hybridnet,
     megaloc,
     mixvpr,
     openibl,
+    overfeat,
     patch_netvlad,
     pytorch_netvlad,
     salad,
@@ -37,4 +41,10 @@ FAMILIES: dict[str, Family] = {
     "pytorch_netvlad": pytorch_netvlad.FAMILY,
     "cirtorch": cirtorch.FAMILY,
     "dir": dir.FAMILY,
+    "alexnet": alexnet.TORCHVISION,
+    "alexnet_caffe": alexnet.CAFFE,
+    "hybridnet": hybridnet.FAMILY,
+    "delf": delf.FAMILY,
+    "overfeat_fast": overfeat.FAST,
+    "overfeat_accurate": overfeat.ACCURATE,
 }

@@ -133,6 +133,17 @@ def start_of(found: Released, model_config) -> dict:
     return start
 
 
+def lacks_layers(found: Released, model_config) -> bool:
+    """Whether a config takes its backbone at a later stage than the released model, which is cut before."""
+    if found.config.backbone != model_config.backbone:
+        return False
+    stages = BACKBONES[model_config.backbone].stages
+    names = [*stages]
+    before = names[: names.index(model_config.stage or names[-1]) + 1]
+    needed = {group for stage in before for group in stages[stage]}
+    return not needed <= found.variables["params"]["backbone"].keys()
+
+
 def other_head(found: Released, model_config) -> str:
     """Says in one sentence that a config asks for another head than the file's; "" where it does not.
 

@@ -71,6 +71,12 @@ class Family:
     scaling: tuple[str, ...] = ()
 
 
+def flipped(arrays: Arrays, kernel: str) -> Arrays:
+    """Returns the arrays with the kernel `(d, 3, h, w)` that takes the image turned from BGR to RGB."""
+    found = arrays.get(kernel)
+    return arrays if found is None or found.ndim != 4 else {**arrays, kernel: found[:, ::-1]}
+
+
 def count(pattern: str, names) -> int:
     """Returns how many different first groups of a pattern the names have: a network's blocks."""
     return len({m[1] for m in map(re.compile(pattern).fullmatch, names) if m})
