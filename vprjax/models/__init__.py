@@ -182,7 +182,13 @@ def released(model_config, release) -> dict[str, int]:
       ValueError: the pairs name no earlier and earlier stages at later and later steps.
     """
     section, out, before = ConfigDict(model_config), {}, 0
+    stages = ("", *BACKBONES[model_config.backbone].stages)
     for step, stage in release:
+        if stage not in stages:
+            raise ValueError(
+                f"optim.release: {model_config.backbone} has no stage {stage!r}; it has "
+                f"{', '.join(stages[1:])}, and '' trains all"
+            )
         frozen = frozen_prefixes(section)
         section.train_from = stage
         freed = [prefix for prefix in frozen if prefix not in frozen_prefixes(section)]

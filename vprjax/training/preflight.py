@@ -12,13 +12,13 @@ from vprjax.console import log
 from vprjax.data import doubts, named, pictures, protocol, rendered, source
 from vprjax.data.named import Named
 from vprjax.data.source import Places, joined
-from vprjax.descriptors.extraction import descriptor_size
+from vprjax.descriptors.extraction import descriptor_size, dimensions
 from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import distributed, parallel
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.training import memory_estimate, state, validation
-from vprjax.training.keep import NO_IMAGES, KeepImages
+from vprjax.training.keep import NO_IMAGES, Keeper, KeepImages
 from vprjax.weights import files, pretrained
 from vprjax.weights.hub import resolve
 from vprjax.weights.released import load as released
@@ -93,6 +93,9 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
     warnings = suspicions(config, dataset, None)
     weights, sha256, doubted = _weights(config, dataset)
     data = training_data(config, dataset)
+    module = models.build_for_platform(config.model, parallel.AXIS)
+    described = Keeper(config, data.keep, data.images).sets
+    limits.check_untrained(sum(map(len, described.values())), dimensions(module), workdir)
     return Ready(dataset, data, weights, sha256, (*warnings, *doubted, *data.doubts))
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import short_run
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config, state_of
-from vprjax.config import checks
+from vprjax.config import checks, limits
 from vprjax.data import named, source
 from vprjax.errors import ConfigError
 from vprjax.storage.checkpoint import open_for_reading
@@ -160,11 +160,38 @@ def test_stages_are_released_from_the_last_to_the_first():
     c.model.update(projection=4)
     c.optim.release = ((3, "block_2"), (9, "Conv1"))
     checks.check_values(c)
-    for wrong in (((3, "block_2"), (3, "")), ((3, "block_2"), (9, "block_3")), ((3, "block9"),)):
+    for wrong, words in (
+        (((3, "block_2"), (3, "")), r"\(3, ''\) must come after step 3"),
+        (((3, "block_2"), (9, "block_3")), r"\(9, 'block_3'\) must come after step 3 and free"),
+        (((3, "block9"),), "mobilenetv2 has no stage 'block9'"),
+    ):
         c.optim.release = wrong
-        with pytest.raises(ConfigError, match=r"release|block9"):
+        with pytest.raises(ConfigError, match=words):
             checks.check_values(c)
     c.optim.release = ((3, "block_2"),)
     c.model.batch_norm = "train"
     with pytest.raises(ConfigError, match="release freezes no BatchNorm"):
         checks.check_values(c)
+
+
+def test_a_disk_without_room_for_the_descriptors_is_told(tmp_path):
+    limits.check_untrained(100, 512, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"untrained: it takes 4000\.0 GB"):
+        limits.check_untrained(10**9, 1000, tmp_path / "run")
+
+
+def test_keep_images_that_are_the_tests_are_refused(monkeypatch):
+    class Same(Other):
+        counts = short_run.Dataset.counts
+
+        def places(self, splits):
+            return short_run.Dataset().places(splits)
+
+    monkeypatch.setattr(source, "open_dataset", lambda config: Same())
+    c = keeping()
+    c.keep.images = ("places_csv/other:test02",)
+    words = "of split 'test02' are those of split 'test02' of places_csv/other.*what it is measured on"
+    with pytest.raises(ConfigError, match=words):
+        preflight.training_data(c, short_run.Dataset())
+    c.keep.images = ("places_csv/other:train",)
+    assert not preflight.training_data(c, short_run.Dataset()).doubts
