@@ -204,10 +204,26 @@ def _further(
         trained = [(dataset.name, home), *((str(part), part.places) for part in others)]
         _check_sizes("others.names", trained)
     _check_sizes("keep.images", [(str(part), part.places) for part in kept])
-    doubted = apart.check_named(config, dataset, (*others, *kept))
+    doubted = [
+        *apart.check_named(config, dataset, (*others, *kept)),
+        *(words for part in others for words in _doubts_of(config, dataset, part)),
+    ]
     for sentence in doubted:
         log(f"warning: {sentence}")
     return others, KeepImages(kept), tuple(doubted)
+
+
+def _doubts_of(config, dataset: source.Dataset, part: Named) -> list[str]:
+    """Returns sentences on the poses of a further dataset, and on radii in another unit than its own."""
+    home, unit = (d.metadata.get("position_unit") or "" for d in (dataset, part.dataset))
+    found = [f"{part}: {words}" for words in doubts.of_poses({"it": part.places}, unit)]
+    if unit != home and not config.others.positive_radius:
+        found.append(
+            f"positions of {part} are in {unit or 'an unknown unit'}, those of {dataset.name} in "
+            f"{home or 'an unknown unit'}: its radii are the home's; set others.positive_radius and "
+            "others.negative_radius"
+        )
+    return found
 
 
 def _check_sizes(key: str, parts: list[tuple[str, Places]]) -> None:

@@ -40,6 +40,7 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
         with pytest.raises(ConfigError, match=f"lacks {re.escape(key)}"):
             checks.check_values(ConfigDict(rest))
         assert name not in saved[section]
+    saved = changes.completed(saved)
     saved["model"]["norms"] = ("local", "descriptor")
     saved["places"]["by"] = "label"
     saved["tuples"].update(positive="random", heading_degrees=30.0)

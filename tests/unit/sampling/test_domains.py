@@ -197,6 +197,21 @@ def test_images_of_another_size_and_missing_splits_are_told_ahead(monkeypatch):
         preflight.training_data(both(other_visit_seconds=(1e9,)), short_run.Dataset())
 
 
+def test_radii_in_another_unit_and_doubtful_poses_are_told(monkeypatch):
+    monkeypatch.setattr(Other, "metadata", {"position_unit": "m"})
+    monkeypatch.setattr(short_run.Dataset, "metadata", {"position_unit": "frames"})
+    open_other(monkeypatch)
+    (told,) = preflight.training_data(both(), short_run.Dataset()).doubts
+    assert "other:1.0.0:drive are in m, those of places_csv/mine in frames" in told
+    own = both(positive_radius=(5.0,), negative_radius=(50.0,))
+    assert preflight.training_data(own, short_run.Dataset()).doubts == ()
+    places = other()
+    close = dataclasses.replace(places, positions=places.positions * 1e-6)
+    monkeypatch.setattr(Other, "places", lambda self, splits: close)
+    with pytest.raises(ConfigError, match="too few"):  # told first, then refused
+        preflight.training_data(own, short_run.Dataset())
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -190,7 +190,9 @@ def test_keep_images_that_are_the_tests_are_refused(monkeypatch):
     monkeypatch.setattr(source, "open_dataset", lambda config: Same())
     c = keeping()
     c.keep.images = ("places_csv/other:test02",)
-    words = "of split 'test02' are those of split 'test02' of places_csv/other.*what it is measured on"
+    words = (
+        "of split 'test02' are those of split 'test02' of places_csv/other.*what it is measured on"
+    )
     with pytest.raises(ConfigError, match=words):
         preflight.training_data(c, short_run.Dataset())
     c.keep.images = ("places_csv/other:train",)
