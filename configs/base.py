@@ -29,12 +29,14 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.dataset = _dataset()
+    config.others = _others()
     config.model = _model()
     config.loss = _loss()
     config.tuples = _tuples()
     config.places = _places()
     config.augment = _augment()
     config.optim = _optim()
+    config.keep = _keep()
     config.train = _train()
     config.validation = _validation()
     config.eval = _eval()
@@ -72,6 +74,22 @@ def _dataset() -> ConfigDict:
     return c
 
 
+def _others() -> ConfigDict:
+    """Further datasets to train on, with the home dataset; validation and evaluation are the home's.
+
+    Positives and negatives of a tuple, and the places of a batch, are of one dataset. Each key holds one
+    value per dataset; () takes the home's value.
+    """
+    c = ConfigDict()
+    c.names = ()  # "NAME:SPLIT" or "NAME:SPLIT,SPLIT" each; images as large as the home's
+    c.weights = ()  # each one's share of the tuples or batches; the home dataset has the rest
+    c.positive_radius = ()  # in its own position units, as in `tuples`
+    c.negative_radius = ()
+    c.other_visit_seconds = ()
+    c.cell = ()  # as in `places`
+    return c
+
+
 def _model() -> ConfigDict:
     c = ConfigDict()
     c.backbone = "mobilenetv2"  # one of BACKBONES
@@ -94,6 +112,9 @@ def _model() -> ConfigDict:
     # "bfloat16" computes the backbone in bfloat16; the head stays float32. Recent NVIDIA GPUs multiply
     # a float32 backbone in TF32, unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
     c.compute_dtype = "float32"
+    # Rank of low-rank additions (LoRA) to all dense layers of a transformer, which alone train beside the
+    # head; they start at zero, and merge into the kernels where the model is used. 0 trains all.
+    c.lora_rank = 0
     c.remat = False  # keeps a stage's input alone and computes the stage again: memory for time
     return c
 
@@ -127,6 +148,9 @@ def _tuples() -> ConfigDict:
     # "best" takes the positive nearest in descriptor space (the paper). Where visits in different light
     # train together, it lies in the nearest light. "random", and random mining, take any positive.
     c.positive = "best"
+    # "to_untrained" pushes a negative away only while it is nearer to its query than the untrained model
+    # has it: what that model tells apart already stays where it is. Triplet and contrastive alone.
+    c.push = "always"
     c.mining_interval = 100  # steps between two rounds of extraction and mining
     # Training images that mining looks at per round; 0 is all. Mining adds the queries and up to 3
     # positives of each; it looks at further positives only where they are in the pool.
@@ -153,7 +177,10 @@ def _places() -> ConfigDict:
 
 
 def _augment() -> ConfigDict:
-    """Light augmentation on the device, a function of (seed, step); 0 turns a part off."""
+    """Augmentation on the device, a function of (seed, step); 0 turns a part off.
+
+    Each image draws its own values between 0 and these, `vprjax/data/transforms.py` has the formulas.
+    """
     c = ConfigDict()
     c.crop = 0.0  # largest share cropped from the sides; the rest is scaled back
     c.mirror = (
@@ -162,6 +189,13 @@ def _augment() -> ConfigDict:
     c.brightness = 0.0  # +- share of the range
     c.contrast = 0.0  # +- share
     c.noise = 0.0  # standard deviation, in grey levels
+    c.perspective = 0.0  # largest move of a corner, as a share of its side
+    c.rotate = 0.0  # largest turn, in degrees
+    c.hue = 0.0  # largest turn of the colours, as a share of the full circle
+    c.saturation = 0.0  # +- share
+    c.grey = 0.0  # probability of a grey picture
+    c.blur = 0.0  # largest standard deviation of a Gaussian blur, in pixels
+    c.erase = 0.0  # largest share of the image under one rectangle of its mean colour
     return c
 
 
@@ -174,7 +208,28 @@ def _optim() -> ConfigDict:
     c.warmup_steps = 50
     c.clip_norm = 1.0  # global gradient norm; 0 is off
     c.head_rate = 10.0  # learning-rate multiplier of the head and the projection
+    # Multiplies the rate of a backbone's stage per stage above it: 0.7 gives the last stage 1, the one
+    # before 0.7, then 0.49. A vision transformer's stages are its blocks. 1 is off.
+    c.depth_rate = 1.0
+    # Stages that `model.train_from` freezes and the run releases: ((300, "block_6"), (600, "")) trains from
+    # block_6 on after 300 steps, and all after 600.
+    c.release = ()
+    # Pull of the parameters to their start (L2-SP), decoupled as weight_decay is; GeM's p and class
+    # weights stay free. 0 is off.
+    c.keep_start = 0.0
     c.ema = 0.0  # decay of the parameters' running mean, which evaluation then takes; 0 is off
+    return c
+
+
+def _keep() -> ConfigDict:
+    """What training keeps of the untrained model: the cosines between its descriptors of images."""
+    c = ConfigDict()
+    # Images without labels, none of which trains a place: "NAME:SPLIT" or "NAME:SPLIT,SPLIT" of prepared
+    # datasets, all of one size, which may differ from the training images'.
+    c.images = ()
+    c.batch = 16  # keep images per step, over all devices
+    c.weight = 0.0  # of the mean squared change of cosines on the keep images; 0 is off
+    c.batch_weight = 0.0  # the same on the training images of a step; 0 is off
     return c
 
 

@@ -162,7 +162,7 @@ def _calibrate(config, data: preflight.TrainingData, workdir: pathlib.Path) -> N
     """
     asked, known = data.held_out.queries, data.held_out.references
     segment = not config.validation.query_split
-    others = calibrate.other_places(data.images, config.seed) if segment else None
+    others = calibrate.other_places(data.home, config.seed) if segment else None
     try:
         found = calibrate.of_places(
             load(workdir), asked, known, protocol.radius(config), others=others

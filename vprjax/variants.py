@@ -118,6 +118,30 @@ class Several:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pairs:
+    """The range of a tuple of pairs, `first` and `second`; it may be empty."""
+
+    first: "Number | Whole"
+    second: "Number | Text"
+
+    def allows(self, value) -> bool:
+        """Whether the key may have this value."""
+        if not isinstance(value, tuple | list):
+            return False
+        return all(
+            isinstance(pair, tuple | list)
+            and len(pair) == 2
+            and self.first.allows(pair[0])
+            and self.second.allows(pair[1])
+            for pair in value
+        )
+
+    def __str__(self) -> str:
+        """The range in words."""
+        return f"a tuple of pairs, each of {self.first} and {self.second}"
+
+
+@dataclasses.dataclass(frozen=True)
 class OneOf:
     """The range of one of `names`."""
 

@@ -42,12 +42,27 @@ def batch_of(config):
     return {"images": images.images(np.arange(8 * 5).reshape(8, 5)), "positions": positions}
 
 
-def main(loss, batch_norm, in_batch, accumulate):
+def kept(images):
+    """Cosines of an untrained model with all of the step's images, and keep images with theirs."""
+    rng = np.random.default_rng(2)
+    b, m = images.shape[:2]
+    untrained = rng.uniform(-1, 1, (b, m, b * m)).astype(np.float32)
+    similarities = rng.uniform(-1, 1, (8, 8)).astype(np.float32)
+    keep = {"images": NoiseImages().images(np.arange(90, 98)), "similarities": similarities}
+    return {"untrained": untrained, "keep": keep}
+
+
+def main(loss, batch_norm, in_batch, accumulate, keep=""):
     config = base.get_config()
     config.model.update(backbone="mobilenetv2", stage="expanded_conv", batch_norm=batch_norm)
     config.loss.name, _, classes = loss.partition("-")
     config.loss.arcface.classes = classes or "places"
     config.augment.update(crop=0.2, mirror=True, brightness=0.1, contrast=0.2, noise=2.0)
+    if keep:
+        config.augment.update(perspective=0.1, rotate=9.0, hue=0.1, saturation=0.4, grey=0.2)
+        config.augment.update(blur=1.0, erase=0.2)
+        config.keep.update(images=("a:b",), batch=8, weight=2.0, batch_weight=1.0)
+        config.optim.update(keep_start=3.0, depth_rate=0.5)
     config.tuples.in_batch = in_batch
     config.train.accumulate = int(accumulate)
     # SGD: Adam's first step is the gradient's sign, so it blows up round-off where that is near 0.
@@ -66,7 +81,9 @@ def main(loss, batch_norm, in_batch, accumulate):
     state = parallel.replicate(state)
     losses = []
     for _ in range(3):
-        state, measured = step(state, parallel.split(batch_of(config)))
+        batch = batch_of(config)
+        batch |= kept(batch["images"]) if keep else {}
+        state, measured = step(state, parallel.split(batch))
         losses.append(float(parallel.unreplicate(measured).compute()["loss"]))
     trained = {"params": state.params["model"], **state.constants}
     described = Extractor(module.apply, 8)(trained, NoiseImages(), np.arange(11), "describe")

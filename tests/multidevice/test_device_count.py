@@ -13,10 +13,11 @@ import pytest
 
 PROGRAM = pathlib.Path(__file__).with_name("step_program.py")
 ROOT = PROGRAM.parents[2]
-# Loss, batch_norm, in_batch and parts of a step, as `step_program.py` takes them.
+# Loss, batch_norm, in_batch, parts of a step and whether it keeps the untrained model,
+# as `step_program.py` takes them.
 CASES = (
     "triplet,frozen,hardest,1",
-    "contrastive,train,semi_hard,1",
+    "contrastive,train,semi_hard,1,keep",
     "arcface-places,frozen,off,1",
     "multi_similarity,frozen,off,1",
 )

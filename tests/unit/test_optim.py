@@ -31,7 +31,7 @@ OWN = {"model/pooling/p": 10.0, "classes": 1000.0}  # GeM's and ArcFace's
 
 
 def first_update(c, grads, frozen=(), own=OWN):
-    optimiser = optim.make_optimiser(c, 100, PARAMS, frozen, own)
+    optimiser = optim.make_optimiser(c, 100, PARAMS, optim.Groups(frozen, own))
     updates, _ = optimiser.update(grads, optimiser.init(PARAMS), PARAMS)
     return updates
 
@@ -88,3 +88,45 @@ def test_gems_p_stays_where_the_mean_is_defined():
 def test_unknown_optimiser():
     with pytest.raises(ValueError, match="known: adamw, sgd"):
         optim.make_optimiser(config(name="adam"), 10, PARAMS)
+
+
+def test_rates_fall_with_depth_and_the_head_keeps_its_own():
+    groups = optim.Groups(own=OWN, depth={"backbone/conv1_1/": 0.25, "backbone/conv5_1/": 0.5})
+    c = config(weight_decay=0.0)
+    optimiser = optim.make_optimiser(c, 100, PARAMS, groups)
+    grads = jax.tree.map(jnp.ones_like, PARAMS)
+    u = optimiser.update(grads, optimiser.init(PARAMS), PARAMS)[0]["model"]
+    found = [u["backbone"][name]["kernel"][0, 0] for name in ("conv1_1", "conv5_1")]
+    assert np.allclose(found, [-0.25e-3, -0.5e-3], rtol=1e-4)
+    assert np.allclose([u["pooling"]["p"], u["projection"]["bias"][0]], -1e-2, rtol=1e-4)
+
+
+def test_the_pull_to_the_start_is_decoupled_and_leaves_p_and_classes():
+    c = config(weight_decay=0.0, keep_start=4.0)
+    groups = optim.Groups(frozen=("backbone/conv1_1/",), own=OWN)
+    optimiser = optim.make_optimiser(c, 100, PARAMS, groups)
+    moved = jax.tree.map(lambda x: x + 0.5, PARAMS)
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    u, _ = optimiser.update(zero, optimiser.init(PARAMS), moved)
+    model = u["model"]
+    # -rate x weight x (p - start), with the head's multiplier, whatever Adam does to the gradients.
+    assert np.allclose(model["backbone"]["conv5_1"]["kernel"], -1e-3 * 4 * 0.5)
+    assert np.allclose(model["backbone"]["conv5_1"]["bias"], -1e-3 * 4 * 0.5)
+    assert np.allclose(model["projection"]["bias"], -1e-2 * 4 * 0.5)
+    assert not np.any(model["backbone"]["conv1_1"]["kernel"])
+    assert not np.any(model["pooling"]["p"]) and not np.any(u["classes"])
+
+
+def test_a_stage_is_held_until_its_step_and_then_moves_at_the_usual_rate():
+    groups = optim.Groups(release={"backbone/conv1_1/": 3})
+    c = config(weight_decay=0.1)
+    optimiser = optim.make_optimiser(c, 100, PARAMS, groups)
+    state, grads = optimiser.init(PARAMS), jax.tree.map(jnp.ones_like, PARAMS)
+    seen = []
+    for _ in range(5):
+        u, state = optimiser.update(grads, state, PARAMS)
+        backbone = u["model"]["backbone"]
+        seen.append((backbone["conv1_1"]["kernel"][0, 0], backbone["conv5_1"]["kernel"][0, 0]))
+    held, free = np.array(seen).T
+    assert not held[:3].any() and free.all()
+    assert (held[3:] == free[3:]).all()  # the moments are as warm

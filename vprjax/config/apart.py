@@ -1,9 +1,10 @@
 """Splits that must not hold the same images, whatever their names are."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vprjax.data import same_images
+from vprjax.data.named import Named
 from vprjax.data.source import Dataset
 from vprjax.errors import ConfigError
 
@@ -33,6 +34,31 @@ def check(config, dataset: Dataset, trained: tuple[Dataset, tuple[str, ...]] | N
     pairs = [*_tested(config, dataset, trained or (dataset, _trains_on(config)))]
     if trained is None:
         pairs += [*_training(config, dataset)]
+    return _told(pairs)
+
+
+def check_named(config, dataset: Dataset, parts: Iterable[Named]) -> list[str]:
+    """Returns a sentence per split that shares a few images with a query split, which training reads too.
+
+    `parts` are further datasets to train on and the keep images.
+
+    Raises:
+      ConfigError: a query split holds half of the images of such a split, or more.
+      DataError: an image cannot be read.
+    """
+    v = config.validation
+    asked = [*config.dataset.query_splits, *([v.query_split] if v.every and v.query_split else [])]
+    follows = "training would see what it is measured on"
+    return _told(
+        _Pair((dataset, query), (part.dataset, split), follows)
+        for part in parts
+        for split in part.splits
+        for query in asked
+    )
+
+
+def _told(pairs: Iterable[_Pair]) -> list[str]:
+    """Returns a sentence per pair that shares a few images; raises ConfigError where one shares most."""
     found = []
     for pair in pairs:
         (one, split), (other, other_split) = pair.split, pair.other

@@ -14,8 +14,22 @@ LATER = {
     "tuples.heading_degrees": 0.0,
     "model.norms": USUAL_NORMS,
     "places.by": "cell",
+    "tuples.push": "always",
+    "model.lora_rank": 0,
+    **dict.fromkeys(("others.names", "others.weights", "others.cell"), ()),
+    **dict.fromkeys(("others.positive_radius", "others.negative_radius"), ()),
+    "others.other_visit_seconds": (),
+    **dict.fromkeys(("augment.perspective", "augment.rotate", "augment.hue"), 0.0),
+    **dict.fromkeys(("augment.saturation", "augment.grey", "augment.blur", "augment.erase"), 0.0),
+    "optim.depth_rate": 1.0,
+    "optim.release": (),
+    "optim.keep_start": 0.0,
+    "keep.images": (),
+    "keep.batch": 16,
+    "keep.weight": 0.0,
+    "keep.batch_weight": 0.0,
 }
-
+SECTIONS = ("keep", "others")  # that runs of earlier versions lack
 
 # Old name -> new name: the keys of one head or loss alone have their own section.
 RENAMED = {
@@ -40,7 +54,7 @@ FREE = (
     *("dataset.data_dir", "dataset.reference_split", "dataset.query_splits", "dataset.tolerances"),
     *("dataset.position_unit", "model.partial_weights", "model.compute_dtype", "model.remat"),
     *("optim.learning_rate", "optim.weight_decay", "optim.momentum", "optim.warmup_steps"),
-    *("optim.clip_norm", "optim.head_rate"),
+    *("optim.clip_norm", "optim.head_rate", "optim.depth_rate"),
     *("train.steps", "train.accumulate", "train.log_every", "train.checkpoint_every"),
     *("train.keep_checkpoints", "validation.patience", "tuples.mining_pool"),
 )
@@ -56,6 +70,9 @@ def completed(saved: Mapping) -> dict:
     section = out.get("model")
     if isinstance(section, dict) and section.get("param_dtype") == "float32":
         del section["param_dtype"]  # its one legal value
+    if out:
+        for section in SECTIONS:
+            out.setdefault(section, {})
     for key, value in LATER.items():
         section, _, name = key.partition(".")
         if isinstance(out.get(section), dict):
@@ -136,7 +153,10 @@ def check_resumed(
     `without_effect` change nothing for these images.
     """
     facts = ["trained_on", "weights_sha256"]
-    facts += ["image_set"] if "image_set" in saved["provenance"] else []  # earlier versions lack it
+    # Earlier versions lack some.
+    facts += [
+        name for name in ("image_set", "keep_set", "others_set") if name in saved["provenance"]
+    ]
     made, makes = ({key: of.get(key) for key in facts} for of in (saved["provenance"], provenance))
     pairs = differences(made, makes) | differences(saved["config"], config.to_dict())
     for key, (was, now) in pairs.items():

@@ -41,7 +41,7 @@ def check_values(
         models.check(config.model)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    checks = [*_pairs(config), *_named_twice(config)]
+    checks = [*_pairs(config), *_named_twice(config), *_kept(config), *_others(config)]
     if trained_dataset is None:
         checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
     same = source.split_name(trained_dataset or config.dataset.name)[:2]  # of any version
@@ -83,9 +83,71 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
     yield from sampling.kind(config).objections(config)
 
 
+def _kept(config) -> Iterator[tuple[bool, str]]:
+    """Yields pairs on what training keeps of the untrained model, and on stages released later."""
+    o, k = config.optim, config.keep
+    try:
+        models.released(config.model, o.release)
+    except ValueError as error:
+        yield True, str(error)
+    trains = (
+        config.model.batch_norm == "train" and models.BACKBONES[config.model.backbone].batch_norm
+    )
+    yield (
+        bool(o.release) and trains,
+        "optim.release freezes no BatchNorm statistics: set model.batch_norm='frozen' or release nothing",
+    )
+    pull = o.learning_rate * max(1.0, o.head_rate) * o.keep_start
+    yield (
+        pull > 1,
+        f"optim.keep_start={o.keep_start:g} times optim.learning_rate and optim.head_rate is {pull:g}: "
+        "above 1 a step overshoots the start; lower it",
+    )
+    held = config.tuples.push == "to_untrained"
+    yield (
+        held and config.loss.name not in ("triplet", "contrastive"),
+        f"tuples.push='to_untrained' needs loss.name triplet or contrastive, not {config.loss.name}",
+    )
+    yield (
+        bool(k.images) != bool(k.weight),
+        f"keep.images={tuple(k.images)!r} and keep.weight={k.weight:g} go together: set both or neither",
+    )
+
+
+def _others(config) -> Iterator[tuple[bool, str]]:
+    """Yields pairs on the further datasets of a run."""
+    o, count = config.others, len(config.others.names)
+    for key in o:
+        given = len(o[key])
+        needed = key in ("names", "weights") or given > 0
+        yield (
+            needed and given != count,
+            f"others.{key} holds {given} values for the {count} datasets of others.names: give one each",
+        )
+    total = sum(o.weights)
+    yield (
+        total >= 1,
+        f"others.weights sum to {total:g}, but dataset.name has the rest of 1: lower them",
+    )
+    radii = zip(
+        o.positive_radius or (config.tuples.positive_radius,) * count,
+        o.negative_radius or (config.tuples.negative_radius,) * count,
+        strict=False,
+    )
+    for number, (positive, negative) in enumerate(radii):
+        yield (
+            positive >= negative,
+            f"others.positive_radius={positive:g} of {o.names[number]} must be below its "
+            f"negative_radius={negative:g}",
+        )
+
+
 def against_accumulation(config) -> list[str]:
     """Returns why this config cannot have train.accumulate above 1; empty where it can."""
     reasons = sampling.kind(config).against_accumulation(config)
+    reasons += ["hide part of the batch from keep.batch_weight"] * bool(config.keep.batch_weight)
+    held = config.tuples.push == "to_untrained"
+    reasons += ["hide part of the batch from tuples.push"] * held
     if config.model.batch_norm == "train" and models.BACKBONES[config.model.backbone].batch_norm:
         reasons.append("change the statistics of model.batch_norm='train'")
     return [f"train.accumulate above 1 would {reason}; set one of them back" for reason in reasons]
@@ -103,6 +165,10 @@ def _batches(config) -> Iterator[tuple[bool, str]]:
     )
     for reason in against_accumulation(config):
         yield accumulate > 1, reason
+    yield (
+        bool(config.keep.images) and config.keep.batch % parallel.device_count() != 0,
+        f"keep.batch={config.keep.batch} must be a multiple of {parallel.device_count()} devices",
+    )
 
 
 def _validation(config) -> Iterator[tuple[bool, str]]:

@@ -48,8 +48,7 @@ def check_disk(
     needed = models * images * dimension * number
     stores = [file for split in splits for file in folder.glob(f"descriptors/*_{split}/rows")]
     begun = sum(file.stat().st_size for file in stores)
-    there = next(part for part in (folder, *folder.parents) if part.exists())
-    free = shutil.disk_usage(there).free
+    free = _free(folder)
     if needed - begun > free:
         raise ConfigError(
             f"evaluation keeps {images:,} descriptors of {dimension:,} dimensions per model in "
@@ -57,3 +56,20 @@ def check_disk(
             f"{free / 1e9:.1f} are free; name a --workdir with more room"
             + (" or set eval.descriptor_dtype=float16" if number > 2 else "")
         )
+
+
+def check_untrained(images: int, dimension: int, folder: pathlib.Path) -> None:
+    """Raises ConfigError where the disk has no room for the untrained model's descriptors of `images`."""
+    needed, free = 4 * images * dimension, _free(folder)
+    if needed > free:
+        raise ConfigError(
+            f"training keeps the untrained model's {images:,} descriptors of {dimension:,} dimensions in "
+            f"{folder / 'untrained'}: it takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} are free; name a "
+            "--workdir with more room, or fewer keep.images"
+        )
+
+
+def _free(folder: pathlib.Path) -> int:
+    """Returns the free bytes of the disk that holds a folder, or will."""
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    return shutil.disk_usage(there).free

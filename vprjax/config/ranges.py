@@ -2,11 +2,21 @@
 
 from vprjax import losses, models
 from vprjax.descriptors.store import DTYPES
-from vprjax.losses.tuples import IN_BATCH
+from vprjax.losses.tuples import IN_BATCH, PUSH
 from vprjax.models.heads import HEADS
 from vprjax.optim import OPTIMISERS
 from vprjax.retrieval import SCANS
-from vprjax.variants import Flag, Number, OneOf, Several, SplitName, Text, Whole, own_keys
+from vprjax.variants import (
+    Flag,
+    Number,
+    OneOf,
+    Pairs,
+    Several,
+    SplitName,
+    Text,
+    Whole,
+    own_keys,
+)
 
 ABOVE_0 = Number(above=True)
 SHARE = Number(high=1, below=True)
@@ -19,6 +29,12 @@ RANGES = {
     "dataset.query_splits": Several(SplitName(), least=0),  # none: train alone
     "dataset.position_unit": Text(),
     "dataset.tolerances": Several(Number()),
+    "others.names": Several(Text(empty=False), least=0),
+    "others.weights": Several(Number(high=1, above=True, below=True), least=0),
+    "others.positive_radius": Several(ABOVE_0, least=0),
+    "others.negative_radius": Several(ABOVE_0, least=0),
+    "others.other_visit_seconds": Several(Number(), least=0),
+    "others.cell": Several(ABOVE_0, least=0),
     "model.backbone": OneOf(models.BACKBONES),
     "model.stage": Text(),  # `models.check` knows each backbone's stages
     "model.train_from": Text(),
@@ -30,6 +46,7 @@ RANGES = {
     "model.projection": Whole(),
     "model.projection_start": OneOf(models.PROJECTION_STARTS),
     "model.compute_dtype": OneOf(models.DTYPES),
+    "model.lora_rank": Whole(high=4096),
     "model.remat": Flag(),
     "loss.name": OneOf(losses.LOSSES),
     "tuples.batch": Whole(1),
@@ -42,6 +59,7 @@ RANGES = {
     "tuples.other_visit_seconds": Number(),
     "tuples.mining": OneOf(("hard", "semi_hard", "random")),
     "tuples.positive": OneOf(("best", "random")),
+    "tuples.push": OneOf(PUSH),
     "tuples.mining_interval": Whole(1),
     "tuples.mining_pool": Whole(),
     "tuples.remembered": Whole(),
@@ -57,6 +75,13 @@ RANGES = {
     "augment.brightness": Number(high=1),
     "augment.contrast": Number(high=1),
     "augment.noise": Number(high=255),
+    "augment.perspective": Number(high=0.4),
+    "augment.rotate": Number(high=180),
+    "augment.hue": Number(high=0.5),
+    "augment.saturation": Number(high=1),
+    "augment.grey": Number(high=1),
+    "augment.blur": Number(high=16),
+    "augment.erase": SHARE,
     "optim.name": OneOf(OPTIMISERS),
     "optim.learning_rate": ABOVE_0,
     "optim.weight_decay": Number(),
@@ -64,7 +89,14 @@ RANGES = {
     "optim.warmup_steps": Whole(),
     "optim.clip_norm": Number(),
     "optim.head_rate": Number(),
+    "optim.depth_rate": Number(high=1, above=True),
+    "optim.release": Pairs(Whole(1), Text()),
+    "optim.keep_start": Number(),
     "optim.ema": SHARE,
+    "keep.images": Several(Text(empty=False), least=0),
+    "keep.batch": Whole(2),
+    "keep.weight": Number(),
+    "keep.batch_weight": Number(),
     "train.steps": Whole(),
     "train.accumulate": Whole(1),
     "train.log_every": Whole(1),

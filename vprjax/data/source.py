@@ -154,7 +154,7 @@ class Dataset:
         for name in splits:
             if name not in self._read:
                 self._read[name] = read_poses(name, _open_split(self._builder, name))
-        return _joined([self._read[name] for name in splits])
+        return joined([self._read[name] for name in splits])
 
 
 @functools.cache
@@ -333,17 +333,18 @@ def read_poses(name: str, source) -> Places:
     )
 
 
-def _joined(parts: list[Places]) -> Places:
-    """Joins splits one after the other, numbered in that order."""
+def joined(parts: list[Places]) -> Places:
+    """Joins images one part after the other; their splits are numbered in that order."""
     if len(parts) == 1:
         return parts[0]
+    firsts = np.cumsum([0, *(len(part.sources) for part in parts[:-1])])
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("image_ids", "positions", "headings", "timestamps", "labels", "records")
     }
     return Places(
         **columns,
-        splits=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        splits=np.concatenate([p.splits + first for p, first in zip(parts, firsts, strict=True)]),
         split_names=tuple(name for part in parts for name in part.split_names),
         sources=tuple(source for part in parts for source in part.sources),
     )

@@ -82,6 +82,8 @@ def fingerprint(model_config, variables) -> str:
     config |= {model_config.pooling: own}
     if tuple(config["norms"]) == USUAL_NORMS:  # earlier versions had no such key
         del config["norms"]
+    if not config.get("lora_rank"):
+        config.pop("lora_rank", None)
     config = json.dumps(config, sort_keys=True)
     return hashlib.sha256((config + checksum.of_arrays(variables)).encode()).hexdigest()
 

@@ -11,10 +11,11 @@ import types
 
 import ml_collections
 
+from vprjax import models
 from vprjax.config import changes
 from vprjax.data import source
 from vprjax.data.pictures import Form, form_of
-from vprjax.descriptors import whitening
+from vprjax.descriptors import store, whitening
 from vprjax.errors import DataError, WeightsError
 from vprjax.evaluation.evaluate import pca_file
 from vprjax.localize import calibration, exported
@@ -97,15 +98,16 @@ def _load_run(workdir: pathlib.Path, size: Size) -> Model:
     step = checkpoints.chosen()
     saved = checkpoints.config(step)
     config = ml_collections.ConfigDict(changes.completed(saved["config"]))
-    network = Network(config.model, checkpoints.restore_model(step))
+    variables = checkpoints.restore_model(step)
     checkpoints.close()
+    network = Network(*models.merged(config.model, variables))
     dataset = saved["provenance"].get("trained_on", "") if step else ""
     facts = {"dataset": dataset, "calibration": _calibration(workdir)}
     title = f"{network.title}, {config.loss.name}" if step else network.title
     projection = None
     if config.eval.pca:
         file = pca_file(workdir, "fine_tuned" if step else "off_the_shelf")
-        projection = whitening.read(file, network.fingerprint)
+        projection = whitening.read(file, store.fingerprint(config.model, variables))
         title += f", PCA {config.eval.pca}"
     form = _form_of_run(workdir, config, saved["provenance"], size)
     return of_network(network, projection, form, title, config.eval.batch, facts)

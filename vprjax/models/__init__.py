@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from vprjax.cpu_ops import convolution
 from vprjax.cpu_ops import max_pool as cpu_max_pool
-from vprjax.models.backbones import BACKBONES
+from vprjax.models.backbones import BACKBONES, low_rank
 from vprjax.models.backbones.layers import Layers, fold_norm
 from vprjax.models.descriptor import NORMS as NORMS
 from vprjax.models.descriptor import USUAL_NORMS as USUAL_NORMS
@@ -17,6 +18,7 @@ from vprjax.models.descriptor import Descriptor
 from vprjax.models.heads import HEADS
 from vprjax.variants import pick
 
+ADDED = low_rank.ADDED
 HEAD = "head"  # as `train_from`: pooling and projection alone train
 BATCH_NORMS = ("frozen", "train")
 PROJECTION_STARTS = ("pca", "pca_whitened", "gaussian", "random")
@@ -53,6 +55,7 @@ def build(
         conv_general_dilated,
         max_pool,
         c.remat,
+        c.lora_rank,
     )
     projection = None
     if c.projection:
@@ -145,6 +148,69 @@ def frozen_prefixes(model_config) -> tuple[str, ...]:
     return tuple(f"backbone/{g}/" for g in groups if g not in first)
 
 
+def merged(model_config, variables: dict) -> tuple:
+    """Returns the `model` section and the variables of the same model without low-rank additions."""
+    if not model_config.lora_rank:
+        return model_config, variables
+    section = ConfigDict(model_config)
+    section.lora_rank = 0
+    return section, {**variables, "params": low_rank.merged(variables["params"])}
+
+
+def depth_rates(model_config, rate: float) -> dict[str, float]:
+    """Returns `rate^(stages above)` by prefix `"backbone/<group>/"`; the cut's stage has 1.
+
+    Two stages that end in one parameter group count once. Nothing where `rate` is 1.
+    """
+    if rate == 1:
+        return {}
+    stages = BACKBONES[model_config.backbone].stages
+    names = list(stages)
+    last = names.index(model_config.stage) if model_config.stage else len(names) - 1
+    used = list(dict.fromkeys(stages[name] for name in names[: last + 1]))
+    return {
+        f"backbone/{group}/": rate ** (len(used) - 1 - number)
+        for number, groups in enumerate(used)
+        for group in groups
+    }
+
+
+def released(model_config, release) -> dict[str, int]:
+    """Returns the first step of each prefix `"backbone/<group>/"` that `optim.release` frees.
+
+    Raises:
+      ValueError: the pairs name no earlier and earlier stages at later and later steps.
+    """
+    section, out, before = ConfigDict(model_config), {}, 0
+    stages = ("", *BACKBONES[model_config.backbone].stages)
+    for step, stage in release:
+        if stage not in stages:
+            raise ValueError(
+                f"optim.release: {model_config.backbone} has no stage {stage!r}; it has "
+                f"{', '.join(stages[1:])}, and '' trains all"
+            )
+        frozen = frozen_prefixes(section)
+        section.train_from = stage
+        freed = [prefix for prefix in frozen if prefix not in frozen_prefixes(section)]
+        if not freed or step <= before:
+            raise ValueError(
+                f"optim.release: ({step}, {stage!r}) must come after step {before} and free stages that "
+                "model.train_from or the pair before it freezes"
+            )
+        out |= dict.fromkeys(freed, step)
+        before = step
+    return out
+
+
+def ever_trained(model_config, release):
+    """Returns the `model` section with the earliest `train_from` that `optim.release` comes to."""
+    if not release:
+        return model_config
+    section = ConfigDict(model_config)
+    section.train_from = release[-1][1]
+    return section
+
+
 def check(model_config) -> None:
     """Checks that the `model` section can be built.
 
@@ -184,6 +250,12 @@ def check(model_config) -> None:
         value = c[c.pooling][key]
         if not own.allowed.allows(value):
             raise ValueError(f"model.{c.pooling}.{key}={value!r} must be {own.allowed}")
+    if c.lora_rank and not BACKBONES[c.backbone].low_rank:
+        able = ", ".join(repr(name) for name, b in BACKBONES.items() if b.low_rank)
+        raise ValueError(
+            f"model.lora_rank={c.lora_rank} adds to the dense layers of a transformer, which "
+            f"model.backbone={c.backbone!r} has not: set it to 0, or take one of {able}"
+        )
     if c.projection < 0:
         raise ValueError(f"model.projection must be at least 0, not {c.projection}")
 

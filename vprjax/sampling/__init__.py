@@ -3,6 +3,8 @@
 The loss decides between tuples and places; the sampler answers every question that follows.
 """
 
+from collections.abc import Sequence
+
 from vprjax import losses
 from vprjax.data.source import Places
 from vprjax.losses.variant import OfBatch, OfPlaces, OfTuples
@@ -17,10 +19,12 @@ def kind(config) -> type[TupleSampler] | type[PlaceSampler]:
     return _SAMPLERS[losses.kind(config.loss)]
 
 
-def make_sampler(config, places: Places) -> TupleSampler | PlaceSampler:
-    """Makes the config's sampler of the training images.
+def make_sampler(
+    config, places: Places, others: Sequence[Places] = ()
+) -> TupleSampler | PlaceSampler:
+    """Makes the config's sampler of the training images, those of other datasets too.
 
     Raises:
       ValueError: the images give no batch.
     """
-    return kind(config)(config, places)
+    return kind(config)(config, places, others)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -116,31 +117,52 @@ def of_labels(labels: np.ndarray, min_images: int) -> PlaceClasses:
     return PlaceClasses(tuple(members), ordered)
 
 
+def merged(parts: Sequence[PlaceClasses], firsts: Sequence[int]) -> PlaceClasses:
+    """Joins the classes of several datasets; `firsts` are the numbers of each one's first image.
+
+    No two datasets share a class or a group.
+    """
+    members, groups = [], []
+    for part, first in zip(parts, firsts, strict=True):
+        groups += [group + len(members) for group in part.groups]
+        members += [images + first for images in part.members]
+    return PlaceClasses(tuple(members), tuple(groups))
+
+
 def fewest(batch_places: int) -> int:
     """Returns the fewest classes that a group needs: a batch's, but two at least to train on."""
     return max(2, batch_places)
 
 
-def usable_groups(classes: PlaceClasses, batch_places: int) -> list[int]:
-    """Returns the groups with at least the `fewest` classes that train."""
+def usable_groups(
+    classes: PlaceClasses, batch_places: int, among: Sequence[int] | None = None
+) -> list[int]:
+    """Returns the groups with at least the `fewest` classes that train, of all or of those `among`."""
     least = fewest(batch_places)
-    return [g for g, members in enumerate(classes.groups) if len(members) >= least]
+    groups = range(len(classes.groups)) if among is None else among
+    return [g for g in groups if len(classes.groups[g]) >= least]
 
 
 def batch_at(
-    classes: PlaceClasses, batch_places: int, images_per_place: int, seed: int, step: int
+    classes: PlaceClasses,
+    batch_places: int,
+    images_per_place: int,
+    seed: int,
+    step: int,
+    among: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Draws one step's batch: image indices `(p, k)` int32, class labels `(p,)` int32 and its group.
 
-    Groups take turns, and places never repeat. Images repeat only where a place has fewer than
-    `images_per_place`. The batch is a pure function of `(seed, step)`.
+    Groups take turns, all or those `among`, and places never repeat. Images repeat only where a place has
+    fewer than `images_per_place`. The batch is a pure function of `(seed, step)`.
 
     Raises:
       ValueError: no group has `batch_places` classes, or two.
     """
-    usable = usable_groups(classes, batch_places)
+    usable = usable_groups(classes, batch_places, among)
     if not usable:
-        most = max(len(group) for group in classes.groups)
+        groups = range(len(classes.groups)) if among is None else among
+        most = max(len(classes.groups[g]) for g in groups)
         if most < 2:
             raise ValueError(
                 "no group has two places, and one place alone trains nothing; lower places.cell or "

@@ -1,13 +1,15 @@
 """P x K batches of places: for losses on class weights, and on all pairs of a batch."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from vprjax.data.source import Places
+from vprjax.data.source import Places, joined
 from vprjax.losses import LOSSES
-from vprjax.sampling import place_classes
+from vprjax.sampling import domains, place_classes
+
+_STREAM = 7  # of the draws of datasets
 
 
 class PlaceSampler:
@@ -39,16 +41,25 @@ class PlaceSampler:
         """Returns what `train.accumulate` above 1 would spoil: nothing."""
         return []
 
-    def __init__(self, config, places: Places):
-        """Cuts the training route into places.
+    def __init__(self, config, places: Places, others: Sequence[Places] = ()):
+        """Cuts the routes of the home dataset's `places` and of the `others` into places.
 
         Raises:
-          ValueError: the places are too few for a batch.
+          ValueError: the places of a dataset are too few for a batch.
         """
-        self._config, self._places = config, places
-        p = config.places
-        self.classes = _classes(p, places)
-        place_classes.batch_at(self.classes, p.batch_places, p.images_per_place, 0, 0)
+        self._config, parts = config, [places, *others]
+        self._places = joined(parts)
+        found = []
+        for number, part in enumerate(parts):
+            with domains.naming(config, number):
+                found.append(_classes(config.places, part, domains.cell(config, number)))
+        firsts = np.cumsum([0, *map(len, parts[:-1])])
+        self.classes = found[0] if len(parts) == 1 else place_classes.merged(found, firsts)
+        ends = np.cumsum([len(part.groups) for part in found])
+        self._groups = [range(e - len(f.groups), e) for e, f in zip(ends, found, strict=True)]
+        for number in range(len(parts)):
+            with domains.naming(config, number):
+                self._batch_of(number, 0)
         self.slot = {
             int(label): (g, i)
             for g, members in enumerate(self.classes.groups)
@@ -92,10 +103,14 @@ class PlaceSampler:
         return 0
 
     def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
-        p = self._config.places
-        return place_classes.batch_at(
-            self.classes, p.batch_places, p.images_per_place, self._config.seed, step
-        )
+        """Returns the batch of a step, which is of one dataset."""
+        (number,) = domains.drawn(self._config, len(self._groups), _STREAM, step, 1)
+        return self._batch_of(number, step)
+
+    def _batch_of(self, number: int, step: int) -> tuple[np.ndarray, np.ndarray, int]:
+        p, seed = self._config.places, self._config.seed
+        sizes = p.batch_places, p.images_per_place
+        return place_classes.batch_at(self.classes, *sizes, seed, step, self._groups[number])
 
     def indices(self, step: int) -> np.ndarray:
         """Returns the image numbers `(p, k)` of one step's batch."""
@@ -147,14 +162,14 @@ class PlaceSampler:
         return weights
 
 
-def _classes(p, places: Places) -> place_classes.PlaceClasses:
-    """The classes that the `places` section asks for."""
+def _classes(p, places: Places, cell: float) -> place_classes.PlaceClasses:
+    """The classes that the `places` section asks for, in cells of this side."""
     if p.by == "label":
         return place_classes.of_labels(places.labels, p.min_images)
     return place_classes.cut(
         places.positions,
         places.headings,
-        cell=p.cell,
+        cell=cell,
         heading_degrees=p.heading_degrees,
         groups=p.groups,
         min_images=p.min_images,

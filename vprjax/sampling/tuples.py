@@ -1,20 +1,23 @@
 """Batches of training tuples; only the mined table and the hard-negative memory are saved."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from vprjax.console import log, progress
-from vprjax.data.source import Places
+from vprjax.console import progress
+from vprjax.data.source import Places, joined
 from vprjax.retrieval import similarity
-from vprjax.sampling import mining, negatives
-from vprjax.sampling.poses import Poses
+from vprjax.sampling import domains, mining, negatives
+
+_STREAM = 5  # of the draws of datasets
 
 
 class TupleSampler:
-    """Batches of training tuples, mined anew every `mining_interval` steps."""
+    """Batches of training tuples, mined anew every `mining_interval` steps.
+
+    A tuple's images are of one dataset, and so are the images that a round ranks for it.
+    """
 
     BATCH_KEY = "tuples.batch"
     MIRRORS = True  # augmentation may mirror all images of a tuple at once
@@ -35,27 +38,33 @@ class TupleSampler:
         """Returns what `train.accumulate` above 1 would spoil."""
         return ["hide part of the batch from tuples.in_batch"] * (config.tuples.in_batch != "off")
 
-    def __init__(self, config, places: Places):
-        """Finds the positives of every training image.
+    def __init__(self, config, places: Places, others: Sequence[Places] = ()):
+        """Finds the positives of every training image, of the home dataset's `places` and of the `others`.
 
         Raises:
           ValueError: no image has a positive, or a query that training draws has too few negatives.
         """
-        self._config, self._places = config, places
-        tuples = config.tuples
-        visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
-        self._origin = places.positions.mean(axis=0)
-        self._poses = _poses(places, tuples.heading_degrees)
-        self.positives = mining.Positives(self._poses, visit, tuples.positive_radius)
-        if not len(self.positives.queries):
-            raise ValueError(_no_positives(places, visit, tuples, config.dataset.position_unit))
+        self._config, parts = config, [places, *others]
+        self._places = joined(parts)
+        firsts = np.cumsum([0, *map(len, parts[:-1])])
+        unit = "units" if others else config.dataset.position_unit
+        self._domains = []
+        for number, (first, part) in enumerate(zip(firsts, parts, strict=True)):
+            with domains.naming(config, number):
+                self._domains.append(domains.make(config, number, int(first), part, unit))
+        self._origins = np.stack([part.positions.mean(axis=0) for part in parts])
         # Checkpoints save these two alone: one round's mined tuples, and the hard-negative memory.
-        rows = tuples.mining_interval * tuples.batch
-        if rounds := self._rounds:
-            asked = np.unique(self._queries(0, min(rounds * rows, len(self.positives.queries))))
-            negatives.check_places(places, self._poses, asked, tuples, config.dataset.position_unit)
-        self.table = np.zeros((rows, 2 + tuples.negatives), np.int32)
-        self.remembered = mining.nothing_remembered(len(places), tuples.remembered)
+        rows = config.tuples.mining_interval * config.tuples.batch
+        self.table = np.zeros((rows, 2 + config.tuples.negatives), np.int32)
+        self.remembered = mining.nothing_remembered(len(self._places), config.tuples.remembered)
+        for number, count in enumerate(self._before(self._rounds)):
+            with domains.naming(config, number):
+                domains.check_negatives(self._domains[number], count, unit)
+
+    @property
+    def positives(self) -> mining.Positives:
+        """The positives of the home dataset's images."""
+        return self._domains[0].positives
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -87,9 +96,18 @@ class TupleSampler:
         """The mining rounds of the whole training."""
         return -(-self._config.train.steps // self._config.tuples.mining_interval)
 
-    def _queries(self, first: int, count: int) -> np.ndarray:
-        """Returns `count` entries of the stream of queries."""
-        return mining.queries_at(self.positives.queries, self._config.seed, first, count)
+    def _of_rows(self, number: int) -> np.ndarray:
+        """Returns the dataset of every row of a round `(rows,)`, drawn by the datasets' shares."""
+        count = len(self._domains)
+        return domains.drawn(self._config, count, _STREAM, number, len(self.table))
+
+    def _before(self, number: int) -> np.ndarray:
+        """Returns per dataset the rows that the rounds before `number` draw."""
+        count = len(self._domains)
+        if count == 1:
+            return np.array([number * len(self.table)])
+        rounds = (np.bincount(self._of_rows(n), minlength=count) for n in range(number))
+        return sum(rounds, np.zeros(count, np.int64))
 
     def check_rounds(self, step: int) -> None:
         """Checks every mining round from `step` on that draws a part of the images.
@@ -98,34 +116,39 @@ class TupleSampler:
           ValueError: too few images of a round's pool lie beyond the negative radius.
         """
         tuples = self._config.tuples
-        if not tuples.negatives or not 0 < tuples.mining_pool < len(self._places):
+        largest = max(len(domain.places) for domain in self._domains)
+        if not tuples.negatives or not 0 < tuples.mining_pool < largest:
             return
         for number in range(-(-step // tuples.mining_interval), self._rounds):
-            drawn = self._drawn(number * tuples.mining_interval)
-            negatives.check_pool(self._places, self._poses, drawn, tuples)
+            for domain, part in self._drawn(number * tuples.mining_interval):
+                if tuples.mining_pool < len(domain.places):
+                    negatives.check_pool(domain.places, domain.poses, part, domain.tuples)
 
-    def _drawn(self, step: int) -> mining.Round:
-        """Returns the round of `step`."""
-        tuples, seed = self._config.tuples, self._config.seed
-        number = step // tuples.mining_interval
-        rows = len(self.table)
-        queries = self._queries(number * rows, rows)
-        pool = mining.pool_at(len(self._places), tuples.mining_pool, seed, number)
-        pool = pool if tuples.negatives else pool[:0]  # in_batch needs none
-        return mining.Round(queries, pool, self.remembered, seed, number)
+    def _drawn(self, step: int) -> list[tuple[domains.Domain, mining.Round]]:
+        """Returns the round of `step`, one part per dataset that has a row in it."""
+        number = step // self._config.tuples.mining_interval
+        before, rows = self._before(number), self._of_rows(number)
+        counts = np.bincount(rows, minlength=len(self._domains))
+        return [
+            (domain, domain.round(number, domain.queries(first, count), self.remembered))
+            for domain, first, count in zip(self._domains, before, counts, strict=True)
+            if count
+        ]
 
     def cached_images(self, step: int) -> int:
         """Returns the most descriptors that mining holds at once, in the round of `step` and later ones."""
         if not self._describes:
             return 0
-        drawn = self._drawn(step)
-        nothing = mining.nothing_remembered(*self.remembered.shape)
-        cached = len(self._images_to_cache(dataclasses.replace(drawn, remembered=nothing)))
+        return max(self._cached(domain, part) for domain, part in self._drawn(step))
+
+    def _cached(self, domain: domains.Domain, part: mining.Round) -> int:
+        nothing = mining.nothing_remembered(*part.remembered.shape)
+        cached = len(domain.images_to_cache(dataclasses.replace(part, remembered=nothing)))
         # The hard-negative memory of each query fills up over the rounds.
-        more = len(np.unique(drawn.queries)) * self._config.tuples.remembered
-        cached = min(cached + more, len(self._places))
+        more = len(np.unique(part.queries)) * domain.tuples.remembered
+        cached = min(cached + more, len(domain.places))
         copied = (
-            len(drawn.pool) if len(drawn.pool) < cached else 0
+            len(part.pool) if len(part.pool) < cached else 0
         )  # mining copies the pool's descriptors out
         return cached + copied
 
@@ -135,17 +158,8 @@ class TupleSampler:
         tuples = self._config.tuples
         return tuples.mining != "random" and bool(tuples.negatives or tuples.positive == "best")
 
-    def _images_to_cache(self, drawn: mining.Round) -> np.ndarray:
-        tuples = self._config.tuples
-        return mining.images_to_cache(
-            drawn,
-            self.positives,
-            with_positives=tuples.positive == "best" or tuples.mining == "semi_hard",
-            fewest=mining.POSITIVES if tuples.mining_pool else len(self._places),
-        )
-
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Fills the table of the round that starts at `step`.
+        """Fills the table of the round that starts at `step`, one dataset after the other.
 
         `describe` maps image indices `(m,)` to descriptors `(m, d)` of the current model. Random mining
         does not call it, nor does a random positive without mined negatives.
@@ -153,25 +167,24 @@ class TupleSampler:
         Raises:
           ValueError: too few images lie beyond the negative radius.
         """
-        tuples, drawn, cache = self._config.tuples, self._drawn(step), None
-        if self._describes:
-            cached = self._images_to_cache(drawn)
-            cache = mining.Cache(cached, describe(cached))
-        rule = mining.Rule(
-            negatives=tuples.negatives,
-            negative_radius=tuples.negative_radius,
-            place_radius=tuples.positive_radius,
-            best_positive=tuples.positive == "best",
-            semi_hard=tuples.mining == "semi_hard",
-        )
-        with progress(f"rank negatives at step {step}", len(drawn.queries), "queries") as bar:
+        rows = self._of_rows(step // self._config.tuples.mining_interval)
+        numbers = {id(domain): number for number, domain in enumerate(self._domains)}
+        table = np.empty_like(self.table)
+        with progress(f"rank negatives at step {step}", len(rows), "queries") as bar:
 
             def similarities(some: np.ndarray, of_pool: np.ndarray) -> np.ndarray:
                 found = similarity.similarities(some, of_pool)
                 bar.advance(len(some))
                 return found
 
-            self.table = mining.mine(drawn, rule, self.positives, self._poses, cache, similarities)
+            for domain, part in self._drawn(step):
+                cache = None
+                if self._describes:
+                    cached = domain.images_to_cache(part)
+                    cache = mining.Cache(cached, describe(cached + domain.first))
+                own = rows == numbers[id(domain)]
+                table[own] = domain.mine(part, cache, similarities)
+        self.table = table
         self.remembered = mining.remember(self.remembered, self.table)
 
     def indices(self, step: int) -> np.ndarray:
@@ -184,48 +197,17 @@ class TupleSampler:
         """Returns `rows` of one step's batch.
 
         `images` are uint8 `(b, 2 + n, h, w, 3)`. `positions` `(b, 2 + n, 2)` float32 are relative to the
-        mean training position, so that float32 keeps them to a millimetre.
+        dataset's mean training position, so that float32 keeps them to a millimetre, and in units in which
+        its negative radius is `tuples.negative_radius`. Several datasets have their number in "domain"
+        `(b,)`.
         """
         chosen = self.indices(step)[rows]
-        positions = (self._places.positions[chosen] - self._origin).astype(np.float32)
-        return {"images": self._places.images(chosen), "positions": positions}
-
-
-def _no_positives(places: Places, visit: np.ndarray, tuples, unit: str) -> str:
-    """Why no image has a positive, and what gives it one."""
-    radius, n = tuples.positive_radius, len(places)
-    none = f"none of {n} training images has a positive"
-    if n == 1:
-        return f"{none}: name more splits in dataset.train_splits, or build one with more images"
-    apart = cKDTree(places.positions).query(places.positions, k=[2])[0].min()
-    if apart > radius:
-        return (
-            f"{none} within tuples.positive_radius={radius:g}, as the nearest two lie {apart:.4g} {unit} "
-            "apart: check the unit of the positions, or enlarge the radius"
-        )
-    if len(mining.Positives(Poses(places.positions), visit, radius).queries):
-        return (
-            f"{none} that looks the same way: raise tuples.heading_degrees={tuples.heading_degrees:g}, or "
-            "set it to 0"
-        )
-    return (
-        f"{none} on another visit, as all within tuples.positive_radius={radius:g} are of one: lower "
-        f"tuples.other_visit_seconds={tuples.other_visit_seconds:g}, the pause between two visits, set it "
-        "to 0, or name another visit's split in dataset.train_splits"
-    )
-
-
-def _poses(places: Places, degrees: float) -> Poses:
-    """Returns the poses of `places`; headings count where `degrees` is above 0 and every one is known.
-
-    Logs a warning where only some are known.
-    """
-    known = np.isfinite(places.headings)
-    if degrees and known.any() and not known.all():
-        log(
-            f"warning: {np.count_nonzero(~known)} of {len(known)} training images have no heading, so "
-            f"tuples ignore headings; tuples.heading_degrees={degrees:g} counts where all are known"
-        )
-    if not degrees or not known.all():
-        return Poses(places.positions)
-    return Poses(places.positions, places.headings, degrees)
+        images = {"images": self._places.images(chosen)}
+        starts = np.array([domain.first for domain in self._domains])
+        of = np.searchsorted(starts, chosen[:, 0], side="right") - 1
+        positions = self._places.positions[chosen] - self._origins[of][:, None]
+        if len(self._domains) == 1:
+            return images | {"positions": positions.astype(np.float32)}
+        radii = np.array([domain.tuples.negative_radius for domain in self._domains])
+        positions *= (radii[0] / radii[of])[:, None, None]
+        return images | {"positions": positions.astype(np.float32), "domain": of.astype(np.int32)}

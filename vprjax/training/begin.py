@@ -109,7 +109,7 @@ def compile_step(job: Job, current: TrainState):
 
 def first_batch(job: Job) -> dict[str, np.ndarray]:
     """Returns this process's rows of the first batch, split over its devices."""
-    return parallel.split(job.sampler.batch(0, parallel.process_rows(len(job.sampler.indices(0)))))
+    return parallel.split(job.batch(0, parallel.process_rows(len(job.sampler.indices(0)))))
 
 
 def _check_memory(job: Job, step_fn, current: TrainState) -> None:

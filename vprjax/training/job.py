@@ -11,7 +11,7 @@ from vprjax.runtime import parallel
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.storage.checkpoint import Checkpoints
-from vprjax.training import resume, validation
+from vprjax.training import keep, resume, validation
 from vprjax.training.preflight import TrainingData
 from vprjax.training.recorder import Recorder
 from vprjax.training.step import TrainState
@@ -58,6 +58,16 @@ class Job:
         return self.data.sampler
 
     @functools.cached_property
+    def keeper(self) -> keep.Keeper:
+        """What batches hold besides, of the untrained model."""
+        return keep.Keeper(self.config, self.data.keep, self.images)
+
+    def batch(self, step: int, rows: slice) -> dict:
+        """Returns `rows` of a step's batch, and this process's share of its keep images."""
+        found = self.sampler.batch(step, rows)
+        return found | self.keeper.added(step, self.sampler.indices(step), rows)
+
+    @functools.cached_property
     def checkpoints(self) -> Checkpoints:
         """The run's checkpoints; the first use makes their folder."""
         return Checkpoints(self.workdir / "checkpoints", self.config.train.keep_checkpoints)
@@ -65,7 +75,7 @@ class Job:
 
 def save(job: Job, current: TrainState, collected) -> None:
     """Saves one copy of the state through the first process, unless its step is saved already."""
-    collected = Recorder.empty() if collected is None else collected
+    collected = Recorder.empty(job.config) if collected is None else collected
     saved = {
         "config": job.config.to_dict(),
         "provenance": job.provenance,

@@ -6,12 +6,13 @@ import shutil
 
 from vprjax import models
 from vprjax.console import Progress, log, progress
-from vprjax.descriptors.extraction import Extractor
+from vprjax.descriptors import store
+from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import NoNegatives, Preempted
 from vprjax.runtime import memory, parallel
 from vprjax.runtime.preemption import Preemption
 from vprjax.runtime.prefetch import prefetch
-from vprjax.training import memory_estimate, validation
+from vprjax.training import keep, memory_estimate, validation
 from vprjax.training.begin import begin
 from vprjax.training.job import Job, model_variables, save, validates_at, validation_pending
 from vprjax.training.non_finite import NotFinite, check_parameters, check_trap, trapped
@@ -39,9 +40,9 @@ def train(
       TrainingError: a tensor is not finite.
       Preempted: SIGTERM ended the run; the state is saved.
     """
-    of_images = {"image_set": data.image_set, "image_form": data.image_form}
-    provenance = {**provenance, **of_images}
-    module = models.build_for_platform(config.model, parallel.AXIS)
+    provenance = {**provenance, **data.facts}
+    trained = models.ever_trained(config.model, config.optim.release)
+    module = models.build_for_platform(trained, parallel.AXIS)
     extract = Extractor(module.apply, config.eval.batch)
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, data, module, extract, history)
@@ -50,6 +51,8 @@ def train(
         if parallel.is_primary():  # an evaluation before this training left them
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         run_rounds(job, *begun)
+    if parallel.is_primary():
+        keep.remove(workdir)
     if history.ended:
         log(f"stopped early: step {history.best} is the best of {len(history.rows)} validations")
     job.checkpoints.prune(history.best_of(job.checkpoints.steps()))
@@ -77,6 +80,11 @@ def run_rounds(job: Job, step_fn, current: TrainState, step: int, collected) -> 
         Preemption() as preemption,
         progress("train", steps, "steps", step) as bar,
     ):
+        try:
+            with recorder.apart("keep"), preemption.at_once():
+                _describe_untrained(job)
+        except Preempted:
+            raise Preempted(_SAVED.format(step)) from None
         if validation_pending(job, step):
             _validate(job, step, current, recorder, preemption)
             if preemption.agreed(step, ask=True):
@@ -102,6 +110,21 @@ def run_rounds(job: Job, step_fn, current: TrainState, step: int, collected) -> 
             raise Preempted(_SAVED.format(step))
 
 
+def _describe_untrained(job: Job) -> None:
+    """Describes with the model of step 0 what the keep terms compare with."""
+    if not job.keeper.sets:
+        return
+    variables = job.checkpoints.restore_model(0)
+    key = {"model": store.fingerprint(job.config.model, variables)}
+    width = descriptor_size(job.module.apply, variables, job.images)
+    copies = parallel.replicate(variables)
+
+    def stream(places, indices, words, first):
+        return job.extract.stream(copies, places, indices, words, first)
+
+    job.keeper.describe(job.workdir / keep.FOLDER, key, width, stream)
+
+
 def _next_validation(job: Job, step: int) -> int:
     every = job.config.validation.every
     return (step // every + 1) * every if every else job.config.train.steps
@@ -118,7 +141,7 @@ def take_steps(
     """
     every, steps = job.config.train.checkpoint_every, job.config.train.steps
     rows = parallel.process_rows(len(job.sampler.indices(first)))
-    batches = prefetch(lambda n: parallel.place(job.sampler.batch(n, rows)), first, last)
+    batches = prefetch(lambda n: parallel.place(job.batch(n, rows)), first, last)
     try:
         for number, batch in recorder.waiting(batches):
             current, measured = step_fn(current, batch)

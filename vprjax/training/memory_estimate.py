@@ -116,6 +116,8 @@ def remedy(config) -> str:
     words = [f"lower {sampler.BATCH_KEY}={sampler.batch_size(config)}"]
     if not checks.against_accumulation(config):
         words.append(f"raise train.accumulate={config.train.accumulate}")
+    if config.keep.images:
+        words.append(f"lower keep.batch={config.keep.batch}")
     if not config.model.remat:
         words.append("set model.remat=True")
     if config.model.compute_dtype == "float32":

@@ -4,17 +4,21 @@ import dataclasses
 import pathlib
 import types
 
+import numpy as np
+
 from vprjax import models, sampling
 from vprjax.config import apart, checks, limits
 from vprjax.console import log
-from vprjax.data import doubts, pictures, protocol, rendered, source
-from vprjax.data.source import Places
-from vprjax.descriptors.extraction import descriptor_size
+from vprjax.data import doubts, named, pictures, protocol, rendered, source
+from vprjax.data.named import Named
+from vprjax.data.source import Places, joined
+from vprjax.descriptors.extraction import descriptor_size, dimensions
 from vprjax.errors import ConfigError, DataError
 from vprjax.runtime import distributed, parallel
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.training import memory_estimate, state, validation
+from vprjax.training.keep import NO_IMAGES, Keeper, KeepImages
 from vprjax.weights import files, pretrained
 from vprjax.weights.hub import resolve
 from vprjax.weights.released import load as released
@@ -30,6 +34,9 @@ class TrainingData:
       sampler: the sampler of the batches.
       image_set: digest of all images of the training splits.
       image_form: how a picture from elsewhere becomes alike, JSON of `data.pictures.Form`.
+      others: the further datasets, whose images follow the home's in `images`.
+      keep: the keep images, which train no place.
+      doubts: sentences on suspicious data, which the results repeat.
     """
 
     images: Places
@@ -37,6 +44,24 @@ class TrainingData:
     sampler: TupleSampler | PlaceSampler
     image_set: str
     image_form: dict
+    others: tuple[Named, ...] = ()
+    keep: KeepImages = NO_IMAGES
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def home(self) -> Places:
+        """The training images of the home dataset."""
+        count = len(self.images) - sum(len(part.places) for part in self.others)
+        return self.images.subset(np.arange(count))
+
+    @property
+    def facts(self) -> dict:
+        """Provenance: digests and forms of the images, and the numbers of those of other datasets."""
+        facts = {"image_set": self.image_set, "image_form": self.image_form, **self.keep.facts}
+        if self.others:
+            facts["others"] = {str(part): len(part.places) for part in self.others}
+            facts["others_set"] = [part.places.image_set() for part in self.others]
+        return facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +93,10 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
     warnings = suspicions(config, dataset, None)
     weights, sha256, doubted = _weights(config, dataset)
     data = training_data(config, dataset)
-    return Ready(dataset, data, weights, sha256, (*warnings, *doubted))
+    module = models.build_for_platform(config.model, parallel.AXIS)
+    described = Keeper(config, data.keep, data.images).sets
+    limits.check_untrained(sum(map(len, described.values())), dimensions(module), workdir)
+    return Ready(dataset, data, weights, sha256, (*warnings, *doubted, *data.doubts))
 
 
 def check_checkpoint(config, workdir: pathlib.Path, trained_on, models_evaluated: int) -> Ready:
@@ -134,15 +162,79 @@ def training_data(config, dataset: source.Dataset) -> TrainingData:
       ConfigError: the images do not allow the config, or the state does not fit the memory.
     """
     every = dataset.places(tuple(config.dataset.train_splits))
-    images, held_out = validation.split_off(config, every, dataset)
+    others, keep, doubted = _further(config, dataset, every)
+    home, held_out = validation.split_off(config, every, dataset)
+    parts = [part.places for part in others]
+    images = joined([home, *parts])
     try:
-        sampler = sampling.make_sampler(config, images)
+        sampler = sampling.make_sampler(config, home, parts)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     module = models.build_for_platform(config.model, parallel.AXIS)
     memory_estimate.check_state(state.shapes(config, module, images, sampler))
     form = pictures.form_of(dataset.metadata, every.images([0]).shape[1:3])
-    return TrainingData(images, held_out, sampler, every.image_set(), form.to_json())
+    digest, shape = every.image_set(), form.to_json()
+    return TrainingData(images, held_out, sampler, digest, shape, others, keep, doubted)
+
+
+def _further(
+    config, dataset: source.Dataset, home: Places
+) -> tuple[tuple[Named, ...], KeepImages, tuple[str, ...]]:
+    """Opens the further datasets to train on and the keep images; returns sentences on their data too.
+
+    Raises:
+      ConfigError: sizes differ, a training image has no position, or a test's images are among them.
+      DataError: a dataset or a split is missing.
+    """
+    others, kept = (
+        tuple(named.open_named(config, key, text) for text in texts)
+        for key, texts in (
+            ("others.names", config.others.names),
+            ("keep.images", config.keep.images),
+        )
+    )
+    for part in others:
+        lacking = len(part.places) - len(part.places.located)
+        if lacking:
+            raise ConfigError(
+                f"others.names: {lacking:,} of {len(part.places):,} images of {part} have no position: "
+                "give them one or leave them out"
+            )
+    if others:
+        trained = [(dataset.name, home), *((str(part), part.places) for part in others)]
+        _check_sizes("others.names", trained)
+    _check_sizes("keep.images", [(str(part), part.places) for part in kept])
+    doubted = [
+        *apart.check_named(config, dataset, (*others, *kept)),
+        *(words for part in others for words in _doubts_of(config, dataset, part)),
+    ]
+    for sentence in doubted:
+        log(f"warning: {sentence}")
+    return others, KeepImages(kept), tuple(doubted)
+
+
+def _doubts_of(config, dataset: source.Dataset, part: Named) -> list[str]:
+    """Returns sentences on the poses of a further dataset, and on radii in another unit than its own."""
+    home, unit = (d.metadata.get("position_unit") or "" for d in (dataset, part.dataset))
+    found = [f"{part}: {words}" for words in doubts.of_poses({"it": part.places}, unit)]
+    if unit != home and not config.others.positive_radius:
+        found.append(
+            f"positions of {part} are in {unit or 'an unknown unit'}, those of {dataset.name} in "
+            f"{home or 'an unknown unit'}: its radii are the home's; set others.positive_radius and "
+            "others.negative_radius"
+        )
+    return found
+
+
+def _check_sizes(key: str, parts: list[tuple[str, Places]]) -> None:
+    """Raises ConfigError where the images of some parts differ in size."""
+    sizes = {name: named.image_size(places) for name, places in parts}
+    if len({*sizes.values()}) > 1:
+        words = ", ".join(f"{name} {h}x{w}" for name, (h, w) in sizes.items())
+        raise ConfigError(
+            f"{key}: all images must have one size (height x width), but there are {words}; build the "
+            "datasets anew with one"
+        )
 
 
 def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[str]]:

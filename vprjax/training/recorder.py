@@ -16,13 +16,14 @@ from vprjax.models.heads import HEADS
 from vprjax.runtime import parallel
 from vprjax.storage.json_lines import JsonLines
 from vprjax.training.non_finite import check_trap
-from vprjax.training.step import TrainMetrics
+from vprjax.training.step import KeepMetrics, TrainMetrics
 from vprjax.training.tensorboard import Summaries
 
 # Work that is timed apart from the steps, and its words in the log.
 APART = {
     "mining": "for mining",
     "validation": "for validation",
+    "keep": "for the untrained model's descriptors",
     "data": "waiting for images",
 }
 
@@ -51,15 +52,17 @@ class Recorder:
         if (
             collected is None or self._metrics.kept == start
         ):  # a stop saves first, then writes its row
-            collected = self.empty()
+            collected = self.empty(config)
+        self._empty = self.empty(config)
         self.collected = parallel.replicate(collected)
         self._began, self._apart = time.monotonic(), dict.fromkeys(APART, 0.0)
         self._totals = {"seconds": 0.0} | {f"{what}_seconds": 0.0 for what in self._apart}
 
     @staticmethod
-    def empty() -> TrainMetrics:
+    def empty(config) -> TrainMetrics:
         """Returns the metrics before any step."""
-        return jax.tree.map(np.asarray, TrainMetrics.empty())
+        kind = KeepMetrics if config.keep.weight else TrainMetrics
+        return jax.tree.map(np.asarray, kind.empty())
 
     @contextlib.contextmanager
     def apart(self, what: str):
@@ -110,7 +113,7 @@ class Recorder:
         self._metrics.write(done, figures)
         self._summaries.write(done, figures, "train")
         self._write_times(done)
-        self.collected = parallel.replicate(self.empty())
+        self.collected = parallel.replicate(self._empty)
         return {"loss": figures["loss"], "active": figures["active"]}
 
     def _write_times(self, done: int) -> None:
@@ -128,6 +131,7 @@ class Recorder:
         shares = (
             f"{self._totals[f'{what}_seconds'] / whole:.1%} {words}"
             for what, words in APART.items()
+            if what != "keep" or self._totals["keep_seconds"]
         )
         return f"time: {whole:.0f} s: {', '.join(shares)}"
 

@@ -103,7 +103,7 @@ def _restore(config, provenance, checkpoints: Checkpoints, module, places, sampl
         width = descriptor_size(module.apply, variables, places)
         classes = np.zeros((*sampler.slots_shape, width), np.float32)
     state = create(config, variables, classes)
-    metrics = Recorder.empty()
+    metrics = Recorder.empty(config)
     template = {
         "opt_state": state.opt_state,
         "classes": classes,

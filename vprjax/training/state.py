@@ -44,6 +44,12 @@ def shapes(config, module, images: Places, sampler) -> TrainState:
 
 def optimiser(config, params):
     """Makes the config's optimiser for this parameter tree."""
-    frozen = models.frozen_prefixes(config.model)
-    own = {**models.head_rates(config.model), "classes": losses.class_rate(config.loss)}
-    return optim.make_optimiser(config.optim, config.train.steps, params, frozen, own)
+    model, o = config.model, config.optim
+    groups = optim.Groups(
+        frozen=models.frozen_prefixes(models.ever_trained(model, o.release)),
+        own={**models.head_rates(model), "classes": losses.class_rate(config.loss)},
+        depth=models.depth_rates(model, o.depth_rate),
+        release=models.released(model, o.release),
+        added=models.ADDED if model.lora_rank else (),
+    )
+    return optim.make_optimiser(o, config.train.steps, params, groups)

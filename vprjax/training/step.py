@@ -57,6 +57,13 @@ class TrainMetrics(metrics.Collection):
     grad_norm_classes: metrics.Average.from_output("grad_norm_classes")
 
 
+# With keep images: the mean squared change of their cosines too.
+KeepMetrics = metrics.Collection.create(
+    **{n: kind for n, kind in TrainMetrics.__annotations__.items() if n != "_reduction_counter"},
+    keep=metrics.Average.from_output("keep"),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class StepRules:
     """The rules of a step.
@@ -67,6 +74,7 @@ class StepRules:
       accumulate: parts of each device's rows, computed one after the other to save memory.
       ema_decay: decay of the parameters' running mean; 0 keeps none.
       lowest: least value by parameter path; an update stays at it or above.
+      keep_weight: weight of the loss on the keep images; 0 has none.
     """
 
     train_batch_norm: bool
@@ -74,6 +82,7 @@ class StepRules:
     accumulate: int = 1
     ema_decay: float = 0.0
     lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    keep_weight: float = 0.0
 
 
 def make_train_step(
@@ -83,12 +92,15 @@ def make_train_step(
     augment: Callable,
     key: jax.Array,
     rules: StepRules,
+    keep_fn: Callable | None = None,
 ) -> Callable:
     """Makes a step `(state, batch) -> (state, metrics)` for one device of the mapped axis.
 
     `batch["images"]` is uint8 `(b, m, h, w, c)`: b tuples or places of m images. The step averages losses
     over the global batch. Random keys depend on the step and the global row, so that the number of devices
-    does not change the result.
+    does not change the result. `batch["keep"]`, where `rules.keep_weight` asks for it, has "images"
+    `(k, h, w, 3)` uint8 and what `keep_fn` reads; its gradients are computed apart, so that the peaks of
+    both do not add.
 
     Args:
       apply_fn: the model, `(variables, images (n, h, w, c)) -> (n, d)`.
@@ -97,6 +109,7 @@ def make_train_step(
       augment: `(images (m, h, w, c), key) -> (m, h, w, c)`.
       key: seed of the augmentation.
       rules: the rules of the step.
+      keep_fn: `(descriptors (k, d), batch["keep"]) -> (k,)`.
     """
     axis = rules.axis
     find = _gradients(apply_fn, loss_fn, rules.train_batch_norm, rules.accumulate)
@@ -107,17 +120,36 @@ def make_train_step(
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, state.step), row))(
             first + jnp.arange(rows)
         )
-        batch = {**batch, "images": jax.vmap(augment)(batch["images"], keys)}
+        keep = batch.get("keep")
+        batch = {name: x for name, x in batch.items() if name != "keep"}
+        batch["images"] = jax.vmap(augment)(batch["images"], keys)
         grads, (parts, descriptors, new) = find(state, batch)
+        kind = TrainMetrics
+        if rules.keep_weight:
+            value, pull = _kept(apply_fn, keep_fn, state, keep)
+            grads = jax.tree.map(lambda g, p: g + rules.keep_weight * p, grads, pull)
+            parts, kind = {**parts, "keep": value}, KeepMetrics
         # Not `new`: trained BatchNorm averages over `axis` itself, and a mean of equals may round.
         grads = jax.lax.pmean(grads, axis)
         figures = health.spread(descriptors, axis) | health.gradient_norms(grads)
-        measured = TrainMetrics.gather_from_model_output(axis_name=axis, **parts, **figures)
+        measured = kind.gather_from_model_output(axis_name=axis, **parts, **figures)
         looked_at = jax.lax.pmean((descriptors.sum(), parts["loss"].sum()), axis)
         trap = non_finite.sprung(state.trap, state.step, non_finite.first_bad((*looked_at, grads)))
         return _updated(state, optimiser, grads, new, trap, rules), measured
 
     return step
+
+
+def _kept(apply_fn, keep_fn, state, keep: dict) -> tuple[jax.Array, Any]:
+    """Returns the loss on the keep images `(k,)` and its mean's gradients; statistics stay."""
+
+    def value(params):
+        variables = {"params": params["model"], **state.constants}
+        found = keep_fn(apply_fn(variables, keep["images"]), keep)
+        return found.mean(), found
+
+    grads, found = jax.grad(value, has_aux=True)(state.params)
+    return found, grads
 
 
 def _gradients(apply_fn, loss_fn, train_batch_norm: bool, accumulate: int) -> Callable:

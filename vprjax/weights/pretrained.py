@@ -20,6 +20,7 @@ from flax import traverse_util
 from vprjax.console import log
 from vprjax.errors import WeightsError
 from vprjax.models.backbones import BACKBONES
+from vprjax.models.backbones.low_rank import ADDED
 from vprjax.models.backbones.variant import Backbone, Path
 from vprjax.weights import files
 from vprjax.weights.hub import resolve
@@ -275,7 +276,9 @@ def _holds(arrays: Mapping[str, np.ndarray], backbone: str, source: str) -> bool
 
 
 def _inner(path: Path) -> Path:
-    """Turns a descriptor's variable path into `load`'s; () outside backbone and preprocess."""
+    """Turns a descriptor's variable path into `load`'s; () where a file holds nothing of it."""
     if path[0] == "preprocess":
         return path
+    if path[-1] in ADDED:  # no file holds them
+        return ()
     return (path[0], *path[2:]) if path[1] == "backbone" else ()

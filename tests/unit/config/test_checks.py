@@ -40,10 +40,20 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
         with pytest.raises(ConfigError, match=f"lacks {re.escape(key)}"):
             checks.check_values(ConfigDict(rest))
         assert name not in saved[section]
+    saved = changes.completed(saved)
     saved["model"]["norms"] = ("local", "descriptor")
     saved["places"]["by"] = "label"
     saved["tuples"].update(positive="random", heading_degrees=30.0)
     assert changes.completed(saved) == saved
+
+
+def test_a_section_of_a_later_version_is_added_whole():
+    c = base.get_config()
+    c.dataset.name, c.tuples.batch = "places_csv/mine", 8
+    saved = c.to_dict()
+    del saved["keep"], saved["others"]
+    checks.check_values(ConfigDict(changes.completed(saved)))
+    assert changes.completed(saved) == c.to_dict() and "keep" not in saved
 
 
 @pytest.mark.parametrize("saved", [{}, {"tuples": {}, "model": {"backbone": "vgg16"}}])

@@ -51,7 +51,8 @@ def test_in_batch_negatives_are_the_nearest_beyond_the_radius(devices, semi_hard
         tuple_losses.in_batch_negatives, axis=AXIS, radius=RADIUS, count=count, semi_hard=semi_hard
     )
     split = lambda x: x.reshape(devices, -1, *x.shape[1:])  # noqa: E731
-    found, valid = jax.pmap(find, axis_name=AXIS)(split(descriptors), split(positions))
+    found, valid, chosen = jax.pmap(find, axis_name=AXIS)(split(descriptors), split(positions))
+    np.testing.assert_array_equal(descriptors.reshape(-1, 5)[chosen], found)
     found, valid = np.asarray(found).reshape(6, count, 5), np.asarray(valid).reshape(6, count)
     every = descriptors.reshape(-1, 5)
     wanted = brute_force(descriptors, positions, count, semi_hard)

@@ -23,9 +23,9 @@ def test_what_is_not_finite_is_trapped_and_the_checkpoint_survives(tmp_path, mon
 def test_the_trap_names_the_first_step_and_tensor_and_keeps_the_parameters(tmp_path, monkeypatch):
     augment = assemble.transforms.augment
 
-    def poisoned(images, key, **settings):
+    def poisoned(images, key, settings):
         # Image 79 turns to NaN, as a fault in the data path would make them.
-        x = augment(images, key, **settings)
+        x = augment(images, key, settings)
         return jnp.where(images.max() >= 79, jnp.nan, x)
 
     c = config("contrastive")

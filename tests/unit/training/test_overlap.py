@@ -141,8 +141,9 @@ def test_the_loop_neither_reads_nor_awaits_a_step_before_the_row_is_due(tmp_path
         return TrainState(*[Unread()] * 6), jax.tree.map(Unread, empty)
 
     rows = np.zeros((8, 4), np.int32)
-    sampler = types.SimpleNamespace(indices=lambda n: rows, batch=lambda n, part: {"x": rows[part]})
-    job = types.SimpleNamespace(config=c, sampler=sampler, held_out=None)
+    sampler = types.SimpleNamespace(indices=lambda n: rows)
+    batch = lambda n, part: {"x": rows[part]}  # noqa: E731
+    job = types.SimpleNamespace(config=c, sampler=sampler, held_out=None, batch=batch)
     recorder = loop.Recorder(c, tmp_path, 0)
     with contextlib.closing(recorder), progress("train", 8, "steps") as bar, pytest.raises(Read):
         loop.take_steps(job, step, None, 0, 8, recorder, bar, Preemption())

@@ -10,6 +10,7 @@ from jax import lax
 
 from vprjax.models.backbones import resample
 from vprjax.models.backbones.layers import Conv, Layers
+from vprjax.models.backbones.low_rank import LowRankDense
 from vprjax.models.backbones.sources import IMAGENET, torch_leaf
 from vprjax.models.backbones.variant import Backbone, Path, Source
 
@@ -213,6 +214,10 @@ class _SwiGLU(nn.Module):
 
 
 def _dense(name: str, features: int, layers: Layers) -> nn.Dense:
+    if layers.lora_rank:
+        return LowRankDense(
+            features, dtype=layers.dtype, kernel_init=_START, rank=layers.lora_rank, name=name
+        )
     return nn.Dense(features, dtype=layers.dtype, kernel_init=_START, name=name)
 
 
@@ -242,4 +247,5 @@ def declare(title: str, size: Size) -> Backbone:
         sources={"torch": Source(torch_name, IMAGENET, head="mask_token")},
         refused={"keras": "DINOv2's weights are PyTorch files (.pth, .safetensors)"},
         class_token=True,
+        low_rank=True,
     )

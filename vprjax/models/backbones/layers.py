@@ -44,6 +44,7 @@ class Layers:
       conv_general_dilated: replaces `jax.lax.conv_general_dilated` in every convolution.
       max_pool: replaces flax's.
       remat: the backward pass keeps only each stage's input and computes the stage again.
+      lora_rank: rank of the low-rank additions of a transformer's dense layers; 0 has none.
     """
 
     dtype: Any = jnp.float32
@@ -52,6 +53,7 @@ class Layers:
     conv_general_dilated: Callable | None = None
     max_pool: Callable = nn.max_pool
     remat: bool = False
+    lora_rank: int = 0
 
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
         """Computes `layers(module, x)`, a stage of the backbone `module`; its names stay the same."""

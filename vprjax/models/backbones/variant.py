@@ -41,6 +41,7 @@ class Backbone:
       sources: family of weights files -> the backbone's arrays there.
       refused: family of weights files that does not fit -> the reason and the remedy.
       class_token: whether its module takes `class_token` and then returns `(map, token (b, c))`.
+      low_rank: whether its dense layers take low-rank additions.
       cut_for: image height of a small-image config -> the stage to cut at; else the last stage.
     """
 
@@ -52,3 +53,4 @@ class Backbone:
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     cut_for: Mapping[int, str] = dataclasses.field(default_factory=dict)
     class_token: bool = False
+    low_rank: bool = False

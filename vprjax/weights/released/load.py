@@ -202,6 +202,7 @@ def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
             "projection": 0,
             "projection_start": "pca",
             "compute_dtype": "float32",
+            "lora_rank": 0,
             "remat": False,
         }
     )
