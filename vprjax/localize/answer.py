@@ -6,6 +6,7 @@ import numpy as np
 
 from vprjax.localize.calibration import RATIO, Calibration
 
+BELIEF = "belief"  # the rule of a drive that is followed
 FARTHEST = 2.0  # between two descriptors of length 1
 
 
@@ -20,6 +21,8 @@ class Answer:
       confidence: in 0 to 1: how sure it is that the first is the place; see `confidences`.
       located: whether that is sure enough; None without a calibration.
       numbers: `(k,)` int64, the images' numbers in the map.
+      rule: what confidence and `located` go by: "ratio" to the next other place, "distance", or "belief"
+        where a drive is followed; None without a calibration.
     """
 
     image_ids: np.ndarray
@@ -28,11 +31,23 @@ class Answer:
     confidence: float
     located: bool | None
     numbers: np.ndarray
+    rule: str | None = None
 
 
 def by_ratio(calibration: Calibration | None) -> bool:
     """Whether the measure of an answer is the ratio of `next_place`; else it is the distance."""
     return calibration is not None and calibration.measure == RATIO
+
+
+def doubt(calibration: Calibration | None, positions: np.ndarray) -> str:
+    """A sentence where images without a position change what a calibration does; "" elsewhere."""
+    unknown = int((~np.isfinite(positions).all(axis=1)).sum())
+    if not unknown or not by_ratio(calibration):
+        return ""
+    images = f"{unknown:,} of {len(positions):,} images of the map have no position, and answers with one"
+    if calibration.judging(known=False):
+        return f"{images} go by the descriptor distance"
+    return f"{images} stay without a verdict, as the calibration is of an earlier version; calibrate again"
 
 
 def confidences(values: np.ndarray, calibration: Calibration | None) -> np.ndarray:

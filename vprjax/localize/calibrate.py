@@ -1,12 +1,14 @@
 """Calibrates a model on queries that no training saw: descriptors in, `Calibration` out."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from vprjax.data.source import Places
 from vprjax.errors import DataError
 from vprjax.evaluation import fcm
 from vprjax.localize import next_place
-from vprjax.localize.calibration import RATIO, Calibration, fit
+from vprjax.localize.calibration import DISTANCE, RATIO, Calibration, fit
 from vprjax.localize.model import Model
 
 PRECISION = 0.99  # share of right answers where nobody asks for another
@@ -14,10 +16,24 @@ FEWEST = 10  # queries with a position that a calibration needs
 MOST_OTHERS = 10_000  # images of other places that make a small map larger
 
 
+class Answers(NamedTuple):
+    """The first answers to the queries with a position.
+
+    Attributes:
+      ratios: `(m,)` float64, as in `next_place`.
+      distances: `(m,)` float32, L2 distance of descriptors.
+      right: `(m,)` bool.
+    """
+
+    ratios: np.ndarray
+    distances: np.ndarray
+    right: np.ndarray
+
+
 def answers(
     queries: tuple[np.ndarray, np.ndarray], references: tuple[np.ndarray, np.ndarray], radius: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ratios `(m,)` of the answers to the queries with a position (`next_place`), and which are right.
+) -> Answers:
+    """The answers to the queries with a position.
 
     Args:
       queries: descriptors `(q, d)` and positions `(q, 2)`, NaN where unknown.
@@ -36,7 +52,7 @@ def answers(
     found = next_place.search(np.asarray(queries[0][known]), *references, radius)
     matched = references[1][found.indices[:, 0]]
     errors = fcm.match_errors(queries[1][known], matched)
-    return found.ratios[:, 0], errors <= radius
+    return Answers(found.ratios[:, 0], found.distances[:, 0], errors <= radius)
 
 
 def other_places(images: Places, seed: int) -> Places:
@@ -96,7 +112,7 @@ def of_map(places, queries, radius: float, precision: float, name: str) -> Calib
     return _fit(found, precision, places.model, f"{name} against {places.folder.name}", radius)
 
 
-def answers_of_map(places, queries, radius: float) -> tuple[np.ndarray, np.ndarray]:
+def answers_of_map(places, queries, radius: float) -> Answers:
     """`answers` of a map to a `sources.Source` of pictures with positions."""
     own, theirs = queries.frames, places.frames
     if (own.unit, own.crs) != (theirs.unit, theirs.crs):
@@ -115,9 +131,10 @@ def answers_of_map(places, queries, radius: float) -> tuple[np.ndarray, np.ndarr
     return answers((rows, own.positions), (places.descriptors, theirs.positions), radius)
 
 
-def _fit(found, precision: float, model: Model, data: str, radius: float) -> Calibration:
-    facts = {"model": model.id, "data": data, "radius": float(radius), "measure": RATIO}
-    return fit(*found, precision, **facts)
+def _fit(found: Answers, precision: float, model: Model, data: str, radius: float) -> Calibration:
+    facts = {"model": model.id, "data": data, "radius": float(radius)}
+    plain = fit(found.distances, found.right, precision, measure=DISTANCE, **facts)
+    return fit(found.ratios, found.right, precision, measure=RATIO, plain=plain, **facts)
 
 
 def _names(places: Places) -> str:

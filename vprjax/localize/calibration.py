@@ -10,6 +10,8 @@ import dataclasses
 import json
 import math
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -40,6 +42,8 @@ class Calibration:
       distances: `(m,)` rising values of the measure.
       shares: `(m,)` falling, the share of right answers at these values.
       measure: "ratio" or "distance"; a file without it is of an earlier version and means the distance.
+      plain: beside a calibration by ratios, the one of the same queries by distances. It judges answers
+        without a position, which know no other place; None in files of earlier versions.
     """
 
     model: str
@@ -53,6 +57,7 @@ class Calibration:
     distances: tuple[float, ...]
     shares: tuple[float, ...]
     measure: str = DISTANCE
+    plain: "Calibration | None" = None
 
     def __post_init__(self):
         """Raises DataError where the measure is unknown."""
@@ -60,6 +65,10 @@ class Calibration:
             raise DataError(
                 f"a calibration by {self.measure!r} is of a later version: install that, or calibrate again"
             )
+
+    def judging(self, known: bool) -> "Calibration | None":
+        """What judges an answer, by whether its position is known; None where nothing does."""
+        return self if known or self.measure == DISTANCE else self.plain
 
     def confidence(self, values: np.ndarray) -> np.ndarray:
         """How often an answer of each measure is right, in 0 to 1, linear between the known ones."""
@@ -100,15 +109,24 @@ def read(path: pathlib.Path) -> Calibration:
       DataError: it is missing, damaged or of something else.
     """
     try:
-        values = checksum.unseal(path.read_text(encoding="utf-8"))
-        for name in ("distances", "shares"):
-            values[name] = tuple(values[name])
-        return Calibration(**values)
+        return from_json(checksum.unseal(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no calibration ({type(error).__name__}: {error}); run "
             "python -m vprjax.localize calibrate again"
         ) from error
+
+
+def from_json(values: Mapping[str, Any]) -> Calibration:
+    """The calibration whose fields these are.
+
+    Raises:
+      DataError: the measure is unknown.
+      TypeError: a field is missing or unknown.
+    """
+    columns = {name: tuple(values[name]) for name in ("distances", "shares")}
+    plain = values.get("plain")
+    return Calibration(**{**values, **columns, "plain": from_json(plain) if plain else None})
 
 
 def fit(values: np.ndarray, right: np.ndarray, precision: float, **facts) -> Calibration:

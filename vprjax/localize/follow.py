@@ -3,7 +3,7 @@
 import numpy as np
 
 from vprjax.errors import DataError
-from vprjax.localize.answer import Answer
+from vprjax.localize.answer import BELIEF, Answer
 from vprjax.localize.place_filter import PlaceFilter
 
 SURE = 0.99  # belief around the answer from which on it is located
@@ -49,4 +49,5 @@ class Follower:
             belief,
             belief >= SURE,
             order,
+            BELIEF,
         )

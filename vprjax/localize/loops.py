@@ -81,7 +81,8 @@ def find(places, window: Window, k: int, threshold: float | None, calibration=No
       k: pairs per image, at most; a pair that both images have counts once.
       threshold: the least confidence of a pair; None takes what the calibration locates, all without one.
       calibration: of the map's model. One by ratios counts an image's nearest of another place outside the
-        window too; a pair that both images have takes the smaller ratio.
+        window too; a pair that both images have takes the smaller ratio. `judging` says when distances
+        count instead.
 
     Raises:
       DataError: the map lacks times, or k is below 1.
@@ -89,6 +90,7 @@ def find(places, window: Window, k: int, threshold: float | None, calibration=No
     window.check(places)
     if k < 1:
         raise DataError(f"k is {k}; give 1 or more")
+    calibration = judging(places, calibration)
     n, moments, drives = len(places), window.moments(places), places.drives
     k, step, found = min(k, n), max(1, BYTES // (4 * n)), []
     with progress("search", n, "images") as bar:
@@ -103,6 +105,12 @@ def find(places, window: Window, k: int, threshold: float | None, calibration=No
             found.append((mine, numbers[real], distances[real], values[real]))
             bar.advance(len(own))
     return _pairs(*map(np.concatenate, zip(*found, strict=True)), threshold, calibration)
+
+
+def judging(places, calibration):
+    """What judges a map's pairs: distances where an image has no position; None where nothing does."""
+    known = bool(np.isfinite(places.frames.positions).all())
+    return calibration and calibration.judging(known)
 
 
 def _pairs(mine, others, distances, values, threshold: float | None, calibration) -> Pairs:

@@ -206,7 +206,7 @@ class Map:
         file = self.folder / calibration.FILE
         found = calibration.read(file) if file.exists() else None
         if found is None and self.model.calibration:
-            found = Calibration(**self.model.calibration)
+            found = calibration.from_json(self.model.calibration)
         return found if found and found.model == self.model.id else None
 
     def follow(self, speed: float, radius: float = 25.0) -> Follower:
@@ -262,7 +262,7 @@ class Map:
         k = min(k, len(self))
         if len(descriptors) < MANY:
             found = self._find(descriptors, k, calibration)
-        elif by_ratio(calibration):
+        elif self._by_ratio(calibration):
             found = next_place.search(
                 descriptors, self.descriptors, self.frames.positions, calibration.radius, k
             )
@@ -283,7 +283,7 @@ class Map:
 
     def _find(self, descriptors, k: int, calibration, left_out=None):
         """Distances, numbers and, as the calibration takes them, measures `(m, k)`."""
-        if not by_ratio(calibration):
+        if not self._by_ratio(calibration):
             distances, numbers = self._few(descriptors, k, left_out)
             return distances, numbers, distances
         found = next_place.search_few(
@@ -291,14 +291,22 @@ class Map:
         )
         return found.distances, found.indices, found.ratios
 
+    def _by_ratio(self, calibration: Calibration | None) -> bool:
+        """Whether ratios count: without any position there is no other place."""
+        return by_ratio(calibration) and bool(np.isfinite(self.frames.positions).any())
+
     def _answer(self, distances, numbers, values, calibration) -> Answer:
+        positions = self.frames.positions[numbers]
+        judge = calibration and calibration.judging(bool(np.isfinite(positions[0]).all()))
+        value = values[0] if by_ratio(judge) else distances[0]
         return Answer(
             self.frames.image_ids[numbers],
-            self.frames.positions[numbers],
+            positions,
             distances,
-            float(confidences(values[0], calibration)),
-            located(values[0], calibration),
+            float(confidences(value, judge)),
+            located(value, judge),
             numbers,
+            judge and judge.measure,
         )
 
 

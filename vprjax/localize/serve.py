@@ -232,6 +232,7 @@ def as_json(answer, k: int) -> dict:
         "distances": [round(float(one), 6) for one in answer.distances[:k]],
         "confidence": round(float(answer.confidence), 6),
         "located": answer.located,
+        "rule": answer.rule,
         "k": k,
     }
 

@@ -44,7 +44,8 @@ def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, 
     """Returns the images left to train on, and the config's validation.
 
     `validation.query_split` names a split that is matched to `validation.reference_split`. Without it, the
-    held-out segment is the last share `validation.stretch` of the first training split's route.
+    held-out segment is the last share `validation.stretch` of the first training split's route. Where laps
+    make that every place, it is the last share of the split's longest visit.
 
     The references are the first split's images on the segment. The queries are images of other visits
     within `tuples.positive_radius` of them. Training leaves out every image within
@@ -65,32 +66,34 @@ def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, 
     visit = places.splits  # without a pause between visits: a neighbouring frame is no other visit
     if tuples.other_visit_seconds:
         visit = mining.visits(places.timestamps, places.splits, tuples.other_visit_seconds)
-    references = _end_of_route(places, v.stretch, tuples.negative_radius)
-    gap, _ = cKDTree(places.positions[references]).query(places.positions)
-    others = np.isin(visit, visit[references], invert=True)
-    queries = np.flatnonzero(others & (gap <= tuples.positive_radius))
-    rest = np.flatnonzero(gap > tuples.negative_radius)
-    if not len(queries) or not len(rest):
-        raise ConfigError(
-            f"validation.stretch={v.stretch:g} of the training route leaves {len(queries)} queries from "
-            f"another visit (another split, or a pause of tuples.other_visit_seconds="
-            f"{tuples.other_visit_seconds:g} above 0) and {len(rest)} images to train on, but both are "
-            "needed: change it or name validation.query_split"
-        )
-    validation = Validation(places.subset(queries), places.subset(references))
-    return places.subset(rest), validation
+    first = np.flatnonzero(places.splits == 0)
+    lap = first[visit[first] == np.bincount(visit[first]).argmax()]
+    for route in (first, lap):
+        references = _end_of_route(places, route, v.stretch, tuples.negative_radius)
+        gap, _ = cKDTree(places.positions[references]).query(places.positions)
+        others = np.isin(visit, visit[references], invert=True)
+        queries = np.flatnonzero(others & (gap <= tuples.positive_radius))
+        rest = np.flatnonzero(gap > tuples.negative_radius)
+        if len(queries) and len(rest):
+            validation = Validation(places.subset(queries), places.subset(references))
+            return places.subset(rest), validation
+    raise ConfigError(
+        f"validation.stretch={v.stretch:g} of the training route leaves {len(queries)} queries from "
+        f"another visit (another split, or a pause of tuples.other_visit_seconds="
+        f"{tuples.other_visit_seconds:g} above 0) and {len(rest)} images to train on, but both are "
+        "needed: change it or name validation.query_split"
+    )
 
 
-def _end_of_route(places: Places, share: float, longest: float) -> np.ndarray:
-    """Returns the first split's images on the last `share` of its travelled distance.
+def _end_of_route(places: Places, route: np.ndarray, share: float, longest: float) -> np.ndarray:
+    """Returns those images of `route` that lie on the last `share` of its travelled distance.
 
     Steps longer than `longest` (a new lap, a cut recording) do not count.
     """
-    first = np.flatnonzero(places.splits == 0)
-    steps = np.linalg.norm(np.diff(places.positions[first], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(places.positions[route], axis=0), axis=1)
     steps = np.where(steps > longest, 0.0, steps)
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
-    return first[travelled >= (1 - share) * travelled[-1]]
+    return route[travelled >= (1 - share) * travelled[-1]]
 
 
 class History:

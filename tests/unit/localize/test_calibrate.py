@@ -12,7 +12,7 @@ from configs import base
 from tests.helpers import made_up_model, memory_places
 from vprjax import run
 from vprjax.errors import DataError
-from vprjax.localize import calibrate, calibration, sources
+from vprjax.localize import answer, calibrate, calibration, sources
 from vprjax.localize.map import Map
 from vprjax.training import validation
 
@@ -54,10 +54,57 @@ def test_a_map_locates_after_its_calibration(places, tmp_path):
 
 
 def test_answers_beyond_the_radius_are_wrong(places, tmp_path):
-    ratios, right = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
+    ratios, distances, right = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
     assert not right.any() and len(ratios) == N and (ratios < 0.01).all()
+    assert distances == pytest.approx(0, abs=1e-3)
     found = calibrate.of_map(places, other(tmp_path / "q", 30.0), 25.0, 0.99, "q")
     assert found.threshold == -1 and "nothing is located" in found.words()
+
+
+def test_a_map_without_positions_locates_by_the_distance(places, tmp_path):
+    """Its neighbours would be other places to a ratio, and nothing would be located."""
+    known_and_not = [*range(20), *range(120, 140)]
+    queries = other(tmp_path / "queries", 0.0, known_and_not)
+    found = calibrate.of_map(places, queries, 25.0, 0.99, "queries")
+    assert (found.plain.measure, found.plain.answered, found.plain.reached) == (
+        "distance",
+        0.5,
+        1.0,
+    )
+    assert found.plain.threshold < 0.01 and found.plain.queries == N
+    twice = [number for number in range(N) for _ in range(2)]  # a standing camera
+    file = made_up_model.drive(tmp_path / "lost", twice, x=None, y=None)
+    document = json.loads(file.read_text())
+    for place, row in enumerate(document["splits"]["drive"]):
+        row["id"] = f"{place:03d}"
+    file.write_text(json.dumps(document))
+    lost = Map.build(places.model, file, tmp_path / "unplaced")
+    pictures = [made_up_model.picture(number) for number in (3, 999)]
+    assert [one.rule for one in lost.query(pictures)] == [None, None]
+    found.write(lost.folder / calibration.FILE)
+    for asked in (pictures, 10 * pictures):  # one pass, and a search of many
+        known, strange = lost.query(asked)[:2]
+        assert (known.located, strange.located) == (True, False)
+        assert known.rule == strange.rule == "distance" and known.confidence > 0.9
+    assert "80 of 80 images of the map have no position" in answer.doubt(
+        found, lost.frames.positions
+    )
+    old = dataclasses.replace(found, plain=None)
+    assert "calibrate again" in answer.doubt(old, lost.frames.positions)
+    old.write(lost.folder / calibration.FILE)
+    assert lost.query(pictures[0]).located is None and lost.query(pictures[0]).rule is None
+    found.write(places.folder / calibration.FILE)
+    assert places.query(pictures[0]).rule == "ratio"
+    assert answer.doubt(found, places.frames.positions) == ""
+
+
+def test_of_a_map_with_some_positions_each_answer_has_its_rule(places, tmp_path):
+    found = calibrate.of_map(places, other(tmp_path / "queries", 5.0), 25.0, 0.99, "queries")
+    found.write(places.folder / calibration.FILE)
+    places.add(made_up_model.drive(tmp_path / "lost", [50], x=None, y=None))
+    known, lost = places.query([made_up_model.picture(number) for number in (3, 50)])
+    assert (known.rule, lost.rule) == ("ratio", "distance")
+    assert known.located is lost.located is True
 
 
 def test_what_cannot_calibrate(places, tmp_path):
@@ -130,10 +177,11 @@ def test_a_drive_is_followed(places):
             rng.integers(N) if number % 5 == 4 else number
         )  # every fifth frame is another place's
         answers.append(follower.step(made_up_model.picture(shown), 1.0, k=3))
-    errors = [abs(answer.positions[0, 0] - 500000 - 10 * i) for i, answer in enumerate(answers)]
+    errors = [abs(one.positions[0, 0] - 500000 - 10 * i) for i, one in enumerate(answers)]
     assert (
         max(errors[4:]) <= 20 and answers[-2].confidence > 0.95 and len(answers[0].image_ids) == 3
     )
+    assert {one.rule for one in answers} == {"belief"}
     alone = places.query(made_up_model.picture(7))
     assert alone.distances[0] == pytest.approx(0, abs=1e-3)
     every = places.distances(places.model.describe(made_up_model.picture(7))[0])

@@ -94,6 +94,18 @@ def test_a_file_of_an_earlier_version_means_distances(tmp_path):
         calibration.read(path)
 
 
+def test_what_judges_an_answer_without_a_position(tmp_path):
+    distances, right = drawn(50)
+    plain = calibration.fit(distances, right, 0.9, **FACTS, measure="distance")
+    found = calibration.fit(distances**2, right, 0.9, **FACTS, measure="ratio", plain=plain)
+    assert found.judging(known=True) is found and found.judging(known=False) is plain
+    assert plain.judging(known=False) is plain
+    assert dataclasses.replace(found, plain=None).judging(known=False) is None
+    found.write(tmp_path / calibration.FILE)
+    again = calibration.read(tmp_path / calibration.FILE)
+    assert again == found and again.plain == plain != found
+
+
 @pytest.mark.parametrize("precision", [0.0, 1.01, float("nan")])
 def test_a_precision_is_a_share(precision):
     with pytest.raises(ValueError, match="precision"):

@@ -103,6 +103,24 @@ def test_a_calibration_by_ratios_drops_what_looks_like_two_places(places, tmp_pa
     assert len(loops.find(alike, Window.parse("3s"), 1, None, by_distance)) > 1
 
 
+def test_without_positions_pairs_go_by_distances(tmp_path):
+    facts = {"model": "m", "data": "d", "queries": 9, "radius": 15.0, "precision": 0.9}
+    facts |= {"reached": 1.0, "answered": 0.5, "distances": (0.0, 1.0), "shares": (0.9, 0.1)}
+    plain = Calibration(**facts, threshold=0.1)
+    own = Calibration(**facts, threshold=0.5, measure="ratio", plain=plain)
+    shown = [0, 1, 2, 3, 4, 5, 0, 0, 1, 1, 2, 2]  # each place twice in a row, on the way back
+    source = drive(tmp_path / "lost", range(12), x=None, y=None)
+    for place, number in enumerate(shown):
+        picture = made_up_model.picture(number)[..., ::-1]
+        cv2.imwrite(str(tmp_path / f"lost/{place:03d}.png"), picture)
+    lost = Map.build(made_up_model.model(), source)
+    closed = [(6, 0), (7, 0), (8, 1), (9, 1), (10, 2), (11, 2)]
+    assert couples(loops.find(lost, Window.parse("4s"), 1, None, own)) == closed
+    by_ratio_alone = dataclasses.replace(own, plain=None)
+    every = loops.find(lost, Window.parse("4s"), 1, None, by_ratio_alone)
+    assert len(every) == len(loops.find(lost, Window.parse("4s"), 1, None)) > len(closed)
+
+
 def test_what_cannot_be_asked(places, tmp_path):
     for text in ("30", "s", "3.5f", "-1s", ""):
         with pytest.raises(DataError, match="give seconds such as 30s or frames such as 50f"):

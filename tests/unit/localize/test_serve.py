@@ -104,7 +104,7 @@ def test_a_photo_gets_the_nearest_places(client):
     assert found["positions"][0] == pytest.approx(small_map.loop()[7], abs=1e-3)
     assert found["distances"] == sorted(found["distances"])
     assert found["confidence"] == 0.97
-    assert found["located"] is True
+    assert found["located"] is True and found["rule"] == "distance"
     assert {len(found[name]) for name in ("image_ids", "numbers", "positions", "distances")} == {3}
     assert found["k"] == 3
 
@@ -141,6 +141,7 @@ def test_a_photo_between_two_places_is_not_located(tmp_path):
             json.loads(client.ask("POST", "/query", encoded(view))[2]) for view in (VIEWS[3], both)
         )
         assert known["located"] is True and known["confidence"] > 0.99
+        assert known["rule"] == "ratio"
         assert between["located"] is False and between["confidence"] < 0.3
         assert between["distances"][0] < 0.5
     finally:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import short_run
+from tests.helpers import memory_places, short_run
 from tests.helpers.short_run import config
 from vprjax import models, optim
 from vprjax.data import source
@@ -178,6 +178,21 @@ def test_the_stretch_needs_another_visit_not_the_frame_next_door(tmp_path):
     c.validation.update(every=2, stretch=0.1)
     with pytest.raises(ConfigError, match="leaves 0 queries from another visit"):
         short_run.train(c, tmp_path)
+
+
+def test_laps_leave_images_to_train_on_beside_the_stretch():
+    """Twelve laps of one split: the last tenth of its whole way would be every place."""
+    c = config()
+    c.validation.update(every=2, stretch=0.1)
+    c.tuples.update(positive_radius=2.0, negative_radius=25.0, other_visit_seconds=60.0)
+    places = memory_places.drive(n=40, laps=12)
+    rest, held = validation.split_off(c, places, None)
+    assert sorted(held.references.positions[:, 0]) == [360.0, 370.0, 380.0, 390.0]
+    assert len(held.queries) == 11 * 4 and len(rest) == 12 * 34
+    assert rest.positions[:, 0].max() == 330.0
+    one = places.subset(np.arange(80))  # two laps: the last tenth of their way is a part of a lap
+    _, held = validation.split_off(c, one, None)
+    assert held.references.positions[:, 0].min() == 320.0 and len(held.references) == 8
 
 
 def test_pca_of_more_components_than_memory_holds_images_is_refused(tmp_path, monkeypatch):

@@ -52,8 +52,8 @@ def _run(args: argparse.Namespace) -> None:
     found.write(path)
     print(f"{found.words(places.unit)}; written to {path}")
     if test:
-        checked = calibration.check(found, *calibrate.answers_of_map(places, test, args.radius))
-        print(f"{args.test}: {checked.words()}")
+        asked = calibrate.answers_of_map(places, test, args.radius)
+        print(f"{args.test}: {calibration.check(found, asked.ratios, asked.right).words()}")
 
 
 COMMAND = Command(

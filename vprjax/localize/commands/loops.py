@@ -35,7 +35,7 @@ def _run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from vprjax.console import log
-    from vprjax.localize import loops
+    from vprjax.localize import answer, loops
     from vprjax.localize.map import Map
     from vprjax.localize.pair_formats import FORMATS
     from vprjax.localize.pair_formats.variant import image_root
@@ -45,7 +45,10 @@ def _run(args: argparse.Namespace) -> None:
         output.check(places)
     known = not np.isnan(places.frames.times).any()
     window = loops.Window.parse(args.window or ("30s" if known else "50f"))
-    pairs = loops.find(places, window, args.k, args.threshold, _calibration(places))
+    calibration = _calibration(places)
+    if words := answer.doubt(calibration, places.frames.positions):
+        log(words.replace("answers with one", "pairs"))
+    pairs = loops.find(places, window, args.k, args.threshold, calibration)
     for ending, output in FORMATS.items():
         output.write(out.with_name(out.name + ending), places, pairs)
     root = image_root(places)

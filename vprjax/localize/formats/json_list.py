@@ -16,6 +16,7 @@ def values(places, asked: Asked, answer: Answer) -> dict:
         "time": asked.time,
         "located": answer.located,
         "confidence": round(answer.confidence, 6),
+        "rule": answer.rule,
         "matches": [
             {
                 "image": str(frames.image_ids[number]),
