@@ -66,7 +66,7 @@ def rates(path: pathlib.Path) -> tuple[float, float]:
     """FLOP/s of a float32 matrix product and bytes/s of reading rows, measured now."""
     import jax
 
-    from vprjax.retrieval.scan import dot
+    from vprjax.retrieval.product import dot
 
     rows = np.array(mapped(path, 2048))
     product = jax.jit(dot)

@@ -15,7 +15,7 @@ from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.scan import scan_columns
 from vprjax.runtime import parallel
 
-SCANS = ("auto", "float32", "bfloat16", "pruned")
+SCANS = ("auto", "float32", "bfloat16", "int8", "pruned")
 METRICS = ("l2", "cosine")
 TooLittleMemory = plan.TooLittleMemory
 
@@ -27,7 +27,7 @@ class Found:
     Attributes:
       distances: `(q, k)` float32.
       indices: `(q, k)` int64.
-      scan: the scan method, "float32", "bfloat16" or "pruned 0.25" (share of the dimensions).
+      scan: the scan method, "float32", "bfloat16", "int8" or "pruned 0.25" (share of the dimensions).
       plan: the block sizes.
       evaluated: mean number of exact distances per query.
       completed: queries that needed a second search in float32, as their candidates did not suffice.
@@ -71,8 +71,8 @@ def search(
       k: number of neighbours, 1..r.
       memory_bytes: bound on this process's blocks of rows and distances (see `plan`).
       metric: "l2", or "cosine": `1 - cos`, whatever the rows' norms.
-      scan: scan method of the lower bounds: "float32", "bfloat16" or "pruned" (bfloat16 along the main
-        directions). "auto" is float32; on a CPU it is the fastest for a sample.
+      scan: scan method of the lower bounds: "float32", "bfloat16", "int8" or "pruned" (bfloat16 along
+        the main directions). "auto" is float32; on a CPU it is the fastest for a sample.
       tell: receives one sentence on scan method, blocks and memory before the first block.
 
     Raises:
@@ -82,18 +82,18 @@ def search(
     _check(queries, references, k, metric, scan)
     unit, q, (r, d) = metric == "cosine", len(queries), references.shape
     own, others = Rows(queries, unit), Rows(references, unit)
-    way, scanner = choose.scanner(scan, own, others, k)
-    kept = min(k + choose.spare(way), r)
+    way = choose.way(scan, own, others, k)
+    kept = min(k + way.spare, r)
     size = plan.make(max(q, 1), r, d, kept, memory_bytes, parallel.device_count())
     if tell is not None:
-        tell(f"{way}, {size}")
+        tell(f"{way.name}, {size}")
     distances, indices = np.empty((q, k), np.float32), np.empty((q, k), np.int64)
     evaluated = completed = 0
     for first in range(0, q, size.query_rows):
         part = slice(first, min(first + size.query_rows, q))
         block = Block(own, part, hold=size.columns == d)
         if size.columns == d:
-            candidates = scanner.scan(block(slice(None)), others, size)
+            candidates = way.scanner.scan(block(slice(None)), others, size)
         else:
             candidates = scan_columns(block, others, size)
         ranked = refine.rank(block, others, candidates, k)
@@ -101,7 +101,7 @@ def search(
         squared = ranked.squared
         distances[part], indices[part] = squared / 2 if unit else np.sqrt(squared), ranked.indices
         evaluated += ranked.evaluated
-    return Found(distances, indices, way, size, evaluated / max(q, 1), completed)
+    return Found(distances, indices, way.name, size, evaluated / max(q, 1), completed)
 
 
 def _check(queries, references, k: int, metric: str, scan: str) -> None:

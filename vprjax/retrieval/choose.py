@@ -1,34 +1,56 @@
 """The choice of the fastest scan method on a sample; all give the same neighbours."""
 
+import dataclasses
 import functools
-import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vprjax.retrieval import encode
+from vprjax.retrieval import encode, product
 from vprjax.retrieval.rows import Rows
-from vprjax.retrieval.scan import Scanner, dot
+from vprjax.retrieval.scan import Scanner
 from vprjax.runtime import parallel
 
 SHARES = (0.125, 0.25, 0.5)  # shares of the dimensions that a pruned scan may multiply
-SMALL = 2e10  # multiplications below which choosing takes longer than the search
-LEARN, QUERIES = 512, 64  # rows of each side to learn directions from; queries of the trial
+SMALL = 3e9  # multiplications below which choosing takes longer than the search
+LEARN, QUERIES = 512, 64  # rows of each side to learn from; queries of the trial
 BLOCKS = 2  # blocks of dimensions whose spectra stand for all
-GATHER = 100.0  # time of one exact distance, in float32 multiplications of a matrix product
+GATHER = 40.0  # time of one exact distance, in float32 multiplications of a matrix product
+ENCODING = 60.0  # time of encoding a number, likewise
+AGAIN = 2.0  # time of searching a query again, in scans of one query
+SPARE = 7  # candidates kept beyond k: a float32 scan's
+MOST_SPARE = 120  # of other scans, whose bounds are looser
+FULL = 0.02  # share of queries that may need more
 
 
-SPARE = {"float32": 7, "bfloat16": 31, "pruned": 63}  # candidates kept beyond k
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A scan method.
+
+    Attributes:
+      name: "float32", "bfloat16", "int8" or "pruned 0.25" (share of the dimensions).
+      scanner: its scanner.
+      spare: candidates that it keeps beyond k.
+    """
+
+    name: str
+    scanner: Scanner
+    spare: int = SPARE
 
 
-def spare(way: str) -> int:
-    """Candidates that a scan method keeps beyond k."""
-    return SPARE[way.split()[0]]
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """Centred rows of both sides, how far apart they are, and about how far a k-th neighbour is."""
+
+    mean: np.ndarray
+    queries: np.ndarray
+    references: np.ndarray
+    apart: np.ndarray
+    kth: np.ndarray
 
 
-def scanner(scan: str, queries: Rows, references: Rows, k: int) -> tuple[str, Scanner]:
-    """The chosen scan method's full name and its scanner.
+def way(scan: str, queries: Rows, references: Rows, k: int) -> Way:
+    """The chosen scan method.
 
     "auto" is float32 on accelerators, among several processes and for small searches. On a CPU it is the
     method with the shortest time predicted from a sample's distances and this processor's speed.
@@ -36,62 +58,85 @@ def scanner(scan: str, queries: Rows, references: Rows, k: int) -> tuple[str, Sc
     q, (r, d) = len(queries), references.shape
     alone = jax.default_backend() == "cpu" and parallel.process_count() == 1
     if scan == "float32" or not q or (scan == "auto" and not (alone and q * r * d >= SMALL)):
-        return "float32", Scanner(encode.float32)
-    ours, others = _sample(queries), _sample(references)
-    mean = others.mean(axis=0)
-    if scan == "bfloat16":
-        return scan, Scanner(encode.bfloat16, mean)
-    costs = _costs(ours - mean, others - mean, q, r, k)
-    wanted = [name for name in costs if scan == "auto" or name.startswith(scan)]
-    best = min(wanted, key=costs.__getitem__)
+        return Way("float32", Scanner(encode.float32))
+    sample = _sample(queries, references, k)
+    costs = _costs(sample, q, r, k, scan)
+    best = min(costs, key=lambda name: costs[name][0])
     if best == "float32":
-        return best, Scanner(encode.float32)
-    if best == "bfloat16":
-        return best, Scanner(encode.bfloat16, mean)
-    bases = encode.learn_bases(np.concatenate([others, ours]) - mean, float(best.split()[1]))
-    return best, Scanner(encode.rotated, mean, bases)
+        return Way(best, Scanner(encode.float32))
+    encoder, mean = _encoder(best, sample), sample.mean
+    scanner = Scanner(functools.partial(encoder, mean=mean), float(np.median(sample.kth)))
+    return Way(best, scanner, costs[best][1])
 
 
-def _sample(rows: Rows) -> np.ndarray:
-    """At most `LEARN` rows, evenly spread over all."""
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(LEARN, len(rows))).astype(np.int64))
-    return rows(chosen)
+def _encoder(name: str, sample: _Sample):
+    if name in ("bfloat16", "int8"):
+        return getattr(encode, name)
+    both = np.concatenate([sample.references, sample.queries])
+    bases = encode.learn_bases(both, float(name.split()[1]))
+    return functools.partial(encode.rotated, bases=bases)
 
 
-def _costs(queries: np.ndarray, references: np.ndarray, q: int, r: int, k: int) -> dict[str, float]:
-    """Time of each scan method on centred samples, as a share of all float32 multiplications."""
-    products = _bfloat16_time()
-    exact, norms = _distances(queries[:: -(-len(queries) // QUERIES)], references)
+def _sample(queries: Rows, references: Rows, k: int) -> _Sample:
+    """At most `LEARN` rows of each side, evenly spread; the trial takes fewer queries."""
+    ours, others = (
+        rows(np.unique(np.linspace(0, len(rows) - 1, min(LEARN, len(rows))).astype(np.int64)))
+        for rows in (queries, references)
+    )
+    mean = others.mean(axis=0)
+    ours, others = ours - mean, others - mean
+    trial = ours[:: -(-len(ours) // QUERIES)]
+    squares = [encode.squared_norms(x) for x in (trial, others)]
+    apart = np.sqrt(np.maximum(np.add.outer(*squares) - 2 * trial @ others.T, 0))
     # The sample's share of the k neighbours among all r; the nearest stands in for less than one.
-    sampled = min(max(1, round(k * len(references) / r)), len(references))
-    kth = np.partition(exact, sampled - 1, axis=1)[:, sampled - 1 : sampled]
+    number = min(max(1, round(k * len(others) / len(references))), len(others))
+    return _Sample(mean, ours, others, apart, np.partition(apart, number - 1, axis=1)[:, number - 1])
 
-    def refining(way: str, outside: float) -> float:
-        """Time of the exact distances if the bounds miss the share `outside` of the squared norms."""
-        missed = 2 * (outside + 2 * encode.HALF) * norms
-        share = (exact - missed <= kth).mean(axis=1) - sampled / len(references)
-        left = np.maximum(share, 0) * r + k
-        # A query with more left than it keeps is searched again, at twice the price.
-        again = (left > k + spare(way)).mean()
-        return float(GATHER * left.mean() / r + 2 * again)
 
-    costs = {"float32": 1 + GATHER * k / r, "bfloat16": products + refining("bfloat16", 0)}
-    _, width = encode.block_sizes(queries.shape[1])
-    energy = _energy(np.concatenate([queries, references]))
-    for share in SHARES:
-        inside = energy[max(1, round(width * share)) - 1]
-        rotating = share * width * (1 / q + 1 / r)
-        costs[f"pruned {share:g}"] = (
-            share * products + rotating + refining("pruned", 1 - float(inside))
-        )
+def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tuple[float, int]]:
+    """Time of each method that `scan` allows, as a share of all float32 products, and its spare."""
+    d, speeds = sample.references.shape[1], product.times()
+    encoding = ENCODING * (1 / q + 1 / r)
+    costs = {}
+    if scan == "auto":
+        costs["float32"] = 1 + GATHER * k / r, SPARE
+    nothing = np.zeros(d, np.float32)
+    for name in ("bfloat16", "int8"):
+        if scan in ("auto", name):
+            kind = name if name == "bfloat16" else product.fastest_whole()
+            sides = (sample.queries[: len(sample.apart)], sample.references)
+            errors = [getattr(encode, name)(x, nothing).error.mean() for x in sides]
+            cost, spare = _refining(sample, sum(errors), r, k)
+            costs[name] = speeds[kind] + encoding + cost, spare
+    if scan in ("auto", "pruned") and np.isfinite(sample.apart).all():
+        costs |= _pruned(sample, q, r, k, speeds["bfloat16"], encoding)
     return costs
 
 
-def _distances(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances and products of the norms, both `(n, m)`."""
-    squares = [np.einsum("nd,nd->n", x, x) for x in (queries, references)]
-    exact = np.add.outer(*squares) - 2 * queries @ references.T
-    return exact, np.sqrt(np.multiply.outer(*squares))
+def _pruned(sample: _Sample, q: int, r: int, k: int, speed: float, encoding: float):
+    """`_costs` of the pruned scans."""
+    _, width = encode.block_sizes(sample.references.shape[1])
+    energy = _energy(np.concatenate([sample.queries, sample.references]))
+    norm = float(np.sqrt(encode.squared_norms(sample.references).mean()))
+    costs = {}
+    for share in SHARES:
+        outside = 1 - float(energy[max(1, round(width * share)) - 1])
+        # Leaving out both sides' rest shortens squared distances by up to twice its squared norm.
+        missed = sample.apart - np.sqrt(np.maximum(sample.apart**2 - 2 * outside * norm**2, 0))
+        cost, spare = _refining(sample, missed + 2.0**-8 * norm, r, k)
+        rotating = share * width * (1 / q + 1 / r)
+        costs[f"pruned {share:g}"] = share * speed + rotating + encoding + cost, spare
+    return costs
+
+
+def _refining(sample: _Sample, missed, r: int, k: int) -> tuple[float, int]:
+    """Time of the exact distances if bounds lie `missed` below them, and how many to keep beyond k."""
+    close = (sample.apart - missed <= sample.kth[:, None]).mean(axis=1)
+    found = (sample.apart <= sample.kth[:, None]).mean(axis=1)
+    left = np.maximum(close - found, 0) * r
+    spare = int(min(max(np.quantile(left, 1 - FULL), SPARE), MOST_SPARE))
+    # A query with more left than it keeps is searched again.
+    return float(GATHER * (left.mean() + k) / r + AGAIN * (left > spare).mean()), spare
 
 
 def _energy(rows: np.ndarray) -> np.ndarray:
@@ -102,21 +147,3 @@ def _energy(rows: np.ndarray) -> np.ndarray:
         values = np.linalg.eigvalsh(encode.block_covariance(rows, number))[::-1]
         total += np.cumsum(values) / values.sum()
     return total / total[-1]
-
-
-@functools.cache
-def _bfloat16_time() -> float:
-    """Time of a bfloat16 matrix product on this processor, as a share of a float32 product's."""
-    rows = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
-    seconds = {}
-    for kind in (jnp.float32, jnp.bfloat16):
-        placed = jnp.asarray(rows, kind)
-        product = jax.jit(dot)
-        product(placed, placed).block_until_ready()
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            product(placed, placed).block_until_ready()
-            times.append(time.perf_counter() - start)
-        seconds[kind] = min(times)
-    return seconds[jnp.bfloat16] / seconds[jnp.float32]

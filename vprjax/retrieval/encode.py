@@ -1,27 +1,46 @@
-"""Encodings that a scan compares in place of the descriptors, with bounds of their error.
+"""Encodings that a scan compares in place of the descriptors, with the error of every row.
 
-An encoding maps rows to values without moving any two apart, up to a rounding of at most `error`:
+An encoding maps rows to values without moving any two apart, up to the `error` of each:
 `|q - r| >= |v_q - v_r| - error_q - error_r`. One matrix product of values thus bounds all distances below.
+An error is the norm of what the values leave out, measured row by row. The host encodes, as one pass
+through its cache: XLA's reductions on a CPU take longer than the products.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 
+from vprjax.retrieval.threads import on_threads
+
 BLOCK = 512  # dimensions rotated together, about: rotating all at once costs more than the search
-LANES = 64  # numbers summed side by side
-HALF = 2.0**-8  # relative error of rounding to bfloat16, twice the worst case
+ROTATED = 64  # rows rotated at once, at least
+LANES = 512  # numbers per float32 sum; float64 adds up these sums
+EPS = float(np.finfo(np.float32).eps)
+CACHE_BYTES = 512 << 10  # float32 numbers that one thread encodes at once
+TINY = 2.0**-124  # what a number too small for float32 may lose in a sum, per term
+LEVELS = 127  # of int8
+ALIGNED = 64  # bytes; a CPU device takes arrays that start at a multiple without a copy
 
 
 class Encoded(NamedTuple):
-    """Encoded rows: values `(n, m)`, their squared norms `(n,)` and `error` `(n,)`."""
+    """Encoded rows.
 
-    values: jax.Array
-    squared: jax.Array
-    error: jax.Array
+    Attributes:
+      values: `(n, m)` float32, bfloat16 or int8.
+      scale: `(n,)` float32, what 1 in a row's `values` stands for.
+      squared: `(n,)` float32, squared norms of `scale * values`.
+      error: `(n,)` float32, at least the distance between the values and what they stand for.
+      total: `(n,)` int32, sums of int8 values; 0 for others.
+    """
+
+    values: np.ndarray
+    scale: np.ndarray
+    squared: np.ndarray
+    error: np.ndarray
+    total: np.ndarray
 
 
 def rounding(terms: int) -> float:
@@ -29,51 +48,114 @@ def rounding(terms: int) -> float:
 
     The error is a random walk of size `sqrt(terms) eps`; 8 times that lies far out in its tail.
     """
-    return 8 * math.sqrt(terms) * float(np.finfo(np.float32).eps)
+    return 8 * math.sqrt(terms) * EPS
 
 
-def squares(rows: jax.Array) -> jax.Array:
-    """Squared norms `(n,)` of rows, summed in lanes: a CPU adds one long row number by number."""
-    n, d = rows.shape
-    whole = d // LANES * LANES
-    lanes = rows[:, :whole].reshape(n, -1, LANES)
-    rest = rows[:, whole:]
-    return jnp.sum(lanes * lanes, axis=1).sum(axis=1) + jnp.sum(rest * rest, axis=1)
+def squared_norms(rows: np.ndarray) -> np.ndarray:
+    """Squared norms of float32 rows, `(..., d) -> (...)` float64, by sums of `LANES` numbers."""
+    whole = rows.shape[-1] // LANES * LANES
+    lanes, rest = rows[..., :whole].reshape(*rows.shape[:-1], -1, LANES), rows[..., whole:]
+    return np.vecdot(lanes, lanes).sum(axis=-1, dtype=np.float64) + np.vecdot(rest, rest)
 
 
-def float32(rows: jax.Array) -> Encoded:
-    """The rows themselves, `(n, d)` float32."""
-    return Encoded(rows, squares(rows), jnp.zeros(len(rows)))
+def float32(rows: np.ndarray) -> Encoded:
+    """The rows `(n, d)` themselves."""
+    rows = np.ascontiguousarray(rows, np.float32)
+    n = len(rows)
+    squared = np.empty(n, np.float32)
+
+    def some(part: slice) -> None:
+        squared[part] = squared_norms(rows[part])
+
+    _by_parts(some, *rows.shape)
+    return Encoded(
+        rows, np.ones(n, np.float32), squared, np.zeros(n, np.float32), np.zeros(n, np.int32)
+    )
 
 
-def bfloat16(rows: jax.Array, mean: jax.Array) -> Encoded:
+def bfloat16(rows: np.ndarray, mean: np.ndarray) -> Encoded:
     """Rows minus `mean` `(d,)` in bfloat16: the shift keeps distances and makes rounding errors small."""
-    values = (rows - mean[None, :]).astype(jnp.bfloat16)
-    squared = squares(values.astype(jnp.float32))
-    return Encoded(values, squared, HALF * jnp.sqrt(squared))
+    out = _empty(*rows.shape, ml_dtypes.bfloat16)
+
+    def some(part: slice) -> None:
+        left = rows[part] - mean
+        out.values[part] = left
+        rounded = out.values[part].astype(np.float32)
+        squared = squared_norms(rounded)
+        left -= rounded
+        out.squared[part], out.error[part] = squared, _error(left, squared)
+
+    _by_parts(some, *rows.shape)
+    return out
 
 
-def rotated(rows: jax.Array, mean: jax.Array, bases: jax.Array) -> Encoded:
+def int8(rows: np.ndarray, mean: np.ndarray) -> Encoded:
+    """Rows minus `mean` `(d,)` as whole numbers of one step per row, the largest number over 127."""
+    out = _empty(*rows.shape, np.int8)
+    levels = most_levels(rows.shape[1])
+
+    def some(part: slice) -> None:
+        left = rows[part] - mean
+        most = np.maximum(left.max(axis=1), -left.min(axis=1))
+        scale = np.maximum(most, np.float32(TINY * LEVELS)) / np.float32(levels)
+        steps = np.rint(left / scale[:, None])
+        np.clip(steps, -levels, levels, out=steps)
+        out.values[part], out.scale[part] = steps, scale
+        out.total[part] = steps.sum(axis=1)  # exact: float32 holds whole numbers up to 2^24
+        squared = squared_norms(steps) * scale.astype(np.float64) ** 2
+        steps *= scale[:, None]
+        left -= steps
+        out.squared[part], out.error[part] = squared, _error(left, squared)
+
+    _by_parts(some, *rows.shape)
+    return out
+
+
+def rotated(rows: np.ndarray, mean: np.ndarray, bases: np.ndarray) -> Encoded:
     """Rows minus `mean` along the orthonormal `bases` `(blocks, width, m)`, and the norm of the rest.
 
     Each block of dimensions is projected onto its own basis; the values are bfloat16. With
     x = (inside, outside), `|q - r|^2 = |q_in - r_in|^2 + |q_out - r_out|^2
     >= |q_in - r_in|^2 + (|q_out| - |r_out|)^2`, so that (inside, |outside|) is an encoding.
     """
-    rows = rows - mean[None, :]
     blocks, width, m = bases.shape
     n, d = rows.shape
-    parts = jnp.pad(rows, ((0, 0), (0, blocks * width - d))).reshape(n, blocks, width)
-    inside = jnp.einsum("nbi,bim->nbm", parts, bases, precision=jax.lax.Precision.HIGHEST)
-    inside = inside.reshape(n, blocks * m)
-    squared = squares(rows)
-    outside = jnp.sqrt(jnp.maximum(squared - squares(inside), 0))
-    values = jnp.concatenate([inside, outside[:, None]], axis=1).astype(jnp.bfloat16)
-    # Two sums' difference errs by `slack`, its root by slack / root or, near 0, sqrt(slack).
-    slack = 2 * rounding(d) * squared
-    root = jnp.minimum(slack / jnp.maximum(outside, 1e-30), jnp.sqrt(2 * slack))
-    error = (HALF + rounding(width)) * jnp.sqrt(squared) + root
-    return Encoded(values, squares(values.astype(jnp.float32)), error)
+    out = _empty(n, blocks * m + 1, ml_dtypes.bfloat16)
+
+    def some(part: slice) -> None:
+        left = np.zeros((part.stop - part.start, blocks * width), np.float32)
+        left[:, :d] = rows[part] - mean
+        squared = squared_norms(left)
+        inside = np.einsum("nbi,bim->nbm", left.reshape(-1, blocks, width), bases, optimize=True)
+        inside = inside.reshape(len(left), -1)
+        outside = np.sqrt(np.maximum(squared - squared_norms(inside), 0))
+        # Two sums' difference errs by `slack`, its root by slack / root or, near 0, sqrt(slack).
+        slack = 2 * rounding(LANES) * squared
+        root = np.minimum(slack / np.maximum(outside, TINY), np.sqrt(2 * slack))
+        whole = np.concatenate([inside, outside[:, None].astype(np.float32)], axis=1)
+        out.values[part] = whole
+        rounded = out.values[part].astype(np.float32)
+        out.squared[part] = squared_norms(rounded)
+        whole -= rounded
+        out.error[part] = _error(whole, squared) + (rounding(width) * np.sqrt(squared) + root)
+
+    _by_parts(some, n, d, ROTATED)
+    return out
+
+
+def most_levels(d: int) -> int:
+    """Levels above 0 that int8 values may take, so that products of `d` dimensions fit int32."""
+    return min(LEVELS, math.isqrt((2**31 - 1) // d))
+
+
+def _error(left: np.ndarray, squared: np.ndarray) -> np.ndarray:
+    """Errors `(n,)` of values with these squared norms that leave out `left` `(n, d)`.
+
+    The shift and the scaling round numbers of the values' own size.
+    """
+    missed = np.sqrt(squared_norms(left)) * (1 + rounding(LANES))
+    missed += 4 * EPS * np.sqrt(squared) + math.sqrt(TINY * left.shape[1])
+    return np.nextafter(missed.astype(np.float32), np.float32(np.inf))
 
 
 def learn_bases(rows: np.ndarray, share: float) -> np.ndarray:
@@ -106,3 +188,27 @@ def block_covariance(rows: np.ndarray, number: int) -> np.ndarray:
     covariance = columns.T @ columns
     covariance[np.diag_indices(width)] += np.float32(1e-6 * np.trace(covariance) / width + 1e-30)
     return covariance / np.abs(covariance).max()
+
+
+def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """An empty array that a CPU device takes as it is."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + ALIGNED, np.uint8)
+    first = -raw.ctypes.data % ALIGNED
+    return raw[first : first + size].view(dtype).reshape(shape)
+
+
+def _empty(n: int, m: int, dtype) -> Encoded:
+    one, squared, error = np.ones(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    return Encoded(aligned((n, m), dtype), one, squared, error, np.zeros(n, np.int32))
+
+
+def _by_parts(some: Callable[[slice], None], n: int, d: int, least: int = 1) -> None:
+    """Calls `some` on parts of the rows that fit a core's cache; infinities show in the norms."""
+    step = max(least, CACHE_BYTES // (4 * d))
+
+    def run(first: int) -> None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            some(slice(first, min(first + step, n)))
+
+    on_threads(run, range(0, n, step))

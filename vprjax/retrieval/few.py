@@ -91,12 +91,13 @@ class Few:
         return np.concatenate([np.einsum("nd,nd->n", part, part) for part in self._parts])
 
     def _ranked(self, queries, scanned, below, k: int) -> tuple[np.ndarray, np.ndarray]:
-        kept = min(k + SPARE["float32"], scanned.shape[1])
+        kept = min(k + SPARE, scanned.shape[1])
         nearest = np.argpartition(scanned, kept - 1, axis=1)[:, :kept]
         values = np.take_along_axis(scanned, nearest, axis=1)
         order = np.argsort(values, axis=1, kind="stable")
         lower = np.take_along_axis(values, order, axis=1).astype(np.float64) - below
-        found = Candidates(np.take_along_axis(nearest, order, axis=1), np.maximum(lower, 0))
+        lower = np.maximum(lower, 0)
+        found = Candidates(np.take_along_axis(nearest, order, axis=1), lower, lower[:, -1])
         whole = Rows(queries)
         block = Block(whole, slice(0, len(queries)), hold=True)
         ranked = refine.rank(block, self._rows, found, k)

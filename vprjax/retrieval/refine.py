@@ -1,23 +1,19 @@
 """From lower bounds to the exact ranking, by the distances of the few references left."""
 
-import concurrent.futures
 import dataclasses
-import functools
-import os
 import threading
 
 import numpy as np
 
-from vprjax.retrieval.encode import rounding
+from vprjax.retrieval.encode import EPS, LANES, TINY, rounding, squared_norms
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.scan import Candidates
+from vprjax.retrieval.threads import on_threads
 
-EPS = float(np.finfo(np.float32).eps)  # error that a shift of both sides adds to a bound
 CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
 CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
 CHUNK = 64  # queries that a thread takes at once
 STEP = 4  # candidates of a query evaluated at once, after the first k
-LANES = 512  # dimensions per float32 sum; float64 adds up these sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +51,11 @@ def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ra
 
     def one(start: int):
         part = slice(start, min(start + CHUNK, n))
-        indices, lower = candidates.indices[part], candidates.lower[part]
-        return _rank_chunk(queries(part), references, indices, lower, k, every)
+        return _rank_chunk(queries(part), references, candidates.of(part), k, every)
 
-    parts = list(_threads().map(one, range(0, n, CHUNK)))
+    parts = on_threads(one, range(0, n, CHUNK))
     squared, indices, sure = (np.concatenate([p[i] for p in parts]) for i in range(3))
     return Ranked(squared, indices, sure, sum(p[3] for p in parts))
-
-
-@functools.cache
-def _threads() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="rank")
 
 
 def near(d: int) -> float:
@@ -73,9 +63,10 @@ def near(d: int) -> float:
     return rounding(min(d, LANES)) / 2
 
 
-def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
+def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every: bool):
+    indices, lower = candidates.indices, candidates.lower
     n, kept = indices.shape
-    tolerance = 1 + near(queries.shape[1])
+    tolerance, lost = 1 + near(queries.shape[1]), TINY * queries.shape[1]
     exact = np.full((n, kept), np.inf)
     open_, done, evaluated = np.arange(n), 0, 0
     while len(open_) and done < kept:
@@ -86,13 +77,13 @@ def _rank_chunk(queries, references: Rows, indices, lower, k: int, every: bool):
         done = columns.stop
         if done < kept:
             kth = np.partition(exact[open_, :done], k - 1, axis=1)[:, k - 1]
-            open_ = open_[lower[open_, done] <= kth * tolerance]
+            open_ = open_[lower[open_, done] <= kth * tolerance + lost]
     exact[~np.isfinite(lower)] = np.inf  # padding, if there are fewer references than candidates
     order = np.lexsort((indices, exact), axis=1)
     exact = np.take_along_axis(exact, order, axis=1)
     indices = np.take_along_axis(indices, order, axis=1)
     _settle_ties(queries, references, exact, indices, k)
-    sure = np.full(n, True) if every else lower[:, -1] > exact[:, k - 1] * tolerance
+    sure = np.full(n, True) if every else candidates.rest > exact[:, k - 1] * tolerance + lost
     return exact[:, :k], indices[:, :k], sure, evaluated
 
 
@@ -117,13 +108,6 @@ def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
     return out
 
 
-def squared_norms(rows: np.ndarray) -> np.ndarray:
-    """Squared norms of float32 rows, `(q, c, d) -> (q, c)` float64."""
-    whole = rows.shape[2] // LANES * LANES
-    lanes, rest = rows[..., :whole].reshape(*rows.shape[:2], -1, LANES), rows[..., whole:]
-    return np.vecdot(lanes, lanes).sum(axis=2, dtype=np.float64) + np.vecdot(rest, rest)
-
-
 _local = threading.local()
 
 
@@ -136,13 +120,13 @@ def _buffer(rows: int, d: int) -> np.ndarray:
 @np.errstate(invalid="ignore")  # infinite distances are no ties
 def _settle_ties(queries, references, exact, indices, k: int) -> None:
     """Sorts again in float64 the neighbours that float32 cannot tell apart."""
-    slack = 2 * near(queries.shape[1])
+    slack, lost = 2 * near(queries.shape[1]), 2 * TINY * queries.shape[1]
     first = exact[:, : k + 1]
-    tied = np.diff(first, axis=1) <= slack * first[:, 1:]
+    tied = np.diff(first, axis=1) <= slack * first[:, 1:] + lost
     for row in np.flatnonzero((tied & np.isfinite(first[:, 1:])).any(axis=1)):
-        count = np.searchsorted(exact[row], exact[row, k - 1] * (1 + slack), side="right")
+        count = np.searchsorted(exact[row], exact[row, k - 1] * (1 + slack) + lost, side="right")
         squared, found = exact[row, :count], indices[row, :count]
-        close = (np.diff(squared) <= slack * squared[1:]) & np.isfinite(squared[1:])
+        close = (np.diff(squared) <= slack * squared[1:] + lost) & np.isfinite(squared[1:])
         close = np.append(close, False) | np.append(False, close)
         squared[close] = squared_distances(queries[row], references, found[close])
         order = np.lexsort((found, squared))
@@ -197,6 +181,6 @@ def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[n
         norms = np.einsum("rd,rd->r", block, block)[None, :]
         lower = own + norms - 2 * (queries @ block.T)
         lower -= (rounding(d) + EPS) * (np.sqrt(own) + np.sqrt(norms)) ** 2
-        for row, below in enumerate(lower <= reached[:, None] * (1 + near(d))):
+        for row, below in enumerate(lower <= reached[:, None] * (1 + near(d)) + 4 * TINY * d):
             close[row].append(first + np.flatnonzero(below))
     return [np.concatenate(parts) for parts in close]

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax.retrieval import encode
+from vprjax.retrieval import encode, product
 from vprjax.retrieval.plan import GROUP, Plan
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.runtime import parallel
@@ -24,25 +24,33 @@ WHOLE, SPLIT = False, True  # an argument is whole on every device, or split ove
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """Per query the references with the smallest lower bounds, in ascending order.
+    """Per query the references that may be nearest, in ascending order of their lower bounds.
 
     Attributes:
       indices: `(q, kept)` int64.
       lower: `(q, kept)` float64, squared L2; inf past the last reference.
+      rest: `(q,)` float64, lower bound for every other reference.
     """
 
     indices: np.ndarray
     lower: np.ndarray
+    rest: np.ndarray
+
+    def of(self, part: slice) -> "Candidates":
+        """Those of some queries."""
+        return Candidates(self.indices[part], self.lower[part], self.rest[part])
 
 
 class Scanner:
     """Scans with one encoding; each block size compiles once."""
 
-    def __init__(self, encoder: Callable, *constants: np.ndarray):
-        """Takes `encoder(rows, *constants) -> encode.Encoded`; every device holds the constants."""
-        self._constants = tuple(parallel.place_copies(c) for c in constants)
-        self._encode_queries = jax.jit(encoder)
-        self._encode_references = _split_encoder(encoder, len(constants))
+    def __init__(self, encoder: Callable[[np.ndarray], encode.Encoded], reach: float = 0.0):
+        """Takes an encoder of `encode` and about the distance of a k-th neighbour.
+
+        The scan orders references by `d^2 - 2 reach error`, a bound's square where d is `reach`: any
+        number is right, and a good one keeps those with the smallest bounds.
+        """
+        self._encoder, self._reach = encoder, reach
 
     def scan(self, queries: np.ndarray, references: Rows, plan: Plan) -> Candidates:
         """Candidates of a block of queries.
@@ -55,21 +63,25 @@ class Scanner:
         Raises:
           ValueError: a descriptor is not finite.
         """
-        count = len(references)
-        placed = parallel.place_copies(_padded(queries, plan.query_rows))
-        own = self._encode_queries(placed, *self._constants)
-        del placed
+        count, reach = len(references), self._reach
+        own = self._encoder(queries)
+        values = own.values
+        if values.dtype == np.int8 and product.fastest_whole() == "uint8":
+            values = product.offset(values)
+        values, scale = (_padded(x, plan.query_rows) for x in (values, own.scale))
+        placed = parallel.place_copies(values), parallel.place_copies(scale)
+
+        def produce(number: int) -> encode.Encoded:
+            rows, size = _share(references, plan, number)
+            return _Placed.of(self._encoder(rows), size, reach)
+
         best = _empty(plan)
-        for number, block in prefetch(
-            lambda n: _place(references, plan, n), 0, _blocks(count, plan), depth=1
-        ):
-            rows = self._encode_references(block, *self._constants)
-            del block  # a name kept here or below holds one block more than `plan` counts
+        for number, block in prefetch(produce, 0, _blocks(count, plan), depth=1):
             first = parallel.place_copies(np.int32(number * plan.reference_rows))
-            best = _step(count, plan.parts)(best, own.values, rows, first)
+            best = _step(count, plan.parts)(best, *placed, block, first)
+            del block  # a name kept here holds one block more than `plan` counts
             best.norm.block_until_ready()  # else blocks pile up on the device
-            del rows
-        return _gathered(best, own, len(queries))
+        return _gathered(best, own, reach)
 
 
 def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
@@ -81,28 +93,39 @@ def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
 
         def produce(part: int, number: int = number):
             columns = parts[part]
-            own_part = _padded(queries(slice(None), columns), plan.query_rows)
-            return parallel.place_copies(own_part), _place(references, plan, number, columns)
+            own_part = encode.float32(queries(slice(None), columns))
+            rows, size = _share(references, plan, number, columns)
+            values = parallel.place_copies(_padded(own_part.values, plan.query_rows))
+            return own_part.squared, values, _Placed.of(encode.float32(rows), size, 0.0)
 
-        total = None
-        for _, (own_part, block) in prefetch(produce, 0, len(parts), depth=1):
-            piece = (
-                _products()(own_part, block),
-                _squares_whole(own_part),
-                _squares_split()(block),
-            )
-            del own_part, block
+        total = own = None
+        for _, (squared, values, block) in prefetch(produce, 0, len(parts), depth=1):
+            piece = _products()(values, block.values), block.shifted
+            del values, block
+            own = squared if own is None else own + squared
             total = piece if total is None else jax.tree.map(jnp.add, total, piece)
-        own = encode.Encoded(queries, total[1], jnp.zeros(len(total[1])))
         first = parallel.place_copies(np.int32(number * plan.reference_rows))
-        best = _merge_columns(count)(best, total[0], total[2], first)
+        best = _merge_columns(count)(best, *total, first)
         best.norm.block_until_ready()
-    return _gathered(best, own, len(queries), d)
+    none = np.zeros(len(own), np.float32)
+    return _gathered(best, encode.Encoded(np.empty((0, d), np.float32), none, own, none, none), 0.0)
 
 
-@functools.cache
-def _split_encoder(encoder: Callable, constants: int) -> Callable:
-    return parallel.map_shards(encoder, (SPLIT,) + (WHOLE,) * constants)
+class _Placed(NamedTuple):
+    """Encoded references on the devices; `shifted` is `|v|^2 - 2 reach error`."""
+
+    values: jax.Array
+    scale: jax.Array
+    shifted: jax.Array
+    squared: jax.Array
+    error: jax.Array
+    total: jax.Array
+
+    @classmethod
+    def of(cls, rows: encode.Encoded, size: int, reach: float) -> "_Placed":
+        shifted = rows.squared - np.float32(2 * reach) * rows.error
+        parts = rows.values, rows.scale, shifted, rows.squared, rows.error, rows.total
+        return cls(*(parallel.place_shards(_padded(part, size)) for part in parts))
 
 
 def _blocks(count: int, plan: Plan) -> int:
@@ -112,109 +135,112 @@ def _blocks(count: int, plan: Plan) -> int:
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     if len(rows) == count:
         return rows
-    return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]), rows.dtype)])
+    out = encode.aligned((count, *rows.shape[1:]), rows.dtype)
+    out[: len(rows)] = rows
+    out[len(rows) :] = 0
+    return out
 
 
-def _place(references: Rows, plan: Plan, number: int, columns: slice = slice(None)) -> jax.Array:
-    """The share of this process in block `number`, padded with zero rows, on its devices."""
+def _share(
+    references: Rows, plan: Plan, number: int, columns: slice = slice(None)
+) -> tuple[np.ndarray, int]:
+    """This process's rows of block `number`, and how many zero rows fill them up to."""
     share = parallel.process_rows(plan.reference_rows)
     first, count = number * plan.reference_rows, len(references)
-    rows = references(
-        slice(min(first + share.start, count), min(first + share.stop, count)), columns
-    )
-    return parallel.place_shards(_padded(rows, share.stop - share.start))
+    rows = slice(min(first + share.start, count), min(first + share.stop, count))
+    return references(rows, columns), share.stop - share.start
 
 
 class Best(NamedTuple):
-    """A device's smallest distances so far with their indices, and the largest error and norm."""
+    """A device's best so far, `(q, kept)`, and the gallery's extremes, `(1,)`.
 
-    distances: jax.Array
+    `keys` are squared distances less `|q|^2` and `2 reach error`; `error` is the references' own.
+    """
+
+    keys: jax.Array
     indices: jax.Array
     error: jax.Array
+    least_error: jax.Array
+    most_error: jax.Array
     norm: jax.Array
 
 
 def _empty(plan: Plan) -> Best:
     local = parallel.local_device_count()
     shape = (local * plan.query_rows, plan.kept)
-    zeros = np.zeros(local, np.float32)
-    parts = (np.full(shape, np.inf, np.float32), np.zeros(shape, np.int32), zeros, zeros)
-    return Best(*(parallel.place_shards(part) for part in parts))
-
-
-def dot(queries: jax.Array, references: jax.Array) -> jax.Array:
-    """Products `(q, m), (r, m) -> (q, r)` float32, at the device's highest precision."""
-    return jax.lax.dot_general(
-        queries,
-        references,
-        (((1,), (1,)), ((), ())),
-        precision=jax.lax.Precision.HIGHEST,
-        preferred_element_type=jnp.float32,
-    )
+    zeros, most = np.zeros(local, np.float32), np.full(local, np.inf, np.float32)
+    kept = np.full(shape, np.inf, np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    return Best(*(parallel.place_shards(part) for part in (*kept, most, zeros, zeros)))
 
 
 @functools.cache
 def _products() -> Callable:
-    return parallel.map_shards(dot, (WHOLE, SPLIT))
-
-
-@jax.jit
-def _squares_whole(rows):
-    return encode.squares(rows)
-
-
-@functools.cache
-def _squares_split() -> Callable:
-    return parallel.map_shards(encode.squares, (SPLIT,))
+    return parallel.map_shards(product.dot, (WHOLE, SPLIT))
 
 
 @functools.cache
 def _step(count: int, parts: int) -> Callable:
     """A function that multiplies and merges one block of references, one part of the queries at a time."""
 
-    def step(best: Best, queries, rows: encode.Encoded, first):
+    def step(best: Best, values, scale, rows: _Placed, first):
         def one(part):
-            distances, indices, values = part
-            products = dot(values, rows.values)
-            return _merge(distances, indices, products, rows.squared, first, count)
+            kept, values, scale = part
+            products = product.dot(values, rows.values)
+            if values.dtype == jnp.uint8:
+                products -= product.OFFSET * rows.total[None, :]
+            if products.dtype == jnp.int32:
+                products = products.astype(jnp.float32) * (scale[:, None] * rows.scale[None, :])
+            return _merge(kept, products, rows, first, count)
 
-        cut = (best.distances, best.indices, queries)
+        cut = (best[:3], values, scale)
         cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), cut)
-        distances, indices = (x.reshape(-1, *x.shape[2:]) for x in jax.lax.map(one, cut))
-        error = jnp.maximum(best.error, rows.error.max())
-        return Best(distances, indices, error, _largest(best.norm, rows.squared))
+        kept = (x.reshape(-1, *x.shape[2:]) for x in jax.lax.map(one, cut))
+        return Best(*kept, *_extremes(best, rows, first, count))
 
-    return parallel.map_shards(step, (SPLIT, WHOLE, SPLIT, WHOLE), donate=(0,))
+    return parallel.map_shards(step, (SPLIT, WHOLE, WHOLE, SPLIT, WHOLE), donate=(0,))
 
 
 @functools.cache
 def _merge_columns(count: int) -> Callable:
-    """`_step` for given float32 products."""
+    """`_step` for given float32 products and squared norms."""
 
     def step(best: Best, products, squared, first):
-        merged = _merge(best.distances, best.indices, products, squared, first, count)
-        return Best(*merged, best.error, _largest(best.norm, squared))
+        zeros = jnp.zeros_like(squared)
+        rows = _Placed(None, None, squared, squared, zeros, None)
+        kept = _merge(best[:3], products, rows, first, count)
+        return Best(*kept, *_extremes(best, rows, first, count))
 
     return parallel.map_shards(step, (SPLIT, SPLIT, SPLIT, WHOLE), donate=(0,))
 
 
-def _largest(norm, squared):
-    """The larger norm; NaN and infinity pass through to the final check."""
-    return jnp.maximum(norm, jnp.sqrt(squared.max()))
+def _places(size: int, first) -> jax.Array:
+    return first + parallel.shard_number() * size + jnp.arange(size, dtype=jnp.int32)
 
 
-def _merge(best, indices, products, squared, first, count: int):
-    """Merges one block's distances into the best; padding is infinitely far away."""
-    size = len(squared)
-    places = first + parallel.shard_number() * size + jnp.arange(size, dtype=jnp.int32)
-    squared = jnp.where(places < count, squared, jnp.inf)
-    kept = best.shape[1]
+def _extremes(best: Best, rows: _Placed, first, count: int):
+    """Smallest and largest error and the largest norm; NaN and infinity pass to the final check."""
+    here = _places(len(rows.error), first) < count
+    least = jnp.where(here, rows.error, jnp.inf).min()
+    return (
+        jnp.minimum(best.least_error, least),
+        jnp.maximum(best.most_error, rows.error.max()),
+        jnp.maximum(best.norm, jnp.sqrt(rows.squared.max())),
+    )
+
+
+def _merge(kept, products, rows: _Placed, first, count: int):
+    """Merges one block's keys into the best; padding is infinitely far away."""
+    best, indices, error = kept
+    places = _places(len(rows.shifted), first)
+    shifted = jnp.where(places < count, rows.shifted, jnp.inf)
+    width = best.shape[1]
     # |q|^2 does not change the order.
-    values, columns = _smallest(squared[None, :] - 2 * products, min(kept, size))
-    values = jnp.concatenate([best, values], axis=1)
+    keys, columns = _smallest(shifted[None, :] - 2 * products, min(width, len(shifted)))
+    keys = jnp.concatenate([best, keys], axis=1)
     indices = jnp.concatenate([indices, places[columns]], axis=1)
-    values, order = jax.lax.top_k(-values, kept)
-    return -values, jnp.take_along_axis(indices, order, axis=1)
+    error = jnp.concatenate([error, rows.error[columns]], axis=1)
+    keys, order = jax.lax.top_k(-keys, width)
+    return -keys, *(jnp.take_along_axis(x, order, axis=1) for x in (indices, error))
 
 
 def _smallest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -235,20 +261,49 @@ def _smallest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     return -smallest, group * GROUP + order % GROUP
 
 
-def _gathered(best: Best, own: encode.Encoded, n: int, d: int | None = None) -> Candidates:
+def _gathered(best: Best, own: encode.Encoded, reach: float) -> Candidates:
     """Merges the best of all devices into lower bounds of the true distances."""
-    scanned, indices, error, norm = (parallel.collect(part) for part in best)
-    own_squared, own_error = (np.asarray(x, np.float64)[:n, None] for x in (own.squared, own.error))
-    if not (np.isfinite(norm).all() and np.isfinite(own_squared).all()):
+    *kept, least, most, norm = (parallel.collect(part) for part in best)
+    squared, own_error = (x.astype(np.float64)[:, None] for x in (own.squared, own.error))
+    norm = np.float64(norm.max())
+    if not (np.isfinite(norm) and np.isfinite(squared).all()):
         raise ValueError("descriptors hold NaN or infinity")
-    kept, devices = scanned.shape[1], parallel.device_count()
-    scanned, indices = (
-        x.reshape(devices, -1, kept).transpose(1, 0, 2).reshape(-1, devices * kept)[:n]
-        for x in (scanned, indices)
-    )
-    order = np.argsort(scanned, axis=1, kind="stable")[:, :kept]
-    scanned = np.take_along_axis(scanned, order, axis=1).astype(np.float64) + own_squared
-    summing = encode.rounding(d or own.values.shape[1])
-    scanned -= summing * (np.sqrt(own_squared) + norm.max()) ** 2
-    lower = np.maximum(np.sqrt(np.maximum(scanned, 0)) - own_error - error.max(), 0) ** 2
-    return Candidates(np.take_along_axis(indices, order, axis=1).astype(np.int64), lower)
+    keys, indices, error = _nearest_of_devices(kept, len(squared))
+    slack = _slack(own.values, np.sqrt(squared) + norm, reach * most.max())
+    base = keys + (squared - slack)
+    lower = _apart(base + 2 * reach * error, own_error + error)
+    # Between the extremes of their error, the bound of those left out is least at one of them.
+    ends = [_apart(base[:, -1:] + 2 * reach * e, own_error + e) for e in (least.min(), most.max())]
+    rest = np.where(np.isinf(keys[:, -1]), np.inf, np.minimum(*ends)[:, 0])
+    order = np.argsort(lower, axis=1, kind="stable")
+    lower, indices = (np.take_along_axis(x, order, axis=1) for x in (lower, indices))
+    return Candidates(indices, lower, rest)
+
+
+def _nearest_of_devices(kept, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keys, indices and errors `(n, kept)` of n queries, over all devices."""
+    width, devices = kept[0].shape[1], parallel.device_count()
+    kept = [
+        x.reshape(devices, -1, width).transpose(1, 0, 2).reshape(-1, devices * width)[:n]
+        for x in kept
+    ]
+    if devices > 1:
+        order = np.argsort(kept[0], axis=1, kind="stable")[:, :width]
+        kept = [np.take_along_axis(x, order, axis=1) for x in kept]
+    keys, indices, error = kept
+    return keys.astype(np.float64), indices.astype(np.int64), error.astype(np.float64)
+
+
+def _slack(values: np.ndarray, norms: np.ndarray, shift: float) -> np.ndarray:
+    """Bound on the rounding of squared distances, from both sides' norms added up `(n, 1)`.
+
+    Sums of whole numbers are exact. Products too small for float32 are lost whole.
+    """
+    terms = 1 if values.dtype == np.int8 else values.shape[1]
+    lost = 4 * encode.TINY * values.shape[1]
+    return encode.rounding(terms) * norms**2 + 8 * encode.EPS * shift + lost
+
+
+def _apart(squared: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Squared lower bounds of distances from squared distances of values and both errors' sum."""
+    return np.maximum(np.sqrt(np.maximum(squared, 0)) - error, 0) ** 2

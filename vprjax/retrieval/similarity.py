@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vprjax.retrieval.scan import dot
+from vprjax.retrieval.product import dot
 
 BLOCK_BYTES = 1 << 28
 

@@ -1,0 +1,94 @@
+"""Matrix products of descriptors and their codes, and how fast this processor takes them."""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import stablehlo
+
+from vprjax.runtime import parallel
+
+OFFSET = 128  # from int8 to the uint8 of the same order
+ROWS, DIMENSIONS = 1024, 2048  # of the products that are timed
+ROUNDS = 5
+
+
+def dot(queries: jax.Array, references: jax.Array) -> jax.Array:
+    """Products `(q, m), (r, m) -> (q, r)`: int32 of whole numbers, else float32 at highest precision.
+
+    Queries in uint8 meet references in int8.
+    """
+    if queries.dtype == jnp.uint8:
+        return _mixed.bind(queries, references)
+    whole = jnp.issubdtype(queries.dtype, jnp.integer)
+    return jax.lax.dot_general(
+        queries,
+        references,
+        (((1,), (1,)), ((), ())),
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.int32 if whole else jnp.float32,
+    )
+
+
+# A processor with VNNI multiplies uint8 by int8; `jax.lax.dot_general` would widen both to int32 first.
+_mixed = Primitive("uint8_int8_dot")
+
+
+@_mixed.def_abstract_eval
+def _shape(queries, references):
+    return jax.core.ShapedArray((queries.shape[0], references.shape[0]), jnp.int32)
+
+
+def _lower(ctx, queries, references):
+    dimensions = stablehlo.DotDimensionNumbers.get(
+        lhs_batching_dimensions=[],
+        rhs_batching_dimensions=[],
+        lhs_contracting_dimensions=[1],
+        rhs_contracting_dimensions=[1],
+    )
+    kind = ir.RankedTensorType.get(ctx.avals_out[0].shape, ir.IntegerType.get_signless(32))
+    return [stablehlo.dot_general(kind, queries, references, dimensions)]
+
+
+mlir.register_lowering(_mixed, _lower, platform="cpu")
+
+
+def offset(values: np.ndarray) -> np.ndarray:
+    """The uint8 values of int8 `values` plus `OFFSET`."""
+    return np.bitwise_xor(values.view(np.uint8), np.uint8(OFFSET))
+
+
+@functools.cache
+def times() -> dict[str, float]:
+    """Time of products of "bfloat16", "int8" and "uint8" on this processor, float32's being 1."""
+    rows = np.random.default_rng(0).normal(size=(ROWS, DIMENSIONS)).astype(np.float32)
+    whole = np.clip(np.rint(40 * rows), -127, 127).astype(np.int8)
+    sides = {
+        "float32": (rows, rows),
+        "bfloat16": (rows.astype(jnp.bfloat16), rows.astype(jnp.bfloat16)),
+        "int8": (whole, whole),
+        "uint8": (offset(whole), whole),
+    }
+    product, seconds = jax.jit(dot), {}
+    for name, pair in sides.items():
+        placed = [jnp.asarray(side) for side in pair]
+        product(*placed).block_until_ready()
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            product(*placed).block_until_ready()
+            took = time.perf_counter() - start
+            seconds[name] = min(seconds.get(name, took), took)
+    return {name: took / seconds["float32"] for name, took in seconds.items()}
+
+
+def fastest_whole() -> str:
+    """The faster product of int8 codes: "uint8" or "int8"; several processes must run one program."""
+    if jax.default_backend() != "cpu" or parallel.process_count() > 1:
+        return "int8"
+    found = times()
+    return min(("uint8", "int8"), key=found.__getitem__)

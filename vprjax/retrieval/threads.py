@@ -1,0 +1,17 @@
+"""The host's threads, which rank and encode: NumPy lets go of the interpreter within its loops."""
+
+import concurrent.futures
+import functools
+import os
+from collections.abc import Callable, Iterable
+
+
+def on_threads(run: Callable, items: Iterable) -> list:
+    """`[run(item) for item in items]` on as many threads as the machine has cores, in order."""
+    items = list(items)
+    return [run(item) for item in items] if len(items) < 2 else list(_pool().map(run, items))
+
+
+@functools.cache
+def _pool() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="search")
