@@ -14,6 +14,13 @@ LATER = {
     "tuples.heading_degrees": 0.0,
     "model.norms": USUAL_NORMS,
     "places.by": "cell",
+    "eval.other_datasets": (),
+    "eval.other_tolerances": (),
+    "eval.blend": "off",
+    "eval.blend_runs": (),
+    "eval.blend_weights": (),
+    "eval.keep_dataset": "",
+    "eval.keep_tolerances": (),
 }
 
 

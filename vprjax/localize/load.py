@@ -16,6 +16,7 @@ from vprjax.data import source
 from vprjax.data.pictures import Form, form_of
 from vprjax.descriptors import whitening
 from vprjax.errors import DataError, WeightsError
+from vprjax.evaluation import blend
 from vprjax.evaluation.evaluate import pca_file
 from vprjax.localize import calibration, exported
 from vprjax.localize.model import Model
@@ -97,11 +98,13 @@ def _load_run(workdir: pathlib.Path, size: Size) -> Model:
     step = checkpoints.chosen()
     saved = checkpoints.config(step)
     config = ml_collections.ConfigDict(changes.completed(saved["config"]))
-    network = Network(config.model, checkpoints.restore_model(step))
+    blended = blend.read(workdir, config) if step else blend.Blend()
+    network = Network(config.model, blend.taken(checkpoints, blended))
     checkpoints.close()
     dataset = saved["provenance"].get("trained_on", "") if step else ""
     facts = {"dataset": dataset, "calibration": _calibration(workdir)}
     title = f"{network.title}, {config.loss.name}" if step else network.title
+    title += "" if blended.whole else f", blended at {blended.share:g}"
     projection = None
     if config.eval.pca:
         file = pca_file(workdir, "fine_tuned" if step else "off_the_shelf")
