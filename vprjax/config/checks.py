@@ -97,7 +97,7 @@ def _elsewhere(config) -> Iterator[tuple[bool, str]]:
     )
     yield (
         bool(e.other_tolerances) and len(e.other_tolerances) != len(names),
-        f"eval.other_tolerances has {len(e.other_tolerances)} entries for {len(names)} eval.other_datasets: "
+        f"eval.other_tolerances has {len(e.other_tolerances)} entries, eval.other_datasets {len(names)}: "
         "give one tuple per name, () for a dataset's own",
     )
     yield (

@@ -194,7 +194,7 @@ def read(folder: pathlib.Path, config) -> Blend:
 
 
 def taken(checkpoints: Checkpoints, blend: Blend) -> dict:
-    """The parameters that evaluation takes: of the chosen checkpoint, whose running mean it holds, or blended.
+    """The parameters that evaluation takes: the chosen checkpoint's, a running mean or not, or a blend.
 
     Raises:
       WeightsError: a checkpoint is missing or damaged.

@@ -80,7 +80,7 @@ def abroad(
 def _describer(
     config, extract: Extractor, variables, name: str, folder: pathlib.Path, dataset: source.Dataset
 ) -> Callable[[str], Described]:
-    """Returns `split -> Described` of one model on one dataset, through stores whose names begin with `name`."""
+    """Returns `split -> Described` of one model on one dataset, by stores whose names begin with `name`."""
     replicated, title = parallel.replicate(variables), name.replace("_", " ")
     model = store.fingerprint(config.model, variables)
 

@@ -1,4 +1,4 @@
-"""What a model forgot: queries abroad that were right before training and are wrong after, with pictures."""
+"""What a model forgot: queries abroad that were right before training and are wrong after."""
 
 from collections.abc import Sequence
 

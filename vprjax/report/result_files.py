@@ -149,7 +149,7 @@ def facing(config) -> str:
 def warnings(
     config, results: Results, provenance: dict, others: Sequence[Elsewhere] = ()
 ) -> list[str]:
-    """Sentences on what makes the figures doubtful: losses abroad, the training's, each split's and model's."""
+    """Sentences on losses abroad and on what makes the figures doubtful, of training, splits and models."""
     return [*abroad.losses(others), *provenance.get("warnings", ())] + [
         f"{split}, {MODEL_NAMES[model]}: {words}"
         for split in config.dataset.query_splits
