@@ -65,7 +65,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     code = load_code()
     ready = preflight.check_training(config, workdir)
     dataset = ready.dataset
-    beside = _beside(config, dataset, (dataset, tuple(config.dataset.train_splits)), workdir, 2)
+    beside = beside_of(config, dataset, (dataset, tuple(config.dataset.train_splits)), workdir, 2)
     if config.eval.blend == blend.AUTO:
         held_out = ready.data.held_out
         beside = dataclasses.replace(beside, held_out=(held_out.queries, held_out.references))
@@ -112,7 +112,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     count = 1 + (0 in checkpoints.steps())
     ready = preflight.check_checkpoint(trained, workdir, trained_on, count)
     home = preflight.trained_on_images(trained, ready.dataset, trained_on)
-    beside = _beside(trained, ready.dataset, home, workdir, count)
+    beside = beside_of(trained, ready.dataset, home, workdir, count)
     if trained.eval.blend == blend.AUTO:
         beside = dataclasses.replace(beside, held_out=_held_out(trained, trained_on))
     make_workdir(workdir)
@@ -135,7 +135,7 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
         )
     code = load_code()
     ready = preflight.check_untrained(config, workdir)
-    beside = _beside(config, ready.dataset, (ready.dataset, ()), workdir, 1)
+    beside = beside_of(config, ready.dataset, (ready.dataset, ()), workdir, 1)
     make_workdir(workdir)
     names = [name for name in config.dataset.train_splits if ready.dataset.counts.get(name)]
     places = ready.dataset.places(tuple(names) or (config.dataset.reference_split,))
@@ -199,7 +199,7 @@ def evaluate_models(
     return _write(config, dataset, workdir, trained_in, results, provenance, others)
 
 
-def _beside(
+def beside_of(
     config, dataset, trained: elsewhere.Trained, workdir: pathlib.Path, count: int
 ) -> Beside:
     """Opens and checks what the evaluation of `count` models reads besides its own dataset.

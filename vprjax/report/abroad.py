@@ -50,6 +50,11 @@ def _points(moved: Change) -> str:
     return f"{moved.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
+def title(others: Sequence[Elsewhere]) -> str:
+    """The table's title."""
+    return "At home and abroad" if others else "Before and after training"
+
+
 def head() -> list[str]:
     """The columns of `rows`."""
     return [*HEAD, *COUNTS]
@@ -62,7 +67,7 @@ def markdown(config, dataset, results: Results, others: Sequence[Elsewhere]) -> 
     marks = ["---"] * 3 + ["---:"] * (len(head()) - 3)
     table = [head(), marks, *rows(config, dataset, results, others)]
     lines = ["| " + " | ".join(row) + " |" for row in table]
-    return ["## At home and abroad", "", *lines, "", NOTE, *_counting(others), ""]
+    return [f"## {title(others)}", "", *lines, "", NOTE, *_counting(others), ""]
 
 
 def _counting(others: Sequence[Elsewhere]) -> list[str]:

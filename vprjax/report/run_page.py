@@ -91,7 +91,8 @@ def both(config, dataset, results: Results, others: Sequence[Elsewhere]) -> dict
     """The table of the model at home and abroad; no row where one model was evaluated at home alone."""
     there = len(results) > 1 or others
     rows = abroad.rows(config, dataset, results, others) if there else []
-    return {"head": abroad.head(), "rows": rows, "note": abroad.NOTE}
+    title = abroad.title(others)
+    return {"title": title, "head": abroad.head(), "rows": rows, "note": abroad.NOTE}
 
 
 def _title(cell: published.Cell, provenance: dict) -> str:
