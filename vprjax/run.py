@@ -245,6 +245,7 @@ def _settled(config, beside: Beside, extract, checkpoints, workdir: pathlib.Path
     before = saved.get("eval", {}).get("blend", blend.OFF), (workdir / blend.FILE).exists()
     if parallel.is_primary() and (not found.whole or before != (blend.OFF, False)):
         blend.write(workdir, found)
+    parallel.barrier("blended")
     return found
 
 
