@@ -38,8 +38,9 @@ def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) 
 
     Args:
       path: the workdir of a run, whose parameters it takes as the run's evaluation does (best checkpoint,
-        running mean, blend), with its PCA where the run has one; a file of `python -m vprjax.export`; or a released model's file; or a file or hub id of a backbone's
-        weights, which GeM pools (224x224 pixels by default).
+        running mean, blend), with its PCA where the run has one; a file of `python -m vprjax.export`; or a
+        released model's file; or a file or hub id of a backbone's weights, which GeM pools (224x224 pixels
+        by default).
       size: height and width that pictures are brought to, in place of those that the model was trained at.
       engine: "jax" or "onnxruntime" refuses a path that the other one computes.
 
