@@ -17,6 +17,7 @@ import sys
 
 import ml_collections
 import numpy as np
+from absl import logging
 from analysis import forgetting
 from analysis.text_table import Table
 from grid import cells
@@ -129,9 +130,9 @@ def table(found: list[Measured]) -> Table:
             by_tolerance = point.sides[i].changes()[split]
             moved = list(by_tolerance.values())[-1]
             row.append(" / ".join(f"{change.after:.1f}" for change in by_tolerance.values()))
-            row.append(
-                f"{moved.difference:+.1f} [{moved.interval[0]:+.1f}, {moved.interval[1]:+.1f}]"
-            )
+            low, high = moved.interval
+            shown = f"{moved.difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+            row.append(shown if point.share else "")
         rows.append(row)
     note = (
         "FCM (%). a: share of the fine-tuned parameters. Change: points against the untrained model on the "
@@ -186,6 +187,7 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Prints the curve; returns the exit status."""
     args = parse()
+    logging.set_verbosity(logging.ERROR)  # hides the libraries' own lines
     try:
         shares = [float(text) for text in args.shares.split(",")]
         if not all(0 <= share <= 1 for share in shares):

@@ -220,8 +220,8 @@ def table(rows: Sequence[Row]) -> Table:
                 line.setting + (" *" if line in best else ""),
                 model_name(*line.cell.split("-")),
                 NAMES[line.loss] if line.loss else "",
-                _named(line.home),
-                _named(line.abroad),
+                pareto.named(line.home),
+                pareto.named(line.abroad),
                 str(len({row.seed for row in own})),
                 _shown(_mean([row[5:8] for row in own])),
                 _shown(_mean([row[9:12] for row in own])),
@@ -236,12 +236,6 @@ def table(rows: Sequence[Row]) -> Table:
         "the model is as good in both."
     ]
     return Table("", [*head, "change abroad", "training (s)"], out, 5, notes)
-
-
-def _named(side: str) -> str:
-    """`nordland test02, 1 frames` of `places_csv/nordland:1.0.0 test02 1 frames`."""
-    dataset, split, *within = side.split(" ")
-    return f"{dataset.partition(':')[0].rpartition('/')[2]} {split}, {' '.join(within)}"
 
 
 def _mean(values: Sequence[tuple[str, str, str]]) -> Mean:

@@ -18,6 +18,12 @@ def _panel_of(line) -> tuple[str, str, str]:
     return line.cell, line.home, line.abroad
 
 
+def named(side: str) -> str:
+    """`nordland test02, 1 frames` of `places_csv/nordland:1.0.0 test02 1 frames`."""
+    dataset, split, *within = side.split(" ")
+    return f"{dataset.partition(':')[0].rpartition('/')[2]} {split}, {' '.join(within)}"
+
+
 def front(points: Mapping) -> list:
     """The lines that no other line on the same datasets and model reaches in both and beats in one.
 
@@ -67,6 +73,9 @@ def _panel(axis, panel: tuple[str, str, str], points: dict, best: list) -> None:
         axis.plot([], [], "o", color=COLOURS.get(loss, OTHER), label=NAMES[loss])
     cell, home, abroad = panel
     axis.set(
-        xlabel=f"{home}, FCM (%)", ylabel=f"{abroad}, FCM (%)", title=model_name(*cell.split("-"))
+        xlabel=f"{named(home)}, FCM (%)",
+        ylabel=f"{named(abroad)}, FCM (%)",
+        title=model_name(*cell.split("-")),
     )
+    axis.margins(0.16)
     axis.legend(frameon=False)

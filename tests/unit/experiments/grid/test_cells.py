@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import pytest
 from absl import flags
@@ -190,7 +191,9 @@ def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):
         job.finished()
 
 
-def test_other_datasets_reach_every_run_and_a_finished_one_is_evaluated_again(tmp_path):
+def test_other_datasets_reach_every_run_and_a_finished_one_is_evaluated_again(
+    tmp_path, monkeypatch
+):
     names = ("places_csv/corridor", "synthetic/default")
     asked = settings(runs=tmp_path, others=names)
     plain, job = (cells.training_jobs(x)[0] for x in (settings(runs=tmp_path), asked))
@@ -203,8 +206,10 @@ def test_other_datasets_reach_every_run_and_a_finished_one_is_evaluated_again(tm
         job.results.write_text(json.dumps({"provenance": {"config": config}}))
         assert plain.finished() and job.finished() == with_others
     config = synthetic.get_config("vgg16,gem,triplet")
+    words = ["main", *(word for word in job.words if word.startswith("--config.eval"))]
+    monkeypatch.setattr(sys, "argv", words)  # where ml_collections looks for the keys
     values = flags.FlagValues()
     config_flags.DEFINE_config_dict("config", config, flag_values=values)
-    values(["main", *(w for w in job.words if w.startswith("--config.eval"))])
+    values(words)
     assert config.eval.other_datasets == names
     assert config.eval.other_tolerances == ((5.0, 3.0, 2.0, 1.0), ())
