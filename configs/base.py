@@ -275,4 +275,16 @@ def _eval() -> ConfigDict:
     # Keeps them in WORKDIR/descriptors, where a later evaluation finds those of the same images and model:
     # a map's, under new queries. Else the end removes them.
     c.keep_descriptors = False
+    # Other prepared datasets that every result shows beside its own, before and after training.
+    # vprjax/evaluation/elsewhere.py says which of their splits, tolerances and headings count.
+    c.other_datasets = ()
+    # Their tolerances, one tuple per name, () for the dataset's own; () for all takes each one's own.
+    c.other_tolerances = ()
+    # Evaluation takes (1 - a) * untrained + a * fine-tuned parameters: "off" (a = 1), a as a text such as
+    # "0.35", or "auto": the a of the highest mean of FCM on validation and on keep_dataset.
+    c.blend = "off"
+    c.blend_runs = ()  # workdirs of further runs from the same start: fine-tuned is then their mean
+    c.blend_weights = ()  # in that mean, this run's first; () is equal
+    c.keep_dataset = ""  # a prepared dataset for blend="auto"; "" counts validation alone
+    c.keep_tolerances = ()  # of keep_dataset; () takes its own
     return c

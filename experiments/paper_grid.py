@@ -17,6 +17,8 @@ host and wait for its build. The same command without `--cells` then makes the t
     host1$ python experiments/paper_grid.py --dataset=robotcar --cells='vgg16-*' ...
     host2$ python experiments/paper_grid.py --dataset=robotcar --cells='resnet50-*' ...
 
+`--others=places_csv/corridor,synthetic/default` measures every run on these datasets too, before and after
+training; the grid's table shows home and abroad. A finished run is evaluated again, and not trained again.
 `--set KEY=VALUE` changes a config key of all runs, which then lie in a folder of their own;
 `experiments/compare.py` sets two such grids side by side.
 """
@@ -31,7 +33,7 @@ import shlex
 import sys
 import time
 
-from analysis import rows, scores, study
+from analysis import abroad_table, rows, scores, study
 from grid import cells, datasets, page
 from grid.cells import Job, Settings
 from grid.runner import GridProgress, Runner, Stopped, visible_gpus
@@ -92,9 +94,9 @@ def write(settings: Settings, began: float) -> None:
     }
     if settings.smoke:
         facts["smoke"] = "tiny runs: they show that everything works and measure nothing"
-    made = study.write(folder, found, paper)
-    page.write(folder, found, paper, made, paths, list(facts.items()))
     results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    made = study.write(folder, found, paper, list(filter(None, [abroad_table.table(results)])))
+    page.write(folder, found, paper, made, paths, list(facts.items()))
     record = {**facts, "runs": results}
     write_atomically(folder / "grid.json", json.dumps(record, indent=1) + "\n")
     rows.write(folder, rows.renewed(rows.merged(rows.of_results(r, folder.name) for r in results)))
@@ -115,6 +117,11 @@ def parse() -> argparse.Namespace:
     add("--images", type=pathlib.Path, help="folder of nordland/ and corridor/ images")
     add("--cells", default="*", help="comma list of patterns of cells, e.g. 'vgg16-*'")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="config key of all runs")
+    add(
+        "--others",
+        default="",
+        help="comma list of prepared datasets that all runs are measured on too",
+    )
     add("--jobs", type=int, help="runs at a time; by default one per GPU, else one")
     return parser.parse_args()
 
@@ -136,6 +143,7 @@ def main() -> int:
             args.weights,
             args.images,
             tuple(map(cells.change, args.set)),
+            tuple(filter(None, args.others.split(","))),
         )
         devices = visible_gpus()
         failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)

@@ -12,9 +12,11 @@ The command then gives all configs today's key names and digests. It fills the b
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
+from collections.abc import Iterator
 
 from analysis import fill, rows, speed
 from analysis.record_tables import Records
@@ -33,20 +35,20 @@ def added(records: Records, path: pathlib.Path) -> Records:
       DataError: it holds neither.
     """
     if path.is_dir():
-        return Records(rows.replaced(records.runs, rows.read(path)), records.speed)
+        return dataclasses.replace(records, runs=rows.replaced(records.runs, rows.read(path)))
     try:
         found = speed.of_benchmark(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no benchmark's record ({type(error).__name__}: {error})"
         ) from error
-    return Records(records.runs, speed.replaced(records.speed, found))
+    return dataclasses.replace(records, speed=speed.replaced(records.speed, found))
 
 
 def texts(root: pathlib.Path, records: Records) -> dict[pathlib.Path, str]:
     """The content of every file that the records decide, by path; raises DataError."""
     runs = rows.renewed(records.runs)
-    records = Records(runs, records.speed)
+    records = dataclasses.replace(records, runs=runs)
     folder = root / FOLDER.relative_to(ROOT)
     out = {folder / name: text for name, text in rows.texts(runs).items()}
     out[folder / speed.FILE] = speed.text(records.speed)
@@ -56,6 +58,14 @@ def texts(root: pathlib.Path, records: Records) -> dict[pathlib.Path, str]:
         except DataError as error:
             raise DataError(f"{path.relative_to(root)}: {error}") from error
     return out
+
+
+def regenerate(records: Records) -> Iterator[pathlib.Path]:
+    """Writes every file that the records change and yields its path from the project's folder."""
+    for path, text in texts(ROOT, records).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)
+            yield path.relative_to(ROOT)
 
 
 def main() -> int:
@@ -71,10 +81,8 @@ def main() -> int:
         records = fill.read(FOLDER)
         for path in args.add:
             records = added(records, path)
-        for path, text in texts(ROOT, records).items():
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                write_atomically(path, text)
-                print(path.relative_to(ROOT))
+        for path in regenerate(records):
+            print(path)
         return 0
     except (VprjaxError, OSError) as error:
         print(f"records: error: {error}", file=sys.stderr)

@@ -1,17 +1,20 @@
 """The two jobs of the command line: train and evaluate, or evaluate a checkpoint."""
 
+import dataclasses
 import pathlib
 import shutil
 
 import ml_collections
 
 from vprjax import models
-from vprjax.config import changes
+from vprjax.config import changes, limits
 from vprjax.console import log
-from vprjax.data import protocol
+from vprjax.data import protocol, source
+from vprjax.data.source import Places
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
-from vprjax.evaluation import collapse, evaluate
+from vprjax.evaluation import blend, choose, collapse, elsewhere, evaluate
+from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.localize import calibrate, calibration
 from vprjax.localize.load import load
 from vprjax.report import result_files
@@ -21,9 +24,32 @@ from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import begin, loop, preflight
-from vprjax.training.validation import History
+from vprjax.training.validation import History, split_off
 
-LAST = ("code_version", "steps", "trained_with", "warnings")  # of the provenance, in this order
+LAST = (
+    "code_version",
+    "steps",
+    "blend",
+    "trained_with",
+    "warnings",
+)  # of the provenance, in this order
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What an evaluation reads besides its own dataset.
+
+    Attributes:
+      others: the datasets of `eval.other_datasets`.
+      keep: the keep set of `eval.blend='auto'`, or None.
+      held_out: queries and references of the run's validation for `eval.blend='auto'`, or None.
+      warnings: sentences on suspicious data, which the results repeat.
+    """
+
+    others: tuple[Elsewhere, ...] = ()
+    keep: Elsewhere | None = None
+    held_out: tuple[Places, Places] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
@@ -38,8 +64,12 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     code = load_code()
     ready = preflight.check_training(config, workdir)
-    make_workdir(workdir)
     dataset = ready.dataset
+    beside = beside_of(config, dataset, (dataset, tuple(config.dataset.train_splits)), workdir, 2)
+    if config.eval.blend == blend.AUTO:
+        held_out = ready.data.held_out
+        beside = dataclasses.replace(beside, held_out=(held_out.queries, held_out.references))
+    make_workdir(workdir)
     provenance = {
         "weights_sha256": ready.weights_sha256,
         "trained_on": f"{dataset.name}:{dataset.version}",
@@ -48,8 +78,10 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
         loop.train(config, ready.data, workdir, ready.weights, provenance)
         results = {}
         if config.dataset.query_splits:
-            results = evaluate_models(config, ready, open_for_reading(workdir), workdir, code)
+            reader = open_for_reading(workdir)
+            results = evaluate_models(config, ready, beside, reader, workdir, code)
         else:
+            _blend_alone(config, beside, workdir)
             log(
                 "dataset.query_splits is empty, so nothing is evaluated; evaluate the model on another "
                 f"dataset: python -m vprjax.main --mode=evaluate --checkpoint={workdir} --config=CONFIG "
@@ -79,9 +111,13 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     code = load_code()
     count = 1 + (0 in checkpoints.steps())
     ready = preflight.check_checkpoint(trained, workdir, trained_on, count)
+    home = preflight.trained_on_images(trained, ready.dataset, trained_on)
+    beside = beside_of(trained, ready.dataset, home, workdir, count)
+    if trained.eval.blend == blend.AUTO:
+        beside = dataclasses.replace(beside, held_out=_held_out(trained, trained_on))
     make_workdir(workdir)
     with hold_workdir(workdir):
-        return evaluate_models(trained, ready, checkpoints, workdir, code)
+        return evaluate_models(trained, ready, beside, checkpoints, workdir, code)
 
 
 def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
@@ -99,31 +135,31 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
         )
     code = load_code()
     ready = preflight.check_untrained(config, workdir)
+    beside = beside_of(config, ready.dataset, (ready.dataset, ()), workdir, 1)
     make_workdir(workdir)
     names = [name for name in config.dataset.train_splits if ready.dataset.counts.get(name)]
     places = ready.dataset.places(tuple(names) or (config.dataset.reference_split,))
     provenance = {"weights_sha256": ready.weights_sha256, "trained_on": "", "steps": 0}
     provenance |= {"code_version": code, "trained_with": config.to_dict()}
-    if ready.warnings:
-        provenance["warnings"] = [*ready.warnings]
+    if doubts := [*ready.warnings, *beside.warnings]:
+        provenance["warnings"] = doubts
     with hold_workdir(workdir):
         variables = begin.untrained_variables(config, places, ready.weights)
-        results = {
-            "off_the_shelf": evaluate.evaluate(
-                config, _extractor(config), variables, "off_the_shelf", workdir, ready.dataset
-            )
-        }
-        return _write(config, ready.dataset, workdir, None, results, provenance)
+        measured = config, _extractor(config), variables, "off_the_shelf", workdir
+        results = {"off_the_shelf": evaluate.evaluate(*measured, ready.dataset)}
+        others = _abroad(beside.others, measured)
+        return _write(config, ready.dataset, workdir, None, results, provenance, others)
 
 
 def evaluate_models(
-    config, ready: preflight.Ready, checkpoints, workdir: pathlib.Path, code: str
+    config, ready: preflight.Ready, beside: Beside, checkpoints, workdir: pathlib.Path, code: str
 ) -> dict:
     """Evaluates the untrained and the chosen model of a run; writes and prints the results.
 
     Args:
       config: the whole config.
       ready: the evaluated dataset, and warnings on its data.
+      beside: what it reads besides.
       checkpoints: the run's checkpoints, open for reading.
       workdir: an existing folder, held by this run.
       code: version of the code that the run began with.
@@ -135,24 +171,101 @@ def evaluate_models(
     extract = _extractor(config)
     saved = checkpoints.config(max(checkpoints.steps()))
     chosen = _chosen(checkpoints, History(0, saved.get("validations", [])))
-    results = {}
+    results, others, blended = {}, beside.others, blend.Blend()
     for model, step in {"off_the_shelf": 0, "fine_tuned": chosen}.items():
         if step not in checkpoints.steps():
             log(f"{checkpoints.folder / str(step)} is gone: the results are without {model}")
         elif step or model == "off_the_shelf":  # no step was taken: there is no second model
-            variables = checkpoints.restore_model(step)
-            results[model] = evaluate.evaluate(config, extract, variables, model, workdir, dataset)
+            if step:
+                blended = _settled(config, beside, extract, checkpoints, workdir)
+                variables = blend.taken(checkpoints, blended)
+            else:
+                variables = checkpoints.restore_model(step)
+            measured = config, extract, variables, model, workdir
+            results[model] = evaluate.evaluate(*measured, dataset)
+            others = _abroad(others, measured)
     provenance = {
         **saved["provenance"],
         "steps": chosen,
         "code_version": code,
         "trained_with": saved["config"],
     }
+    if not blended.whole:
+        provenance["blend"] = blended.to_json()
     trained_in = checkpoints.folder.parent
-    if doubts := [*ready.warnings, *_doubts(config, trained_in)]:
+    if doubts := [*ready.warnings, *beside.warnings, *_doubts(config, trained_in)]:
         provenance["warnings"] = doubts
     checkpoints.close()
-    return _write(config, dataset, workdir, trained_in, results, provenance)
+    return _write(config, dataset, workdir, trained_in, results, provenance, others)
+
+
+def beside_of(
+    config, dataset, trained: elsewhere.Trained, workdir: pathlib.Path, count: int
+) -> Beside:
+    """Opens and checks what the evaluation of `count` models reads besides its own dataset.
+
+    `trained` holds the dataset and the splits that the model trains on.
+
+    Raises:
+      VprjaxError: a check fails; the sentence is on the first one.
+    """
+    others, keep = elsewhere.find(config, trained), elsewhere.keep_set(config, trained)
+    for run in blend.asked(config).runs:
+        open_for_reading(run).close()
+    if others:
+        module = models.build_for_platform(config.model, parallel.AXIS)
+        limits.check_disk(config, module, dataset, workdir, count, others)
+    found = [
+        f"{other.dataset.name}: {words}"
+        for other in (*others, *([keep] if keep else ()))
+        for words in preflight.suspicions(other.config, other.dataset, trained)
+    ]
+    return Beside(others, keep, warnings=tuple(found))
+
+
+def _held_out(config, trained_on) -> tuple[Places, Places]:
+    """Queries and references that the run's validation held out, of the dataset that it trained on."""
+    own = config.copy_and_resolve_references()
+    own.dataset = trained_on
+    dataset = source.open_dataset(own)
+    places = dataset.places(tuple(own.dataset.train_splits))
+    _, held_out = split_off(own, places, dataset)
+    return held_out.queries, held_out.references
+
+
+def _settled(config, beside: Beside, extract, checkpoints, workdir: pathlib.Path) -> blend.Blend:
+    """The blend that `eval.blend` asks for, "auto" chosen; the workdir keeps it for `vprjax.load`."""
+    found = blend.asked(config)
+    if config.eval.blend == blend.AUTO:
+        found = dataclasses.replace(found, keep=beside.keep.name if beside.keep else "")
+        score = choose.scorer(config, extract, beside.held_out, beside.keep)
+        found = choose.choose(blend.Ends(checkpoints, found.runs), found, score)
+        log(f"evaluation takes {found.words()}")
+    saved = changes.completed(checkpoints.config(checkpoints.chosen())["config"])
+    before = saved.get("eval", {}).get("blend", blend.OFF), (workdir / blend.FILE).exists()
+    if parallel.is_primary() and (not found.whole or before != (blend.OFF, False)):
+        blend.write(workdir, found)
+    parallel.barrier("blended")
+    return found
+
+
+def _blend_alone(config, beside: Beside, workdir: pathlib.Path) -> None:
+    """Settles the blend of a run that nothing evaluates, which calibration and `vprjax.load` take."""
+    checkpoints = open_for_reading(workdir)
+    if config.eval.blend != blend.OFF and checkpoints.chosen():
+        _settled(config, beside, _extractor(config), checkpoints, workdir)
+    checkpoints.close()
+
+
+def _abroad(others: tuple[Elsewhere, ...], measured: tuple) -> tuple[Elsewhere, ...]:
+    """The other datasets with the results of one more model; `measured` is what `evaluate` takes first."""
+    name = measured[3]
+    return tuple(
+        dataclasses.replace(
+            other, results={**other.results, name: evaluate.abroad(*measured, other)}
+        )
+        for other in others
+    )
 
 
 def _calibrate(config, data: preflight.TrainingData, workdir: pathlib.Path) -> None:
@@ -181,7 +294,9 @@ def _extractor(config) -> Extractor:
     return Extractor(module.apply, config.eval.batch)
 
 
-def _write(config, dataset, workdir, trained_in, results: dict, provenance: dict) -> dict:
+def _write(
+    config, dataset, workdir, trained_in, results: dict, provenance: dict, others=()
+) -> dict:
     """Writes and prints the results, which it returns; `trained_in` is a trained run's workdir, or None."""
     provenance = {
         **{name: provenance[name] for name in provenance if name not in LAST},
@@ -192,9 +307,9 @@ def _write(config, dataset, workdir, trained_in, results: dict, provenance: dict
     if parallel.is_primary():
         from vprjax.report import run_page
 
-        run_page.write(workdir, trained_in, config, dataset, results, provenance)
+        run_page.write(workdir, trained_in, config, dataset, results, provenance, others)
         # results.json comes last, as it marks the end of a run.
-        result_files.write(workdir, config, dataset, results, provenance)
+        result_files.write(workdir, config, dataset, results, provenance, others)
         if not config.eval.keep_descriptors:
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         print((workdir / "results.md").read_text(encoding="utf-8"))

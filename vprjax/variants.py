@@ -103,7 +103,7 @@ class Flag:
 class Several:
     """The range of a tuple of `least` values or more, each in the range `of`."""
 
-    of: "Number | Whole | SplitName | OneOf"
+    of: "Number | Whole | Text | SplitName | OneOf | Several"
     least: int = 1
 
     def allows(self, value) -> bool:
@@ -159,6 +159,27 @@ class OneOf:
         """Returns the nearest right name as a question, or "" where none is near."""
         near = difflib.get_close_matches(str(value), list(self.names), 1)
         return f"; did you mean {near[0]!r}?" if near else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberOr:
+    """The range of a text that is one of `names` or a number in the range `of`."""
+
+    names: tuple[str, ...]
+    of: Number
+
+    def allows(self, value) -> bool:
+        """Whether the key may have this value."""
+        if not isinstance(value, str):
+            return False
+        try:
+            return value in self.names or self.of.allows(float(value))
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        """The range in words."""
+        return f"{', '.join(map(repr, self.names))}, or {self.of}, as a text"
 
 
 @dataclasses.dataclass(frozen=True)

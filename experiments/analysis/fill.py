@@ -4,7 +4,7 @@ import functools
 import pathlib
 import re
 
-from analysis import record_tables, rows, speed
+from analysis import forgetting, record_tables, rows, speed
 from analysis.record_tables import TABLES, Records
 from vprjax.errors import DataError
 
@@ -13,8 +13,9 @@ ROOMS = ("experiments", "vprjax", "tfds_builders", "configs", "tests")
 
 
 def read(folder: pathlib.Path) -> Records:
-    """The records of runs and speed in `folder`; raises DataError where one is unreadable."""
-    return Records(rows.read(folder), speed.read(folder))
+    """The records of runs, speed and forgetting in `folder`; raises DataError where one is unreadable."""
+    abroad = forgetting.read(folder / forgetting.FILE)
+    return Records(rows.read(folder), speed.read(folder), abroad)
 
 
 def documents(root: pathlib.Path) -> list[pathlib.Path]:

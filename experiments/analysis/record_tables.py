@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from analysis import conclusions, scores, speed, sweep
+from analysis import conclusions, forgetting, scores, speed, sweep
 from analysis.record_scores import as_scores, chosen, lines, model_name, unit
 from analysis.rows import Record
 from analysis.scores import Mean
@@ -18,10 +18,11 @@ LOSSES = ("triplet", "contrastive", "arcface")
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The record: runs and speed."""
+    """The record: runs, speed, and runs at home and abroad."""
 
     runs: Record
     speed: list[Measured]
+    abroad: list[forgetting.Row] = dataclasses.field(default_factory=list)
 
 
 def overview(records: Records, name: str, tolerances: tuple[str, ...]) -> Table:
@@ -137,6 +138,11 @@ def gains(records: Records, name: str) -> Table:
     return Table("", head, out, 2, [])
 
 
+def home_and_abroad(records: Records) -> list[forgetting.Row]:
+    """The rows of runs at home and abroad: the recipe that ships, then `forgetting.csv`."""
+    return forgetting.merged(forgetting.of_record(records.runs), records.abroad)
+
+
 def runs(records: Records, *chosen_sets: tuple) -> Table:
     """The sweep of the runs of each `(set[, cell[, seed]])`."""
     rows = [row for name, *rest in chosen_sets for row in chosen(records.runs, [name], *rest)]
@@ -232,6 +238,7 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     "bfloat16": lambda r: against(
         r, ("synthetic_float32",), ("synthetic_float32+model.compute_dtype=bfloat16",)
     ),
+    "forgetting": lambda r: forgetting.table(home_and_abroad(r)),
     # Speed and memory.
     "search": lambda r: speed.rivals(r.speed, "retrieval"),
     "train_step": lambda r: speed.rivals(r.speed, "train_step"),

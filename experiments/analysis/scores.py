@@ -28,6 +28,10 @@ EVAL_KEYS = (
     "pca_whiten",
     "heading_degrees",
     "descriptor_dtype",
+    "blend",
+    "blend_runs",
+    "blend_weights",
+    "keep_dataset",
 )  # the keys that change an FCM
 
 

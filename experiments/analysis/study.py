@@ -3,6 +3,7 @@
 import csv
 import io
 import pathlib
+from collections.abc import Sequence
 
 from analysis import scores
 from analysis.conclusions import claim_table, comparison_table
@@ -132,9 +133,11 @@ def csv_text(ours: Scores | None, study: Study | None) -> str:
     return out.getvalue()
 
 
-def write(folder: pathlib.Path, ours: Scores | None, study: Study | None) -> list[Table]:
-    """Writes `tables.md`, `tables.tex` and `tables.csv` into `folder`; returns the tables."""
-    tables = all_tables(ours, study)
+def write(
+    folder: pathlib.Path, ours: Scores | None, study: Study | None, more: Sequence[Table] = ()
+) -> list[Table]:
+    """Writes `tables.md`, `tables.tex` and `tables.csv` into `folder`; returns the tables, `more` last."""
+    tables = [*all_tables(ours, study), *more]
     folder.mkdir(parents=True, exist_ok=True)
     text = "# The study's tables\n\n" + "\n\n".join(table.markdown() for table in tables) + "\n"
     write_atomically(folder / "tables.md", text)

@@ -11,7 +11,7 @@ from analysis import scores
 from analysis.scores import Mean
 from analysis.text_table import Table, difference
 from vprjax.errors import DataError
-from vprjax.evaluation import bootstrap
+from vprjax.evaluation import bootstrap, change
 
 SHOWN = 20  # changed queries on the console
 
@@ -165,11 +165,11 @@ def _paired(first: Run, second: Run, models: tuple[str, str], split: str, tolera
     rows, moved = [], np.zeros(len(ids), bool)
     for tolerance in tolerances:
         a, b = one <= tolerance, two <= tolerance
-        gap, bounds, p = bootstrap.paired_shares(b, a)
-        shown = difference(Mean(100 * gap, tuple(100 * bounds), len(ids)))
-        counts = [str(np.count_nonzero(x)) for x in (a & ~b, b & ~a)]
-        means = [f"{100 * x.mean():.2f}" for x in (a, b)]
-        rows.append((tolerance, [str(len(ids)), *means, shown, f"{p:.3f}", *counts]))
+        found = change.change(b, a)
+        shown = difference(Mean(found.difference, found.interval, found.queries))
+        means = [f"{share:.2f}" for share in (found.after, found.before)]
+        counts = [str(found.gained), str(found.lost)]
+        rows.append((tolerance, [str(found.queries), *means, shown, f"{found.p:.3f}", *counts]))
         moved |= a != b
     label = " / ".join(dict.fromkeys(models))
     changed = [

@@ -63,6 +63,8 @@ SMOKE_SYNTHETIC = {  # the tiny drive's images are 12 m apart
     "places.cell": 10.0,
     "eval.batch": 24,
 }
+CORRIDOR = "places_csv/corridor"
+ABROAD = ("eval.other_datasets", "eval.other_tolerances")  # keys that a finished run may gain
 DATASETS = ("robotcar", "cold", "synthetic", "nordland", "corridor")
 # Keys that differ between the runs of a grid, and the flag that chooses among their values.
 OWN = {
@@ -85,6 +87,7 @@ class Settings:
       weights: folder of pretrained weights, or None.
       images: folder of `nordland/` and `corridor/`, or None.
       changes: config keys of every run over the grid's own, e.g. `("tuples.mining", "random")`.
+      others: prepared datasets that every run is measured on besides its own.
     """
 
     dataset: str
@@ -94,6 +97,7 @@ class Settings:
     weights: pathlib.Path | None
     images: pathlib.Path | None
     changes: tuple[tuple[str, object], ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def folder(self) -> pathlib.Path:
@@ -131,11 +135,12 @@ class Job:
         return self.workdir / "results.json"
 
     def finished(self) -> bool:
-        """Whether the results exist.
+        """Whether the results exist, with those of all other datasets that this grid asks for.
 
         Raises:
           ConfigError: the folder holds a damaged file, or a run of another config, finished or not.
         """
+        lacking = False
         for path, keys in (
             (self.results, ("provenance", "config")),
             (self.workdir / "config.json", ()),
@@ -151,18 +156,25 @@ class Job:
                     f"{path} cannot be read ({type(error).__name__}: {error}): remove {self.workdir} to "
                     "run it anew"
                 ) from error
-            self._check_same(found, path)
-        return self.results.exists()
+            lacking |= self._check_same(found, path) and path == self.results
+        return self.results.exists() and not lacking
 
-    def _check_same(self, found: dict, path: pathlib.Path) -> None:
-        """Raises ConfigError where a key differs; the folders of data and weights may differ."""
+    def _check_same(self, found: dict, path: pathlib.Path) -> bool:
+        """Whether other datasets that this grid asks for differ.
+
+        Raises ConfigError where another key differs; the folders of data and weights may differ.
+        """
+        lacking = False
         for key, (was, now) in changes.differences(found, self.config).items():
             moved = key == "model.weights" and _name(was) == _name(now)
-            if not (moved or key == "dataset.data_dir"):
+            if key in ABROAD:
+                lacking |= bool(now)
+            elif not (moved or key == "dataset.data_dir"):
                 raise ConfigError(
                     f"{path} has {key}={was!r}, this grid {now!r}: remove {self.workdir} to run it "
                     "anew, or name another --runs"
                 )
+        return lacking
 
     def note_config(self) -> None:
         """Writes `config.json`, which identifies a cut run."""
@@ -280,6 +292,10 @@ def _overrides(settings: Settings, backbone: str) -> dict:
     if settings.smoke:
         out |= SMOKE
         out |= SMOKE_SYNTHETIC if settings.dataset == "synthetic" else {}
+    if settings.others:
+        own = config_of("corridor", "", {}).dataset.tolerances
+        out["eval.other_datasets"] = settings.others
+        out["eval.other_tolerances"] = tuple(own if x == CORRIDOR else () for x in settings.others)
     return out | dict(settings.changes)
 
 

@@ -10,7 +10,7 @@ import sys
 from ml_collections import ConfigDict
 
 from grid import child
-from grid.cells import COLD_COUNTS, ROOT, Settings, config_of
+from grid.cells import COLD_COUNTS, CORRIDOR, ROOT, Settings, config_of
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import DataError
@@ -30,6 +30,8 @@ def prepare(settings: Settings) -> None:
     elif settings.dataset in ("nordland", "corridor"):
         _build_real(settings, "nordland", {"height": 64, "width": 128}, ["--drop_still"])
         if settings.dataset == "corridor":
+            _build_real(settings, "corridor", {}, [])
+        if settings.dataset != "corridor" and CORRIDOR in settings.others:
             _build_real(settings, "corridor", {}, [])
     else:
         source.open_dataset(config_of(settings.dataset, "", dict(settings.changes)))

@@ -14,6 +14,7 @@ from vprjax import run
 from vprjax.config import apart, checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError, WeightsError
+from vprjax.evaluation import blend, choose
 from vprjax.report import provenance
 from vprjax.storage import checkpoint, workdir
 from vprjax.training import begin, preflight
@@ -147,7 +148,8 @@ def evaluate(monkeypatch, tmp_path):
         said.clear()
         reader = checkpoint.open_for_reading(tmp_path)
         ready = preflight.Ready(dataset)
-        return run.evaluate_models(config, ready, reader, tmp_path, "code"), said[:-1]
+        beside = run.Beside()
+        return run.evaluate_models(config, ready, beside, reader, tmp_path, "code"), said[:-1]
 
     return evaluated
 
@@ -183,7 +185,7 @@ def test_weights_are_evaluated_as_they_are(monkeypatch, tmp_path, splits, start)
     monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: {"of": words[2]})
     monkeypatch.setattr(run_page, "write", lambda *words: None)
     monkeypatch.setattr(
-        run.result_files, "write", lambda *words: written.update(provenance=words[-1])
+        run.result_files, "write", lambda *words: written.update(provenance=words[-2])
     )
     (tmp_path / "results.md").touch()
     results = run.evaluate_checkpoint(None, config, tmp_path)
@@ -223,3 +225,85 @@ def test_where_the_best_checkpoint_is_gone_the_best_of_the_others_is_evaluated(e
         assert said == [f"{folder}/2, which validated best, is gone: step {left} is evaluated"]
     shutil.rmtree(folder / "10")
     assert evaluate()[0]["fine_tuned"] == 9  # was not validated, but is the last
+
+
+@pytest.fixture
+def taken(monkeypatch, tmp_path):
+    """Evaluates a run whose one number goes from 0 to 10: what each model's number is."""
+    from vprjax.report import run_page
+
+    config, told = base.get_config(), {}
+    dataset = types.SimpleNamespace(name="x", version="1", counts={}, metadata={})
+    monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: float(words[2]["w"][0]))
+    for module in (run_page, run.result_files):
+        monkeypatch.setattr(module, "write", lambda *words: told.update(provenance=words[-2]))
+    (tmp_path / "results.md").touch()
+    checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints", keep=3)
+    for step, number in ((0, 0.0), (4, 10.0)):
+        saved = {"config": config.to_dict(), "provenance": {}, "validations": []}
+        model = {"w": np.full(1, number, np.float32)}
+        checkpoints.save(step, model, model, saved, None)
+    checkpoints.close()
+
+    def taken(beside, **settings):
+        config.eval.update(**settings)
+        reader = checkpoint.open_for_reading(tmp_path)
+        ready = preflight.Ready(dataset, warnings=("of home",))
+        found = run.evaluate_models(config, ready, beside, reader, tmp_path, "code")
+        return found, told["provenance"]
+
+    return taken
+
+
+def test_evaluation_takes_the_blend_and_the_workdir_keeps_it(taken, tmp_path, monkeypatch):
+    config = base.get_config()
+    found, provenance = taken(run.Beside(warnings=("of abroad",)))
+    assert found["fine_tuned"] == 10.0 and "blend" not in provenance
+    assert provenance["warnings"] == ["of home", "of abroad"]
+    assert not (tmp_path / blend.FILE).exists()
+    found, provenance = taken(run.Beside(), blend="0.35")
+    assert found == {"off_the_shelf": 0.0, "fine_tuned": 3.5}
+    assert provenance["blend"]["share"] == blend.read(tmp_path, config).share == 0.35
+    score = lambda variables: (-abs(float(variables["w"][0]) - 6), None)  # noqa: E731
+    monkeypatch.setattr(choose, "scorer", lambda *words: score)
+    found, provenance = taken(run.Beside(), blend="auto")
+    assert found["fine_tuned"] == 6.0 and len(provenance["blend"]["curve"]) == 11
+    assert blend.read(tmp_path, config).curve[6].home == 0.0
+    found, _ = taken(run.Beside(), blend="off")  # what is loaded follows the last evaluation
+    assert found["fine_tuned"] == 10.0 and blend.read(tmp_path, config).whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"other_datasets": ("places_csv/nowhere",)}, "'places_csv/nowhere' is not built under"),
+        ({"blend": "0.5", "blend_runs": ("nowhere",)}, "no checkpoint in .*nowhere"),
+    ],
+)
+def test_what_is_missing_besides_is_told_before_training(monkeypatch, tmp_path, settings, says):
+    config = base.get_config()
+    config.dataset.update(name="places_csv/x", data_dir=str(tmp_path))
+    config.eval.update(**settings)
+    dataset = types.SimpleNamespace(name="places_csv/x", version="1.0.0", metadata={})
+    ready = preflight.Ready(dataset, types.SimpleNamespace(held_out=None))
+    monkeypatch.setattr(preflight, "check_training", lambda *_: ready)
+    with pytest.raises((DataError, WeightsError), match=says):
+        run.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_other_datasets_the_doubts_are_told_and_their_images_must_be_apart(
+    monkeypatch, tmp_path
+):
+    """Their queries are compared with the images that the model trained on."""
+    config, looked = base.get_config(), []
+    other = run.Elsewhere(config, types.SimpleNamespace(name="places_csv/there"))
+    monkeypatch.setattr(run.elsewhere, "find", lambda *_: (other,))
+    monkeypatch.setattr(run.limits, "check_disk", lambda *_: None)
+    monkeypatch.setattr(
+        preflight, "suspicions", lambda *words: looked.append(words[1:]) or ["two are alike"]
+    )
+    trained = "home", ("train",)
+    beside = run.beside_of(config, None, trained, tmp_path, 2)
+    assert beside.warnings == ("places_csv/there: two are alike",)
+    assert looked == [(other.dataset, trained)]

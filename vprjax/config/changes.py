@@ -28,6 +28,13 @@ LATER = {
     "keep.batch": 16,
     "keep.weight": 0.0,
     "keep.batch_weight": 0.0,
+    "eval.other_datasets": (),
+    "eval.other_tolerances": (),
+    "eval.blend": "off",
+    "eval.blend_runs": (),
+    "eval.blend_weights": (),
+    "eval.keep_dataset": "",
+    "eval.keep_tolerances": (),
 }
 SECTIONS = ("keep", "others")  # that runs of earlier versions lack
 

@@ -80,6 +80,8 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
         f"tuples.negatives={tuples.negatives}",
     )
     yield e.pca_whiten and not e.pca, "eval.pca_whiten=True needs eval.pca above 0"
+    yield from _elsewhere(config)
+    yield from _blends(config)
     yield from sampling.kind(config).objections(config)
 
 
@@ -140,6 +142,55 @@ def _others(config) -> Iterator[tuple[bool, str]]:
             f"others.positive_radius={positive:g} of {o.names[number]} must be below its "
             f"negative_radius={negative:g}",
         )
+
+
+def _elsewhere(config) -> Iterator[tuple[bool, str]]:
+    """Yields pairs on datasets that are measured besides the config's own."""
+    e, home = config.eval, source.split_name(config.dataset.name)[:2]
+    names = [source.split_name(name)[:2] for name in e.other_datasets]
+    twice = [name for name, n in zip(e.other_datasets, names, strict=True) if names.count(n) > 1]
+    yield bool(twice), f"eval.other_datasets names {twice[:1]} twice; name it once"
+    yield (
+        home in names,
+        f"eval.other_datasets holds dataset.name={config.dataset.name!r} itself; leave it out",
+    )
+    yield (
+        bool(e.other_tolerances) and len(e.other_tolerances) != len(names),
+        f"eval.other_tolerances has {len(e.other_tolerances)} entries, eval.other_datasets {len(names)}: "
+        "give one tuple per name, () for a dataset's own",
+    )
+    yield (
+        bool(e.keep_dataset) and source.split_name(e.keep_dataset)[:2] in (home, *names),
+        f"eval.keep_dataset={e.keep_dataset!r} is evaluated too: a blend that is chosen on its test makes "
+        "the figures worthless; name another",
+    )
+
+
+def _blends(config) -> Iterator[tuple[bool, str]]:
+    """Yields pairs on a blend that cannot be made or chosen."""
+    e, runs = config.eval, len(config.eval.blend_runs)
+    yield (
+        bool(e.blend_weights) and len(e.blend_weights) != 1 + runs,
+        f"eval.blend_weights={tuple(e.blend_weights)} must hold {1 + runs} numbers: this run's and one per "
+        "run of eval.blend_runs",
+    )
+    yield (
+        bool(e.blend_weights) and not any(e.blend_weights),
+        "eval.blend_weights are all 0; give one above 0",
+    )
+    yield (
+        e.blend == "auto" and not config.validation.every,
+        "eval.blend='auto' chooses on validation, which the run holds no images out for: train with "
+        "validation.every above 0, or give eval.blend as a number",
+    )
+    yield (
+        bool(e.blend_runs) and e.blend == "off",
+        "eval.blend_runs needs eval.blend, the share of the fine-tuned parameters, such as '1' or 'auto'",
+    )
+    yield (
+        bool(e.keep_dataset) and e.blend != "auto",
+        f"eval.keep_dataset={e.keep_dataset!r} needs eval.blend='auto', which alone reads it",
+    )
 
 
 def against_accumulation(config) -> list[str]:

@@ -35,14 +35,21 @@ def check_pca(config, module, dataset: source.Dataset) -> None:
 
 
 def check_disk(
-    config, module, dataset: source.Dataset, folder: pathlib.Path, models: int = 2
+    config, module, dataset: source.Dataset, folder: pathlib.Path, models: int = 2, others=()
 ) -> None:
-    """Raises ConfigError where the disk has no room for the descriptors of all models."""
+    """Raises ConfigError where the disk has no room for the descriptors of all models.
+
+    `others` are further datasets that the models describe, each with its `config` and `dataset`.
+    """
     if not config.dataset.query_splits:
         return
     splits = {config.dataset.reference_split, *config.dataset.query_splits}
     splits |= {*config.dataset.train_splits} if config.eval.pca else set()
     images = sum(dataset.counts[split] for split in splits)
+    for other in others:
+        own = {other.config.dataset.reference_split, *other.config.dataset.query_splits}
+        images += sum(other.dataset.counts[split] for split in own)
+        splits |= own
     dimension = dimensions(module)
     number = np.dtype(store.DTYPES[config.eval.descriptor_dtype]).itemsize
     needed = models * images * dimension * number

@@ -9,6 +9,7 @@ from vprjax.retrieval import SCANS
 from vprjax.variants import (
     Flag,
     Number,
+    NumberOr,
     OneOf,
     Pairs,
     Several,
@@ -118,6 +119,13 @@ RANGES = {
     "eval.search_memory": Number(above=True, high=2**20),
     "eval.descriptor_dtype": OneOf(DTYPES),
     "eval.keep_descriptors": Flag(),
+    "eval.other_datasets": Several(Text(empty=False), least=0),
+    "eval.other_tolerances": Several(Several(Number(), least=0), least=0),
+    "eval.blend": NumberOr(("off", "auto"), Number(high=1)),
+    "eval.blend_runs": Several(Text(empty=False), least=0),
+    "eval.blend_weights": Several(Number(), least=0),
+    "eval.keep_dataset": Text(),
+    "eval.keep_tolerances": Several(Number(), least=0),
 }
 OWN = own_keys("model", HEADS) | own_keys("loss", losses.LOSSES)
 RANGES |= {key: own.allowed for key, own in OWN.items()}

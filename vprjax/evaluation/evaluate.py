@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from vprjax.data import protocol, source
 from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import ConfigError
+from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.evaluation.measure import Described, measure
 from vprjax.evaluation.result import Result
 from vprjax.runtime import parallel
@@ -37,6 +39,48 @@ def evaluate(
     Raises:
       ConfigError: the `eval` section asks for what the dataset or the memory does not allow.
     """
+    describe = _describer(config, extract, variables, name, folder, dataset)
+    reference = describe(config.dataset.reference_split)
+    pca = None
+    if config.eval.pca:
+        model = store.fingerprint(config.model, variables)
+        pca = _fit_pca(config, describe, pca_file(folder, name), model)
+    return _measured(config, dataset, describe, reference, pca, name)
+
+
+def abroad(
+    config, extract: Extractor, variables, name: str, folder: pathlib.Path, other: Elsewhere
+) -> dict[str, Result]:
+    """`evaluate` on another dataset, after `evaluate`, whose projection follows the model there.
+
+    Args:
+      config: the whole config of the model's own evaluation.
+      extract: the model's extractor.
+      variables: the model's variables, on the host.
+      name: the model's key in `result.MODEL_NAMES`.
+      folder: the workdir.
+      other: the other dataset.
+
+    Raises:
+      ConfigError: the search lacks memory.
+      DataError: the projection is missing or of another model.
+    """
+    describe = _describer(
+        other.config, extract, variables, f"{name}_{other.folder}", folder, other.dataset
+    )
+    pca = None
+    if config.eval.pca:
+        parallel.barrier("projection")  # the first process writes it
+        model = store.fingerprint(config.model, variables)
+        pca = whitening.read(pca_file(folder, name), model)
+    reference = describe(other.config.dataset.reference_split)
+    return _measured(other.config, other.dataset, describe, reference, pca, name)
+
+
+def _describer(
+    config, extract: Extractor, variables, name: str, folder: pathlib.Path, dataset: source.Dataset
+) -> Callable[[str], Described]:
+    """Returns `split -> Described` of one model on one dataset, by stores whose names begin with `name`."""
     replicated, title = parallel.replicate(variables), name.replace("_", " ")
     model = store.fingerprint(config.model, variables)
 
@@ -60,11 +104,16 @@ def evaluate(
         )
         return Described(places, written.rows)
 
-    reference = describe(config.dataset.reference_split)
-    pca = _fit_pca(config, describe, pca_file(folder, name), model) if config.eval.pca else None
+    return describe
+
+
+def _measured(
+    config, dataset: source.Dataset, describe, reference: Described, pca, name: str
+) -> dict[str, Result]:
+    """The result per query split."""
 
     def measured(split: str) -> Result:
-        words = f"search {split} ({title})"
+        words = f"search {split} ({name.replace('_', ' ')})"
         listed = protocol.positives(dataset, split, config.dataset.reference_split)
         query = dataclasses.replace(describe(split), positives=listed)
         return measure(config, query, reference, pca, lambda x: log(f"{words}: {x}"))

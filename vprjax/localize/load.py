@@ -17,6 +17,7 @@ from vprjax.data import source
 from vprjax.data.pictures import Form, form_of
 from vprjax.descriptors import store, whitening
 from vprjax.errors import DataError, WeightsError
+from vprjax.evaluation import blend
 from vprjax.evaluation.evaluate import pca_file
 from vprjax.localize import calibration, exported
 from vprjax.localize.model import Model
@@ -37,9 +38,10 @@ def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) 
     """Loads a model that describes pictures.
 
     Args:
-      path: the workdir of a run, whose best checkpoint it takes, with its PCA where the run has one; a file
-        of `python -m vprjax.export`; or a released model's file; or a file or hub id of a backbone's
-        weights, which GeM pools (224x224 pixels by default).
+      path: the workdir of a run, whose parameters it takes as the run's evaluation does (best checkpoint,
+        running mean, blend), with its PCA where the run has one; a file of `python -m vprjax.export`; or a
+        released model's file; or a file or hub id of a backbone's weights, which GeM pools (224x224 pixels
+        by default).
       size: height and width that pictures are brought to, in place of those that the model was trained at.
       engine: "jax" or "onnxruntime" refuses a path that the other one computes.
 
@@ -98,12 +100,14 @@ def _load_run(workdir: pathlib.Path, size: Size) -> Model:
     step = checkpoints.chosen()
     saved = checkpoints.config(step)
     config = ml_collections.ConfigDict(changes.completed(saved["config"]))
-    variables = checkpoints.restore_model(step)
+    blended = blend.read(workdir, config) if step else blend.Blend()
+    variables = blend.taken(checkpoints, blended)
     checkpoints.close()
     network = Network(*models.merged(config.model, variables))
     dataset = saved["provenance"].get("trained_on", "") if step else ""
     facts = {"dataset": dataset, "calibration": _calibration(workdir)}
     title = f"{network.title}, {config.loss.name}" if step else network.title
+    title += "" if blended.whole else f", blended at {blended.share:g}"
     projection = None
     if config.eval.pca:
         file = pca_file(workdir, "fine_tuned" if step else "off_the_shelf")

@@ -90,13 +90,59 @@ def groups(config, queries: Places, references: Places, matches: Matches) -> lis
     ]
 
 
+def changed(
+    config,
+    queries: Places,
+    references: Places,
+    matches: tuple[Matches, Matches],
+    numbers: np.ndarray,
+) -> Group:
+    """Queries with the answers of two models; decodes only the images that it shows.
+
+    Args:
+      config: the whole config.
+      queries: the query split.
+      references: the reference split.
+      matches: of the first model and of the second.
+      numbers: `(n,)` queries that the first model alone has right; of these, some that lie apart show.
+
+    Raises:
+      DataError: an image cannot be read.
+    """
+    chosen = _apart(numbers, len(queries) // APART)
+    cases = [_both(config, queries, references, matches, int(i)) for i in chosen]
+    return Group("Right before, wrong after", cases)
+
+
+def _both(config, queries: Places, references: Places, matches, i: int) -> Case:
+    """A query with its match before and after."""
+    query = str(queries.image_ids[i])
+    images = [thumbnail(queries.images(i), f"query {query}", "query")]
+    for when, found in zip(("before", "after"), matches, strict=True):
+        number = int(found.numbers[i])
+        away = _away(config, queries, references, i, number)
+        images.append(
+            thumbnail(
+                references.images(number),
+                f"retrieved {when}: {references.image_ids[number]}{away}",
+                f"{when}{away}, descriptor distance {found.distances[i]:.3f}",
+            )
+        )
+    return Case(query, "right before, wrong after", False, images)
+
+
+def _away(config, queries: Places, references: Places, i: int, reference: int) -> str:
+    """Words on the distance of a query to a reference; empty where it is unknown."""
+    gap = np.linalg.norm(queries.positions[i] - references.positions[reference])
+    return "" if np.isnan(gap) else f", {gap:.2f} {config.dataset.position_unit} away"
+
+
 def _case(config, queries: Places, references: Places, matches: Matches, i: int) -> Case:
     unit, error = config.dataset.position_unit, matches.errors[i]
     found, true = int(matches.numbers[i]), int(matches.nearest[i])
 
     def away(reference: int) -> str:
-        gap = np.linalg.norm(queries.positions[i] - references.positions[reference])
-        return "" if np.isnan(gap) else f", {gap:.2f} {unit} away"
+        return _away(config, queries, references, i, reference)
 
     turned = np.isinf(error) and config.eval.heading_degrees
     other_way = ", looking another way" if turned else ""

@@ -5,11 +5,15 @@ import io
 import json
 import math
 import pathlib
+import shutil
+from collections.abc import Sequence
 
 from vprjax.data import protocol
+from vprjax.evaluation import blend
+from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.evaluation.evaluate import pca_file
 from vprjax.evaluation.result import MODEL_NAMES, Matches, Results, shown
-from vprjax.report import fcm_curve
+from vprjax.report import abroad, fcm_curve
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
@@ -20,7 +24,14 @@ LISTED = (
 MATCH_COLUMNS = ("query", "x", "y", "match", "match_x", "match_y", "error", "distance")
 
 
-def write(folder: pathlib.Path, config, dataset, results: Results, provenance: dict) -> None:
+def write(
+    folder: pathlib.Path,
+    config,
+    dataset,
+    results: Results,
+    provenance: dict,
+    others: Sequence[Elsewhere] = (),
+) -> None:
     """Writes `results.json`, `results.md`, `fcm.png` and `matches/` into `folder`, each file atomically.
 
     Args:
@@ -29,6 +40,7 @@ def write(folder: pathlib.Path, config, dataset, results: Results, provenance: d
       dataset: `source.Dataset` of the evaluated dataset.
       results: by model and query split.
       provenance: where the numbers come from.
+      others: other datasets with their results.
 
     Raises:
       OSError: a file cannot be written.
@@ -37,25 +49,36 @@ def write(folder: pathlib.Path, config, dataset, results: Results, provenance: d
         "schema": 1,
         "dataset": f"{dataset.name}:{dataset.version}",
         "tolerances_m": list(config.dataset.tolerances),
-        "results": {
-            model: {split: result.figures.to_json() for split, result in by_split.items()}
-            for model, by_split in results.items()
-        },
+        "results": abroad.figures(results),
+        "change": abroad.change(config, results),
+        "others": abroad.to_json(others),
         "provenance": provenance,
     }
-    for model, by_split in results.items():
-        for split, result in by_split.items():
-            write_matches(folder / "matches" / f"{model}_{split}.csv", result.matches)
-    _remove_earlier(folder, config, results)
+    _write_all_matches(folder / "matches", results)
+    for other in others:
+        _write_all_matches(folder / "matches" / other.folder, other.results)
+    _remove_earlier(folder, config, results, others)
     fcm_curve.write(folder / "fcm.png", config, results)
-    write_atomically(folder / "results.md", markdown(config, dataset, results, provenance))
+    write_atomically(folder / "results.md", markdown(config, dataset, results, provenance, others))
     # results.json comes last: it marks a finished run.
     text = json.dumps(checksum.seal(document), indent=2)
     write_atomically(folder / "results.json", text + "\n")
 
 
-def _remove_earlier(folder: pathlib.Path, config, results: Results) -> None:
+def _write_all_matches(folder: pathlib.Path, results: Results) -> None:
+    for model, by_split in results.items():
+        for split, result in by_split.items():
+            write_matches(folder / f"{model}_{split}.csv", result.matches)
+
+
+def _remove_earlier(
+    folder: pathlib.Path, config, results: Results, others: Sequence[Elsewhere]
+) -> None:
     """Removes tables and projections of an earlier evaluation that these results do not have."""
+    named = {other.folder for other in others}
+    for path in (folder / "matches").glob("*+*/"):
+        if path.name not in named:
+            shutil.rmtree(path)
     own = {f"{model}_{split}.csv" for model, found in results.items() for split in found}
     for model in MODEL_NAMES:
         for path in (folder / "matches").glob(f"{model}_*.csv"):
@@ -84,7 +107,7 @@ def write_matches(path: pathlib.Path, matches: Matches) -> None:
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
     writer.writerows(["" if _is_nan(value) else value for value in row] for row in rows)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.getvalue())
 
 
@@ -123,9 +146,11 @@ def facing(config) -> str:
     return f" A reference counts only where it looks the same way, to {degrees:g} degrees."
 
 
-def warnings(config, results: Results, provenance: dict) -> list[str]:
-    """Sentences on what makes the figures doubtful: the training's, then each split's and model's."""
-    return [*provenance.get("warnings", ())] + [
+def warnings(
+    config, results: Results, provenance: dict, others: Sequence[Elsewhere] = ()
+) -> list[str]:
+    """Sentences on losses abroad and on what makes the figures doubtful, of training, splits and models."""
+    return [*abroad.losses(others), *provenance.get("warnings", ())] + [
         f"{split}, {MODEL_NAMES[model]}: {words}"
         for split in config.dataset.query_splits
         for model, by_split in results.items()
@@ -150,6 +175,12 @@ def exact_intervals(config, results: Results) -> list[str]:
     ]
 
 
+def _blended(provenance: dict) -> list[str]:
+    """One line on the parameters where they are a blend."""
+    found = provenance.get("blend")
+    return [f"- parameters: {blend.of_json(found).words()}"] if found else []
+
+
 def _within(config, counted: str) -> str:
     """The sentences on figures that count by distance; `counted` tells which queries do."""
     radius, unit = protocol.radius(config), config.dataset.position_unit
@@ -160,7 +191,9 @@ def _within(config, counted: str) -> str:
     )
 
 
-def markdown(config, dataset, results: Results, provenance: dict) -> str:
+def markdown(
+    config, dataset, results: Results, provenance: dict, others: Sequence[Elsewhere] = ()
+) -> str:
     """The text of results.md: the table and its provenance."""
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
     model = config.model
@@ -172,9 +205,10 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         "",
         table(config, results),
         "",
-        *(f"**Warning:** {words}.\n" for words in warnings(config, results, provenance)),
+        *(f"**Warning:** {words}.\n" for words in warnings(config, results, provenance, others)),
         LISTED if protocol.listed(dataset) else _within(config, counted),
         "",
+        *abroad.markdown(config, dataset, results, others),
         "![FCM over tolerance](fcm.png)",
         "",
         *lacking,
@@ -183,6 +217,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
         f"- protocol: {protocol.words(protocol.used(config, dataset))}",
         f"- weights: {model.weights or 'random'} (sha256 {provenance['weights_sha256']})",
+        *_blended(provenance),
         f"- steps: {provenance['steps']}, seed: {config.seed}, device: {provenance['device']}, "
         f"code: {provenance['code_version']}",
         f"- written: {provenance['written']}",

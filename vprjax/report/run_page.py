@@ -2,12 +2,24 @@
 
 import importlib.metadata
 import pathlib
+from collections.abc import Sequence
 
 import jax
 
 from vprjax.data import protocol, source
+from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.evaluation.result import MODEL_NAMES, Figures, Result, Results, shown
-from vprjax.report import figures, gallery, pictures, published, render, training_page
+from vprjax.report import (
+    abroad,
+    blend_page,
+    figures,
+    forgotten,
+    gallery,
+    pictures,
+    published,
+    render,
+    training_page,
+)
 from vprjax.report.result_files import facing, warnings
 from vprjax.runtime import memory
 
@@ -22,6 +34,7 @@ def write(
     dataset: source.Dataset,
     results: Results,
     provenance: dict,
+    others: Sequence[Elsewhere] = (),
 ) -> None:
     """Writes `report.html` into `workdir`.
 
@@ -33,6 +46,7 @@ def write(
       dataset: the evaluated dataset.
       results: by model and query split.
       provenance: where the numbers come from.
+      others: other datasets with their results.
 
     Raises:
       DataError: an image that the page shows cannot be read.
@@ -49,12 +63,16 @@ def write(
             for split in config.dataset.query_splits
         ]
         curves = training_page.curves(trained_in) if trained_in else []
+        blended = blend_page.section(provenance.get("blend"))
     render.write(
         workdir / FILE,
         "run.html",
         title=_title(cell, provenance) + f" on {dataset.name}",
         splits=splits,
-        warnings=warnings(config, results, provenance),
+        warnings=warnings(config, results, provenance, others),
+        both=both(config, dataset, results, others),
+        forgotten=forgotten.sections(others),
+        blended=blended,
         study=study.title if study else "",
         trained_on=provenance["trained_on"],
         dataset=f"{dataset.name}:{dataset.version}",
@@ -67,6 +85,14 @@ def write(
         environment=environment(dataset, provenance),
         config=flatten(provenance["config"]),
     )
+
+
+def both(config, dataset, results: Results, others: Sequence[Elsewhere]) -> dict:
+    """The table of the model at home and abroad; no row where one model was evaluated at home alone."""
+    there = len(results) > 1 or others
+    rows = abroad.rows(config, dataset, results, others) if there else []
+    title = abroad.title(others)
+    return {"title": title, "head": abroad.head(), "rows": rows, "note": abroad.NOTE}
 
 
 def _title(cell: published.Cell, provenance: dict) -> str:

@@ -108,11 +108,14 @@ def check_checkpoint(config, workdir: pathlib.Path, trained_on, models_evaluated
     splits = tuple(trained_on.train_splits) if config.train.steps else ()
     dataset = _check_evaluation(config, workdir, models_evaluated, (trained_on.name, splits))
     return Ready(
-        dataset, warnings=suspicions(config, dataset, _trained(config, dataset, trained_on))
+        dataset,
+        warnings=suspicions(config, dataset, trained_on_images(config, dataset, trained_on)),
     )
 
 
-def _trained(config, dataset: source.Dataset, trained_on) -> tuple[source.Dataset, tuple[str, ...]]:
+def trained_on_images(
+    config, dataset: source.Dataset, trained_on
+) -> tuple[source.Dataset, tuple[str, ...]]:
     """Returns the dataset and the splits that a model trained on, as far as they are still there."""
     trained = dataset
     if source.split_name(trained_on.name)[:2] != source.split_name(config.dataset.name)[:2]:

@@ -44,6 +44,7 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
     saved["model"]["norms"] = ("local", "descriptor")
     saved["places"]["by"] = "label"
     saved["tuples"].update(positive="random", heading_degrees=30.0)
+    saved["eval"].update(blend="auto", other_datasets=("places_csv/abroad",))
     assert changes.completed(saved) == saved
 
 
@@ -253,3 +254,55 @@ def test_an_evaluation_needs_queries_and_a_training_does_not():
     c.dataset.query_splits = ("b",)
     with pytest.raises(ConfigError, match="validation uses the test split"):
         checks.check_values(c)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"other_datasets": ("a/b", "a/b:1.0.0")}, r"other_datasets names \['a/b'\] twice"),
+        (
+            {"other_datasets": ("places_csv/mine:2.0.0",)},
+            r"holds dataset.name='places_csv/mine' itself",
+        ),
+        ({"other_tolerances": ((1.0,),)}, "has 1 entries, eval.other_datasets 0"),
+        (
+            {"other_datasets": ("a/b",), "other_tolerances": ((), ())},
+            "has 2 entries, .*_datasets 1",
+        ),
+        (
+            {"blend": "1.5"},
+            r"eval.blend='1.5' must be 'off', 'auto', or a number 0 or more and at most 1",
+        ),
+        ({"blend": "nan"}, "eval.blend='nan' must be"),
+        (
+            {"blend": "auto"},
+            "auto' chooses on validation, which .* train with validation.every above 0",
+        ),
+        ({"blend_runs": ("runs/b",)}, "eval.blend_runs needs eval.blend"),
+        ({"blend": "1", "blend_weights": (1.0, 2.0)}, r"=\(1.0, 2.0\) must hold 1 numbers"),
+        ({"blend": "1", "blend_runs": ("b",), "blend_weights": (0.0, 0.0)}, "are all 0"),
+        ({"keep_dataset": "a/b"}, "keep_dataset='a/b' needs eval.blend='auto'"),
+        ({"keep_dataset": "a/b", "other_datasets": ("a/b",)}, "chosen on its test"),
+        ({"keep_dataset": "places_csv/mine"}, "keep_dataset='places_csv/mine' is evaluated too"),
+    ],
+)
+def test_other_datasets_and_blends_that_do_not_go_together(settings, says):
+    c = base.get_config()
+    c.dataset.name, c.tuples.batch = "places_csv/mine", 8
+    checks.check_values(c)
+    c.eval.update(settings)
+    with pytest.raises(ConfigError, match=says):
+        checks.check_values(c)
+
+
+def test_other_datasets_and_blends_that_go_together():
+    c = base.get_config()
+    c.dataset.name, c.tuples.batch = "places_csv/mine", 8
+    c.validation.every = 10
+    c.eval.update(other_datasets=("a/b", "a/c"), other_tolerances=((5.0, 1.0), ()))
+    for blend in ("off", "auto", "0", "0.35", "1"):
+        c.eval.blend = blend
+        checks.check_values(c)
+    c.eval.update(blend="auto", keep_dataset="a/d", keep_tolerances=(2.0,))
+    c.eval.update(blend_runs=("runs/b",), blend_weights=(1.0, 3.0))
+    checks.check_values(c)

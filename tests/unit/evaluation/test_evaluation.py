@@ -12,8 +12,9 @@ from configs import base
 from tests.helpers.memory_places import drive, standing
 from vprjax import models
 from vprjax.config import limits
-from vprjax.errors import ConfigError
-from vprjax.evaluation import evaluate, measure, parts
+from vprjax.descriptors import store, whitening
+from vprjax.errors import ConfigError, DataError
+from vprjax.evaluation import elsewhere, evaluate, measure, parts
 from vprjax.evaluation.result import LabelFcm
 from vprjax.report import result_files
 from vprjax.runtime import parallel
@@ -298,3 +299,53 @@ def test_descriptors_that_the_disk_has_no_room_for_are_a_config_error(
         refused = pytest.raises(ConfigError, match=r"of 16 dimensions .*name a --workdir")
         with contextlib.nullcontext() if fits else refused:
             limits.check_disk(config, module, dataset, tmp_path)
+
+
+def test_abroad_the_projection_of_home_follows_the_model(config, tmp_path):
+    home, there = Built(train=30, reference=9, test01=5), Built(reference=7, val=6)
+    there.name, there.counts = "places_csv/abroad", {"reference": 7, "val": 6}
+    config.dataset.train_splits, config.eval.pca = ("train",), 1
+    config.eval.pca_whiten = True
+    own = config.copy_and_resolve_references()
+    own.dataset.query_splits = ("val",)
+    own.eval.update(pca=0, pca_whiten=False)
+    other = elsewhere.Elsewhere(own, there)
+    variables = {"params": {"w": np.ones(2)}}
+    measured = config, there, variables, "fine_tuned", tmp_path
+    with pytest.raises(DataError, match=r"pca_fine_tuned\.npz is not there"):
+        evaluate.abroad(*measured, other)
+    evaluate.evaluate(config, home, variables, "fine_tuned", tmp_path, home)
+    found = evaluate.abroad(*measured, other)
+    model = store.fingerprint(config.model, variables)
+    projection = whitening.read(evaluate.pca_file(tmp_path, "fine_tuned"), model)
+    rows = [
+        there.apply_fn(None, there.splits[s].images(np.arange(n)))
+        for s, n in (("val", 6), ("reference", 7))
+    ]
+    sides = [
+        measure.Described(there.splits[s], r)
+        for s, r in zip(("val", "reference"), rows, strict=True)
+    ]
+    expected = measure.measure(own, *sides, projection)
+    np.testing.assert_array_equal(found["val"].matches.distances, expected.matches.distances)
+    assert (
+        list(found) == ["val"]
+        and (tmp_path / "descriptors/fine_tuned_places_csv+abroad_val").is_dir()
+    )
+    assert (tmp_path / "descriptors/fine_tuned_reference").is_dir()  # home's own stays
+
+
+def test_the_disk_needs_room_for_other_datasets_too(config, tmp_path, monkeypatch):
+    config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
+    dataset = SimpleNamespace(counts={"reference": 60, "test01": 40})
+    module = models.build_for_platform(config.model, parallel.AXIS)
+    own = config.copy_and_resolve_references()
+    own.dataset.query_splits = ("val",)
+    counts = {"reference": 10, "val": 5, "train": 99}
+    other = elsewhere.Elsewhere(own, SimpleNamespace(counts=counts))
+    usage = SimpleNamespace(free=2 * 115 * 16 * 4)
+    monkeypatch.setattr(limits.shutil, "disk_usage", lambda _: usage)
+    limits.check_disk(config, module, dataset, tmp_path, 2, [other])
+    usage.free -= 1
+    with pytest.raises(ConfigError, match="keeps 115 descriptors"):
+        limits.check_disk(config, module, dataset, tmp_path, 2, [other])

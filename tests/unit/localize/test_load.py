@@ -20,7 +20,7 @@ from vprjax.data import pictures, source
 from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError, WeightsError
-from vprjax.evaluation import evaluate
+from vprjax.evaluation import blend, evaluate
 from vprjax.localize import calibration, load
 from vprjax.localize.network import Network
 from vprjax.runtime import parallel
@@ -266,6 +266,26 @@ def test_the_best_checkpoint_is_loaded_as_the_evaluation_takes_it(run, tmp_path)
     assert reader.chosen() == 7
     reader.amend(7, {"validations": [[3, 50.0], [6, 80.0], [7, 60.0]]})
     assert reader.chosen() == 6
+    reader.close()
+
+
+def test_a_blend_is_loaded_as_the_evaluation_takes_it(run, tmp_path):
+    folder = copied(run, tmp_path)
+    reader = open_for_reading(folder)
+    config = reader.config(7)["config"]
+    config["eval"].update(pca=0, blend="auto")
+    reader.amend(7, {"config": config})
+    with pytest.raises(DataError, match=r"blend\.json is not there, .*evaluate the run"):
+        vprjax.load(folder)
+    blend.write(folder, blend.Blend(0.25))
+    model, first, last = vprjax.load(folder), reader.restore_model(0), reader.restore_model(7)
+    expected = jax.tree.map(lambda a, b: a + 0.25 * (np.float64(b) - a), first, last)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), model.engine.variables, expected
+    )
+    assert ", blended at 0.25" in model.title
+    blend.write(folder, blend.Blend(1.0))
+    assert vprjax.load(folder).digest == store.fingerprint(run[1].model, last) != model.digest
     reader.close()
 
 

@@ -62,7 +62,7 @@ def test_page_is_self_contained_and_shows_the_figures(write):
     # 3 maps, 3 curves; 3 images per case: 4 best, the 4 wrong ones, 4 random
     assert len(page.svgs()) == 6 and len(page.images) == 6 + 3 * 12
     assert "same way" not in page.text and "another way" not in page.text
-    assert "No record of the training" in page.text and "difference" not in page.text
+    assert "No record of the training" in page.text and "paper difference" not in page.text
 
 
 def test_every_name_is_escaped(write):

@@ -2,10 +2,13 @@
 
 import json
 import pathlib
+import sys
 
 import pytest
+from absl import flags
 from grid import cells, datasets
 from grid.cells import Settings
+from ml_collections import config_flags
 
 from configs import nordland, synthetic
 from vprjax.errors import ConfigError, DataError
@@ -186,3 +189,27 @@ def test_a_run_that_was_begun_with_another_config_is_not_gone_on_with(tmp_path):
     path.write_text(json.dumps(begun))
     with pytest.raises(ConfigError, match=r"optim\.learning_rate=0\.5, this grid 0\.0001"):
         job.finished()
+
+
+def test_other_datasets_reach_every_run_and_a_finished_one_is_evaluated_again(
+    tmp_path, monkeypatch
+):
+    names = ("places_csv/corridor", "synthetic/default")
+    asked = settings(runs=tmp_path, others=names)
+    plain, job = (cells.training_jobs(x)[0] for x in (settings(runs=tmp_path), asked))
+    assert job.workdir == plain.workdir
+    assert job.config["eval"]["other_datasets"] == names
+    assert job.config["eval"]["other_tolerances"] == ((5.0, 3.0, 2.0, 1.0), ())
+    assert f"--config.eval.other_datasets={names}" in job.words
+    for config, with_others in ((plain.config, False), (job.config, True)):
+        job.workdir.mkdir(parents=True, exist_ok=True)
+        job.results.write_text(json.dumps({"provenance": {"config": config}}))
+        assert plain.finished() and job.finished() == with_others
+    config = synthetic.get_config("vgg16,gem,triplet")
+    words = ["main", *(word for word in job.words if word.startswith("--config.eval"))]
+    monkeypatch.setattr(sys, "argv", words)  # where ml_collections looks for the keys
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, flag_values=values)
+    values(words)
+    assert config.eval.other_datasets == names
+    assert config.eval.other_tolerances == ((5.0, 3.0, 2.0, 1.0), ())

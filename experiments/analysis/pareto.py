@@ -1,0 +1,81 @@
+"""Home against abroad: the front of settings that no other beats in both, and its picture."""
+
+import pathlib
+from collections.abc import Mapping
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from analysis.record_scores import model_name
+from analysis.text_table import NAMES
+
+PICTURE = "forgetting.svg"
+COLOURS = {"triplet": "#2a9d72", "contrastive": "#d4671c", "arcface": "#2f81f7"}
+OTHER = "#57606a"
+
+
+def _panel_of(line) -> tuple[str, str, str]:
+    return line.cell, line.home, line.abroad
+
+
+def named(side: str) -> str:
+    """`nordland test02, 1 frames` of `places_csv/nordland:1.0.0 test02 1 frames`."""
+    dataset, split, *within = side.split(" ")
+    return f"{dataset.partition(':')[0].rpartition('/')[2]} {split}, {' '.join(within)}"
+
+
+def front(points: Mapping) -> list:
+    """The lines that no other line on the same datasets and model reaches in both and beats in one.
+
+    Args:
+      points: mean FCM at home and abroad by `forgetting.Line`.
+    """
+
+    def beaten(line) -> bool:
+        home, abroad = points[line]
+        return any(
+            _panel_of(other) == _panel_of(line)
+            and x >= home
+            and y >= abroad
+            and (x > home or y > abroad)
+            for other, (x, y) in points.items()
+        )
+
+    return [line for line in points if not beaten(line)]
+
+
+def picture(path: pathlib.Path, points: Mapping) -> None:
+    """Draws points by `forgetting.Line`, abroad over home, and the front: a panel per model and datasets.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    panels = list(dict.fromkeys(map(_panel_of, points)))
+    best = front(points)
+    with matplotlib.rc_context({"svg.hashsalt": "vprjax", "text.parse_math": False}):
+        figure = Figure(figsize=(6.4, 4.4 * len(panels)), layout="constrained")
+        for axis, panel in zip(
+            figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True
+        ):
+            own = {line: point for line, point in points.items() if _panel_of(line) == panel}
+            _panel(axis, panel, own, best)
+        figure.savefig(path, metadata={"Date": None})
+
+
+def _panel(axis, panel: tuple[str, str, str], points: dict, best: list) -> None:
+    for line, (x, y) in points.items():
+        shape = "o" if line.loss else "*"
+        axis.plot(x, y, shape, color=COLOURS.get(line.loss, OTHER), ms=9 if shape == "*" else 6)
+        axis.annotate(line.setting, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
+    edge = sorted(points[line] for line in points if line in best)
+    axis.plot(*zip(*edge, strict=True), color="#8b949e", lw=1, zorder=0)
+    for loss in dict.fromkeys(line.loss for line in points if line.loss):
+        axis.plot([], [], "o", color=COLOURS.get(loss, OTHER), label=NAMES[loss])
+    cell, home, abroad = panel
+    axis.set(
+        xlabel=f"{named(home)}, FCM (%)",
+        ylabel=f"{named(abroad)}, FCM (%)",
+        title=model_name(*cell.split("-")),
+    )
+    axis.margins(0.16)
+    axis.legend(frameon=False)
