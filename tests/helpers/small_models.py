@@ -18,6 +18,7 @@ EARLY = {
     "resnet50_v1": "conv2",
     "mobilenetv2": "block_2_expand",
     **{f"dinov2_vit{size}14{more}": "block1" for size in "sblg" for more in ("", "_reg")},
+    "dinov2_vitb14_tokens": "block1",
 }
 
 

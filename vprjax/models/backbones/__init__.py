@@ -3,6 +3,7 @@
 from vprjax.models.backbones import (
     dinov2_vitb14,
     dinov2_vitb14_reg,
+    dinov2_vitb14_tokens,
     dinov2_vitg14,
     dinov2_vitg14_reg,
     dinov2_vitl14,
@@ -33,6 +34,7 @@ BACKBONES: dict[str, Backbone] = {
     "dinov2_vits14_reg": dinov2_vits14_reg.BACKBONE,
     "dinov2_vitb14": dinov2_vitb14.BACKBONE,
     "dinov2_vitb14_reg": dinov2_vitb14_reg.BACKBONE,
+    "dinov2_vitb14_tokens": dinov2_vitb14_tokens.BACKBONE,
     "dinov2_vitl14": dinov2_vitl14.BACKBONE,
     "dinov2_vitl14_reg": dinov2_vitl14_reg.BACKBONE,
     "dinov2_vitg14": dinov2_vitg14.BACKBONE,

@@ -43,6 +43,7 @@ class Layers:
       batch_norm_axis: name of the mapped axis that trained BatchNorm averages over, or None.
       conv_general_dilated: replaces `jax.lax.conv_general_dilated` in every convolution.
       max_pool: replaces flax's.
+      attention: replaces `jax.nn.dot_product_attention`.
       remat: the backward pass keeps only each stage's input and computes the stage again.
     """
 
@@ -52,6 +53,7 @@ class Layers:
     conv_general_dilated: Callable | None = None
     max_pool: Callable = nn.max_pool
     remat: bool = False
+    attention: Callable = jax.nn.dot_product_attention
 
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
         """Computes `layers(module, x)`, a stage of the backbone `module`; its names stay the same."""

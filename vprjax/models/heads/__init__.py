@@ -6,6 +6,7 @@ assignment loses its small weights.
 
 from vprjax.models.heads import (
     boq,
+    class_token,
     convap,
     crn,
     crow,
@@ -18,6 +19,7 @@ from vprjax.models.heads import (
     rmac,
     salad,
     spoc,
+    supervlad,
     vlad,
 )
 from vprjax.models.heads.variant import Head
@@ -32,9 +34,11 @@ HEADS: dict[str, Head] = {
     "crow": crow.HEAD,
     "netvlad": netvlad.HEAD,
     "vlad": vlad.HEAD,
+    "supervlad": supervlad.HEAD,
     "crn": crn.HEAD,
     "convap": convap.HEAD,
     "mixvpr": mixvpr.HEAD,
     "salad": salad.HEAD,
     "boq": boq.HEAD,
+    "class_token": class_token.HEAD,
 }
