@@ -14,6 +14,8 @@ LATER = {
     "tuples.heading_degrees": 0.0,
     "model.norms": USUAL_NORMS,
     "places.by": "cell",
+    "eval.rerank": 0,
+    "eval.rerank_bits": 512,
 }
 
 

@@ -6,6 +6,7 @@ from vprjax.losses.tuples import IN_BATCH
 from vprjax.models.heads import HEADS
 from vprjax.optim import OPTIMISERS
 from vprjax.retrieval import SCANS
+from vprjax.retrieval.hamming import WORD
 from vprjax.variants import Flag, Number, OneOf, Several, SplitName, Text, Whole, own_keys
 
 ABOVE_0 = Number(above=True)
@@ -82,6 +83,8 @@ RANGES = {
     "eval.pca": Whole(),
     "eval.pca_whiten": Flag(),
     "eval.sequence_length": Whole(),
+    "eval.rerank": Whole(),
+    "eval.rerank_bits": Whole(WORD, 2**16),
     "eval.search_scan": OneOf(SCANS),
     "eval.search_memory": Number(above=True, high=2**20),
     "eval.descriptor_dtype": OneOf(DTYPES),

@@ -150,6 +150,16 @@ def exact_intervals(config, results: Results) -> list[str]:
     ]
 
 
+def two_stages(config, results: Results) -> list[str]:
+    """One line per query split and model that were searched in two stages."""
+    return [
+        f"- {split}, {MODEL_NAMES[model]}: {found.rerank.words(found.fcm, config.dataset.position_unit)}"
+        for split in config.dataset.query_splits
+        for model, by_split in results.items()
+        if (found := by_split[split].figures).rerank
+    ]
+
+
 def _within(config, counted: str) -> str:
     """The sentences on figures that count by distance; `counted` tells which queries do."""
     radius, unit = protocol.radius(config), config.dataset.position_unit
@@ -179,6 +189,7 @@ def markdown(config, dataset, results: Results, provenance: dict) -> str:
         "",
         *lacking,
         *exact_intervals(config, results),
+        *two_stages(config, results),
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
         f"- protocol: {protocol.words(protocol.used(config, dataset))}",

@@ -42,6 +42,7 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
         assert name not in saved[section]
     saved["model"]["norms"] = ("local", "descriptor")
     saved["places"]["by"] = "label"
+    saved["eval"].update(rerank=7, rerank_bits=64)
     saved["tuples"].update(positive="random", heading_degrees=30.0)
     assert changes.completed(saved) == saved
 
@@ -242,4 +243,14 @@ def test_an_evaluation_needs_queries_and_a_training_does_not():
     checks.check_values(c)  # no evaluation reads the references
     c.dataset.query_splits = ("b",)
     with pytest.raises(ConfigError, match="validation uses the test split"):
+        checks.check_values(c)
+
+
+def test_a_hash_has_whole_words():
+    c = base.get_config()
+    c.dataset.name, c.tuples.batch = "places_csv/mine", 8
+    c.eval.update(rerank=100, rerank_bits=256)
+    checks.check_values(c)
+    c.eval.rerank_bits = 100
+    with pytest.raises(ConfigError, match=r"eval.rerank_bits=100 must be a multiple of 32"):
         checks.check_values(c)
