@@ -12,12 +12,14 @@ from vprjax.weights.released import (
     dvgl,
     eigenplaces,
     hloc_netvlad,
+    image,
     megaloc,
     mixvpr,
     openibl,
     patch_netvlad,
     pytorch_netvlad,
     salad,
+    supervlad,
 )
 from vprjax.weights.released.variant import Family
 
@@ -30,6 +32,8 @@ FAMILIES: dict[str, Family] = {
     "convap": convap.FAMILY,
     "boq": boq.RESNET,
     "boq_dinov2": boq.DINOV2,
+    "image": image.FAMILY,
+    "supervlad": supervlad.FAMILY,
     "dvgl": dvgl.FAMILY,
     "hloc_netvlad": hloc_netvlad.FAMILY,
     "openibl": openibl.FAMILY,

@@ -213,6 +213,7 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
         shapes, expected = _layout(family, config)
     except Exception as e:  # arrays that are missing or mis-shaped make a family raise anything
         cause = f"{e.args[0]} is missing" if isinstance(e, KeyError) else _first_line(e)
+        cause = str(e) if isinstance(e, WeightsError) else cause
         raise WeightsError(
             f"{file} is no sound {title} file: {cause}; {_usual(family, arrays)}"
         ) from e
