@@ -17,6 +17,9 @@ host and wait for its build. The same command without `--cells` then makes the t
     host1$ python experiments/paper_grid.py --dataset=robotcar --cells='vgg16-*' ...
     host2$ python experiments/paper_grid.py --dataset=robotcar --cells='resnet50-*' ...
 
+`--study=heads` trains the heads of CosPlace, MixVPR and SALAD on MobileNetV2's real weights instead, with
+multi-similarity and with triplet.
+
 `--set KEY=VALUE` changes a config key of all runs, which then lie in a folder of their own;
 `experiments/compare.py` sets two such grids side by side.
 """
@@ -78,7 +81,7 @@ def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> li
 def write(settings: Settings, began: float) -> None:
     """Writes tables, page and record of the finished runs."""
     folder = settings.folder
-    order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset)]
+    order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset, settings.study)]
     paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
     if not paths:
         return
@@ -108,6 +111,7 @@ def parse() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--dataset", choices=cells.DATASETS, required=True)
+    add("--study", choices=cells.STUDIES, default="paper", help="heads: released models' heads")
     add("--seeds", default="0", help="comma list of training seeds")
     add("--smoke", action="store_true", help="tiny runs: shows that it works, measures nothing")
     add("--runs", type=pathlib.Path, default=pathlib.Path("runs/grid"), help="folder of all grids")
@@ -136,6 +140,7 @@ def main() -> int:
             args.weights,
             args.images,
             tuple(map(cells.change, args.set)),
+            args.study,
         )
         devices = visible_gpus()
         failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)
