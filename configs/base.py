@@ -222,8 +222,8 @@ def _eval() -> ConfigDict:
     c.pca = 0  # dimensions that PCA, fit on training descriptors, keeps before matching; 0 is off
     c.pca_whiten = False  # divides the components by their deviations
     c.sequence_length = 0  # > 1: also matches sequences of this length (SeqSLAM); 0 is off
-    # > 0: searches in two stages. Binary hashes of rerank_bits bits choose so many references per query, and
-    # the descriptors put these in order; the results set an exact search beside it. 0 searches exactly.
+    # > 0: searches in two stages. Hashes of rerank_bits bits choose so many references per query, and the
+    # descriptors put these in order; the results set an exact search beside it. 0 searches exactly.
     c.rerank = 0
     c.rerank_bits = 512  # a multiple of 32
     c.search_scan = (

@@ -78,8 +78,8 @@ class ReRanked:
         )
         s = self.seconds
         return (
-            f"two stages: hashes of {self.bits} bits choose {self.candidates} references, whose descriptors "
-            f"order them. FCM of the hashes alone, of both stages and of an exact search at {shares}. "
+            f"two stages: {self.bits}-bit hashes choose {self.candidates} references, whose descriptors "
+            f"order them. FCM of the hashes alone, of both stages and of an exact search: {shares}. "
             f"{shown(self.same_as_exact, 1)} % of the answers are the exact search's; {self.hash_bytes} "
             f"against {self.row_bytes:,} bytes per image to search; {s['first']:.2f} + {s['second']:.2f} "
             f"against {s['exact']:.2f} s"

@@ -323,7 +323,5 @@ def test_two_stages_are_told_beside_the_exact_search(config, tmp_path):
     assert (told["same_as_exact"], told["hash_bytes"], told["row_bytes"]) == (100.0, 4, 64)
     assert set(told["seconds"]) == {"first", "second", "exact"}
     (line,) = result_files.two_stages(config, {"fine_tuned": {"test01": every}})
-    assert line.startswith(
-        "- test01, fine-tuned: two stages: hashes of 32 bits choose 40 references"
-    )
+    assert line.startswith("- test01, fine-tuned: two stages: 32-bit hashes choose 40 references")
     assert "100.0 % of the answers are the exact search's; 4 against 64 bytes per image" in line
