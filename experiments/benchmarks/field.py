@@ -58,7 +58,7 @@ def pair(make: str, prefix: str, size: tuple[int, int], batch: int) -> models.Pa
                 torch.nn.init.kaiming_normal_(tensor)
             elif name.endswith("bn3.weight"):  # keeps the scale of the sum over blocks
                 tensor.fill_(0.2)
-    state = {_released(name, prefix): tensor for name, tensor in network.state_dict().items()}
+    state = {released_name(name, prefix): tensor for name, tensor in network.state_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "model.pth"
         torch.save(state, file)
@@ -68,7 +68,7 @@ def pair(make: str, prefix: str, size: tuple[int, int], batch: int) -> models.Pa
     return models.Pair(config, found.variables, network.to(models.torch_device()), images)
 
 
-def _released(name: str, prefix: str) -> str:
+def released_name(name: str, prefix: str) -> str:
     """The name in the released file of an array of `torch_field`."""
     if name.startswith("backbone."):
         return prefix + name.removeprefix("backbone.")
