@@ -59,7 +59,18 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
         else:
             known = ", ".join((*BACKBONES, *POOLINGS, *LOSSES))
             raise ValueError(f"unknown name {name!r} after the config's colon; known: {known}")
+    if not backbones.BACKBONES[config.model.backbone].class_token:
+        config.model.salad.token_dim = 0  # SALAD without a class token is its clusters alone
     return config
+
+
+def fit_heads(config: ConfigDict) -> None:
+    """Sets the heads of released models for small images, whose map has few positions."""
+    model = config.model
+    model.salad.clusters = 16  # fewer than the map's positions
+    if model.pooling == "gem_linear":  # CosPlace's head: L2, GeM, linear layer, L2
+        model.norms = ("local", "pooled")
+        model.gem_linear.dimension = 512
 
 
 def _dataset() -> ConfigDict:
@@ -267,6 +278,10 @@ def _eval() -> ConfigDict:
     c.pca = 0  # dimensions that PCA, fit on training descriptors, keeps before matching; 0 is off
     c.pca_whiten = False  # divides the components by their deviations
     c.sequence_length = 0  # > 1: also matches sequences of this length (SeqSLAM); 0 is off
+    # > 0: searches in two stages. Hashes of rerank_bits bits choose so many references per query, and the
+    # descriptors put these in order; the results set an exact search beside it. 0 searches exactly.
+    c.rerank = 0
+    c.rerank_bits = 512  # a multiple of 32
     c.search_scan = (
         "auto"  # or a scan method: "float32", "bfloat16", "pruned" find the same neighbours
     )

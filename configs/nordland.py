@@ -48,6 +48,7 @@ def get_config(names: str = ""):
     config.loss.arcface.class_rate = 10.0  # at this rate, larger values make the class weights jump
     config.train.steps = 100
     config.model.stage = base.STRIDE_16[config.model.backbone]  # a 128x64 image leaves an 8x4 map
+    base.fit_heads(config)
     if config.loss.name == "arcface":
         _arcface(config)
     if config.model.backbone != "vgg16":
@@ -86,6 +87,9 @@ def _tune(config) -> None:
         elif config.model.pooling == "netvlad":
             # It is the best on `nordland_tune_wide` at every tolerance; VGG16 loses by it there.
             config.eval.update(pca=512, pca_whiten=True)
+    if config.loss.name in ("multi_similarity", "circle", "supcon"):  # 48 images per step
+        # A place is one frame in both seasons.
+        config.places.update(cell=1.0, min_images=2, batch_places=24, images_per_place=2)
     if config.loss.name == "contrastive":  # 28 images; 4 tuples of 5 negatives do as well
         config.tuples.update(batch=7, negatives=2)
     if config.loss.name == "arcface":

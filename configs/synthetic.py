@@ -28,6 +28,7 @@ def get_config(names: str = ""):
     config.loss.name = "arcface"
     base.select(config, names)
     config.model.stage = STAGE[config.model.backbone]
+    base.fit_heads(config)
     config.tuples.update(positive_radius=2.0, negative_radius=10.0, other_visit_seconds=60.0)
     config.tuples.heading_degrees = 0.0  # every figure on record was measured without headings
     # The best positive always lies in the nearest light, never by day for a night query. With random
@@ -48,6 +49,8 @@ def get_config(names: str = ""):
         config.loss.triplet.margin = 0.03
         config.tuples.update(batch=7, negatives=2)
         config.optim.learning_rate = 3e-3  # 1e-3 is slower, 1e-2 worse
+    if config.loss.name in ("multi_similarity", "circle", "supcon"):  # 48 images per step
+        config.places.update(batch_places=12, images_per_place=4)
     config.train.steps = 1000
     if config.loss.name == "arcface":
         _arcface(config)

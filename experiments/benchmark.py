@@ -20,6 +20,7 @@ import jax
 from benchmarks import (
     build,
     extract,
+    field,
     latency,
     pipeline,
     profile,
@@ -38,6 +39,7 @@ PACKAGES = "jax", "torch", "faiss"  # the record names their versions
 COMMANDS = {
     "train_step": train_step,
     "extract": extract,
+    "field": field,
     "latency": latency,
     "input": pipeline,
     "build": build,

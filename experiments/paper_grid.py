@@ -19,6 +19,10 @@ host and wait for its build. The same command without `--cells` then makes the t
 
 `--others=places_csv/corridor,synthetic/default` measures every run on these datasets too, before and after
 training; the grid's table shows home and abroad. A finished run is evaluated again, and not trained again.
+
+`--study=heads` trains the heads of CosPlace, MixVPR and SALAD on MobileNetV2's real weights instead, with
+multi-similarity and with triplet.
+
 `--set KEY=VALUE` changes a config key of all runs, which then lie in a folder of their own;
 `experiments/compare.py` sets two such grids side by side.
 """
@@ -80,7 +84,7 @@ def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> li
 def write(settings: Settings, began: float) -> None:
     """Writes tables, page and record of the finished runs."""
     folder = settings.folder
-    order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset)]
+    order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset, settings.study)]
     paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
     if not paths:
         return
@@ -110,6 +114,7 @@ def parse() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--dataset", choices=cells.DATASETS, required=True)
+    add("--study", choices=cells.STUDIES, default="paper", help="heads: released models' heads")
     add("--seeds", default="0", help="comma list of training seeds")
     add("--smoke", action="store_true", help="tiny runs: shows that it works, measures nothing")
     add("--runs", type=pathlib.Path, default=pathlib.Path("runs/grid"), help="folder of all grids")
@@ -144,6 +149,7 @@ def main() -> int:
             args.images,
             tuple(map(cells.change, args.set)),
             tuple(filter(None, args.others.split(","))),
+            args.study,
         )
         devices = visible_gpus()
         failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)

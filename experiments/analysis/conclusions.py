@@ -11,6 +11,7 @@ from vprjax.report.published import Study
 COMPARISONS = (  # part, first, second
     ("loss", "arcface", "triplet"),
     ("loss", "arcface", "contrastive"),
+    ("loss", "multi_similarity", "triplet"),
     ("pooling", "gem", "netvlad"),
 )
 

@@ -219,6 +219,9 @@ TABLES: dict[str, Callable[[Records], Table]] = {
         ("synthetic_augmented",),
     ),
     "synthetic_mining_sweep": lambda r: runs(r, ("synthetic_mining_sweep",)),
+    # Released models' heads on MobileNetV2.
+    "nordland_heads": lambda r: detail(r, "nordland-heads"),
+    "synthetic_heads": lambda r: detail(r, "synthetic-heads"),
     # Two settings side by side.
     "mining_nordland": lambda r: against(r, ("nordland",), (f"nordland{RANDOM}",)),
     "mining_synthetic": lambda r: against(r, ("synthetic",), (f"synthetic{RANDOM}",)),
@@ -243,6 +246,7 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     "search": lambda r: speed.rivals(r.speed, "retrieval"),
     "train_step": lambda r: speed.rivals(r.speed, "train_step"),
     "extract": lambda r: speed.rivals(r.speed, "extract"),
+    "field": lambda r: speed.rivals(r.speed, "field"),
     "latency": lambda r: speed.figures(r.speed, "latency"),
     "search_scale": lambda r: speed.figures(r.speed, "search_scale"),
     "input": lambda r: speed.figures(r.speed, "input"),

@@ -29,14 +29,16 @@ def measure(args, interleaved: Callable, row: Callable) -> Iterator[dict]:
     peak = flops.peaks(args.dtype)
     for name in models.MODELS:
         if args.only in name:
-            yield _measure_one(name, args, peak, interleaved, row)
+            yield compare(name, models.pair(name, args), args, peak, interleaved, row)
             jax.clear_caches()
 
 
-def _measure_one(name: str, args, peak: float, interleaved: Callable, row: Callable) -> dict:
+def compare(
+    name: str, pair: models.Pair, args, peak: float, interleaved: Callable, row: Callable
+) -> dict:
+    """The row of one model: both sides' descriptors compared, then their times."""
     import torch
 
-    pair = models.pair(name, args)
     work = flops.of_extraction(pair)
     ours = models.apply_fn(pair)
     images, device = torch.from_numpy(pair.images), models.torch_device()

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import pathlib
@@ -66,6 +67,11 @@ SMOKE_SYNTHETIC = {  # the tiny drive's images are 12 m apart
 CORRIDOR = "places_csv/corridor"
 ABROAD = ("eval.other_datasets", "eval.other_tolerances")  # keys that a finished run may gain
 DATASETS = ("robotcar", "cold", "synthetic", "nordland", "corridor")
+STUDIES = ("paper", "heads")
+# Released models' heads on the one backbone whose whole real weights are at hand, CosPlace's first.
+HEADS_STUDY = (("multi_similarity", "triplet"), ("gem_linear", "mixvpr", "salad"), ("mobilenetv2",))
+# The town's config starts from random weights, which ask for a higher rate and for their own statistics.
+PRETRAINED_TOWN = {"model.batch_norm": "frozen", "optim.learning_rate": 3e-4}
 # Keys that differ between the runs of a grid, and the flag that chooses among their values.
 OWN = {
     "seed": "--seeds",
@@ -88,6 +94,7 @@ class Settings:
       images: folder of `nordland/` and `corridor/`, or None.
       changes: config keys of every run over the grid's own, e.g. `("tuples.mining", "random")`.
       others: prepared datasets that every run is measured on besides its own.
+      study: one of `STUDIES`; "heads" has a folder of its own.
     """
 
     dataset: str
@@ -98,6 +105,7 @@ class Settings:
     images: pathlib.Path | None
     changes: tuple[tuple[str, object], ...] = ()
     others: tuple[str, ...] = ()
+    study: str = STUDIES[0]
 
     @property
     def folder(self) -> pathlib.Path:
@@ -106,7 +114,8 @@ class Settings:
         marks = "".join(f"+{key}={value}".replace("/", "_") for key, value in kept)
         if len(marks.encode()) > LONGEST_MARKS:
             marks = "+" + hashlib.sha256(marks.encode()).hexdigest()[:16]
-        return self.runs / (self.dataset + "-smoke" * self.smoke + marks)
+        study = "" if self.study == STUDIES[0] else f"-{self.study}"
+        return self.runs / (self.dataset + study + "-smoke" * self.smoke + marks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,15 +215,17 @@ def change(text: str) -> tuple[str, object]:
         return key, value
 
 
-def of_dataset(dataset: str) -> list[Cell]:
-    """The 12 cells in the paper's order."""
+def of_dataset(dataset: str, study: str = STUDIES[0]) -> list[Cell]:
+    """The paper's 12 cells in its order, or those of another study."""
     real = dataset in ("nordland", "corridor")
-    return [
-        Cell(loss, pooling, backbone)
-        for loss in ("triplet", "contrastive", "arcface")
-        for pooling in ("gem", "netvlad")
-        for backbone in (REAL_BACKBONES if real else PAPER_BACKBONES)
-    ]
+    losses, heads, backbones = (
+        ("triplet", "contrastive", "arcface"),
+        ("gem", "netvlad"),
+        REAL_BACKBONES if real else PAPER_BACKBONES,
+    )
+    if study == "heads":
+        losses, heads, backbones = HEADS_STUDY
+    return [Cell(*names) for names in itertools.product(losses, heads, backbones)]
 
 
 def name_of(cell: Cell) -> str:
@@ -229,7 +240,7 @@ def training_jobs(settings: Settings) -> list[Job]:
     return [
         _training_job(settings, cell, seed)
         for seed in settings.seeds
-        for cell in of_dataset(settings.dataset)
+        for cell in of_dataset(settings.dataset, settings.study)
     ]
 
 
@@ -284,6 +295,7 @@ def _overrides(settings: Settings, backbone: str) -> dict:
         out["dataset.data_dir"] = str(settings.runs / "datasets")
     if settings.dataset == "synthetic":
         out["dataset.name"] = f"synthetic/{COLD_COUNTS['name']}"
+        out |= PRETRAINED_TOWN if settings.study == "heads" else {}
     weights = _weights(settings, backbone)
     if weights:
         out["model.weights"] = weights
@@ -300,14 +312,17 @@ def _overrides(settings: Settings, backbone: str) -> dict:
 
 
 def _weights(settings: Settings, backbone: str) -> str:
-    """Path of a backbone's weights, or "" for random values (synthetic grid, smoke without weights).
+    """Path of a backbone's weights, or "" for random values (the paper's synthetic grid, smoke without).
 
     Raises:
       ConfigError: the grid needs weights that are missing.
     """
-    if settings.dataset == "synthetic" or (settings.smoke and settings.weights is None):
+    own = settings.study == "heads"
+    random = settings.dataset == "synthetic" and not own
+    if random or (settings.smoke and settings.weights is None):
         return ""
-    names = WEIGHTS["real" if settings.dataset == "nordland" else "paper"]
+    names = WEIGHTS["real" if own or settings.dataset == "nordland" else "paper"]
+    names = {name: names[name] for name in names if not own or name in HEADS_STUDY[2]}
     if settings.weights is None:
         raise ConfigError(
             f"--dataset={settings.dataset} starts from pretrained weights: name the folder of "

@@ -20,6 +20,7 @@ EARLY = {
     **dict.fromkeys(("alexnet", "alexnet_caffe", "caffenet", "hybridnet"), "conv2"),
     **dict.fromkeys(("overfeat_fast", "overfeat_accurate"), "conv1"),
     **{f"dinov2_vit{size}14{more}": "block1" for size in "sblg" for more in ("", "_reg")},
+    "dinov2_vitb14_tokens": "block1",
 }
 
 

@@ -1,5 +1,7 @@
 """DINOv2 against PyTorch: values, gradients, the position table and resized images."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from flax import traverse_util
 from vprjax.models import Layers
 from vprjax.models.backbones import dinov2, resample
 from vprjax.models.backbones.dinov2 import DINOv2, Size
+from vprjax.models.heads.vlad import vlad
+from vprjax.weights import kmeans
 from vprjax.weights.names import torch_array
 
 torch = pytest.importorskip("torch")
@@ -18,6 +22,7 @@ SIZES = {
     "plain": Size(24, 2, 3),
     "reg": Size(24, 1, 3, registers=4),
     "gated": Size(24, 1, 3, gated=True),
+    "tokens": Size(24, 2, 3, registers=4, tokens=3, tokens_from=2),
 }
 
 
@@ -29,8 +34,8 @@ def relative(a, b):
 
 def both(size, seed=0):
     """A random network in PyTorch, and its parameters as ours."""
-    own = (size.width, size.depth, size.heads, size.registers, size.gated)
-    network = torch_dinov2.randomise(torch_dinov2.DINOv2(*own), seed)
+    network = torch_dinov2.DINOv2(**dataclasses.asdict(size))
+    network = torch_dinov2.randomise(network, seed)
     image = jax.ShapeDtypeStruct((1, 28, 28, 3), jnp.float32)
     shapes = jax.eval_shape(DINOv2(size).init, jax.random.key(0), image)
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
@@ -50,7 +55,8 @@ def as_torch(x):
 
 # 5 x 3 patches; 43 and 61 become 42 and 56, 35 and 49 are half way: 28 (to even) and 56.
 @pytest.mark.parametrize(
-    ("name", "sides"), [("plain", (70, 42)), ("reg", (43, 61)), ("gated", (35, 49))]
+    ("name", "sides"),
+    [("plain", (70, 42)), ("reg", (43, 61)), ("gated", (35, 49)), ("tokens", (70, 42))],
 )
 def test_values_and_gradients(name, sides):
     network, variables, names = both(SIZES[name])
@@ -111,6 +117,64 @@ def test_stages_end_in_front_of_the_final_norm():
         np.testing.assert_array_equal(alone, f)
     with pytest.raises(ValueError, match="no stage 'block3'"):
         jax.eval_shape(DINOv2(SIZES["plain"], "block3").apply, variables, x)
+
+
+def test_the_value_facet_under_vlad_is_anyloc_s():
+    """Values of the last block, k-means on them, residuals to the most similar of the centres."""
+    network, variables, _ = both(SIZES["plain"])
+    x = images(4, 70, 56, 3)
+    last = dict(variables["params"]["block2"])
+    assert set(last) == {"norm1", "attn", "ls1", "norm2", "mlp", "ls2"}
+    module = DINOv2(SIZES["plain"], "block2_value")
+    shapes = jax.eval_shape(module.init, jax.random.key(0), x[:1])["params"]
+    assert set(shapes) == {"patch", "block1", "block2"}
+    assert set(shapes["block2"]) == {"norm1", "attn"} and set(shapes["block2"]["attn"]) == {"qkv"}
+    f = jax.jit(module.apply)(variables, x)
+    with torch.no_grad():
+        expected = network.values(as_torch(x), 1)
+    assert relative(f.reshape(4, 20, 24), expected.numpy()) <= 1e-5
+    local = torch.nn.functional.normalize(expected, dim=2)
+    centers = np.asarray(kmeans.kmeans(local.reshape(-1, 24).numpy(), 5, seed=0))
+    wanted = []
+    for image in local:
+        nearest = torch.cosine_similarity(image[:, None], torch.tensor(centers)[None], dim=2)
+        nearest = nearest.argmax(dim=1)
+        parts = [(image[nearest == k] - c).sum(dim=0) for k, c in enumerate(torch.tensor(centers))]
+        parts = [torch.nn.functional.normalize(part, dim=0) for part in parts]
+        wanted.append(torch.nn.functional.normalize(torch.cat(parts), dim=0).numpy())
+    assert relative(jax.jit(vlad)(f, centers), np.stack(wanted)) <= 1e-5
+
+
+def test_tokens_join_in_front_of_their_block():
+    size = SIZES["tokens"]
+    network, variables, _ = both(size)
+    x = images(2, 28, 42, 3)
+    for stage in ("block1", "block2"):
+        module = DINOv2(size, stage, class_token=True)
+        f, t = jax.jit(module.apply)(variables, x)
+        with torch.no_grad():
+            patches, tokens = network(as_torch(x), int(stage[-1]), norm=False)
+        assert relative(f, patches.numpy().transpose(0, 2, 3, 1)) <= 1e-5
+        if stage == "block1":  # the class token, as the others have not joined
+            assert t.shape == (2, 24)
+        else:
+            assert relative(t, tokens.numpy()) <= 1e-5
+    own = {path[1] for path in traverse_util.flatten_dict(variables)}
+    assert own == {"patch", "block1", "tokens", "block2", "norm"}
+
+
+@pytest.mark.parametrize("train_from", ["block2", "block2_value"])
+def test_no_gradient_passes_the_first_stage_that_trains(train_from):
+    """The value facet of a frozen block's successor trains, and nothing in front of it."""
+    module = DINOv2(SIZES["plain"], "block2_value", train_from)
+    x = images(1, 28, 42, 3)
+    variables = module.init(jax.random.key(0), x)
+    gradients = jax.grad(lambda v: module.apply(v, x).sum())(variables)["params"]
+    moved = {
+        name: max(float(jnp.abs(g).max()) for g in jax.tree.leaves(part)) > 0
+        for name, part in gradients.items()
+    }
+    assert moved == {"patch": False, "block1": False, "block2": True}
 
 
 @pytest.mark.parametrize("sides", [(1, 3), (16, 16), (20, 28), (37, 23), (37, 37), (40, 52)])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vprjax.models.heads import HEADS, crn, netvlad, vlad
+from vprjax.models.heads import HEADS, crn, netvlad, supervlad, vlad
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -73,7 +73,15 @@ def torch_vlad(x, p):
     return F.normalize(_clusters(local, shares, p["centers",]).flatten(1), dim=1)
 
 
+def torch_supervlad(x, p):
+    local = F.normalize(x, dim=3).flatten(1, 2)
+    shares = (local @ p["weights",].T).softmax(2)
+    v = [(local * shares[..., k, None]).sum(1) for k in range(K)]
+    return F.normalize(F.normalize(torch.stack(v, 1), dim=2).flatten(1), dim=1)
+
+
 CASES = {
+    "supervlad": (supervlad.SuperVLAD(K, 2), torch_supervlad, (4, 6)),
     "netvlad": (netvlad.NetVLAD(K, "channels"), torch_netvlad, (5, 4)),
     "crn": (crn.CRN(K), torch_crn, (6, 8)),
     "crn of odd sizes": (crn.CRN(K), torch_crn, (9, 5)),
@@ -136,6 +144,23 @@ def test_vlad_leaves_a_cluster_without_descriptors_at_zero():
     np.testing.assert_allclose(got, [unit, [0, 0, 0], [0, 0, 0]], atol=1e-6)
     with pytest.raises(ValueError, match=r"centers \(3, 4\) must be \(k, 3\)"):
         vlad.vlad(x, np.ones((3, 4), np.float32))
+
+
+def test_supervlad_starts_from_all_clusters_and_its_ghosts():
+    """`w_k = alpha c_k / |c_k|`, alpha = -ln 0.01 over the mean gap of the two largest cosines."""
+    rng = np.random.default_rng(5)
+    centers = rng.normal(size=(4, 6)).astype(np.float32)
+    local = rng.normal(size=(40, 6)).astype(np.float32)
+    start = HEADS["supervlad"].start
+    assert (start.key, start.more) == ("clusters", "ghosts")
+    found = start.parameters(centers, local)["weights"]
+    unit = centers / np.linalg.norm(centers, axis=1, keepdims=True)
+    of = local / np.linalg.norm(local, axis=1, keepdims=True)
+    first = np.sort(of @ unit.T, axis=1)[:, ::-1]
+    alpha = -np.log(0.01) / np.mean(first[:, 0] - first[:, 1])
+    np.testing.assert_allclose(found, alpha * unit, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"weights \(4, 6\) must be \(5 or more, 12\)"):
+        supervlad.supervlad(np.ones((1, 2, 2, 12), np.float32), found, 5)
 
 
 @pytest.mark.parametrize("name", ["crn", "vlad"])

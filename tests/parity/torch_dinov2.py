@@ -54,8 +54,11 @@ class Block(nn.Module):
 class DINOv2(nn.Module):
     """Images `(b, 3, h, w)`, scaled -> map `(b, c, h / 14, w / 14)` and class token `(b, c)`."""
 
-    def __init__(self, width, depth, heads, registers=0, gated=False):
+    def __init__(self, width, depth, heads, registers=0, gated=False, tokens=0, tokens_from=0):
         super().__init__()
+        if tokens:  # ImAge's, which stand in front of all others from a block on
+            self.learnable_aggregation_tokens = nn.Parameter(torch.zeros(1, tokens, width))
+        self.tokens, self.tokens_from = tokens, tokens_from
         self.patch_embed = Holder(proj=nn.Conv2d(3, width, PATCH, PATCH))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + GRID**2, width))
@@ -67,7 +70,7 @@ class DINOv2(nn.Module):
 
     def positions(self, h, w):
         grid = self.pos_embed[:, 1:].reshape(1, GRID, GRID, -1).permute(0, 3, 1, 2)
-        if self.registers:
+        if self.registers and not self.tokens:
             grid = F.interpolate(grid, size=(h, w), mode="bicubic", antialias=True)
         elif (h, w) != (GRID, GRID):
             scale = ((h + 0.1) / GRID, (w + 0.1) / GRID)
@@ -85,11 +88,21 @@ class DINOv2(nn.Module):
         x = x + self.positions(h, w)
         if self.registers:
             x = torch.cat([x[:, :1], self.register_tokens.expand(b, -1, d), x[:, 1:]], dim=1)
-        for block in self.blocks[:blocks]:
+        for number, block in enumerate(self.blocks[:blocks], 1):
+            if self.tokens and number == self.tokens_from:
+                x = torch.cat([self.learnable_aggregation_tokens.expand(b, -1, d), x], dim=1)
             x = block(x)
         x = self.norm(x) if norm else x
-        patches = x[:, 1 + self.registers :].transpose(1, 2).reshape(b, d, h, w)
-        return patches, x[:, 0]
+        patches = x[:, -h * w :].transpose(1, 2).reshape(b, d, h, w)
+        return patches, x[:, : self.tokens].flatten(1) if self.tokens else x[:, 0]
+
+    def values(self, x, number):
+        """The values of block `number`, counted from 0, of the patches `(b, h w, c)`: all heads."""
+        kept = []
+        hook = self.blocks[number].attn.qkv.register_forward_hook(lambda *a: kept.append(a[2]))
+        self(x)
+        hook.remove()
+        return kept[0][:, 1 + self.registers :, -kept[0].shape[2] // 3 :]
 
 
 class SALAD(nn.Module):

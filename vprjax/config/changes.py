@@ -35,6 +35,8 @@ LATER = {
     "eval.blend_weights": (),
     "eval.keep_dataset": "",
     "eval.keep_tolerances": (),
+    "eval.rerank": 0,
+    "eval.rerank_bits": 512,
 }
 SECTIONS = ("keep", "others")  # that runs of earlier versions lack
 

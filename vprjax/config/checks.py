@@ -10,6 +10,7 @@ from vprjax.config.changes import leaves
 from vprjax.config.ranges import RANGES, OneOf
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
+from vprjax.retrieval.hamming import WORD
 from vprjax.runtime import parallel
 
 TESTLESS = "; to train alone, set dataset.query_splits=()"
@@ -82,6 +83,10 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
     yield e.pca_whiten and not e.pca, "eval.pca_whiten=True needs eval.pca above 0"
     yield from _elsewhere(config)
     yield from _blends(config)
+    yield (
+        e.rerank_bits % WORD != 0,
+        f"eval.rerank_bits={e.rerank_bits} must be a multiple of {WORD}",
+    )
     yield from sampling.kind(config).objections(config)
 
 
@@ -348,6 +353,11 @@ def _check_tested(config, dataset: source.Dataset, tested: tuple[str, ...]) -> N
         raise ConfigError(
             f"eval.recalls={tuple(config.eval.recalls)} must not go over the {references} images of "
             f"split {config.dataset.reference_split!r}"
+        )
+    if config.eval.rerank > references:
+        raise ConfigError(
+            f"eval.rerank={config.eval.rerank} must not go over the {references} images of split "
+            f"{config.dataset.reference_split!r}"
         )
     fewest = min(tested, key=dataset.counts.get)
     if config.eval.sequence_length > dataset.counts[fewest]:

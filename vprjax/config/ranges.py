@@ -6,6 +6,7 @@ from vprjax.losses.tuples import IN_BATCH, PUSH
 from vprjax.models.heads import HEADS
 from vprjax.optim import OPTIMISERS
 from vprjax.retrieval import SCANS
+from vprjax.retrieval.hamming import WORD
 from vprjax.variants import (
     Flag,
     Number,
@@ -115,6 +116,8 @@ RANGES = {
     "eval.pca": Whole(),
     "eval.pca_whiten": Flag(),
     "eval.sequence_length": Whole(),
+    "eval.rerank": Whole(),
+    "eval.rerank_bits": Whole(WORD, 2**16),
     "eval.search_scan": OneOf(SCANS),
     "eval.search_memory": Number(above=True, high=2**20),
     "eval.descriptor_dtype": OneOf(DTYPES),

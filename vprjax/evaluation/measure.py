@@ -1,6 +1,7 @@
 """FCM and its companions, from descriptors and positions of queries and references."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -10,7 +11,7 @@ from vprjax import retrieval
 from vprjax.data import protocol, source
 from vprjax.descriptors import whitening
 from vprjax.errors import ConfigError
-from vprjax.evaluation import bootstrap, collapse, fcm, parts, sequence
+from vprjax.evaluation import bootstrap, collapse, fcm, parts, rerank, sequence
 from vprjax.evaluation.result import (
     Curves,
     Figures,
@@ -65,7 +66,8 @@ def measure(
     e = config.eval
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
     truth = _truth(config, query, reference.places)
-    found = _search(config, ours, others, min(max(e.recalls), len(others)), tell)
+    exact = functools.partial(_search, config, ours, others, min(max(e.recalls), len(others)), tell)
+    found, *two = rerank.search(config, ours, others, exact) if e.rerank else (exact(),)
     matches = _matches(query.places, reference.places, truth, found)
     if len(truth.known):
         shares, curves = _answered(config, matches, truth, found.indices, query.places.labels)
@@ -78,6 +80,7 @@ def measure(
         queries=len(query.places),
         references=len(reference.places),
         with_position=len(truth.known),
+        rerank=rerank.figures(config, truth, *two) if two else None,
         warnings=collapse.descriptor_doubts(others) or collapse.query_doubts(ours),
     )
     return Result(figures, matches, curves, _strip(ours, others))

@@ -43,6 +43,50 @@ class SequenceFcm:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReRanked:
+    """A search in two stages beside the exact one; the figures themselves are those of both stages.
+
+    Attributes:
+      candidates: references per query that the first stage hands to the second.
+      bits: of a hash.
+      first_fcm: FCM, percent by tolerance, of the first stage alone.
+      first_recall: recall@N by N of the first stage alone.
+      exact_fcm: FCM of the exact search over all descriptors.
+      exact_recall: recall@N of it.
+      same_as_exact: share of all queries whose answer is the exact search's, percent.
+      hash_bytes: per image, which the first stage reads.
+      row_bytes: per image, of a descriptor.
+      seconds: of hashing with the first stage, of the second, and of the exact search.
+    """
+
+    candidates: int
+    bits: int
+    first_fcm: dict[str, float]
+    first_recall: dict[str, float]
+    exact_fcm: dict[str, float]
+    exact_recall: dict[str, float]
+    same_as_exact: float
+    hash_bytes: int
+    row_bytes: int
+    seconds: dict[str, float]
+
+    def words(self, fcm: dict[str, float], unit: str) -> str:
+        """One line: how both stages search, what the first alone and the exact search find, the cost."""
+        shares = "; ".join(
+            f"{t} {unit}: {shown(self.first_fcm[t], 1)}, {shown(fcm[t], 1)}, {shown(self.exact_fcm[t], 1)}"
+            for t in fcm
+        )
+        s = self.seconds
+        return (
+            f"two stages: {self.bits}-bit hashes choose {self.candidates} references, whose descriptors "
+            f"order them. FCM of the hashes alone, of both stages and of an exact search: {shares}. "
+            f"{shown(self.same_as_exact, 1)} % of the answers are the exact search's; {self.hash_bytes} "
+            f"against {self.row_bytes:,} bytes per image to search; {s['first']:.2f} + {s['second']:.2f} "
+            f"against {s['exact']:.2f} s"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Figures:
     """The numbers of one query split, in the order of results.json.
 
@@ -61,6 +105,7 @@ class Figures:
       average_precision: area under the precision-recall curve, percent.
       recall_at_full_precision: highest recall without a wrong match, percent.
       sequence: FCM of sequence matching; None with `eval.sequence_length` 1.
+      rerank: the two stages of the search; None with `eval.rerank` 0.
       interval_exact: tolerances whose interval is Clopper-Pearson's, as the bootstrap's would have no width
         or rest on too few queries.
       with_position: count of the queries whose position is known.
@@ -78,14 +123,15 @@ class Figures:
     average_precision: float
     recall_at_full_precision: float
     sequence: SequenceFcm | None = None
+    rerank: ReRanked | None = None
     interval_exact: list[str] = dataclasses.field(default_factory=list)
     with_position: int = 0
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> dict:
-        """The figures as results.json keeps them: null for NaN, the last four only where they tell more."""
+        """The figures as results.json keeps them: null for NaN, the last five only where they tell more."""
         out = _without_nan(dataclasses.asdict(self))
-        for name in ("sequence", "interval_exact", "warnings"):
+        for name in ("sequence", "rerank", "interval_exact", "warnings"):
             if not out[name]:
                 del out[name]
         if self.with_position == self.queries:

@@ -8,6 +8,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from vprjax.cpu_ops import attention as cpu_attention
 from vprjax.cpu_ops import convolution
 from vprjax.cpu_ops import max_pool as cpu_max_pool
 from vprjax.models.backbones import BACKBONES, low_rank
@@ -30,6 +31,7 @@ def build(
     conv_general_dilated: Callable | None = None,
     max_pool: Callable = nn.max_pool,
     batch_norm_axis: str | None = None,
+    attention: Callable = jax.nn.dot_product_attention,
 ) -> Descriptor:
     """Builds the module of `configs.base`'s `model` section.
 
@@ -42,6 +44,7 @@ def build(
       conv_general_dilated: replaces lax's.
       max_pool: replaces flax's.
       batch_norm_axis: name of the mapped axis that trained BatchNorm averages over.
+      attention: replaces jax.nn's.
 
     Raises:
       ValueError: a name or value is not known.
@@ -56,32 +59,34 @@ def build(
         max_pool,
         c.remat,
         c.lora_rank,
+        attention,
     )
     projection = None
     if c.projection:
         projection = nn.Dense(c.projection, precision=jax.lax.Precision.HIGHEST)
-    head = pick("model.pooling", c.pooling, HEADS)
+    head, section = pick("model.pooling", c.pooling, HEADS), c.get(c.pooling)
+    token = head.class_token(section)
     return Descriptor(
-        backbone=backbone(c.backbone, c.stage, c.train_from, layers, head.class_token),
-        pooling=head.make(c.get(c.pooling)),
+        backbone=backbone(c.backbone, c.stage, c.train_from, layers, token),
+        pooling=head.make(section),
         projection=projection,
         frozen_backbone=c.train_from == HEAD,
         norms=tuple(c.norms),
-        class_token=head.class_token,
+        class_token=token,
     )
 
 
 def build_for_platform(model_config, batch_norm_axis: str) -> Descriptor:
-    """Calls `build` with the convolution and the max pooling that are fast on this platform."""
+    """Calls `build` with the operations that are fast on this platform."""
     if jax.default_backend() != "cpu":
         return build(model_config, batch_norm_axis=batch_norm_axis)
     return build_for_cpu(model_config, batch_norm_axis)
 
 
 def build_for_cpu(model_config, batch_norm_axis: str | None = None) -> Descriptor:
-    """Calls `build` with the convolution and the max pooling that are fast on a CPU."""
+    """Calls `build` with the operations that are fast on a CPU."""
     fast = (convolution.conv_general_dilated, cpu_max_pool.max_pool)
-    return build(model_config, *fast, batch_norm_axis)
+    return build(model_config, *fast, batch_norm_axis, cpu_attention.dot_product_attention)
 
 
 def constant(model_config, variables, max_pool: Callable = nn.max_pool) -> Callable:
@@ -237,7 +242,7 @@ def check(model_config) -> None:
             "backbone is cut: none of its layers would train; name an earlier stage"
         )
     head = pick("model.pooling", c.pooling, HEADS)
-    if head.class_token and not BACKBONES[c.backbone].class_token:
+    if head.class_token(c.get(c.pooling)) and not BACKBONES[c.backbone].class_token:
         able = ", ".join(repr(name) for name, b in BACKBONES.items() if b.class_token) or "none"
         raise ValueError(
             f"model.pooling={c.pooling!r} takes a class token, which model.backbone={c.backbone!r} "

@@ -181,6 +181,16 @@ def _blended(provenance: dict) -> list[str]:
     return [f"- parameters: {blend.of_json(found).words()}"] if found else []
 
 
+def two_stages(config, results: Results) -> list[str]:
+    """One line per query split and model that were searched in two stages."""
+    return [
+        f"- {split}, {MODEL_NAMES[model]}: {found.rerank.words(found.fcm, config.dataset.position_unit)}"
+        for split in config.dataset.query_splits
+        for model, by_split in results.items()
+        if (found := by_split[split].figures).rerank
+    ]
+
+
 def _within(config, counted: str) -> str:
     """The sentences on figures that count by distance; `counted` tells which queries do."""
     radius, unit = protocol.radius(config), config.dataset.position_unit
@@ -213,6 +223,7 @@ def markdown(
         "",
         *lacking,
         *exact_intervals(config, results),
+        *two_stages(config, results),
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
         f"- protocol: {protocol.words(protocol.used(config, dataset))}",

@@ -184,10 +184,11 @@ def start_from_clusters(model_config, variables: dict, local: np.ndarray, seed: 
     name = model_config.pooling
     start = HEADS[name].start
     clusters = model_config[name][start.key]
+    clusters += model_config[name][start.more] if start.more else 0
     if len(local) < clusters:
         raise ValueError(
-            f"the training images hold {len(local)} local descriptors, fewer than "
-            f"model.{name}.{start.key}={clusters}; lower it or add training images"
+            f"the training images hold {len(local)} local descriptors, fewer than the {clusters} clusters "
+            f"of model.{name}.{start.key}; lower it or add training images"
         )
     like = variables["params"]["pooling"]
     parameters = start.parameters(kmeans.kmeans(local, clusters, seed), local)

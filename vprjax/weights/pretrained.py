@@ -226,7 +226,7 @@ def _check_keys(
     arrays: Mapping[str, np.ndarray],
     partial: bool,
 ) -> None:
-    """Raises one WeightsError that lists every array that does not fit."""
+    """Raises one WeightsError that counts the arrays that do not fit, and names the first of each kind."""
     expected = dict(names_and_shapes(backbone, source).values())
     if not expected.keys() & arrays.keys():
         others = [b for b, v in BACKBONES.items() if source in v.sources and b != backbone]
@@ -250,9 +250,12 @@ def _check_keys(
             n for n in expected if n in arrays and _is_real(arrays[n]) and not _fits(arrays[n])
         ],
     }
-    lines = [f"  {kind} ({len(v)}): {', '.join(v)}" for kind, v in problems.items() if v]
-    if lines:
-        raise WeightsError(f"{file} does not fit backbone {backbone}:\n" + "\n".join(lines))
+    kinds = [f"{kind} ({len(v)}): {_some(v)}" for kind, v in problems.items() if v]
+    if kinds:
+        raise WeightsError(
+            f"{file} does not fit backbone {backbone}: {'; '.join(kinds)}; it has {_some(arrays)}, expected "
+            f"are {_some(expected)}"
+        )
 
 
 def _head(source: str) -> re.Pattern:

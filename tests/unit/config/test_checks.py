@@ -43,6 +43,7 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
     saved = changes.completed(saved)
     saved["model"]["norms"] = ("local", "descriptor")
     saved["places"]["by"] = "label"
+    saved["eval"].update(rerank=7, rerank_bits=64)
     saved["tuples"].update(positive="random", heading_degrees=30.0)
     saved["eval"].update(blend="auto", other_datasets=("places_csv/abroad",))
     assert changes.completed(saved) == saved
@@ -306,3 +307,13 @@ def test_other_datasets_and_blends_that_go_together():
     c.eval.update(blend="auto", keep_dataset="a/d", keep_tolerances=(2.0,))
     c.eval.update(blend_runs=("runs/b",), blend_weights=(1.0, 3.0))
     checks.check_values(c)
+
+
+def test_a_hash_has_whole_words():
+    c = base.get_config()
+    c.dataset.name, c.tuples.batch = "places_csv/mine", 8
+    c.eval.update(rerank=100, rerank_bits=256)
+    checks.check_values(c)
+    c.eval.rerank_bits = 100
+    with pytest.raises(ConfigError, match=r"eval.rerank_bits=100 must be a multiple of 32"):
+        checks.check_values(c)

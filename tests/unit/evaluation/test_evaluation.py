@@ -349,3 +349,30 @@ def test_the_disk_needs_room_for_other_datasets_too(config, tmp_path, monkeypatc
     usage.free -= 1
     with pytest.raises(ConfigError, match="keeps 115 descriptors"):
         limits.check_disk(config, module, dataset, tmp_path, 2, [other])
+
+
+def test_two_stages_are_told_beside_the_exact_search(config, tmp_path):
+    """Of one candidate the second stage changes nothing; of all, the answers are the exact search's."""
+    rng = np.random.default_rng(0)
+    at = np.stack([np.arange(40.0), np.zeros(40)], axis=1)
+    references = rng.normal(size=(40, 16)).astype(np.float32)
+    queries = references + 0.5 * rng.normal(size=references.shape).astype(np.float32)
+    sides = [measure.Described(standing(at, None), x) for x in (queries, references)]
+    exact = measure.measure(config, *sides)
+    assert exact.figures.rerank is None and "rerank" not in exact.figures.to_json()
+    config.eval.rerank_bits = 32
+    config.eval.rerank = 1
+    first = measure.measure(config, *sides).figures
+    assert first.fcm == first.rerank.first_fcm != first.rerank.exact_fcm == exact.figures.fcm
+    assert first.recall["1"] == first.rerank.first_recall["1"]
+    config.eval.rerank = 40
+    every = measure.measure(config, *sides)
+    np.testing.assert_array_equal(every.matches.numbers, exact.matches.numbers)
+    np.testing.assert_allclose(every.matches.distances, exact.matches.distances, rtol=1e-6)
+    told = every.figures.to_json()["rerank"]
+    assert told["first_fcm"] == first.fcm and told["exact_recall"] == exact.figures.recall
+    assert (told["same_as_exact"], told["hash_bytes"], told["row_bytes"]) == (100.0, 4, 64)
+    assert set(told["seconds"]) == {"first", "second", "exact"}
+    (line,) = result_files.two_stages(config, {"fine_tuned": {"test01": every}})
+    assert line.startswith("- test01, fine-tuned: two stages: 32-bit hashes choose 40 references")
+    assert "100.0 % of the answers are the exact search's; 4 against 64 bytes per image" in line

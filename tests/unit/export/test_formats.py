@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import vprjax
+from configs import base
 from tests.helpers.small_models import EARLY, small
 from vprjax.errors import ConfigError, ExportError
 from vprjax.export import FORMATS, check, stablehlo, write
@@ -32,7 +33,8 @@ CELLS = {
     )
     for row, backbone in enumerate(BACKBONES)
     for column, head in enumerate(HEADS)
-    if BACKBONES[backbone].class_token or not HEADS[head].class_token
+    if BACKBONES[backbone].class_token
+    or not HEADS[head].class_token(base.get_config().model.get(head))
 }
 ALL = os.environ.get("VPRJAX_EXPORT") == "all"
 CHOSEN = CELLS if ALL else ("mobilenetv2-gem", "mobilenetv2-netvlad", "dinov2_vits14-salad")

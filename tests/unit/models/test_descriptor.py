@@ -161,7 +161,9 @@ def test_netvlad_starts_as_the_pooling_function():
     ],
 )
 def test_values_that_cannot_be_built(changes, message, monkeypatch):
-    monkeypatch.setitem(HEADS, "tokens", Head("Tokens", lambda section: None, class_token=True))
+    monkeypatch.setitem(
+        HEADS, "tokens", Head("Tokens", lambda section: None, class_token=lambda section: True)
+    )
     c = config(**changes)
     for function in (models.build, models.frozen_prefixes):
         with pytest.raises(ValueError, match=message) as e:

@@ -19,6 +19,8 @@ RELEASES = [
     ("convap", "convap_resnet50_512"),
     ("boq", "boq_resnet50_16384"),
     ("boq_dinov2", "boq_dinov2_12288"),
+    ("image", "image_merged"),
+    ("supervlad", "supervlad"),
 ]
 
 

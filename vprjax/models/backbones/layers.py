@@ -43,6 +43,7 @@ class Layers:
       batch_norm_axis: name of the mapped axis that trained BatchNorm averages over, or None.
       conv_general_dilated: replaces `jax.lax.conv_general_dilated` in every convolution.
       max_pool: replaces flax's.
+      attention: replaces `jax.nn.dot_product_attention`.
       remat: the backward pass keeps only each stage's input and computes the stage again.
       lora_rank: rank of the low-rank additions of a transformer's dense layers; 0 has none.
     """
@@ -54,6 +55,7 @@ class Layers:
     max_pool: Callable = nn.max_pool
     remat: bool = False
     lora_rank: int = 0
+    attention: Callable = jax.nn.dot_product_attention
 
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
         """Computes `layers(module, x)`, a stage of the backbone `module`; its names stay the same."""

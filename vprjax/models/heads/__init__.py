@@ -6,6 +6,7 @@ assignment loses its small weights.
 
 from vprjax.models.heads import (
     boq,
+    class_token,
     convap,
     crn,
     crow,
@@ -22,6 +23,7 @@ from vprjax.models.heads import (
     salad,
     spatial_pyramid,
     spoc,
+    supervlad,
     vlad,
 )
 from vprjax.models.heads.variant import Head
@@ -40,9 +42,11 @@ HEADS: dict[str, Head] = {
     "spatial_pyramid": spatial_pyramid.HEAD,
     "netvlad": netvlad.HEAD,
     "vlad": vlad.HEAD,
+    "supervlad": supervlad.HEAD,
     "crn": crn.HEAD,
     "convap": convap.HEAD,
     "mixvpr": mixvpr.HEAD,
     "salad": salad.HEAD,
     "boq": boq.HEAD,
+    "class_token": class_token.HEAD,
 }

@@ -49,7 +49,8 @@ def assign(scores: jax.Array, dust_bin: jax.Array) -> jax.Array:
 class SALAD(nn.Module):
     """SALAD, `(b, h, w, c), (b, c) -> (b, t + l * k)`, not yet normalised as a whole.
 
-    First comes the class token's vector of `t` numbers, L2 length 1. Then `V_lk = sum_i p_ik f_il`, each
+    First comes the class token's vector of `t` numbers, L2 length 1; with `t = 0` there is none, and any
+    backbone serves. Then `V_lk = sum_i p_ik f_il`, each
     cluster's `l` numbers L2-normalised, and flattened with `k` running fastest. The released models
     trained with a dropout of 0.3 in front of two of the ReLUs; here it is 0.
 
@@ -62,8 +63,8 @@ class SALAD(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, token: jax.Array) -> jax.Array:
-        """Returns the token's part and the clusters'.
+    def __call__(self, x: jax.Array, token: jax.Array | None = None) -> jax.Array:
+        """Returns the token's part, where there is one, and the clusters'.
 
         Raises:
           ValueError: the map is no `(b, h, w, c)`, or has no more positions than clusters.
@@ -76,8 +77,10 @@ class SALAD(nn.Module):
         dust_bin = self.param("dust_bin", nn.initializers.ones, ())
         shares = assign(scores.swapaxes(1, 2), dust_bin)
         found = jnp.einsum("bnl,bkn->blk", features, shares, precision=_EXACT)
-        token = l2_normalize(self._mlp("token", self.token_dim, jnp.asarray(token, jnp.float32)))
         clusters = l2_normalize(found, axis=1).reshape(b, -1)
+        if not self.token_dim:
+            return clusters
+        token = l2_normalize(self._mlp("token", self.token_dim, jnp.asarray(token, jnp.float32)))
         return jnp.concatenate([token, clusters], axis=1)
 
     def _mlp(self, name: str, features: int, x: jax.Array) -> jax.Array:
@@ -93,9 +96,9 @@ HEAD = Head(
     keys={
         "clusters": Key(64, Whole(1), "clusters k; a feature map needs more positions"),
         "cluster_dim": Key(128, Whole(1), "numbers of a cluster's feature"),
-        "token_dim": Key(256, Whole(1), "numbers of the class token's vector"),
+        "token_dim": Key(256, Whole(), "numbers of the class token's vector; 0 leaves it out"),
         "hidden": Key(512, Whole(1), "width of the three MLPs"),
     },
     trains=True,
-    class_token=True,
+    class_token=lambda section: section.token_dim > 0,
 )

@@ -17,10 +17,12 @@ class ClusterStart:
     Attributes:
       key: the head's config key that counts the clusters.
       parameters: centres `(k, d)`, local descriptors `(n, d)` -> the head's parameters by name.
+      more: a further key of clusters, which the descriptor leaves out.
     """
 
     key: str
     parameters: Callable[[np.ndarray, np.ndarray], Mapping[str, jax.Array]]
+    more: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Head:
       rates: the config section -> learning-rate multipliers by parameter; others have `optim.head_rate`.
       lowest: least value by parameter; training stays at it or above.
       logged: figures of metrics.jsonl by name, each the mean of a parameter.
-      class_token: whether it takes the backbone's class token `(b, c)` beside the map.
+      class_token: the config section -> whether it takes the class token `(b, c)` beside the map.
     """
 
     title: str
@@ -60,4 +62,4 @@ class Head:
     rates: Callable[[Any], Mapping[str, float]] = lambda section: {}
     lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
     logged: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    class_token: bool = False
+    class_token: Callable[[Any], bool] = lambda section: False

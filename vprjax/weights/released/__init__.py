@@ -15,6 +15,7 @@ from vprjax.weights.released import (
     eigenplaces,
     hloc_netvlad,
     hybridnet,
+    image,
     megaloc,
     mixvpr,
     openibl,
@@ -22,6 +23,7 @@ from vprjax.weights.released import (
     patch_netvlad,
     pytorch_netvlad,
     salad,
+    supervlad,
 )
 from vprjax.weights.released.variant import Family
 
@@ -34,6 +36,8 @@ FAMILIES: dict[str, Family] = {
     "convap": convap.FAMILY,
     "boq": boq.RESNET,
     "boq_dinov2": boq.DINOV2,
+    "image": image.FAMILY,
+    "supervlad": supervlad.FAMILY,
     "dvgl": dvgl.FAMILY,
     "hloc_netvlad": hloc_netvlad.FAMILY,
     "openibl": openibl.FAMILY,

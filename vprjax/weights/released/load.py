@@ -225,6 +225,7 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
         shapes, expected = _layout(family, config)
     except Exception as e:  # arrays that are missing or mis-shaped make a family raise anything
         cause = f"{e.args[0]} is missing" if isinstance(e, KeyError) else _first_line(e)
+        cause = str(e) if isinstance(e, WeightsError) else cause
         raise WeightsError(
             f"{file} is no sound {title} file: {cause}; {_usual(family, arrays)}"
         ) from e
@@ -285,10 +286,10 @@ def _misfit(
     extra = [n for n in arrays if n not in needed and not unused.fullmatch(n)]
     extra = [n for n in extra if not n.startswith(_BESIDE)]
     if missing or extra:
-        found = sorted(extra) or sorted(arrays)
         return (
             f"{len(missing)} arrays are missing ({_some(missing) or 'none'}) and {len(extra)} are unknown; "
-            f"it has {_some(found)}, expected are {_some(missing or expected.values())}"
+            f"it has {_some([*sorted(extra), *sorted(arrays)])}, expected are "
+            f"{_some([*missing, *expected.values()])}"
         )
     for path, n in expected.items():
         shape = torch_shape(path, shapes[path].shape)
@@ -300,5 +301,5 @@ def _misfit(
 
 
 def _some(names, most: int = 2) -> str:
-    names = list(names)
+    names = list(dict.fromkeys(names))
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

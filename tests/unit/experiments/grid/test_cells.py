@@ -81,6 +81,26 @@ def test_real_datasets_start_from_the_weights_at_hand(tmp_path):
     assert vgg.config["model"]["partial_weights"] and vgg.steps == 100
 
 
+def test_the_study_of_heads_has_real_weights_and_a_folder_of_its_own(tmp_path):
+    (tmp_path / cells.WEIGHTS["real"]["mobilenetv2"]).touch()
+    with pytest.raises(ConfigError, match=r"of mobilenetv2_1\.00_224_imagenet_notop\.npz with"):
+        cells.training_jobs(settings(study="heads"))
+    for dataset in ("synthetic", "nordland"):
+        asked = settings(dataset, weights=tmp_path, study="heads", seeds=(0, 1))
+        jobs = cells.training_jobs(asked)
+        assert {job.name for job in jobs} == {
+            f"mobilenetv2-{head}-{loss}"
+            for head in ("gem_linear", "mixvpr", "salad")
+            for loss in ("multi_similarity", "triplet")
+        }
+        assert len(jobs) == 12 and jobs[0].workdir.parts[2] == f"{dataset}-heads"
+        assert all(job.config["model"]["weights"].endswith("notop.npz") for job in jobs)
+        assert all(job.config["model"]["batch_norm"] == "frozen" for job in jobs)
+    gem, _, salad = (job.config["model"] for job in jobs[:3])
+    assert gem["norms"] == ("local", "pooled")  # CosPlace's: L2, GeM, linear layer, L2
+    assert salad["salad"]["token_dim"] == 0 and salad["salad"]["clusters"] < 8 * 4
+
+
 def test_corridor_evaluates_nordlands_models(tmp_path):
     for name in cells.WEIGHTS["real"].values():
         (tmp_path / name).touch()
