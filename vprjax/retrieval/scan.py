@@ -144,7 +144,7 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
 def _share(
     references: Rows, plan: Plan, number: int, columns: slice = slice(None)
 ) -> tuple[np.ndarray, int]:
-    """This process's rows of block `number`, and how many zero rows fill them up to."""
+    """The rows of block `number` that this process holds, and how many zero rows fill them up to."""
     share = parallel.process_rows(plan.reference_rows)
     first, count = number * plan.reference_rows, len(references)
     rows = slice(min(first + share.start, count), min(first + share.stop, count))
