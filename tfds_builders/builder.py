@@ -53,6 +53,7 @@ class Plan:
       looks: split to degrees clockwise from forward to where its camera looks, where known.
       ordered: whether a split keeps time order, so that its motion can be told.
       free: whether a camera may move to any side.
+      timed: whether timestamps are microseconds, else they number frames.
     """
 
     splits: dict[str, list[Frame]]
@@ -67,6 +68,7 @@ class Plan:
     looks: dict[str, float] = dataclasses.field(default_factory=dict)
     ordered: bool = True
     free: bool = False
+    timed: bool = True
 
     def metadata(self) -> dict[str, Any]:
         """The dataset's metadata, which TFDS saves as metadata.json."""
@@ -90,7 +92,7 @@ class Plan:
         """Adds the motion of each split to the notes, and a warning where it doubts a map."""
         if self.position_unit != "m" or not self.ordered:
             return
-        told, doubted = route.check(self.splits, self.altitudes, self.looks, self.free)
+        told, doubted = route.check(self.splits, self.altitudes, self.looks, self.free, self.timed)
         if told:
             self.notes["motion"] = told
         self.warnings += doubted

@@ -94,6 +94,7 @@ class Builder(PlacesBuilder):
             looks=told.looks,
             ordered=not layout.untimed or not all(map(doubts.counted, splits.values())),
             free=layout.free,
+            timed=layout.timed,
         )
         plan.warnings += told.warnings
         plan.warnings += doubts.warnings(layout, splits)

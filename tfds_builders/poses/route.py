@@ -24,6 +24,7 @@ def check(
     altitudes: Mapping[str, float],
     looks: Mapping[str, float],
     free: bool = False,
+    timed: bool = True,
 ) -> tuple[dict[str, Any], list[str]]:
     """The motion of each split that is a drive, as JSON, and a sentence per doubt.
 
@@ -32,6 +33,7 @@ def check(
       altitudes: metres by image id, where known.
       looks: split to degrees clockwise from forward to where its camera looks, where known.
       free: whether cameras may move to any side and upwards, so that only speed and rigs are doubted.
+      timed: whether timestamps are microseconds, else they number frames and tell no speed.
     """
     told, doubts = {}, []
     for name, frames in splits.items():
@@ -49,14 +51,15 @@ def check(
                 "degrees over "
                 f"{found.moving:,} moving images): {found.cause}"
             )
-        doubts += _speeds(name, located, positions)
+        doubts += _speeds(name, located, positions, timed)
         if found and not free:
             doubts += _heights(name, located, positions, altitudes)
-    doubts += _rigs(splits)
+    if timed:
+        doubts += _rigs(splits)
     return told, doubts
 
 
-def _speeds(name: str, frames: list[Frame], positions: np.ndarray) -> Iterator[str]:
+def _speeds(name: str, frames: list[Frame], positions: np.ndarray, timed: bool) -> Iterator[str]:
     """Yields a sentence where a step is faster than `FASTEST` or crosses a border of two zones."""
     steps = np.diff(positions, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
@@ -68,7 +71,7 @@ def _speeds(name: str, frames: list[Frame], positions: np.ndarray) -> Iterator[s
         )
     times = np.array([frame.timestamp for frame in frames])
     seconds = np.diff(times) / 1e6
-    if len(border) or np.array_equal(times, np.arange(len(times))):
+    if len(border) or not timed or np.array_equal(times, np.arange(len(times))):
         return  # they only number the frames
     with np.errstate(divide="ignore", invalid="ignore"):
         speeds = np.where(seconds > 0, lengths / seconds, 0.0)

@@ -110,6 +110,15 @@ def damage(root, how):
     elif how == "another drive's poses missing":
         raw_boreas.write(root / "raw/two", MADE, first=100)
         (root / "raw/two" / BOREAS).unlink()
+    elif how == "another camera alone":
+        (root / "raw/one/lb3/Cam5").rename(root / "raw/one/lb3/Cam1")
+    elif how == "truth packed":
+        (root / "raw/groundtruth_one.csv").rename(root / "raw/ground_truth.tar.gz")
+    elif how == "condition packed":
+        (root / "raw/images/night").rename(root / "away")
+        (root / "raw/images/night.zip").touch()
+    elif how == "a query less":
+        next((root / "raw/query").iterdir()).unlink()
     elif how == "no pictures":
         for path in (one / "camera").iterdir():
             path.unlink()
@@ -123,6 +132,10 @@ def damage(root, how):
         ("boreas", "no pictures", 2, "camera holds no images; unpack the camera's images there"),
         ("boreas", "half of the pictures", 0, "one: 15 of 30 poses have no picture: unpack all"),
         ("boreas", "another drive's poses missing", 0, f"two: left out, with pictures but no {BOREAS}"),
+        ("nclt", "another camera alone", 2, 'or name another camera in "splits": DRIVE/Cam1'),
+        ("nclt", "truth packed", 2, "groundtruth_one.csv does not exist; unpack ground_truth.tar.gz"),
+        ("robotcar_seasons", "condition packed", 2, "such as night; unpack images/night.zip there"),
+        ("vpr_bench", "a query less", 2, "rows for 3 images in query/; unpack all queries"),
         ("tum", "gzip by another name", 2, "groundtruth.txt is packed; unpack it"),
         ("tum", "packed list", 2, "rgb.txt cannot be read (No such file or directory); unpack"),
     ],
@@ -132,3 +145,10 @@ def test_what_a_download_lacks_is_named(tmp_path, capsys, layout, how, status, w
     damage(tmp_path, how)
     found, told = validated(tmp_path, layout, capsys)
     assert found == status and words in told.err
+
+
+def test_frame_numbers_are_no_times(tmp_path, capsys):
+    """St Lucia's frames are numbered from 1 with gaps: no speed is told of them."""
+    test_st_lucia.write_recording(tmp_path / "raw", "190809_0845")
+    status, told = validated(tmp_path, "st_lucia", capsys)
+    assert status == 0 and "m/s" not in told.err

@@ -211,7 +211,13 @@ def image_files(folder: pathlib.Path, told: Told) -> list[pathlib.Path]:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     found = visible(folder, files, told.warnings)
     if not found:
-        raise RawDataError(f"{folder} holds no images; unpack the camera's images there")
+        around = sorted(folder.parent.iterdir()) if folder.parent.is_dir() else []
+        others = [
+            path.name for path in around if path.is_dir() and visible(path, path.iterdir(), [])
+        ]
+        do = "unpack the camera's images there"
+        do += f', or name another camera in "splits": DRIVE/{others[0]}' if others else ""
+        raise RawDataError(f"{folder} holds no images; {do}")
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import drives
 from tfds_builders.places_csv.layouts.drives import Drive, Shots
+from tfds_builders.places_csv.layouts.folders import remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import axes, between, rigid, tables, times
 from tfds_builders.poses.rigid import Poses
@@ -76,7 +77,8 @@ def _table(folder: pathlib.Path, name: str) -> pathlib.Path:
     held = (folder, folder / name, folder / "ground_truth")
     found = next((path / file for path in held if (path / file).is_file()), None)
     if found is None:
-        raise RawDataError(f"{folder / file} does not exist; put the day's ground truth there")
+        do = remedy(folder, [file], "put the day's ground truth there")
+        raise RawDataError(f"{folder / file} does not exist; {do}")
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import drives
 from tfds_builders.places_csv.layouts.drives import Drive, Shots
+from tfds_builders.places_csv.layouts.folders import remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import models, tables, times
 from tfds_builders.poses.rigid import Poses
@@ -36,9 +37,9 @@ def read_robotcar_seasons(folder: pathlib.Path, told: Told, splits: dict[str, st
     posed = {name.partition("/")[0] for name in names}
     there = sorted(name for name in posed if (folder / "images" / name).is_dir())
     if not there:
+        do = remedy(folder, [f"images/{name}" for name in posed], "unpack the images there")
         raise RawDataError(
-            f"{folder / 'images'} holds no folder of a condition such as {min(posed)}; unpack the "
-            "images there"
+            f"{folder / 'images'} holds no folder of a condition such as {min(posed)}; {do}"
         )
     chosen = drives.choose(splits or {}, there, CAMERAS)
     shots = functools.partial(_shots, folder, told, rows, poses)

@@ -69,7 +69,10 @@ def _lists(table: pathlib.Path, queries: int, references: int) -> list[list[int]
     """
     rows = npy_lists.read(table)
     if len(rows) != queries:
-        raise RawDataError(f"{table} has {len(rows):,} rows for {queries:,} images in query/")
+        raise RawDataError(
+            f"{table} has {len(rows):,} rows for {queries:,} images in query/; unpack all queries, or use "
+            "the table of these"
+        )
     lists: dict[int, list[int]] = {}
     for number, row in enumerate(rows):
         if len(row) == 1:
