@@ -243,8 +243,8 @@ def _check_keys(
     kinds = [f"{kind} ({len(v)}): {_some(v)}" for kind, v in problems.items() if v]
     if kinds:
         raise WeightsError(
-            f"{file} does not fit backbone {backbone}: {'; '.join(kinds)}; it has {_some(arrays)}, expected "
-            f"are {_some(expected)}"
+            f"{file} does not fit backbone {backbone}: {'; '.join(kinds)}; it has {_some(arrays)}, "
+            f"expected are {_some(expected)}"
         )
 
 

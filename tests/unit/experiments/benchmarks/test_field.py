@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from benchmarks import field
 
-from vprjax.weights.released import FAMILIES, load
+from vprjax.weights.released import load
 
 torch = pytest.importorskip("torch")
 from benchmarks import torch_field  # noqa: E402
