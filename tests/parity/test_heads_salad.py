@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
+from configs import base, nordland
 from vprjax import models
 from vprjax.models.heads import salad
 from vprjax.weights.released.salad import name
@@ -110,6 +110,25 @@ def test_as_many_patches_as_clusters_are_too_few():
         module.init_with_output, jax.random.key(0), jnp.zeros((1, 112, 126, 3))
     )
     assert found.shape == (1, 256 + 128 * 64)
+
+
+def test_without_a_token_the_clusters_stand_alone(both):
+    """Any backbone serves then, as the shipped configs set for one without a class token."""
+    _, head, params = both
+    x, token = inputs()
+    alone = {name: leaf for name, leaf in params.items() if not name.startswith("token")}
+    got, whole = jax.jit(
+        lambda: (
+            head.clone(token_dim=0).apply({"params": alone}, x),
+            head.apply({"params": params}, x, token),
+        )
+    )()
+    np.testing.assert_array_equal(got, whole[:, T:])
+    config = nordland.get_config("mobilenetv2,salad,multi_similarity").model
+    module = models.build(config)
+    image = jax.ShapeDtypeStruct((1, 64, 128, 3), jnp.uint8)
+    found, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), image)
+    assert found.shape == (1, 128 * 16) and "token1" not in variables["params"]["pooling"]
 
 
 def test_a_backbone_without_class_token_is_refused():
