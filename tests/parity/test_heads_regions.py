@@ -112,8 +112,12 @@ def _dense(x):
 
 
 WHITEN = np.random.default_rng(3).normal(0, C**-0.5, (C, C))
+# PyTorch shares the gradient among equal maxima, as zeros are, and we give it to the first: none here.
 CASES = {
-    **{f"rmac{h}x{w}": (rmac.rmac, _torch_rmac, (_map((2, h, w, C)),)) for h, w in SIZES},
+    **{
+        f"rmac{h}x{w}": (rmac.rmac, _torch_rmac, (_map((2, h, w, C), lowest=-9.0),))
+        for h, w in SIZES
+    },
     "crow": (crow.crow, _torch_crow, (_dense(_map((2, 6, 5, C))),)),
     "gem_linear": (
         _linear,
@@ -123,7 +127,7 @@ CASES = {
     "learned_rmac": (
         _learned,
         _torch_learned,
-        (_map((2, 5, 9, C)), WHITEN, np.linspace(-0.1, 0.1, C)),
+        (_map((2, 5, 9, C), lowest=-9.0), WHITEN, np.linspace(-0.1, 0.1, C)),
     ),
     "flatten": (
         flatten.flatten,

@@ -168,6 +168,14 @@ def test_netvlad_makes_nothing_of_size_n_k_d():
     assert max(sizes) <= b * h * w * d  # n k d is 16 times that
 
 
+def test_the_maximums_gradient_goes_to_one_position_even_among_equals():
+    x = jnp.zeros((1, 2, 3, 2)).at[0, 1, 1, 0].set(3.0)
+    value, back = jax.vjp(vectors.maximum, x)
+    np.testing.assert_array_equal(value, [[3.0, 0.0]])
+    (gradient,) = back(jnp.array([[5.0, 7.0]]))
+    assert gradient[0, 1, 1, 0] == 5 and gradient[0, 0, 0, 1] == 7 and gradient.sum() == 12
+
+
 def test_every_pooling_refuses_wrong_shapes():
     x = jnp.ones((2, 3, 3, 4))
     for pool in (mac.mac, spoc.spoc, lambda x: gem_head.gem(x, 3.0)):

@@ -63,7 +63,8 @@ def state_of(backbone, source="caffe"):
 def caffenet(tmp_path_factory):
     state = state_of("caffenet")
     state["conv1.weight"][:, 0] = 1  # blue
-    layers = raw_caffe.layers_of(state, ("pool1", "norm1")) | {"fc8": [FULLY]}
+    layers = raw_caffe.layers_of(state, ("pool1", "norm1"))
+    layers |= {"fc6": [FULLY], "fc8_places": [FULLY]}
     path = tmp_path_factory.mktemp("caffenet") / "bvlc_reference_caffenet.caffemodel"
     return written(path, raw_caffe.caffemodel(layers))
 
@@ -88,6 +89,16 @@ def test_alexnet_and_caffenet_differ_by_the_order_of_their_layers(caffenet):
     assert pretrained.recognise(str(caffenet)) == "caffenet"
     words = "its pool1 comes before its norm1, expected norm1 before pool1"
     refused(caffenet, words, "alexnet_caffe")
+
+
+def test_an_unknown_layer_is_named(caffenet, tmp_path):
+    state = state_of("caffenet") | {"adapter.weight": np.zeros((2, 2), np.float32)}
+    layers = raw_caffe.layers_of(state, ("pool1", "norm1")) | {"fc6": [FULLY]}
+    path = written(tmp_path / "a.caffemodel", raw_caffe.caffemodel(layers))
+    refused(path, r"extra \(1\): adapter\.weight", "caffenet")
+    words = r"1 are unknown; it has adapter\.weight, expected are conv1\.(bias|weight), conv1"
+    with pytest.raises(WeightsError, match=words):
+        load.read(str(path))
 
 
 def test_a_file_of_another_network_names_found_and_expected_arrays(tmp_path):

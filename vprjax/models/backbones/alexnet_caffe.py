@@ -8,7 +8,7 @@ from vprjax.models.backbones.stack import Pool, Response, Stack, Step, stages
 from vprjax.models.backbones.variant import Backbone, Source
 
 POOL = Pool(3, 2, ceil=True)
-CLASSIFIER = r"fc[678]\.(weight|bias)"
+CLASSIFIER = r"fc[678]\w*\.(weight|bias)"  # a fine-tuned file has names such as fc8_places
 
 
 def steps(between: tuple[Pool | Response, ...]) -> tuple[Step, ...]:

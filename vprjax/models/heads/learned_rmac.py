@@ -6,14 +6,13 @@ from flax import linen as nn
 
 from vprjax.models.heads.rmac import pooled, scaled
 from vprjax.models.heads.variant import Head, RegionStart
-from vprjax.models.heads.vectors import check_map
+from vprjax.models.heads.vectors import check_map, maximum
 from vprjax.variants import Key, Whole
 
 
 def region_vectors(x: jax.Array, levels: int) -> jax.Array:
     """Returns the L2-normalised maxima of R-MAC's regions, `(b, h, w, c) -> (b, r, c)`."""
-    maxima = pooled(jnp.asarray(x, jnp.float32), levels, lambda part: jnp.max(part, axis=(1, 2)))
-    return scaled(maxima)
+    return scaled(pooled(jnp.asarray(x, jnp.float32), levels, maximum))
 
 
 class LearnedRMAC(nn.Module):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from vprjax.models.heads.variant import Head
-from vprjax.models.heads.vectors import check_map
+from vprjax.models.heads.vectors import check_map, maximum
 
 
 def mac(x: jax.Array) -> jax.Array:
@@ -14,7 +14,7 @@ def mac(x: jax.Array) -> jax.Array:
     Source: Tolias et al. 2016.
     """
     check_map("mac", x)
-    return jnp.max(jnp.asarray(x, jnp.float32), axis=(1, 2))
+    return maximum(jnp.asarray(x, jnp.float32))
 
 
 HEAD = Head(title="MAC", make=lambda section: mac)

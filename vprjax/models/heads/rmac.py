@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vprjax.models.heads.variant import Head
-from vprjax.models.heads.vectors import check_map
+from vprjax.models.heads.vectors import check_map, maximum
 from vprjax.variants import Key, Whole
 
 _OVERLAP = 0.4  # of neighbouring regions that span the map's shorter side
@@ -25,7 +25,7 @@ def rmac(x: jax.Array, levels: int = 3) -> jax.Array:
     """
     check_map("rmac", x)
     x = jnp.asarray(x, jnp.float32)
-    return jnp.sum(scaled(pooled(x, levels, lambda part: jnp.max(part, axis=(1, 2)))), axis=1)
+    return jnp.sum(scaled(pooled(x, levels, maximum)), axis=1)
 
 
 def pooled(x: jax.Array, levels: int, pool) -> jax.Array:

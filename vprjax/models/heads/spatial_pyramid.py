@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vprjax.models.heads.variant import Head
-from vprjax.models.heads.vectors import check_map
+from vprjax.models.heads.vectors import check_map, maximum
 from vprjax.variants import Key, Whole
 
 
@@ -23,7 +23,7 @@ def spatial_pyramid(x: jax.Array, levels: int = 4) -> jax.Array:
     check_map("spatial_pyramid", x)
     x = jnp.asarray(x, jnp.float32)
     bins = [
-        jnp.max(x[:, top:bottom, left:right], axis=(1, 2))
+        maximum(x[:, top:bottom, left:right])
         for level in range(1, levels + 1)
         for top, bottom in _bins(x.shape[1], level)
         for left, right in _bins(x.shape[2], level)

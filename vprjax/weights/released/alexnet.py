@@ -9,7 +9,8 @@ from vprjax.weights.released.variant import Arrays, Family, Release, flipped
 _REFERENCE = (
     "Suenderhauf et al.: On the Performance of ConvNet Features for Place Recognition, IROS 2015"
 )
-_LAYERS = frozenset(f"conv{i}.weight" for i in range(1, 6)) | {"fc8.weight"}
+_LAYERS = frozenset((*(f"conv{i}.weight" for i in range(1, 6)), "fc6.weight"))
+_OTHERS = {"conv6.weight", "classifier.weight"}  # of HybridNet and OverFeat
 
 
 def model(backbone: str, stage: str = "conv3") -> dict:
@@ -73,11 +74,11 @@ CAFFE = Family(
             ("caffenet", "bvlc_reference_caffenet.caffemodel"),
         )
     },
-    recognise=lambda names: names >= _LAYERS and "conv6.weight" not in names,
+    recognise=lambda names: names >= _LAYERS and not names & _OTHERS,
     config=_caffe,
     name=lambda path: caffe.name(own(path)),
     prepare=_prepare,
-    unused=r"(conv[45]|fc[678])\.(weight|bias)",
+    unused=r"(conv[45]|fc[678]\w*)\.(weight|bias)",
     form=Form(227, 227),
     input_rule="227x227, stretched",
     preprocess=caffe.ILSVRC,
