@@ -13,7 +13,8 @@ from vprjax.runtime import parallel
 
 SHARES = (0.125, 0.25, 0.5)  # shares of the dimensions that a pruned scan may multiply
 SMALL = 3e9  # multiplications below which choosing takes longer than the search
-LEARN, QUERIES = 512, 64  # rows of each side to learn from; queries of the trial
+LARGE, SLOW = 1e11, 0.5  # multiplications and relative time from which on pruning is tried
+LEARN, QUERIES, MEASURED = 256, 64, 16  # rows to learn from; queries, rows encoded for a trial
 BLOCKS = 2  # blocks of dimensions whose spectra stand for all
 GATHER = 40.0  # time of one exact distance, in float32 multiplications of a matrix product
 ENCODING = 60.0  # time of encoding a number, likewise
@@ -104,13 +105,19 @@ def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tupl
     for name in ("bfloat16", "int8"):
         if scan in ("auto", name):
             kind = name if name == "bfloat16" else product.fastest_whole()
-            sides = (sample.queries[: len(sample.apart)], sample.references)
+            sides = (sample.queries, sample.references)
+            sides = (x[:: -(-len(x) // MEASURED)] for x in sides)
             errors = [getattr(encode, name)(x, nothing).error.mean() for x in sides]
             cost, spare = _refining(sample, sum(errors), r, k)
             costs[name] = speeds[kind] + encoding + cost, spare
-    if scan in ("auto", "pruned") and np.isfinite(sample.apart).all():
+    if scan == "pruned" or (scan == "auto" and _worth_pruning(costs, q * r * d)):
         costs |= _pruned(sample, q, r, k, speeds["bfloat16"], encoding)
     return costs
+
+
+def _worth_pruning(costs, multiplications: int) -> bool:
+    """Whether the trial of directions, itself slow, may pay."""
+    return multiplications >= LARGE and min(cost for cost, _ in costs.values()) > SLOW
 
 
 def _pruned(sample: _Sample, q: int, r: int, k: int, speed: float, encoding: float):

@@ -7,7 +7,8 @@ through its cache: XLA's reductions on a CPU take longer than the products.
 """
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import ml_dtypes
@@ -19,7 +20,7 @@ BLOCK = 512  # dimensions rotated together, about: rotating all at once costs mo
 ROTATED = 64  # rows rotated at once, at least
 LANES = 512  # numbers per float32 sum; float64 adds up these sums
 EPS = float(np.finfo(np.float32).eps)
-CACHE_BYTES = 512 << 10  # float32 numbers that one thread encodes at once
+CACHE_BYTES = 256 << 10  # float32 numbers that one thread encodes at once
 TINY = 2.0**-124  # what a number too small for float32 may lose in a sum, per term
 LEVELS = 127  # of int8
 ALIGNED = 64  # bytes; a CPU device takes arrays that start at a multiple without a copy
@@ -41,6 +42,11 @@ class Encoded(NamedTuple):
     squared: np.ndarray
     error: np.ndarray
     total: np.ndarray
+
+
+def shifted(rows: Encoded, reach: float) -> np.ndarray:
+    """`|v|^2 - 2 reach error` `(n,)`: the part of a reference in the key that a scan orders by."""
+    return rows.squared - np.float32(2 * reach) * rows.error
 
 
 def rounding(terms: int) -> float:
@@ -78,9 +84,10 @@ def bfloat16(rows: np.ndarray, mean: np.ndarray) -> Encoded:
     out = _empty(*rows.shape, ml_dtypes.bfloat16)
 
     def some(part: slice) -> None:
-        left = rows[part] - mean
+        left, rounded = _buffers(part.stop - part.start, rows.shape[1])
+        np.subtract(rows[part], mean, out=left)
         out.values[part] = left
-        rounded = out.values[part].astype(np.float32)
+        rounded[...] = out.values[part]
         squared = squared_norms(rounded)
         left -= rounded
         out.squared[part], out.error[part] = squared, _error(left, squared)
@@ -93,15 +100,17 @@ def int8(rows: np.ndarray, mean: np.ndarray) -> Encoded:
     """Rows minus `mean` `(d,)` as whole numbers of one step per row, the largest number over 127."""
     out = _empty(*rows.shape, np.int8)
     levels = most_levels(rows.shape[1])
+    ones = np.ones(rows.shape[1], np.float32)
 
     def some(part: slice) -> None:
-        left = rows[part] - mean
+        left, steps = _buffers(part.stop - part.start, rows.shape[1])
+        np.subtract(rows[part], mean, out=left)
         most = np.maximum(left.max(axis=1), -left.min(axis=1))
         scale = np.maximum(most, np.float32(TINY * LEVELS)) / np.float32(levels)
-        steps = np.rint(left / scale[:, None])
-        np.clip(steps, -levels, levels, out=steps)
+        np.multiply(left, 1 / scale[:, None], out=steps)
+        np.rint(steps, out=steps)
         out.values[part], out.scale[part] = steps, scale
-        out.total[part] = steps.sum(axis=1)  # exact: float32 holds whole numbers up to 2^24
+        out.total[part] = np.vecdot(steps, ones)  # exact: float32 holds whole numbers up to 2^24
         squared = squared_norms(steps) * scale.astype(np.float64) ** 2
         steps *= scale[:, None]
         left -= steps
@@ -141,6 +150,14 @@ def rotated(rows: np.ndarray, mean: np.ndarray, bases: np.ndarray) -> Encoded:
 
     _by_parts(some, n, d, ROTATED)
     return out
+
+
+def joined(parts: Sequence[Encoded]) -> Encoded:
+    """Several blocks of encoded rows, one after the other."""
+    n, m = sum(len(part.values) for part in parts), parts[0].values.shape[1]
+    values = aligned((n, m), parts[0].values.dtype)
+    np.concatenate([part.values for part in parts], out=values)
+    return Encoded(values, *(np.concatenate(some) for some in list(zip(*parts, strict=True))[1:]))
 
 
 def most_levels(d: int) -> int:
@@ -201,6 +218,16 @@ def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
 def _empty(n: int, m: int, dtype) -> Encoded:
     one, squared, error = np.ones(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
     return Encoded(aligned((n, m), dtype), one, squared, error, np.zeros(n, np.int32))
+
+
+_local = threading.local()
+
+
+def _buffers(n: int, d: int) -> np.ndarray:
+    """Two arrays `(n, d)` of this thread: fresh memory per step costs more than the sums."""
+    if getattr(_local, "buffer", np.empty(0)).size < 2 * n * d:
+        _local.buffer = np.empty(2 * n * d, np.float32)
+    return _local.buffer[: 2 * n * d].reshape(2, n, d)
 
 
 def _by_parts(some: Callable[[slice], None], n: int, d: int, least: int = 1) -> None:

@@ -8,14 +8,19 @@ alone costs one pass over the map. Bounds and ranking are the search's, so are n
 import functools
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 
-from vprjax.retrieval import encode, refine
+from vprjax.retrieval import encode, product, refine
 from vprjax.retrieval.choose import SPARE
 from vprjax.retrieval.rows import Block, Parts, Rows
-from vprjax.retrieval.scan import Candidates
+from vprjax.retrieval.scan import Candidates, apart, slack
 
 MOST_BYTES = 32 << 20  # of one product: more queries are searched in several
+CODED, MOST_CODED = 1 << 24, 1 << 30  # numbers of the references from and up to which codes are made
+CODED_SPARE = 96  # candidates kept beyond k, whose bounds are looser
+SAMPLE = 512  # references whose mean the codes leave out
+FEWEST = 2  # queries of one product of codes: XLA takes one alone by a slow loop
 
 
 class Few:
@@ -70,7 +75,7 @@ class Few:
         for first in range(0, count, step):
             part = slice(first, min(first + step, count))
             own = np.ascontiguousarray(queries[part], np.float32)
-            scanned, below = self._scan(own)
+            scanned, below = self._scan(own) if self._codes is None else self._scan_codes(own)
             if left_out is not None:
                 scanned[left_out[part]] = np.inf
             distances[part], indices[part] = self._ranked(own, scanned, below, k)
@@ -90,19 +95,53 @@ class Few:
         """Squared norms `(r,)` of the references."""
         return np.concatenate([np.einsum("nd,nd->n", part, part) for part in self._parts])
 
+    @functools.cached_property
+    def _codes(self) -> tuple[np.ndarray, encode.Encoded, jax.Array] | None:
+        """Mean, codes and the codes on the device; None where the rows themselves are as quick or it is full."""
+        r, d = self.references.shape
+        if jax.default_backend() != "cpu" or not CODED <= r * d <= MOST_CODED:
+            return None
+        chosen = np.unique(np.linspace(0, r - 1, min(SAMPLE, r)).astype(np.int64))
+        mean = self._rows(chosen).mean(axis=0)
+        parts = [encode.int8(part, mean) for part in self._parts]
+        codes = parts[0] if len(parts) == 1 else encode.joined(parts)
+        return mean, codes, jax.device_put(codes.values)
+
+    def _scan_codes(self, queries) -> tuple[np.ndarray, float]:
+        """Lower bounds `(q, r)` of squared distances, and 0."""
+        mean, codes, placed = self._codes
+        own = encode.int8(queries, mean)
+        if not (np.isfinite(own.squared).all() and np.isfinite(codes.squared).all()):
+            raise ValueError("descriptors hold NaN or infinity")
+        values = product.whole_numbers(own.values)
+        values = np.resize(values, (max(FEWEST, len(values)), values.shape[1]))
+        products = np.asarray(product.of_rows(values, placed))[: len(queries)]
+        excess = product.excess(values, codes.total)
+        keys = (products if excess is None else products - excess).astype(np.float32)
+        keys *= -2 * codes.scale
+        keys *= own.scale[:, None]
+        keys += codes.squared
+        squared = own.squared.astype(np.float64)[:, None]
+        norms = np.sqrt(squared) + np.sqrt(np.float64(codes.squared.max()))
+        error = own.error.astype(np.float64)[:, None] + codes.error
+        return apart(keys + (squared - slack(codes.values, norms, 0.0)), error), 0.0
+
     def _ranked(self, queries, scanned, below, k: int) -> tuple[np.ndarray, np.ndarray]:
-        kept = min(k + SPARE, scanned.shape[1])
+        spare = SPARE if self._codes is None else CODED_SPARE
+        kept = min(k + spare, scanned.shape[1])
         nearest = np.argpartition(scanned, kept - 1, axis=1)[:, :kept]
         values = np.take_along_axis(scanned, nearest, axis=1)
         order = np.argsort(values, axis=1, kind="stable")
         lower = np.take_along_axis(values, order, axis=1).astype(np.float64) - below
         lower = np.maximum(lower, 0)
-        found = Candidates(np.take_along_axis(nearest, order, axis=1), lower, lower[:, -1])
+        upper = np.full_like(lower, np.inf)
+        found = Candidates(np.take_along_axis(nearest, order, axis=1), lower, lower[:, -1], upper)
         whole = Rows(queries)
         block = Block(whole, slice(0, len(queries)), hold=True)
         ranked = refine.rank(block, self._rows, found, k)
         for row in np.flatnonzero(~ranked.sure):
-            self._complete(queries[row], scanned[row] - below[row], ranked, row)
+            lower = scanned[row] - (below[row] if np.ndim(below) else below)
+            self._complete(queries[row], lower, ranked, row)
         return np.sqrt(ranked.squared).astype(np.float32), ranked.indices
 
     def _scan(self, queries) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,11 @@ from vprjax.retrieval.threads import on_threads
 
 CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
 CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
-CHUNK = 64  # queries that a thread takes at once
-STEP = 4  # candidates of a query evaluated at once, after the first k
+NEAR_BYTES = 1 << 20  # rows per thread and step of a second search
+CHUNK, LONG_CHUNK = 256, 64  # queries that a thread takes at once, of few and of many dimensions
+LONG = 4096  # dimensions from which on rows are compared where they are: copies cost more than calls
+DIRECT, LOADING = 40, 20  # time of one exact distance, and of one row's copy, in products of a matrix
+STEP = 4  # candidates of a query evaluated at once, after the first k, or a quarter of k
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +49,59 @@ def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ra
       candidates: at least k candidates of each query.
       k: number of neighbours.
     """
-    n = len(queries)
-    every = candidates.indices.shape[1] == len(references)
+    n, (count, d) = len(queries), references.shape
+    every = candidates.indices.shape[1] == count
+    chunk = CHUNK if d < LONG else LONG_CHUNK
 
     def one(start: int):
-        part = slice(start, min(start + CHUNK, n))
-        return _rank_chunk(queries(part), references, candidates.of(part), k, every)
+        part = slice(start, min(start + chunk, n))
+        own = queries(part)
+        some = narrow(own, references, candidates.of(part), k)
+        return _rank_chunk(own, references, some, k, every)
 
-    parts = on_threads(one, range(0, n, CHUNK))
+    parts = on_threads(one, range(0, n, chunk))
     squared, indices, sure = (np.concatenate([p[i] for p in parts]) for i in range(3))
     return Ranked(squared, indices, sure, sum(p[3] for p in parts))
+
+
+def narrow(queries, references: Rows, candidates: Candidates, k: int) -> Candidates:
+    """Tightens the bounds of those that may be among the first k by float32 products.
+
+    Queries of one chunk are often of one place and share candidates: one product per chunk then takes less
+    time than a distance per candidate.
+    """
+    reached = np.partition(candidates.upper, k - 1, axis=1)[:, k - 1 : k]
+    needed = candidates.lower <= reached
+    n, d = queries.shape
+    union = np.unique(candidates.indices[needed])
+    if (n + LOADING) * len(union) >= DIRECT * (np.count_nonzero(needed) - n * k):
+        return candidates
+    mean = queries.mean(axis=0)
+    queries = queries - mean
+    own = squared_norms(queries)[:, None]
+    bounds = np.empty((n, len(union)))
+    rows = max(1, CHUNK_BYTES // d)
+    for first in range(0, len(union), rows):
+        part = slice(first, first + rows)
+        block = references(union[part])
+        block -= mean
+        norms = squared_norms(block)[None, :]
+        bounds[:, part] = own + norms - 2 * (queries @ block.T).astype(np.float64)
+        bounds[:, part] -= _missed(d, own, norms)
+    places = np.minimum(np.searchsorted(union, candidates.indices), len(union) - 1)
+    tight = np.take_along_axis(bounds, places, axis=1)
+    lower = np.where(needed, np.maximum(candidates.lower, tight), candidates.lower)
+    order = np.argsort(lower, axis=1, kind="stable")
+    lower, upper, indices = (
+        np.take_along_axis(x, order, axis=1)
+        for x in (lower, candidates.upper, candidates.indices)
+    )
+    return Candidates(indices, lower, candidates.rest, upper)
+
+
+def _missed(d: int, own: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """Bound on the error of `|q|^2 + |r|^2 - 2 q r` of shifted rows, from the squared norms."""
+    return (rounding(d) + 4 * EPS) * (np.sqrt(own) + np.sqrt(norms)) ** 2 + 4 * TINY * d
 
 
 def near(d: int) -> float:
@@ -70,7 +116,7 @@ def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every
     exact = np.full((n, kept), np.inf)
     open_, done, evaluated = np.arange(n), 0, 0
     while len(open_) and done < kept:
-        columns = slice(done, min(kept, done + (STEP if done else k)))
+        columns = slice(done, min(kept, done + (max(STEP, k // 4) if done else k)))
         chosen = indices[open_, columns]
         exact[open_, columns] = _distances(queries, open_, references, chosen)
         evaluated += chosen.size
@@ -94,6 +140,13 @@ def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
     """
     (m, c), d = chosen.shape, queries.shape[1]
     out = np.empty((m, c))
+    if d >= LONG and references.in_memory:
+        left = _buffer(1, d)[0]
+        for row, number in enumerate(numbers):
+            for column, other in enumerate(chosen[row]):
+                np.subtract(references.array[other], queries[number], out=left)
+                out[row, column] = squared_norms(left)
+        return out
     width = min(c, max(1, CACHE_BYTES // (4 * d)))
     height = max(1, CACHE_BYTES // (4 * d * width))
     buffer = _buffer(height * width, d)
@@ -173,14 +226,18 @@ def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[n
     (n, d), count = queries.shape, len(references)
     mean = queries.mean(axis=0)
     queries = queries - mean
-    rows = max(1, int(memory_bytes // (4 * (2 * d + 4 * n))))
-    own = np.einsum("nd,nd->n", queries, queries)[:, None]
-    close: list[list[np.ndarray]] = [[] for _ in range(n)]
+    own = squared_norms(queries)[:, None]
+    reached = reached[:, None] * (1 + near(d))
+    rows = max(1, min(NEAR_BYTES, memory_bytes // 8) // (4 * d))
+    numbers, found = [], []
     for first in range(0, count, rows):
-        block = references(slice(first, min(first + rows, count))) - mean
-        norms = np.einsum("rd,rd->r", block, block)[None, :]
-        lower = own + norms - 2 * (queries @ block.T)
-        lower -= (rounding(d) + EPS) * (np.sqrt(own) + np.sqrt(norms)) ** 2
-        for row, below in enumerate(lower <= reached[:, None] * (1 + near(d)) + 4 * TINY * d):
-            close[row].append(first + np.flatnonzero(below))
-    return [np.concatenate(parts) for parts in close]
+        block = references(slice(first, min(first + rows, count)))
+        left = np.subtract(block, mean, out=_buffer(rows, d)[: len(block)])
+        norms = squared_norms(left)[None, :]
+        lower = own + norms - 2 * (queries @ left.T)
+        row, column = np.nonzero(lower - _missed(d, own, norms) <= reached)
+        numbers.append(row)
+        found.append(first + column)
+    numbers, found = np.concatenate(numbers), np.concatenate(found)
+    found = found[np.argsort(numbers, kind="stable")]
+    return np.split(found, np.cumsum(np.bincount(numbers, minlength=n))[:-1])

@@ -24,6 +24,12 @@ class Rows:
         if unit:
             self._scale = self._inverse_norms()
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether `array` holds these rows as they are."""
+        whole = isinstance(self.array, np.ndarray) and self._map is None and self._scale is None
+        return whole and self.array.dtype == np.float32
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -40,8 +46,7 @@ class Rows:
 
     def gather(self, numbers: np.ndarray, out: np.ndarray) -> None:
         """Copies the rows at `numbers` `(m,)` into `out` `(m, d)`."""
-        whole = isinstance(self.array, np.ndarray) and self._map is None and self._scale is None
-        if whole and self.array.dtype == np.float32:
+        if self.in_memory:
             np.take(self.array, numbers, axis=0, out=out, mode="clip")  # other modes buffer
         else:
             out[...] = self(numbers)

@@ -16,9 +16,11 @@ import numpy as np
 from vprjax.retrieval import encode, product
 from vprjax.retrieval.plan import GROUP, Plan
 from vprjax.retrieval.rows import Block, Rows
+from vprjax.retrieval.select import Kept
 from vprjax.runtime import parallel
 from vprjax.runtime.prefetch import prefetch
 
+PRODUCTS = 1 << 23  # of queries and references that the host selects from at once
 WHOLE, SPLIT = False, True  # an argument is whole on every device, or split over them
 
 
@@ -30,15 +32,19 @@ class Candidates:
       indices: `(q, kept)` int64.
       lower: `(q, kept)` float64, squared L2; inf past the last reference.
       rest: `(q,)` float64, lower bound for every other reference.
+      upper: `(q, kept)` float64, upper bounds of the candidates' distances.
     """
 
     indices: np.ndarray
     lower: np.ndarray
     rest: np.ndarray
+    upper: np.ndarray
 
     def of(self, part: slice) -> "Candidates":
         """Those of some queries."""
-        return Candidates(self.indices[part], self.lower[part], self.rest[part])
+        return Candidates(
+            self.indices[part], self.lower[part], self.rest[part], self.upper[part]
+        )
 
 
 class Scanner:
@@ -63,11 +69,11 @@ class Scanner:
         Raises:
           ValueError: a descriptor is not finite.
         """
+        if jax.default_backend() == "cpu" and parallel.device_count() == 1:
+            return self._scan_here(queries, references, plan)
         count, reach = len(references), self._reach
         own = self._encoder(queries)
-        values = own.values
-        if values.dtype == np.int8 and product.fastest_whole() == "uint8":
-            values = product.offset(values)
+        values = product.whole_numbers(own.values)
         values, scale = (_padded(x, plan.query_rows) for x in (values, own.scale))
         placed = parallel.place_copies(values), parallel.place_copies(scale)
 
@@ -82,6 +88,28 @@ class Scanner:
             del block  # a name kept here holds one block more than `plan` counts
             best.norm.block_until_ready()  # else blocks pile up on the device
         return _gathered(best, own, reach)
+
+    def _scan_here(self, queries: np.ndarray, references: Rows, plan: Plan) -> Candidates:
+        """`scan` on one CPU: XLA multiplies, the host selects."""
+        own, count, size = self._encoder(queries), len(references), plan.reference_rows
+        kept, values = Kept.nothing(len(queries), plan.kept), product.whole_numbers(own.values)
+        parts = -(-len(queries) * size // PRODUCTS)
+        step = -(-len(queries) // max(parts, plan.parts))
+
+        def produce(number: int) -> encode.Encoded:
+            return self._encoder(references(slice(number * size, min((number + 1) * size, count))))
+
+        for number, rows in prefetch(produce, 0, _blocks(count, plan), depth=1):
+            kept.take_extremes(rows)
+            shifted = encode.shifted(rows, self._reach)
+            excess = product.excess(values, rows.total)
+            for first in range(0, len(queries), step):
+                part = slice(first, min(first + step, len(queries)))
+                products = np.asarray(product.of_rows(values[part], rows.values))
+                kept.merge(part, products, own.scale, rows, shifted, excess, number * size)
+            del rows
+        extremes = kept.least_error, kept.most_error, kept.norm
+        return _bounded((kept.keys, kept.indices, kept.error), extremes, own, self._reach)
 
 
 def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
@@ -123,7 +151,7 @@ class _Placed(NamedTuple):
 
     @classmethod
     def of(cls, rows: encode.Encoded, size: int, reach: float) -> "_Placed":
-        shifted = rows.squared - np.float32(2 * reach) * rows.error
+        shifted = encode.shifted(rows, reach)
         parts = rows.values, rows.scale, shifted, rows.squared, rows.error, rows.total
         return cls(*(parallel.place_shards(_padded(part, size)) for part in parts))
 
@@ -264,23 +292,34 @@ def _smallest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
 def _gathered(best: Best, own: encode.Encoded, reach: float) -> Candidates:
     """Merges the best of all devices into lower bounds of the true distances."""
     *kept, least, most, norm = (parallel.collect(part) for part in best)
+    kept = _nearest_of_devices(kept, len(own.squared))
+    return _bounded(kept, (least.min(), most.max(), norm.max()), own, reach)
+
+
+def _bounded(kept, extremes, own: encode.Encoded, reach: float) -> Candidates:
+    """Lower bounds of the distances to those kept, and of those to all others."""
     squared, own_error = (x.astype(np.float64)[:, None] for x in (own.squared, own.error))
-    norm = np.float64(norm.max())
+    least, most, norm = (float(x) for x in extremes)
     if not (np.isfinite(norm) and np.isfinite(squared).all()):
         raise ValueError("descriptors hold NaN or infinity")
-    keys, indices, error = _nearest_of_devices(kept, len(squared))
-    slack = _slack(own.values, np.sqrt(squared) + norm, reach * most.max())
-    base = keys + (squared - slack)
-    lower = _apart(base + 2 * reach * error, own_error + error)
+    keys, indices, error = kept
+    keys, error = keys.astype(np.float64), error.astype(np.float64)
+    rounded = slack(own.values, np.sqrt(squared) + norm, reach * most)
+    base = squared - rounded
+    lower = apart(keys + base + 2 * reach * error, own_error + error)
+    upper = apart(keys + squared + rounded + 2 * reach * error, -own_error - error)
+    last = keys.max(axis=1, keepdims=True)
     # Between the extremes of their error, the bound of those left out is least at one of them.
-    ends = [_apart(base[:, -1:] + 2 * reach * e, own_error + e) for e in (least.min(), most.max())]
-    rest = np.where(np.isinf(keys[:, -1]), np.inf, np.minimum(*ends)[:, 0])
+    ends = [apart(last + base + 2 * reach * e, own_error + e) for e in (least, most)]
+    rest = np.minimum(*ends)[:, 0]
     order = np.argsort(lower, axis=1, kind="stable")
-    lower, indices = (np.take_along_axis(x, order, axis=1) for x in (lower, indices))
-    return Candidates(indices, lower, rest)
+    lower, upper, indices = (
+        np.take_along_axis(x, order, axis=1) for x in (lower, upper, indices)
+    )
+    return Candidates(indices.astype(np.int64), lower, rest, upper)
 
 
-def _nearest_of_devices(kept, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nearest_of_devices(kept, n: int) -> list[np.ndarray]:
     """Keys, indices and errors `(n, kept)` of n queries, over all devices."""
     width, devices = kept[0].shape[1], parallel.device_count()
     kept = [
@@ -290,11 +329,10 @@ def _nearest_of_devices(kept, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     if devices > 1:
         order = np.argsort(kept[0], axis=1, kind="stable")[:, :width]
         kept = [np.take_along_axis(x, order, axis=1) for x in kept]
-    keys, indices, error = kept
-    return keys.astype(np.float64), indices.astype(np.int64), error.astype(np.float64)
+    return kept
 
 
-def _slack(values: np.ndarray, norms: np.ndarray, shift: float) -> np.ndarray:
+def slack(values: np.ndarray, norms: np.ndarray, shift: float) -> np.ndarray:
     """Bound on the rounding of squared distances, from both sides' norms added up `(n, 1)`.
 
     Sums of whole numbers are exact. Products too small for float32 are lost whole.
@@ -304,6 +342,9 @@ def _slack(values: np.ndarray, norms: np.ndarray, shift: float) -> np.ndarray:
     return encode.rounding(terms) * norms**2 + 8 * encode.EPS * shift + lost
 
 
-def _apart(squared: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Squared lower bounds of distances from squared distances of values and both errors' sum."""
+def apart(squared: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Squared lower bounds of distances from squared distances of values and both errors' sum.
+
+    With the error's negative they are upper bounds.
+    """
     return np.maximum(np.sqrt(np.maximum(squared, 0)) - error, 0) ** 2

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from vprjax import retrieval
+from vprjax.retrieval import few as few_module
 from vprjax.retrieval.few import Few
 from vprjax.retrieval.rows import Parts, Rows
+
+
+@pytest.fixture(params=["rows", "codes"], autouse=True)
+def coded(request, monkeypatch):
+    """Every test runs over the rows and over their int8 codes."""
+    monkeypatch.setattr(few_module, "CODED", 0 if request.param == "codes" else 1 << 60)
 
 
 def unit(rows):
