@@ -77,8 +77,10 @@ def build_for_platform(model_config, batch_norm_axis: str) -> Descriptor:
 
 def build_for_cpu(model_config, batch_norm_axis: str | None = None) -> Descriptor:
     """Calls `build` with the convolution and the max pooling that are fast on a CPU."""
-    fast = (convolution.conv_general_dilated, cpu_max_pool.max_pool)
-    return build(model_config, *fast, batch_norm_axis)
+    return build(model_config, *_FAST_ON_CPUS, batch_norm_axis)
+
+
+_FAST_ON_CPUS = (convolution.conv_general_dilated, cpu_max_pool.max_pool)
 
 
 def constant(model_config, variables, max_pool: Callable = nn.max_pool) -> Callable:
@@ -86,7 +88,15 @@ def constant(model_config, variables, max_pool: Callable = nn.max_pool) -> Calla
 
     The variables are its constants. Convolutions are stock ones, with frozen BatchNorm in their kernels.
     """
-    module = build(model_config, max_pool=max_pool)
+    return _constant(build(model_config, max_pool=max_pool), variables)
+
+
+def constant_for_cpu(model_config, variables) -> Callable:
+    """Returns `constant` with the convolution and the max pooling that are fast on a CPU."""
+    return _constant(build(model_config, *_FAST_ON_CPUS), variables)
+
+
+def _constant(module: Descriptor, variables) -> Callable:
     constants = jax.tree.map(np.asarray, variables)
 
     def describe(images: jax.Array) -> jax.Array:
