@@ -133,9 +133,8 @@ def test_a_picture_alone_has_a_program_with_the_weights_in_it(monkeypatch):
             [*model.stream(check._Made(np.resize(image, (3, 32, 40, 3))), 1, 1)]
         )
         assert (several == alone).all() and len(several) == 2
-        assert (
-            engine._alone.lower(image).as_text().count("stablehlo.rsqrt") <= 3
-        )  # the head's alone
+        norms = engine._alone.lower(image).as_text().count("stablehlo.rsqrt")
+        assert norms <= 4  # the head's alone: BatchNorm is in the kernels
     monkeypatch.setattr(network, "MOST_CONSTANT", 1000)
     assert Network(model.engine.config, model.engine.variables)._alone is None
 
