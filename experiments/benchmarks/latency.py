@@ -3,9 +3,10 @@
     python experiments/benchmark.py --json=FILE latency
 
 uint8 images go in, unit descriptors come out. Ours are the exported ONNX file in onnxruntime, the
-exported StableHLO file, and the model under `jit`. The rival is PyTorch in inference mode with the same
-weights: eager, channels_last, torch.compile. The benchmark first compares all descriptors. The fastest way
-of each side counts; further columns hold each way's median in milliseconds.
+exported StableHLO file, and the model in memory (`jit`), each as `Model.describe` runs it. The rival is
+PyTorch in inference mode with the same weights: eager, channels_last, torch.compile. The benchmark first
+compares all descriptors. The fastest way of each side counts; further columns hold each way's median in
+milliseconds.
 """
 
 import argparse
@@ -57,10 +58,10 @@ def _ours(pair, args, folder: pathlib.Path) -> dict[str, Callable]:
     model = of_network(
         Network(pair.config.model, pair.variables), None, Form(args.size, args.size), "benchmark"
     )
-    ways = {"jit": models.apply_fn(pair)}
+    ways = {"jit": model.describe}
     for kind, file in {"onnx": folder / "model.onnx", "stablehlo": folder / "model.zip"}.items():
         write_model(model, kind, file, False)
-        ways[kind] = functools.partial(load(file).describe)
+        ways[kind] = load(file).describe
     return ways
 
 

@@ -1,6 +1,7 @@
 """The check of an exported file: its descriptors of made pictures against the model's in memory."""
 
 import dataclasses
+from collections.abc import Callable
 
 import cv2
 import jax
@@ -60,26 +61,25 @@ class _Made:
 
 def compare(model: Model, exported: Model, images: np.ndarray) -> Difference:
     """Compares an exported file with its model on a CPU, whose float32 is exact to its last digits."""
-    config = model.engine.config
+    ours, other = (describe(model, images, build) for build in (models.build, models.build_for_cpu))
     with jax.default_device(jax.devices("cpu")[0]):
-        ours, other = (
-            _describe(module.apply, model, images)
-            for module in (models.build(config), models.build_for_cpu(config))
-        )
         theirs = np.concatenate([*exported.stream(_Made(images), LAST)])
-    return Difference(_largest(theirs, ours), _largest(other, ours))
+    return Difference(largest(theirs, ours), largest(other, ours))
 
 
-def _describe(apply_fn, model: Model, images: np.ndarray) -> np.ndarray:
-    apply_fn = jax.jit(apply_fn)
-    found = [
-        np.asarray(apply_fn(model.engine.variables, images[first : first + BATCH]))
-        for first in range(0, len(images), BATCH)
-    ]
+def describe(model: Model, images: np.ndarray, build: Callable = models.build) -> np.ndarray:
+    """Descriptors `(n, d)` on a CPU of images `(n, h, w, 3)`, by the module that `build` makes."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        apply_fn = jax.jit(build(model.engine.config).apply)
+        found = [
+            np.asarray(apply_fn(model.engine.variables, images[first : first + BATCH]))
+            for first in range(0, len(images), BATCH)
+        ]
     rows = np.concatenate(found)
     return rows if model.projection is None else model.projection(rows)
 
 
-def _largest(found: np.ndarray, wanted: np.ndarray) -> float:
+def largest(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest relative difference `|found - wanted| / |wanted|` of descriptors `(n, d)`."""
     lengths = np.maximum(np.linalg.norm(wanted, axis=1), 1e-12)
     return float((np.linalg.norm(found - wanted, axis=1) / lengths).max())

@@ -94,7 +94,15 @@ def constant(model_config, variables, max_pool: Callable = nn.max_pool) -> Calla
 
     The variables are its constants. Convolutions are stock ones, with frozen BatchNorm in their kernels.
     """
-    module = build(model_config, max_pool=max_pool)
+    return _constant(build(model_config, max_pool=max_pool), variables)
+
+
+def constant_for_cpu(model_config, variables) -> Callable:
+    """Returns `constant` with the operations that are fast on a CPU."""
+    return _constant(build_for_cpu(model_config), variables)
+
+
+def _constant(module: Descriptor, variables) -> Callable:
     constants = jax.tree.map(np.asarray, variables)
 
     def describe(images: jax.Array) -> jax.Array:

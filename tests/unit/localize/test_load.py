@@ -13,7 +13,7 @@ import pytest
 
 import vprjax
 from configs import base
-from tests.helpers import memory_places, short_run
+from tests.helpers import memory_places, short_run, small_models
 from tests.helpers.commands import ROOT
 from vprjax import models
 from vprjax.data import pictures, source
@@ -21,7 +21,8 @@ from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError, WeightsError
 from vprjax.evaluation import blend, evaluate
-from vprjax.localize import calibration, load
+from vprjax.export import check
+from vprjax.localize import calibration, load, network
 from vprjax.localize.network import Network
 from vprjax.runtime import parallel
 from vprjax.storage import checksum
@@ -115,6 +116,27 @@ def test_a_picture_alone_is_not_padded_to_the_runs_batch(run, monkeypatch):
     assert asked == [1, 4, 16, 16, 3]
     with pytest.raises(DataError, match="batch is 0; give 1 or more"):
         model.describe([image], batch=0)
+
+
+def test_a_picture_alone_has_a_program_with_the_weights_in_it(monkeypatch):
+    image = check.pictures(32, 40, 1)
+    for backbone, head in (("mobilenetv2", "netvlad"), ("vgg16", "gem")):
+        model = small_models.small(backbone, head)
+        both = model.describe([*image, *image], batch=2)
+        engine = Network(model.engine.config, model.engine.variables)
+        monkeypatch.setattr(engine, "_extractors", None)  # which only larger batches use
+        monkeypatch.setattr(model, "engine", engine)
+        alone = model.describe(image)
+        assert alone.shape == (1, model.dimension) and alone.dtype == np.float32
+        assert np.linalg.norm(alone - both[:1]) < 1e-6
+        several = np.concatenate(
+            [*model.stream(check._Made(np.resize(image, (3, 32, 40, 3))), 1, 1)]
+        )
+        assert (several == alone).all() and len(several) == 2
+        norms = engine._alone.lower(image).as_text().count("stablehlo.rsqrt")
+        assert norms <= 4  # the head's alone: BatchNorm is in the kernels
+    monkeypatch.setattr(network, "MOST_CONSTANT", 1000)
+    assert Network(model.engine.config, model.engine.variables)._alone is None
 
 
 def test_pictures_of_every_kind_and_number(run, tmp_path):

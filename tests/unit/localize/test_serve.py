@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import io
 import json
+import os
 import pathlib
 import re
 import threading
@@ -12,6 +13,7 @@ import urllib.parse
 import numpy as np
 import PIL.Image
 import pytest
+from benchmarks import serve_load
 
 from tests.helpers import small_map
 from vprjax.errors import ConfigError
@@ -107,6 +109,16 @@ def test_a_photo_gets_the_nearest_places(client):
     assert found["located"] is True and found["rule"] == "distance"
     assert {len(found[name]) for name in ("image_ids", "numbers", "positions", "distances")} == {3}
     assert found["k"] == 3
+
+
+def test_a_load_of_many_loses_none(client):
+    bodies = [encoded(view) for view in VIEWS[:5]]
+    found = asyncio.run(serve_load._load(client.port, os.getpid(), bodies, 60, 20))
+    assert found["answered"] == 60 and found["latency"] == sorted(found["latency"])
+    assert 0 < found["alone"][0] and min(found["memory"]) > 2**20
+    bad = asyncio.run(serve_load._load(client.port, os.getpid(), [b"no picture", *bodies], 6, 3))
+    assert bad["answered"] == 5
+    assert asyncio.run(serve_load._ask(1, b"")) == 0  # nobody listens
 
 
 def test_a_form_with_a_file_gets_the_same_answer(client):

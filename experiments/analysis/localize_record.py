@@ -1,0 +1,77 @@
+"""The record of what a trained model is used for: `localize.json`, and its page `localize.md`."""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vprjax.errors import DataError
+from vprjax.storage.atomic import write_atomically
+
+FILE, PAGE = "localize.json", "localize.md"
+Columns = Mapping[str, Callable[[dict], Any]]  # a column's name -> its cell from the facts of a row
+
+
+def keep(
+    folder: pathlib.Path,
+    tables: Mapping[str, tuple[str, Columns]],
+    section: str,
+    name: str,
+    facts: dict,
+) -> None:
+    """Replaces one row of the record and writes its page again.
+
+    Args:
+      folder: of the record.
+      tables: title and columns by section.
+      section: of the row, a key of `tables`.
+      name: of the row.
+      facts: JSON values.
+
+    Raises:
+      DataError: the record cannot be read.
+      OSError: it cannot be written.
+    """
+    record = read(folder / FILE)
+    record.setdefault(section, {})[name] = facts
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / FILE, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    write_atomically(folder / PAGE, page(record, tables))
+
+
+def read(path: pathlib.Path) -> dict:
+    """The record by section and row; empty where there is none.
+
+    Raises:
+      DataError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); restore it from git") from error
+
+
+def page(record: dict, tables: Mapping[str, tuple[str, Columns]]) -> str:
+    """The tables of the sections that have rows, each with its commands and machines."""
+    lines = ["# Using a trained model", "", "`python experiments/localize.py` writes this page."]
+    for section, (title, columns) in tables.items():
+        rows = record.get(section, {})
+        if not rows:
+            continue
+        lines += ["", f"## {title}", "", "| | " + " | ".join(columns) + " |"]
+        lines.append("| --- |" + " ---: |" * len(columns))
+        for name, facts in rows.items():
+            cells = (str(cell(facts)) for cell in columns.values())
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+        for name, facts in rows.items():
+            lines.append(
+                f"- {name}: {facts['machine']}, code {facts['code']}, `{facts['command']}`"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def share(value: float, interval: tuple[float, float] | None = None) -> str:
+    """A share in percent, with its interval."""
+    bounds = " [{:.1f}, {:.1f}]".format(*(100 * x for x in interval)) if interval else ""
+    return f"{100 * value:.1f}{bounds}"

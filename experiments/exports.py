@@ -1,0 +1,155 @@
+"""Exports every backbone with every head in each format, and compares the files with their models.
+
+    python experiments/exports.py --images=FOLDER
+    python experiments/exports.py --images=FOLDER --only='resnet50-*' --again
+
+16 pictures below `FOLDER`, evenly spread, are described by each file in a process without vprjax, at three
+sizes where height and width are free. Every backbone has a process of its own, which bounds the memory.
+`experiments/records/exports.csv` keeps a row per file and `export.md` shows them; the same command goes on
+where it stopped. It needs the extra `onnx`. The exit status is 1 where a file differs from its model.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from analysis import export_table
+from analysis.export_table import JOB, ROWS, Row
+
+from vprjax.console import log
+from vprjax.errors import ConfigError, VprjaxError
+from vprjax.export import FORMATS
+from vprjax.models.backbones import BACKBONES
+from vprjax.storage.atomic import write_atomically
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RECORDS = ROOT / "experiments/records"
+CHILD = ROOT / "experiments/grid/one_export.py"
+ENDINGS = {".jpg", ".jpeg", ".png"}
+PICTURES = 16
+SIZE, PATCHED = (160, 160), (154, 154)  # of a transformer: a multiple of its patches of 14
+# Where the whole network's file and its program's constants take more than 3 GiB of memory.
+CUT = {name: "block1" for name in BACKBONES if name.startswith(("dinov2_vitl", "dinov2_vitg"))}
+
+
+def parse() -> argparse.Namespace:
+    """The parsed command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--images", type=pathlib.Path, required=True, help="a folder with pictures, at any depth")
+    add("--only", default="*", help="cells BACKBONE-HEAD that match this pattern")
+    add("--again", action="store_true", help="also cells that the record has")
+    add(
+        "--work",
+        type=pathlib.Path,
+        default=pathlib.Path("runs/exports"),
+        help="for files in between",
+    )
+    add("--records", type=pathlib.Path, default=RECORDS, help="folder of the record")
+    return parser.parse_args()
+
+
+def pictures(folder: pathlib.Path) -> list[str]:
+    """16 pictures below the folder, evenly spread over all.
+
+    Raises:
+      ConfigError: there are fewer.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    if len(found) < PICTURES:
+        raise ConfigError(f"--images={folder} holds {len(found)} pictures; {PICTURES} are needed")
+    step = (len(found) - 1) / (PICTURES - 1)
+    return [str(found[round(number * step)].absolute()) for number in range(PICTURES)]
+
+
+def jobs(chosen: list[tuple[str, str]], shown: list[str]) -> dict[str, dict]:
+    """What each backbone's process is told."""
+    out = {}
+    for backbone in dict.fromkeys(backbone for backbone, _ in chosen):
+        size = PATCHED if BACKBONES[backbone].class_token else SIZE
+        out[backbone] = {
+            "backbone": backbone,
+            "heads": [head for own, head in chosen if own == backbone],
+            "stage": CUT.get(backbone, ""),
+            "pictures": shown,
+            "size": size,
+        }
+    return out
+
+
+def collect(work: pathlib.Path) -> list[Row]:
+    """The rows that the processes have left."""
+    found = []
+    for file in sorted(work.glob(f"*/{ROWS}")):
+        found += [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    return found
+
+
+def record(args: argparse.Namespace) -> list[Row]:
+    """Brings the record up to date; returns its rows."""
+    table = args.records / export_table.FILE
+    rows = export_table.merged(export_table.read(table), collect(args.work))
+    command = "python experiments/exports.py --images=FOLDER"
+    args.records.mkdir(parents=True, exist_ok=True)
+    write_atomically(table, export_table.text(rows))
+    write_atomically(args.records / export_table.PAGE, export_table.page(rows, command))
+    return rows
+
+
+def _found() -> dict[str, str]:
+    """The environment in which a process finds `analysis`."""
+    known = os.environ.get("PYTHONPATH")
+    here = str(CHILD.parents[1])
+    return {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here}
+
+
+def export(args: argparse.Namespace) -> list[str]:
+    """Runs the cells that are missing; returns the chosen ones that are not sound.
+
+    Raises:
+      ConfigError: no cell matches, or there are too few pictures.
+    """
+    chosen = [cell for cell in export_table.cells() if fnmatch.fnmatch("-".join(cell), args.only)]
+    if not chosen:
+        raise ConfigError(f"--only={args.only} matches no cell BACKBONE-HEAD")
+    shown, rows = pictures(args.images), record(args)
+    done = {row.key for row in rows if row.sound and not args.again}
+    missing = [cell for cell in chosen if any((*cell, name) not in done for name in FORMATS)]
+    for backbone, job in jobs(missing, shown).items():
+        folder = args.work / backbone
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / JOB).write_text(json.dumps(job))
+        log(f"{backbone}: {', '.join(job['heads'])}")
+        status = subprocess.run(
+            [sys.executable, CHILD, folder], env=_found(), check=False
+        ).returncode
+        if status:
+            log(f"{backbone} ended with status {status}; the same command goes on")
+        rows = record(args)
+    sound = {row.key for row in rows if row.sound}
+    every = [(*cell, name) for cell in chosen for name in FORMATS]
+    return [" ".join(key) for key in every if key not in sound]
+
+
+def main() -> int:
+    """Returns 0; 1 where a file differs or is missing; 2 for a mistake that the user can mend."""
+    args = parse()
+    try:
+        bad = export(args)
+    except (VprjaxError, OSError) as error:
+        print(f"exports: error: {error}", file=sys.stderr)
+        return 2
+    for name in bad:
+        log(f"{name}: no file that gives its model's descriptors")
+    log(f"{args.records / export_table.PAGE}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
