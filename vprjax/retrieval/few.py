@@ -97,7 +97,7 @@ class Few:
 
     @functools.cached_property
     def _codes(self) -> tuple[np.ndarray, encode.Encoded, jax.Array] | None:
-        """Mean, codes and the codes on the device; None where the rows themselves are as quick or it is full."""
+        """Mean, codes, and codes on the device; None where rows are as quick, or it is full."""
         r, d = self.references.shape
         if jax.default_backend() != "cpu" or not CODED <= r * d <= MOST_CODED:
             return None
