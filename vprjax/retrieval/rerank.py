@@ -68,7 +68,8 @@ def search(
     for start_row in range(0, len(first), refine.CHUNK):
         part = slice(start_row, min(start_row + refine.CHUNK, len(first)))
         chosen = first[part, :candidates]
-        open_ = Candidates(chosen, np.zeros(chosen.shape))
+        lower, upper = np.zeros(chosen.shape), np.full(chosen.shape, np.inf)
+        open_ = Candidates(chosen, lower, np.zeros(len(chosen)), upper)
         ranked = refine.rank(Block(own, part, hold=True), others, open_, candidates)
         indices[part, :candidates] = ranked.indices
         distances[part, :candidates] = np.sqrt(ranked.squared)
