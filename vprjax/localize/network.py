@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import jax
 import numpy as np
@@ -82,7 +83,11 @@ class Network:
         return jax.jit(models.constant_for_cpu(self.config, self.variables))
 
     def _one_by_one(self, pictures, first: int) -> Iterator[np.ndarray]:
-        with progress("describe", len(pictures), "images", first) as bar:
+        count = len(pictures) - first
+        # A server that answers one picture says nothing.
+        bar = progress("describe", len(pictures), "images", first) if count > 1 else nullcontext()
+        with bar:
             for number in range(first, len(pictures)):
                 yield np.asarray(self._alone(pictures.images(np.array([number]))), np.float32)
-                bar.advance(1)
+                if count > 1:
+                    bar.advance(1)
