@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 
 import jax
 import numpy as np
@@ -83,11 +82,13 @@ class Network:
         return jax.jit(models.constant_for_cpu(self.config, self.variables))
 
     def _one_by_one(self, pictures, first: int) -> Iterator[np.ndarray]:
-        count = len(pictures) - first
-        # A server that answers one picture says nothing.
-        bar = progress("describe", len(pictures), "images", first) if count > 1 else nullcontext()
-        with bar:
+        def described(number: int) -> np.ndarray:
+            return np.asarray(self._alone(pictures.images(np.array([number]))), np.float32)
+
+        if len(pictures) - first == 1:  # a server that answers one picture prints no progress
+            yield described(first)
+            return
+        with progress("describe", len(pictures), "images", first) as bar:
             for number in range(first, len(pictures)):
-                yield np.asarray(self._alone(pictures.images(np.array([number]))), np.float32)
-                if count > 1:
-                    bar.advance(1)
+                yield described(number)
+                bar.advance(1)
