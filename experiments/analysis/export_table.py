@@ -158,7 +158,7 @@ def _cell(row: Row | None) -> str:
     value = float(row.exported)
     if not row.sound:
         return f"**{row.exported}**"
-    return f"{value:.0e}{'*' if value > MOST else ''}"
+    return f"{value:.1e}{'*' if value > MOST else ''}"
 
 
 def _notes(rows: list[Row]) -> str:

@@ -9,6 +9,7 @@ import functools
 import gc
 import importlib
 import json
+import logging
 import pathlib
 import resource
 import subprocess
@@ -173,4 +174,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    for library in ("absl", "onnx_ir"):  # hides their own lines
+        logging.getLogger(library).setLevel(logging.ERROR)
     main()

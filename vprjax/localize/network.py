@@ -82,7 +82,13 @@ class Network:
         return jax.jit(models.constant_for_cpu(self.config, self.variables))
 
     def _one_by_one(self, pictures, first: int) -> Iterator[np.ndarray]:
+        def described(number: int) -> np.ndarray:
+            return np.asarray(self._alone(pictures.images(np.array([number]))), np.float32)
+
+        if len(pictures) - first == 1:  # a server that answers one picture prints no progress
+            yield described(first)
+            return
         with progress("describe", len(pictures), "images", first) as bar:
             for number in range(first, len(pictures)):
-                yield np.asarray(self._alone(pictures.images(np.array([number]))), np.float32)
+                yield described(number)
                 bar.advance(1)

@@ -62,7 +62,7 @@ def test_the_page_marks_what_is_coarse_or_differs():
         row("2e-05", head="rmac", note="why"),
     ]
     page = export_table.page(export_table.merged([], rows), "the command")
-    assert "| vgg16 | 1e-05* | 2e-06 | **2e-05** |" in page and "- rmac: why" in page
+    assert "| vgg16 | 1.1e-05* | 2.0e-06 | **2e-05** |" in page and "- rmac: why" in page
     assert "- 2 of 3 files are within 1e-05" in page and "429 cells have not been run" in page
     cut = export_table.page([row(stage="conv2")], "the command")
     assert "| vgg16 [conv2] |" in cut and "Whole backbones: none" in cut

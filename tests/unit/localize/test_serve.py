@@ -276,6 +276,11 @@ def test_without_the_token_nothing_is_told(guarded, path):
     assert guarded.ask(method, path, body, {"Authorization": f"Bearer {TOKEN}"})[0] == 200
 
 
+def test_the_page_speaks_of_no_nearness_that_a_ratio_is_not(client):
+    page = client.ask("GET", "/")[2].decode()
+    assert "Such answers are right in" in page and "this near" not in page
+
+
 def test_the_page_asks_for_the_token(guarded, client):
     assert b'data-guarded="yes"' in guarded.ask("GET", "/")[2]
     assert b'data-guarded=""' in client.ask("GET", "/")[2]
