@@ -78,6 +78,7 @@ def _encoder(name: str, sample: _Sample):
     return functools.partial(encode.rotated, bases=bases)
 
 
+@np.errstate(invalid="ignore", over="ignore")  # the scan refuses what is not finite
 def _sample(queries: Rows, references: Rows, k: int) -> _Sample:
     """At most `LEARN` rows of each side, evenly spread; the trial takes fewer queries."""
     ours, others = (
