@@ -16,11 +16,11 @@ SMALL = 3e9  # multiplications below which choosing takes longer than the search
 LARGE, SLOW = 1e11, 0.5  # multiplications and relative time from which on pruning is tried
 LEARN, QUERIES, MEASURED = 256, 64, 16  # rows to learn from; queries, rows encoded for a trial
 BLOCKS = 2  # blocks of dimensions whose spectra stand for all
-GATHER = 40.0  # time of one exact distance, in float32 multiplications of a matrix product
+GATHER, CALLS = 16.0, 24e3  # time of an exact distance, in float32 products of a matrix; and of its calls
 ENCODING = 60.0  # time of encoding a number, likewise
 AGAIN = 2.0  # time of searching a query again, in scans of one query
 SPARE = 7  # candidates kept beyond k: a float32 scan's
-MOST_SPARE = 120  # of other scans, whose bounds are looser
+MOST_SPARE = 250  # of other scans, whose bounds are looser
 FULL = 0.02  # share of queries that may need more
 
 
@@ -78,6 +78,7 @@ def _encoder(name: str, sample: _Sample):
     return functools.partial(encode.rotated, bases=bases)
 
 
+@np.errstate(invalid="ignore", over="ignore")  # the scan refuses what is not finite
 def _sample(queries: Rows, references: Rows, k: int) -> _Sample:
     """At most `LEARN` rows of each side, evenly spread; the trial takes fewer queries."""
     ours, others = (
@@ -88,7 +89,7 @@ def _sample(queries: Rows, references: Rows, k: int) -> _Sample:
     ours, others = ours - mean, others - mean
     trial = ours[:: -(-len(ours) // QUERIES)]
     squares = [encode.squared_norms(x) for x in (trial, others)]
-    apart = np.sqrt(np.maximum(np.add.outer(*squares) - 2 * trial @ others.T, 0))
+    apart = np.sqrt(np.maximum(np.add.outer(*squares) - 2 * np.asarray(product.of_rows(trial, others)), 0))
     # The sample's share of the k neighbours among all r; the nearest stands in for less than one.
     number = min(max(1, round(k * len(others) / len(references))), len(others))
     return _Sample(mean, ours, others, apart, np.partition(apart, number - 1, axis=1)[:, number - 1])
@@ -100,7 +101,7 @@ def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tupl
     encoding = ENCODING * (1 / q + 1 / r)
     costs = {}
     if scan == "auto":
-        costs["float32"] = 1 + GATHER * k / r, SPARE
+        costs["float32"] = 1 + (GATHER + CALLS / d) * k / r, SPARE
     nothing = np.zeros(d, np.float32)
     for name in ("bfloat16", "int8"):
         if scan in ("auto", name):
@@ -143,7 +144,8 @@ def _refining(sample: _Sample, missed, r: int, k: int) -> tuple[float, int]:
     left = np.maximum(close - found, 0) * r
     spare = int(min(max(np.quantile(left, 1 - FULL), SPARE), MOST_SPARE))
     # A query with more left than it keeps is searched again.
-    return float(GATHER * (left.mean() + k) / r + AGAIN * (left > spare).mean()), spare
+    gather = GATHER + CALLS / sample.references.shape[1]
+    return float(gather * (left.mean() + k) / r + AGAIN * (left > spare).mean()), spare
 
 
 def _energy(rows: np.ndarray) -> np.ndarray:

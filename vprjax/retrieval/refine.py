@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 
+from vprjax.retrieval import encode, product
 from vprjax.retrieval.encode import EPS, LANES, TINY, rounding, squared_norms
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.scan import Candidates
@@ -15,7 +16,8 @@ CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
 NEAR_BYTES = 1 << 20  # rows per thread and step of a second search
 CHUNK, LONG_CHUNK = 256, 64  # queries that a thread takes at once, of few and of many dimensions
 LONG = 4096  # dimensions from which on rows are compared where they are: copies cost more than calls
-DIRECT, LOADING = 40, 20  # time of one exact distance, and of one row's copy, in products of a matrix
+UNION = 4 << 20  # numbers of the rows that one product of a chunk takes
+DIRECT, LOADING = 16, 60  # time of one exact distance, and of one row's copy, in products of a matrix
 STEP = 4  # candidates of a query evaluated at once, after the first k, or a quarter of k
 
 
@@ -77,17 +79,20 @@ def narrow(queries, references: Rows, candidates: Candidates, k: int) -> Candida
     if (n + LOADING) * len(union) >= DIRECT * (np.count_nonzero(needed) - n * k):
         return candidates
     mean = queries.mean(axis=0)
-    queries = queries - mean
-    own = squared_norms(queries)[:, None]
+    centred = encode.aligned((LONG_CHUNK if d >= LONG else CHUNK, d), np.float32)
+    centred[:n], centred[n:] = queries - mean, 0  # one shape compiles once
+    own = squared_norms(centred[:n])[:, None]
     bounds = np.empty((n, len(union)))
-    rows = max(1, CHUNK_BYTES // d)
-    for first in range(0, len(union), rows):
-        part = slice(first, first + rows)
-        block = references(union[part])
-        block -= mean
-        norms = squared_norms(block)[None, :]
-        bounds[:, part] = own + norms - 2 * (queries @ block.T).astype(np.float64)
-        bounds[:, part] -= _missed(d, own, norms)
+    block = encode.aligned((max(1, min(CHUNK, UNION // d)), d), np.float32)
+    for first in range(0, len(union), len(block)):
+        part = union[first : first + len(block)]
+        references.gather(part, block[: len(part)])
+        block[: len(part)] -= mean
+        norms = squared_norms(block[: len(part)])[None, :]
+        products = np.asarray(product.of_rows(centred, block))[:n, : len(part)]
+        columns = slice(first, first + len(part))
+        bounds[:, columns] = own + norms - 2 * products.astype(np.float64)
+        bounds[:, columns] -= _missed(d, own, norms)
     places = np.minimum(np.searchsorted(union, candidates.indices), len(union) - 1)
     tight = np.take_along_axis(bounds, places, axis=1)
     lower = np.where(needed, np.maximum(candidates.lower, tight), candidates.lower)

@@ -1,0 +1,142 @@
+"""Every scan finds what a float64 comparison of all pairs finds, whatever the rows look like."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vprjax import retrieval
+from vprjax.retrieval import choose, encode
+
+SHAPES = [(7, 60, 1), (5, 300, 33), (9, 130, 515)]  # queries, references, dimensions
+
+
+def brute(queries, references, k):
+    gaps = queries[:, None].astype(np.float64) - references[None]
+    return np.argsort(np.einsum("qrd,qrd->qr", gaps, gaps), axis=1, kind="stable")[:, :k]
+
+
+def made_up(seed, shape, size, kind):
+    """Rows of one size: apart, far from the origin, of two sizes, duplicates, in one point, or zeros."""
+    q, r, d = shape
+    rng = np.random.default_rng(seed)
+    references = rng.normal(size=(r, d))
+    if kind == "far":
+        references = 30 + 0.01 * references
+    elif kind == "unequal":
+        references[::7] *= 300
+    elif kind == "duplicates":
+        references = references[rng.integers(0, 5, r)]
+    elif kind == "constant":
+        references[:] = references[0]
+    elif kind == "zeros":
+        references[rng.integers(0, r, r // 2)] = 0
+    queries = references[rng.integers(0, r, q)] + 0.1 * rng.normal(size=(q, d))
+    queries[0] = references[-1]
+    return (size * queries).astype(np.float32), (size * references).astype(np.float32)
+
+
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8"])
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.sampled_from(SHAPES),
+    size=st.sampled_from([1e-41, 1e-22, 1e-18, 1e-3, 1.0, 1e12]),
+    kind=st.sampled_from(["apart", "far", "unequal", "duplicates", "constant", "zeros"]),
+    k=st.sampled_from([1, 20, 60]),
+)
+def test_neighbours_are_those_of_float64(scan, seed, shape, size, kind, k):
+    queries, references = made_up(seed, shape, size, kind)
+    found = retrieval.search(queries, references, k, scan=scan)
+    assert (found.indices == brute(queries, references, k)).all()
+
+
+@pytest.mark.parametrize("scan", ["bfloat16", "int8"])
+@pytest.mark.parametrize("reach", [0.0, 1e-3, 1.0, 40.0])
+def test_any_reach_is_right(scan, reach, monkeypatch):
+    """A few rows 50 times as long as the others have errors as much larger."""
+    rng = np.random.default_rng(3)
+    queries, references = made_up(3, (40, 700, 65), 1.0, "unequal")
+    references[rng.integers(0, 700, 9)] *= 50
+    whole = choose.Scanner
+    monkeypatch.setattr(choose, "Scanner", lambda encoder, _=0.0: whole(encoder, reach))
+    found = retrieval.search(queries, references, 3, scan=scan)
+    assert (found.indices == brute(queries, references, 3)).all()
+
+
+def nearly_tied(q, r, d):
+    """References as far from a query as the errors of codes are large: only true bounds keep the nearest."""
+    rng = np.random.default_rng(5)
+    centre = rng.normal(size=d)
+    away = rng.normal(size=(r, d))
+    away *= (1 + 2e-3 * rng.random(r))[:, None] / np.linalg.norm(away, axis=1, keepdims=True)
+    queries = centre + 1e-3 * rng.normal(size=(q, d)) / np.sqrt(d)
+    return queries.astype(np.float32), (centre + away).astype(np.float32)
+
+
+def misleading(query: float, nearest: float, other: float, d: int = 96):
+    """Rows whose codes lie: one query, its nearest last but for mirrored rows, which make the mean 0.
+
+    Steps are 1, as a first number of 127 tells. The arguments are what rows have beyond whole numbers. The
+    codes of three others are the query's own; those of 50 fillers lie between them and the nearest's.
+    """
+    rng = np.random.default_rng(5)
+    whole = rng.integers(-100, 100, d).astype(np.float64)
+    fillers = np.stack([whole + query + (rng.permutation(d) < d // 2) for _ in range(50)])
+    references = np.concatenate([np.tile(whole + other, (3, 1)), fillers, [whole + nearest]])
+    references = np.insert(references, 0, 127.0, axis=1)
+    own = np.insert(whole + query, 0, 127.0)[None]
+    return own.astype(np.float32), np.concatenate([references, -references]).astype(np.float32)
+
+
+def without_error(encoded, exact):
+    return encoded._replace(error=np.zeros_like(encoded.error))
+
+
+def rounded_down(encoded, exact):
+    """Values rounded down, with the error of the nearest whole numbers."""
+    steps = np.floor(exact / encoded.scale[:, None].astype(np.float64))
+    squared = ((steps * encoded.scale[:, None]) ** 2).sum(axis=1).astype(np.float32)
+    total = steps.sum(axis=1).astype(np.int32)
+    return encoded._replace(values=steps.astype(np.int8), squared=squared, total=total)
+
+
+@pytest.mark.parametrize(
+    ("mutation", "rows"),
+    [(without_error, (0.49, 0.51, 0.04)), (rounded_down, (0.01, -0.01, 0.1))],
+)
+def test_a_wrong_bound_is_found_out(mutation, rows, monkeypatch):
+    """Without true errors the search goes wrong, and with them it does not, on the same rows."""
+    queries, references = misleading(*rows)
+    expected = brute(queries, references, 1)
+    assert expected[0, 0] == 53
+    assert (retrieval.search(queries, references, 1, scan="int8").indices == expected).all()
+    right = encode.int8
+    monkeypatch.setattr(encode, "int8", lambda x, mean: mutation(right(x, mean), x - mean))
+    assert (retrieval.search(queries, references, 1, scan="int8").indices != expected).all()
+
+
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8"])
+def test_nearly_tied_neighbours(scan):
+    queries, references = nearly_tied(60, 1500, 96)
+    found = retrieval.search(queries, references, 5, scan=scan)
+    assert (found.indices == brute(queries, references, 5)).all()
+
+
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused(scan, bad):
+    x = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
+    broken = x.copy()
+    broken[33, 2] = bad
+    for queries, references in ((broken, x), (x, broken)):
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            retrieval.search(queries, references, 3, scan=scan)
+
+
+def test_candidates_shared_by_a_chunk_are_narrowed_to_the_same_answer():
+    """Queries of one place: products of the chunk take the place of most exact distances."""
+    queries, references = nearly_tied(200, 400, 700)
+    found = retrieval.search(queries, references, 5, scan="int8")
+    assert (found.indices == brute(queries, references, 5)).all()
+    assert found.evaluated < 60
