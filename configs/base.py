@@ -13,6 +13,7 @@ none that you do not trust.
 
 from ml_collections import ConfigDict
 
+from vprjax.baselines import BASELINES
 from vprjax.losses import LOSSES
 from vprjax.models import USUAL_NORMS, backbones
 from vprjax.models.heads import HEADS
@@ -37,6 +38,7 @@ def get_config() -> ConfigDict:
     config.optim = _optim()
     config.train = _train()
     config.validation = _validation()
+    config.baseline = _baseline()
     config.eval = _eval()
     return config.lock()
 
@@ -54,8 +56,10 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
             config.model.pooling = name
         elif name in LOSSES:
             config.loss.name = name
+        elif name in BASELINES:
+            config.baseline.name = name
         else:
-            known = ", ".join((*BACKBONES, *POOLINGS, *LOSSES))
+            known = ", ".join((*BACKBONES, *POOLINGS, *LOSSES, *BASELINES))
             raise ValueError(f"unknown name {name!r} after the config's colon; known: {known}")
     return config
 
@@ -200,6 +204,14 @@ def _validation() -> ConfigDict:
     return c
 
 
+def _baseline() -> ConfigDict:
+    """A method that is no network, which --mode=evaluate measures in the model's place."""
+    c = ConfigDict()
+    c.name = ""  # one of vprjax.baselines.BASELINES; "" evaluates the model
+    c.update(defaults(BASELINES))  # keys of one baseline alone: vprjax/baselines/
+    return c
+
+
 def _eval() -> ConfigDict:
     c = ConfigDict()
     c.batch = 64  # images per step of extraction, over all devices; halved where it does not fit
@@ -210,6 +222,12 @@ def _eval() -> ConfigDict:
     )
     c.pca = 0  # dimensions that PCA, fit on training descriptors, keeps before matching; 0 is off
     c.pca_whiten = False  # divides the components by their deviations
+    # Post-processing for figures alone, after PCA; localization answers without it. "sets" standardises
+    # references and queries by their own mean and deviation, "clusters" inside clusters of each.
+    c.standardise = ""
+    c.query_expansion = 0  # nearest references that a query is averaged with (alpha-QE); 0 is off
+    c.database_augmentation = 0  # nearest references that a reference is averaged with; 0 is off
+    c.expansion_power = 3.0  # alpha: weights of both are cosine^alpha; 0 is the plain average
     c.sequence_length = 0  # > 1: also matches sequences of this length (SeqSLAM); 0 is off
     c.search_scan = (
         "auto"  # or a scan method: "float32", "bfloat16", "pruned" find the same neighbours

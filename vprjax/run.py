@@ -11,7 +11,7 @@ from vprjax.console import log
 from vprjax.data import protocol
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
-from vprjax.evaluation import collapse, evaluate
+from vprjax.evaluation import baseline, collapse, evaluate
 from vprjax.localize import calibrate, calibration
 from vprjax.localize.load import load
 from vprjax.report import result_files
@@ -68,6 +68,13 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     Raises:
       VprjaxError: the config or a file is wrong.
     """
+    if config is not None and config.baseline.name:
+        if checkpoint:
+            raise ConfigError(
+                f"--checkpoint={checkpoint} is a trained model, baseline.name={config.baseline.name!r} "
+                "none: drop one"
+            )
+        return evaluate_baseline(config, workdir)
     if not checkpoint:
         return evaluate_untrained(config, workdir)
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
@@ -113,6 +120,25 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
                 config, _extractor(config), variables, "off_the_shelf", workdir, ready.dataset
             )
         }
+        return _write(config, ready.dataset, workdir, None, results, provenance)
+
+
+def evaluate_baseline(config, workdir: pathlib.Path) -> dict:
+    """Evaluates the method of `config.baseline.name`, fit to the training splits or else the references.
+
+    Raises:
+      VprjaxError: the config or a file is wrong.
+    """
+    code = load_code()
+    ready = preflight.check_baseline(config, workdir)
+    make_workdir(workdir)
+    with hold_workdir(workdir):
+        found, cost, notes = baseline.run(config, workdir, ready.dataset)
+        provenance = {"weights_sha256": "none", "trained_on": "", "steps": 0, "cost": cost}
+        provenance |= {"code_version": code, "trained_with": config.to_dict()}
+        if warnings := [*ready.warnings, *notes]:
+            provenance["warnings"] = warnings
+        results = {baseline.NAME: found}
         return _write(config, ready.dataset, workdir, None, results, provenance)
 
 

@@ -14,6 +14,11 @@ LATER = {
     "tuples.heading_degrees": 0.0,
     "model.norms": USUAL_NORMS,
     "places.by": "cell",
+    "baseline.name": "",
+    "eval.standardise": "",
+    "eval.query_expansion": 0,
+    "eval.database_augmentation": 0,
+    "eval.expansion_power": 3.0,
 }
 
 
@@ -56,6 +61,8 @@ def completed(saved: Mapping) -> dict:
     section = out.get("model")
     if isinstance(section, dict) and section.get("param_dtype") == "float32":
         del section["param_dtype"]  # its one legal value
+    if "eval" in out:  # a whole config, which earlier versions kept without this section
+        out.setdefault("baseline", {})
     for key, value in LATER.items():
         section, _, name = key.partition(".")
         if isinstance(out.get(section), dict):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from vprjax import models, sampling
+from vprjax.baselines import BASELINES
 from vprjax.config.changes import leaves
 from vprjax.config.ranges import RANGES, OneOf
 from vprjax.data import source
@@ -42,6 +43,7 @@ def check_values(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     checks = [*_pairs(config), *_named_twice(config)]
+    checks += [*_baseline(config, training=trained_dataset is None)]
     if trained_dataset is None:
         checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
     same = source.split_name(trained_dataset or config.dataset.name)[:2]  # of any version
@@ -81,6 +83,22 @@ def _pairs(config) -> Iterator[tuple[bool, str]]:
     )
     yield e.pca_whiten and not e.pca, "eval.pca_whiten=True needs eval.pca above 0"
     yield from sampling.kind(config).objections(config)
+
+
+def _baseline(config, training: bool) -> Iterator[tuple[bool, str]]:
+    """Yields pairs on a baseline in a job that cannot have it, or with options of descriptors."""
+    name, e = config.baseline.name, config.eval
+    yield (
+        bool(name) and training,
+        f"baseline.name={name!r} is not trained: evaluate it with --mode=evaluate, or set it to ''",
+    )
+    own = name and BASELINES[name].matching is not None
+    for key in ("pca", "standardise", "query_expansion", "database_augmentation"):
+        yield (
+            bool(own and e[key]),
+            f"eval.{key}={e[key]!r} is for descriptors that L2 compares, and baseline {name!r} has its own "
+            "costs: set it back",
+        )
 
 
 def against_accumulation(config) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from vprjax.data import protocol, source
 from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import ConfigError
-from vprjax.evaluation.measure import Described, measure
+from vprjax.evaluation.measure import Described, Search, measure
 from vprjax.evaluation.result import Result
 from vprjax.runtime import parallel
 
@@ -37,13 +38,46 @@ def evaluate(
     Raises:
       ConfigError: the `eval` section asks for what the dataset or the memory does not allow.
     """
-    replicated, title = parallel.replicate(variables), name.replace("_", " ")
-    model = store.fingerprint(config.model, variables)
+    replicated = parallel.replicate(variables)
+
+    def stream(places: source.Places, words: str, first: int) -> Iterator[np.ndarray]:
+        return extract.stream(replicated, places, np.arange(len(places)), words, first)
+
+    of_model = Descriptors(
+        store.fingerprint(config.model, variables),
+        lambda places: descriptor_size(extract.apply_fn, variables, places),
+        stream,
+    )
+    return of_descriptors(config, of_model, name, folder, dataset)
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptors:
+    """What evaluation asks of a model or a baseline.
+
+    Attributes:
+      fingerprint: equal ones mean equal descriptors.
+      dimension: of the descriptors of these images.
+      stream: `(images, words for the progress bar, first)` yields blocks `(m, d)` from image `first` on.
+      search: in place of the exact search by L2.
+      doubts: sentences on descriptors `(n, d)` of a split that its result repeats.
+    """
+
+    fingerprint: str
+    dimension: Callable[[source.Places], int]
+    stream: Callable[[source.Places, str, int], Iterator[np.ndarray]]
+    search: Search | None = None
+    doubts: Callable[[str, np.ndarray], list[str]] = lambda split, rows: []
+
+
+def of_descriptors(
+    config, of_model: Descriptors, name: str, folder: pathlib.Path, dataset: source.Dataset
+) -> dict[str, Result]:
+    """`evaluate` of whatever makes descriptors."""
+    title, model = name.replace("_", " "), of_model.fingerprint
 
     def describe(split: str) -> Described:
-        places = dataset.places((split,))
-        every, words = np.arange(len(places)), f"describe {split} ({title})"
-        dimension = descriptor_size(extract.apply_fn, variables, places)
+        places, words = dataset.places((split,)), f"describe {split} ({title})"
         at = folder / "descriptors" / f"{name}_{split}"
         key = {"model": model, "split": split, "image_set": places.contents}
         if parallel.is_primary() and store.discard_other(at, key, config.eval.descriptor_dtype):
@@ -54,20 +88,26 @@ def evaluate(
             at,
             key,
             places,
-            dimension,
+            of_model.dimension(places),
             config.eval.descriptor_dtype,
-            lambda first: extract.stream(replicated, places, every, words, first),
+            lambda first: of_model.stream(places, words, first),
         )
         return Described(places, written.rows)
 
-    reference = describe(config.dataset.reference_split)
+    split = config.dataset.reference_split
+    reference = describe(split)
+    doubts = of_model.doubts(split, reference.rows)
     pca = _fit_pca(config, describe, pca_file(folder, name), model) if config.eval.pca else None
 
     def measured(split: str) -> Result:
         words = f"search {split} ({title})"
         listed = protocol.positives(dataset, split, config.dataset.reference_split)
         query = dataclasses.replace(describe(split), positives=listed)
-        return measure(config, query, reference, pca, lambda x: log(f"{words}: {x}"))
+        found = measure(
+            config, query, reference, pca, lambda x: log(f"{words}: {x}"), of_model.search
+        )
+        more = [*found.figures.warnings, *doubts, *of_model.doubts(split, query.rows)]
+        return dataclasses.replace(found, figures=dataclasses.replace(found.figures, warnings=more))
 
     return {split: measured(split) for split in config.dataset.query_splits}
 

@@ -7,7 +7,7 @@ import jax
 
 from vprjax.data import protocol, source
 from vprjax.evaluation.result import MODEL_NAMES, Figures, Result, Results, shown
-from vprjax.report import figures, gallery, pictures, published, render, training_page
+from vprjax.report import figures, gallery, pictures, published, render, titles, training_page
 from vprjax.report.result_files import facing, warnings
 from vprjax.runtime import memory
 
@@ -52,7 +52,7 @@ def write(
     render.write(
         workdir / FILE,
         "run.html",
-        title=_title(cell, provenance) + f" on {dataset.name}",
+        title=_title(cell, config, provenance) + f" on {dataset.name}",
         splits=splits,
         warnings=warnings(config, results, provenance),
         study=study.title if study else "",
@@ -69,7 +69,9 @@ def write(
     )
 
 
-def _title(cell: published.Cell, provenance: dict) -> str:
+def _title(cell: published.Cell, config, provenance: dict) -> str:
+    if method := titles.baseline(config):
+        return method.title
     loss, pooling, backbone = map(published.NAMES.get, cell)
     return (
         f"{backbone} + {pooling}, {loss if provenance['steps'] else MODEL_NAMES['off_the_shelf']}"
@@ -213,9 +215,7 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
         ("protocol", protocol.words(provenance.get("protocol", {}))),
         ("trained on", provenance["trained_on"] or "nothing here"),
         ("denominator", provenance["denominator"]),
-        ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
-        ("weights' SHA-256", provenance["weights_sha256"]),
-        ("step evaluated", str(provenance["steps"])),
+        *_origin(provenance),
         ("seed", str(provenance["seed"])),
         ("device", provenance["device"]),
         ("machine", provenance["machine"]),
@@ -224,6 +224,25 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
         ("command", provenance["command"]),
         ("written", provenance["written"]),
     ]
+
+
+def _origin(provenance: dict) -> list[tuple[str, str]]:
+    """Where the model comes from: weights and step, or a baseline's method; and its post-processing."""
+    config = provenance["config"]
+    if method := titles.baseline(config):
+        cost = ", ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in provenance["cost"].items()
+        )
+        out = [("method", method.about), ("reference", method.reference), ("cost", cost)]
+    else:
+        out = [
+            ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
+            ("weights' SHA-256", provenance["weights_sha256"]),
+            ("step evaluated", str(provenance["steps"])),
+        ]
+    if words := provenance.get("post_processing"):
+        out.append(("post-processing", "; ".join(words)))
+    return out
 
 
 def flatten(config: dict, prefix: str = "") -> list[tuple[str, str]]:
