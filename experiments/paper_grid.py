@@ -7,7 +7,10 @@
 Every run has a folder of its own, `RUNS/DATASET/BACKBONE-POOLING-LOSS/seedN`. The same command runs what
 is missing and resumes cut runs. Every run also measures the model off the shelf. Corridor evaluates the
 models trained on Nordland and trains those that are missing. The grid's folder gets tables, a page and the
-rows that `experiments/records.py --add FOLDER` takes.
+rows that `experiments/records.py --add FOLDER` takes. `--baselines` adds the methods of `vprjax/baselines`
+and models off the shelf above the grid's; `--cells=none` runs them alone:
+
+    python experiments/paper_grid.py --dataset=corridor --images=REAL --baselines --cells=none
 
 One run at a time uses all devices of the host; `--jobs` runs several. Where the host has several GPUs, each
 job gets one, and the default is one job per GPU. Without a GPU each job gets its share of the cores.
@@ -32,7 +35,7 @@ import sys
 import time
 
 from analysis import rows, scores, study
-from grid import cells, datasets, page
+from grid import baselines, cells, datasets, page
 from grid.cells import Job, Settings
 from grid.runner import GridProgress, Runner, Stopped, visible_gpus
 
@@ -57,17 +60,19 @@ def choose(jobs: list[Job], patterns: str) -> list[Job]:
     return [job for job in jobs if job.name in wanted]
 
 
-def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> list[Job]:
-    """Runs the missing jobs; returns the failed ones."""
-    trained = choose(cells.training_jobs(settings), patterns)
+def run(
+    settings: Settings, patterns: str, others: list[Job], slots: int, devices: list[str]
+) -> list[Job]:
+    """Runs the missing jobs, the baselines `others` first; returns the failed ones."""
+    trained = choose(cells.training_jobs(settings), patterns) if patterns != "none" else []
     corridor = settings.dataset == "corridor"
     evaluated = cells.corridor_jobs(settings, trained) if corridor else []
-    jobs = [*trained, *evaluated]
+    jobs = [*others, *trained, *evaluated]
     if not all([job.finished() for job in jobs]):  # a list, since each job may refuse its folder
         datasets.prepare(settings)
     runner, progress = Runner(slots, devices), GridProgress(jobs)
     try:
-        runner.run([job for job in trained if not job.finished()], progress)
+        runner.run([job for job in (*others, *trained) if not job.finished()], progress)
         ready = [of for job, of in zip(trained, evaluated, strict=False) if job.finished()]
         runner.run([job for job in ready if not job.finished()], progress)
     finally:
@@ -80,9 +85,10 @@ def write(settings: Settings, began: float) -> None:
     folder = settings.folder
     order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset)]
     paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
-    if not paths:
+    found = scores.read(paths) if paths else None
+    field = baselines.write(folder, found)
+    if found is None:
         return
-    found = scores.read(paths)
     paper = published.study(found.dataset.partition(":")[0])
     facts = {
         "command": shlex.join(["python", "experiments/paper_grid.py", *sys.argv[1:]]),
@@ -93,7 +99,7 @@ def write(settings: Settings, began: float) -> None:
     if settings.smoke:
         facts["smoke"] = "tiny runs: they show that everything works and measure nothing"
     made = study.write(folder, found, paper)
-    page.write(folder, found, paper, made, paths, list(facts.items()))
+    page.write(folder, found, paper, made, paths, list(facts.items()), field)
     results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     record = {**facts, "runs": results}
     write_atomically(folder / "grid.json", json.dumps(record, indent=1) + "\n")
@@ -113,7 +119,13 @@ def parse() -> argparse.Namespace:
     add("--runs", type=pathlib.Path, default=pathlib.Path("runs/grid"), help="folder of all grids")
     add("--weights", type=pathlib.Path, help="folder of pretrained weights")
     add("--images", type=pathlib.Path, help="folder of nordland/ and corridor/ images")
-    add("--cells", default="*", help="comma list of patterns of cells, e.g. 'vgg16-*'")
+    add("--cells", default="*", help="patterns of cells, e.g. 'vgg16-*'; or none")
+    add(
+        "--baselines",
+        nargs="?",
+        const="all",
+        help="comma list of patterns of baselines and models off the shelf; without a value all",
+    )
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="config key of all runs")
     add("--jobs", type=int, help="runs at a time; by default one per GPU, else one")
     return parser.parse_args()
@@ -138,7 +150,9 @@ def main() -> int:
             tuple(map(cells.change, args.set)),
         )
         devices = visible_gpus()
-        failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)
+        others = baselines.jobs(settings, args.baselines) if args.baselines else []
+        slots = args.jobs or max(1, len(devices))
+        failed = run(settings, args.cells, others, slots, devices)
         if args.dataset == "corridor":
             write(
                 dataclasses.replace(settings, dataset="nordland"), began

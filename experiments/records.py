@@ -4,7 +4,7 @@
     python experiments/records.py --add runs/grid/nordland --add runs/train_step.json
 
 `experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (one line per config) and
-`speed.csv` (one row per case of a benchmark). `--add` takes a grid's folder or a file of
+`speed.csv` (one row per case of a benchmark) and `baselines.csv` (one per baseline and query split). `--add` takes a grid's folder or a file of
 `benchmark.py --json=FILE`. A grid's rows replace those of the same set (the folder's name), cell and seed.
 
 The command then gives all configs today's key names and digests. It fills the block between
@@ -12,11 +12,12 @@ The command then gives all configs today's key names and digests. It fills the b
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
 
-from analysis import fill, rows, speed
+from analysis import baselines, fill, rows, speed
 from analysis.record_tables import Records
 
 from vprjax.errors import DataError, VprjaxError
@@ -33,23 +34,31 @@ def added(records: Records, path: pathlib.Path) -> Records:
       DataError: it holds neither.
     """
     if path.is_dir():
-        return Records(rows.replaced(records.runs, rows.read(path)), records.speed)
+        field = baselines.read(path)
+        runs = rows.read(path) if (path / rows.RUNS).exists() or not field else None
+        return dataclasses.replace(
+            records,
+            runs=rows.replaced(records.runs, runs) if runs else records.runs,
+            baselines=baselines.replaced(records.baselines, field),
+        )
     try:
         found = speed.of_benchmark(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no benchmark's record ({type(error).__name__}: {error})"
         ) from error
-    return Records(records.runs, speed.replaced(records.speed, found))
+    return dataclasses.replace(records, speed=speed.replaced(records.speed, found))
 
 
 def texts(root: pathlib.Path, records: Records) -> dict[pathlib.Path, str]:
     """The content of every file that the records decide, by path; raises DataError."""
     runs = rows.renewed(records.runs)
-    records = Records(runs, records.speed)
+    records = dataclasses.replace(records, runs=runs)
     folder = root / FOLDER.relative_to(ROOT)
     out = {folder / name: text for name, text in rows.texts(runs).items()}
     out[folder / speed.FILE] = speed.text(records.speed)
+    if records.baselines:
+        out[folder / baselines.FILE] = baselines.text(records.baselines)
     for path in fill.documents(root):
         try:
             out[path] = fill.filled(path.read_text(encoding="utf-8"), records)

@@ -115,11 +115,10 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
         provenance["warnings"] = [*ready.warnings]
     with hold_workdir(workdir):
         variables = begin.untrained_variables(config, places, ready.weights)
-        results = {
-            "off_the_shelf": evaluate.evaluate(
-                config, _extractor(config), variables, "off_the_shelf", workdir, ready.dataset
-            )
-        }
+        found, provenance["cost"] = evaluate.with_cost(
+            config, _extractor(config), variables, "off_the_shelf", workdir, ready.dataset
+        )
+        results = {"off_the_shelf": found}
         return _write(config, ready.dataset, workdir, None, results, provenance)
 
 

@@ -4,7 +4,7 @@ import functools
 import pathlib
 import re
 
-from analysis import record_tables, rows, speed
+from analysis import baselines, record_tables, rows, speed
 from analysis.record_tables import TABLES, Records
 from vprjax.errors import DataError
 
@@ -13,8 +13,8 @@ ROOMS = ("experiments", "vprjax", "tfds_builders", "configs", "tests")
 
 
 def read(folder: pathlib.Path) -> Records:
-    """The records of runs and speed in `folder`; raises DataError where one is unreadable."""
-    return Records(rows.read(folder), speed.read(folder))
+    """The records in `folder`; raises DataError where one is unreadable."""
+    return Records(rows.read(folder), speed.read(folder), baselines.read(folder))
 
 
 def documents(root: pathlib.Path) -> list[pathlib.Path]:

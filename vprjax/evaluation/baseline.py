@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vprjax.baselines import BASELINES, Baseline, Facts
-from vprjax.baselines.images import mapped, pool
+from vprjax.baselines.images import mapped
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError
@@ -19,7 +19,6 @@ from vprjax.evaluation.result import Result
 from vprjax.storage import checksum
 
 NAME = "baseline"  # its key in `result.MODEL_NAMES`
-ROUNDS = 3  # of timing
 
 
 def check(config, dataset: source.Dataset) -> None:
@@ -54,7 +53,7 @@ def run(
       dataset: the evaluated dataset.
 
     Returns:
-      the result per query split; its cost (dimension, bytes and ms per image, seconds of the fit); and
+      the result per query split; its cost as `evaluate.of_descriptors` returns it, with `fit_seconds`; and
       sentences on the fit that the result repeats.
 
     Raises:
@@ -74,31 +73,16 @@ def run(
         for block in mapped(each, places, numbers, config.eval.batch, words):
             yield np.stack(block)
 
-    references = dataset.places((config.dataset.reference_split,))
-    cost = {**_cost(each, references, config.eval.batch), "fit_seconds": round(fitted, 1)}
-    cost["bytes_per_image"] = -(-cost["dimension"] * method.bits // 8)
     described = evaluate.Descriptors(
         _fingerprint(config, state),
-        lambda places: cost["dimension"],
+        lambda places: len(each(places.images([0])[0])),
         stream,
         searcher(method, state, settings) if method.matching else None,
         lambda split, rows: without(method.lacks, split, rows),
+        method.bits,
     )
-    return evaluate.of_descriptors(config, described, NAME, folder, dataset), cost, notes
-
-
-def _cost(each, places: source.Places, batch: int) -> dict:
-    """Dimension, and median ms per image of `ROUNDS` batches on all cores; decoding is not counted."""
-    images, seconds = places.images(np.resize(np.arange(len(places)), batch)), []
-    with pool() as threads:
-        for _ in range(ROUNDS):
-            start = time.perf_counter()
-            found = list(threads.map(each, images))
-            seconds.append(time.perf_counter() - start)
-    return {
-        "dimension": len(found[0]),
-        "ms_per_image": round(1e3 * float(np.median(seconds)) / batch, 3),
-    }
+    results, cost = evaluate.of_descriptors(config, described, NAME, folder, dataset)
+    return results, cost | {"fit_seconds": round(fitted, 1)}, notes
 
 
 def _fingerprint(config, state: dict) -> str:

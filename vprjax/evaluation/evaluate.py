@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -19,7 +20,14 @@ from vprjax.runtime import parallel
 def evaluate(
     config, extract: Extractor, variables, name: str, folder: pathlib.Path, dataset: source.Dataset
 ) -> dict[str, Result]:
-    """Matches every query split to the reference split and measures the matches.
+    """Returns the result per query split; see `with_cost`."""
+    return with_cost(config, extract, variables, name, folder, dataset)[0]
+
+
+def with_cost(
+    config, extract: Extractor, variables, name: str, folder: pathlib.Path, dataset: source.Dataset
+) -> tuple[dict[str, Result], dict]:
+    """Matches every query split to the reference split and measures the matches, and the descriptors' cost.
 
     Descriptors go through stores in `folder / "descriptors"`: a killed evaluation continues from them.
     A later one reuses those of the same model and images, such as a map's under other queries.
@@ -33,7 +41,7 @@ def evaluate(
       dataset: the evaluated dataset.
 
     Returns:
-      The result per query split.
+      the result per query split, and what `of_descriptors` returns of the cost.
 
     Raises:
       ConfigError: the `eval` section asks for what the dataset or the memory does not allow.
@@ -61,6 +69,7 @@ class Descriptors:
       stream: `(images, words for the progress bar, first)` yields blocks `(m, d)` from image `first` on.
       search: in place of the exact search by L2.
       doubts: sentences on descriptors `(n, d)` of a split that its result repeats.
+      bits: of a number of the descriptor, as a map would keep it.
     """
 
     fingerprint: str
@@ -68,13 +77,20 @@ class Descriptors:
     stream: Callable[[source.Places, str, int], Iterator[np.ndarray]]
     search: Search | None = None
     doubts: Callable[[str, np.ndarray], list[str]] = lambda split, rows: []
+    bits: int = 32
 
 
 def of_descriptors(
     config, of_model: Descriptors, name: str, folder: pathlib.Path, dataset: source.Dataset
-) -> dict[str, Result]:
-    """`evaluate` of whatever makes descriptors."""
+) -> tuple[dict[str, Result], dict]:
+    """Evaluates whatever makes descriptors.
+
+    Returns:
+      the result per query split; and `dimension`, `bytes_per_image` and `ms_per_image`, the median over
+      batches with their decoding, None where all descriptors were there.
+    """
     title, model = name.replace("_", " "), of_model.fingerprint
+    ms: list[float] = []
 
     def describe(split: str) -> Described:
         places, words = dataset.places((split,)), f"describe {split} ({title})"
@@ -90,7 +106,7 @@ def of_descriptors(
             places,
             of_model.dimension(places),
             config.eval.descriptor_dtype,
-            lambda first: of_model.stream(places, words, first),
+            lambda first: timed(of_model.stream(places, words, first), ms),
         )
         return Described(places, written.rows)
 
@@ -109,7 +125,24 @@ def of_descriptors(
         more = [*found.figures.warnings, *doubts, *of_model.doubts(split, query.rows)]
         return dataclasses.replace(found, figures=dataclasses.replace(found.figures, warnings=more))
 
-    return {split: measured(split) for split in config.dataset.query_splits}
+    results = {split: measured(split) for split in config.dataset.query_splits}
+    size = reference.rows.shape[1] if pca is None else pca.kernel.shape[1]
+    cost = {
+        "dimension": size,
+        "bytes_per_image": -(-size * of_model.bits // 8),
+        "ms_per_image": round(float(np.median(ms)), 3) if ms else None,
+    }
+    return results, cost
+
+
+def timed(blocks: Iterator[np.ndarray], ms: list[float]) -> Iterator[np.ndarray]:
+    """Yields `blocks`, and adds the milliseconds per image of each but the first, which may compile."""
+    began, first = time.perf_counter(), True
+    for block in blocks:
+        if not first:
+            ms.append(1e3 * (time.perf_counter() - began) / len(block))
+        yield block
+        began, first = time.perf_counter(), False
 
 
 def pca_file(folder: pathlib.Path, name: str) -> pathlib.Path:

@@ -240,6 +240,8 @@ def _origin(provenance: dict) -> list[tuple[str, str]]:
             ("weights' SHA-256", provenance["weights_sha256"]),
             ("step evaluated", str(provenance["steps"])),
         ]
+    if cost := provenance.get("cost"):
+        out.append(("descriptors", titles.cost_words(cost)))
     if words := provenance.get("post_processing"):
         out.append(("post-processing", "; ".join(words)))
     return out

@@ -12,20 +12,27 @@ def baseline(config: Mapping) -> Baseline | None:
     return BASELINES[name] if name else None
 
 
+def cost_words(cost: Mapping) -> str:
+    """Size and time of a descriptor, and of a baseline's fit."""
+    words = [f"{cost['dimension']:,} dimensions", f"{cost['bytes_per_image']:,} bytes per image"]
+    if cost["ms_per_image"] is not None:
+        words.append(f"{cost['ms_per_image']:.3g} ms per image with its decoding")
+    if "fit_seconds" in cost:
+        words.append(f"{cost['fit_seconds']:.3g} s for the fit")
+    return ", ".join(words)
+
+
 def origin(config, provenance: Mapping) -> list[str]:
-    """Lines of results.md on what was evaluated: weights and steps, or a baseline's method and cost."""
+    """Lines of results.md on what was evaluated: weights or a baseline's method, cost, post-processing."""
     found, out = baseline(config), []
     if found is None:
         out.append(
             f"- weights: {config.model.weights or 'random'} (sha256 {provenance['weights_sha256']})"
         )
     else:
-        cost = provenance["cost"]
-        out += [
-            f"- method: {found.about} {found.reference}.",
-            f"- cost: {cost['dimension']:,} dimensions, {cost['bytes_per_image']:,} bytes and "
-            f"{cost['ms_per_image']:.3g} ms per image; the fit took {cost['fit_seconds']:.3g} s",
-        ]
+        out.append(f"- method: {found.about} {found.reference}.")
+    if cost := provenance.get("cost"):
+        out.append(f"- cost: {cost_words(cost)}")
     if words := post.words(config.eval):
         out.append(f"- post-processing: {'; '.join(words)}")
     return out

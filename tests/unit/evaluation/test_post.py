@@ -65,7 +65,7 @@ def test_a_shift_between_the_sets_no_longer_hides_the_places():
 def test_clusters_are_standardised_apart():
     day, night = rows(20, shift=4), rows(20, seed=1, shift=-4)
     found = post.standardised_by_cluster(np.concatenate([day, night]))
-    for own, x in ((found[:20], day), (found[20:], night)):
+    for own in (found[:20], found[20:]):
         assert np.abs(own.mean(axis=0)).max() < 0.2
     owner = post.clusters(np.concatenate([day, night]))
     assert not set(owner[:20]) & set(owner[20:])
