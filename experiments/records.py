@@ -3,9 +3,10 @@
     python experiments/records.py
     python experiments/records.py --add runs/grid/nordland --add runs/train_step.json
 
-`experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (one line per config) and
-`speed.csv` (one row per case of a benchmark) and `baselines.csv` (one per baseline and query split). `--add` takes a grid's folder or a file of
-`benchmark.py --json=FILE`. A grid's rows replace those of the same set (the folder's name), cell and seed.
+`experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (one line per config),
+`speed.csv` (one row per case of a benchmark) and `baselines.csv` (one per baseline and query split).
+`--add` takes a grid's folder or a file of `benchmark.py --json=FILE`. A grid's rows replace those of the
+same set (the folder's name), cell or baseline, and seed.
 
 The command then gives all configs today's key names and digests. It fills the block between
 `<!-- results: NAME -->` and `<!-- end -->` in the project's Markdown files with the table NAME.

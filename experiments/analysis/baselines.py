@@ -74,9 +74,9 @@ def of_results(document: Mapping, set_name: str, name: str) -> list[Row]:
     config, cost = provenance["config"], provenance["cost"]
     own = config["baseline"]["name"]
     settings = config["baseline"].get(own) if own else _model(config)
-    settings = dict(settings) | {
-        "post": words for words in [provenance.get("post_processing")] if words
-    }
+    settings = dict(settings)
+    if words := provenance.get("post_processing"):
+        settings["post"] = words
     ((_, by_split),) = document["results"].items()
     rows = []
     for split, figures in by_split.items():

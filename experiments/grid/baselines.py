@@ -7,6 +7,7 @@ import pathlib
 from analysis import baselines
 from analysis.scores import Scores
 from analysis.text_table import Table
+
 from grid import cells
 from grid.cells import ROOT, Job, Settings
 from vprjax.baselines import BASELINES

@@ -17,14 +17,12 @@ class Facts:
     """The sizes of the data that a baseline's objections depend on.
 
     Attributes:
-      training: number of images that it is fit to.
       references: number of references.
       queries: number of queries of the shortest split.
       height: of an image, pixels.
       width: of an image, pixels.
     """
 
-    training: int
     references: int
     queries: int
     height: int

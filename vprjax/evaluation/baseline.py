@@ -28,10 +28,10 @@ def check(config, dataset: source.Dataset) -> None:
       ConfigError: a setting does not fit.
     """
     settings, found = config.baseline[config.baseline.name], BASELINES[config.baseline.name]
-    d, training = config.dataset, training_images(config, dataset)
-    height, width = training.images([0]).shape[1:3]
+    d = config.dataset
+    height, width = dataset.places((d.reference_split,)).images([0]).shape[1:3]
     queries = min(dataset.counts[name] for name in d.query_splits)
-    facts = Facts(len(training), dataset.counts[d.reference_split], queries, height, width)
+    facts = Facts(dataset.counts[d.reference_split], queries, height, width)
     for sentence in found.objections(settings, facts):
         raise ConfigError(sentence)
 

@@ -117,7 +117,7 @@ def test_hog_is_opencv_4s():
     ],
 )
 def test_settings_that_the_data_do_not_allow(name, changes, words):
-    facts = Facts(training=50, references=50, queries=11, height=48, width=64)
+    facts = Facts(references=50, queries=11, height=48, width=64)
     assert BASELINES[name].objections(settings(name), facts) == []
     (found,) = BASELINES[name].objections(settings(name, **changes), facts)
     assert re.search(words, found)

@@ -243,3 +243,28 @@ def test_an_evaluation_needs_queries_and_a_training_does_not():
     c.dataset.query_splits = ("b",)
     with pytest.raises(ConfigError, match="validation uses the test split"):
         checks.check_values(c)
+
+
+@pytest.mark.parametrize(
+    ("training", "changed", "words"),
+    [
+        (True, {}, r"baseline\.name='seqslam' is not trained: evaluate it with --mode=evaluate"),
+        (False, {"standardise": "sets"}, r"eval\.standardise='sets' is for descriptors that L2"),
+        (False, {"query_expansion": 5}, r"eval\.query_expansion=5 is for descriptors that L2"),
+        (False, {"pca": 8}, r"eval\.pca=8 is for descriptors that L2"),
+    ],
+)
+def test_a_baseline_is_not_trained_and_keeps_its_own_costs(training, changed, words):
+    c = base.select(base.get_config(), "seqslam")
+    c.dataset.name, c.tuples.batch = "places_csv/mine", 8
+    c.eval.update(changed)
+    with pytest.raises(ConfigError, match=words):
+        checks.check_values(c, None if training else c.dataset.name)
+    c.baseline.name = "" if training else "hog"  # compared by L2
+    checks.check_values(c, None if training else c.dataset.name)
+
+
+def test_a_config_from_before_the_baselines_is_completed_and_runs_no_baseline():
+    saved = base.get_config().to_dict()
+    del saved["baseline"]
+    assert changes.completed(saved) == base.get_config().to_dict()
