@@ -29,8 +29,8 @@ def jobs(settings: Settings, patterns: str) -> list[Job]:
 
     Args:
       settings: the grid's.
-      patterns: comma list such as `vlad_sift,*-mac`; "all" takes every baseline, and the models whose
-        weights are there.
+      patterns: comma list such as `vlad_sift,*-mac`, or "all"; a pattern takes the models whose weights
+        are there.
 
     Raises:
       ConfigError: a pattern matches nothing, or a named model has no weights.
@@ -47,13 +47,13 @@ def jobs(settings: Settings, patterns: str) -> list[Job]:
         if name in BASELINES and name in wanted:
             seeds = settings.seeds if "words" in BASELINES[name].keys else settings.seeds[:1]
             out += [_job(settings, name, name, seed) for seed in seeds]
-        elif name in wanted and (own := _weighted(settings, name, patterns != "all")):
+        elif name in wanted and (own := _weighted(settings, name, name in patterns.split(","))):
             out.append(_job(settings, name, MODELS[name], settings.seeds[0], own))
     return out
 
 
 def _weighted(settings: Settings, name: str, named: bool) -> dict:
-    """The overrides of a model with whole weights; {} where it has none and only "all" asked for it."""
+    """The overrides of a model with whole weights; {} where it has none and no flag names it."""
     backbone = name.partition("-")[0]
     try:
         own = cells.weighted(settings, backbone)

@@ -43,6 +43,9 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
     saved["model"]["norms"] = ("local", "descriptor")
     saved["places"]["by"] = "label"
     saved["tuples"].update(positive="random", heading_degrees=30.0)
+    saved["baseline"]["name"] = "hog"
+    saved["eval"].update(standardise="sets", query_expansion=5)
+    saved["eval"].update(database_augmentation=4, expansion_power=0.0)
     assert changes.completed(saved) == saved
 
 

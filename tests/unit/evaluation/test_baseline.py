@@ -33,8 +33,9 @@ def config():
     c = base.get_config()
     c.dataset.query_splits = ("test01",)
     c.eval.recalls, c.eval.batch = (1, 2), 4
-    for name in ("vlad_sift", "dense_vlad", "fabmap"):
+    for name in ("vlad_sift", "dense_vlad"):
         c.baseline[name].words = 8
+    c.baseline.fabmap.words = 40
     c.baseline.vlad_sift.dimensions = c.baseline.dense_vlad.dimensions = 5
     c.baseline.dense_vlad.update(bins=(4, 6), step=6)
     c.baseline.hog.size = 64
@@ -54,7 +55,7 @@ def test_every_baseline_finds_the_places_and_tells_its_cost(config, tmp_path, na
         "pixels": 2048,
         "seqslam": 2048,
         "hog": 324,
-        "fabmap": 8,
+        "fabmap": 40,
         "vlad_sift": 5,
         "dense_vlad": 5,
     }
