@@ -103,6 +103,16 @@ def _objections(settings, facts: Facts) -> list[str]:
     return found
 
 
+def _doubts(settings, facts: Facts) -> list[str]:
+    ratio, speeds = facts.references / facts.queries, settings.speeds
+    if settings.length == 1 or min(speeds) <= ratio <= max(speeds):
+        return []
+    return [
+        f"there are {ratio:.2f} references per query, and baseline.seqslam.speeds go from {min(speeds):g} "
+        f"to {max(speeds):g}: where both drives cover one route, no line follows it; add that ratio"
+    ]
+
+
 BASELINE = Baseline(
     title="SeqSLAM",
     reference="Milford & Wyeth 2012",
@@ -112,6 +122,7 @@ BASELINE = Baseline(
     describe=describe,
     keys=KEYS,
     objections=_objections,
+    doubts=_doubts,
     matching=Matching(
         costs=_costs,
         length=lambda settings: settings.length,

@@ -60,6 +60,7 @@ class Baseline:
       fit: `(training images, settings, seed) -> (state, notes)`; raises ConfigError where they are too few.
         The notes are sentences that the result repeats.
       objections: `(settings, facts)`, sentences on settings that the data do not allow.
+      doubts: `(settings, facts)`, sentences on settings that hardly suit the data; the result repeats them.
       matching: how descriptors are compared; None is the exact search by L2.
       bits: of a number of the descriptor, as a map would keep it.
       lacks: what an image with an all-zero descriptor does not have.
@@ -75,6 +76,7 @@ class Baseline:
         [],
     )
     objections: Callable[[Any, Facts], list[str]] = lambda settings, facts: []
+    doubts: Callable[[Any, Facts], list[str]] = lambda settings, facts: []
     matching: Matching | None = None
     bits: int = 32
     lacks: str = "contrast"

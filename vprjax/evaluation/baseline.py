@@ -28,12 +28,15 @@ def check(config, dataset: source.Dataset) -> None:
       ConfigError: a setting does not fit.
     """
     settings, found = config.baseline[config.baseline.name], BASELINES[config.baseline.name]
+    for sentence in found.objections(settings, _facts(config, dataset)):
+        raise ConfigError(sentence)
+
+
+def _facts(config, dataset: source.Dataset) -> Facts:
     d = config.dataset
     height, width = dataset.places((d.reference_split,)).images([0]).shape[1:3]
     queries = min(dataset.counts[name] for name in d.query_splits)
-    facts = Facts(dataset.counts[d.reference_split], queries, height, width)
-    for sentence in found.objections(settings, facts):
-        raise ConfigError(sentence)
+    return Facts(dataset.counts[d.reference_split], queries, height, width)
 
 
 def training_images(config, dataset: source.Dataset) -> source.Places:
@@ -54,7 +57,7 @@ def run(
 
     Returns:
       the result per query split; its cost as `evaluate.of_descriptors` returns it, with `fit_seconds`; and
-      sentences on the fit that the result repeats.
+      sentences on settings and fit that the result repeats.
 
     Raises:
       ConfigError: the training images do not allow the fit.
@@ -62,6 +65,9 @@ def run(
     method, settings = BASELINES[config.baseline.name], config.baseline[config.baseline.name]
     began = time.monotonic()
     log(f"fit {method.title}")
+    doubts = method.doubts(settings, _facts(config, dataset))
+    for sentence in doubts:
+        log(f"warning: {sentence}")
     state, notes = method.fit(training_images(config, dataset), settings, config.seed)
     fitted = time.monotonic() - began
 
@@ -82,7 +88,7 @@ def run(
         method.bits,
     )
     results, cost = evaluate.of_descriptors(config, described, NAME, folder, dataset)
-    return results, cost | {"fit_seconds": round(fitted, 1)}, notes
+    return results, cost | {"fit_seconds": round(fitted, 1)}, [*doubts, *notes]
 
 
 def _fingerprint(config, state: dict) -> str:

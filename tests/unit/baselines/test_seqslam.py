@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.baselines import settings
-from vprjax.baselines import BASELINES, seqslam
+from vprjax.baselines import BASELINES, Facts, seqslam
 from vprjax.evaluation import baseline, sequence
 
 
@@ -98,3 +98,16 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
         found.append(baseline.searcher(BASELINES["seqslam"], {}, own)(queries, references, 2))
     assert (found[0].indices == found[1].indices).all()
     assert np.allclose(found[0].distances, found[1].distances, atol=1e-12)
+
+
+def test_drives_of_unlike_length_are_doubted():
+    def doubts(references, queries, **changes):
+        facts = Facts(references, queries, height=48, width=64)
+        return BASELINES["seqslam"].doubts(settings("seqslam", **changes), facts)
+
+    assert doubts(1371, 1021) == [
+        "there are 1.34 references per query, and baseline.seqslam.speeds go from 0.8 to 1.2: where both "
+        "drives cover one route, no line follows it; add that ratio"
+    ]
+    assert doubts(100, 200) and not doubts(100, 100) and not doubts(1371, 1021, length=1)
+    assert not doubts(1371, 1021, speeds=(1.0, 1.4))
