@@ -13,6 +13,7 @@ none that you do not trust.
 
 from ml_collections import ConfigDict
 
+from vprjax.baselines import BASELINES
 from vprjax.losses import LOSSES
 from vprjax.models import USUAL_NORMS, backbones
 from vprjax.models.heads import HEADS
@@ -39,6 +40,7 @@ def get_config() -> ConfigDict:
     config.keep = _keep()
     config.train = _train()
     config.validation = _validation()
+    config.baseline = _baseline()
     config.eval = _eval()
     return config.lock()
 
@@ -56,8 +58,10 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
             config.model.pooling = name
         elif name in LOSSES:
             config.loss.name = name
+        elif name in BASELINES:
+            config.baseline.name = name
         else:
-            known = ", ".join((*BACKBONES, *POOLINGS, *LOSSES))
+            known = ", ".join((*BACKBONES, *POOLINGS, *LOSSES, *BASELINES))
             raise ValueError(f"unknown name {name!r} after the config's colon; known: {known}")
     if not backbones.BACKBONES[config.model.backbone].class_token:
         config.model.salad.token_dim = 0  # SALAD without a class token is its clusters alone
@@ -267,6 +271,14 @@ def _validation() -> ConfigDict:
     return c
 
 
+def _baseline() -> ConfigDict:
+    """A method that is no network, which --mode=evaluate measures in the model's place."""
+    c = ConfigDict()
+    c.name = ""  # one of vprjax.baselines.BASELINES; "" evaluates the model
+    c.update(defaults(BASELINES))  # keys of one baseline alone: vprjax/baselines/
+    return c
+
+
 def _eval() -> ConfigDict:
     c = ConfigDict()
     c.batch = 64  # images per step of extraction, over all devices; halved where it does not fit
@@ -277,6 +289,12 @@ def _eval() -> ConfigDict:
     )
     c.pca = 0  # dimensions that PCA, fit on training descriptors, keeps before matching; 0 is off
     c.pca_whiten = False  # divides the components by their deviations
+    # Post-processing for figures alone, after PCA; localization answers without it. "sets" standardises
+    # references and queries by their own mean and deviation, "clusters" inside clusters of each.
+    c.standardise = ""
+    c.query_expansion = 0  # nearest references that a query is averaged with (alpha-QE); 0 is off
+    c.database_augmentation = 0  # nearest references that a reference is averaged with; 0 is off
+    c.expansion_power = 3.0  # alpha: weights of both are cosine^alpha; 0 is the plain average
     c.sequence_length = 0  # > 1: also matches sequences of this length (SeqSLAM); 0 is off
     # > 0: searches in two stages. Hashes of rerank_bits bits choose so many references per query, and the
     # descriptors put these in order; the results set an exact search beside it. 0 searches exactly.

@@ -7,7 +7,10 @@
 Every run has a folder of its own, `RUNS/DATASET/BACKBONE-POOLING-LOSS/seedN`. The same command runs what
 is missing and resumes cut runs. Every run also measures the model off the shelf. Corridor evaluates the
 models trained on Nordland and trains those that are missing. The grid's folder gets tables, a page and the
-rows that `experiments/records.py --add FOLDER` takes.
+rows that `experiments/records.py --add FOLDER` takes. `--baselines` adds the methods of `vprjax/baselines`
+and models off the shelf above the grid's; `--cells=none` runs them alone:
+
+    python experiments/paper_grid.py --dataset=corridor --images=REAL --baselines --cells=none
 
 One run at a time uses all devices of the host; `--jobs` runs several. Where the host has several GPUs, each
 job gets one, and the default is one job per GPU. Without a GPU each job gets its share of the cores.
@@ -38,7 +41,7 @@ import sys
 import time
 
 from analysis import abroad_table, rows, scores, study
-from grid import cells, datasets, page
+from grid import baselines, cells, datasets, page
 from grid.cells import Job, Settings
 from grid.runner import GridProgress, Runner, Stopped, visible_gpus
 
@@ -63,17 +66,19 @@ def choose(jobs: list[Job], patterns: str) -> list[Job]:
     return [job for job in jobs if job.name in wanted]
 
 
-def run(settings: Settings, patterns: str, slots: int, devices: list[str]) -> list[Job]:
-    """Runs the missing jobs; returns the failed ones."""
-    trained = choose(cells.training_jobs(settings), patterns)
+def run(
+    settings: Settings, patterns: str, others: list[Job], slots: int, devices: list[str]
+) -> list[Job]:
+    """Runs the missing jobs, the baselines `others` first; returns the failed ones."""
+    trained = choose(cells.training_jobs(settings), patterns) if patterns != "none" else []
     corridor = settings.dataset == "corridor"
     evaluated = cells.corridor_jobs(settings, trained) if corridor else []
-    jobs = [*trained, *evaluated]
+    jobs = [*others, *trained, *evaluated]
     if not all([job.finished() for job in jobs]):  # a list, since each job may refuse its folder
         datasets.prepare(settings)
     runner, progress = Runner(slots, devices), GridProgress(jobs)
     try:
-        runner.run([job for job in trained if not job.finished()], progress)
+        runner.run([job for job in (*others, *trained) if not job.finished()], progress)
         ready = [of for job, of in zip(trained, evaluated, strict=False) if job.finished()]
         runner.run([job for job in ready if not job.finished()], progress)
     finally:
@@ -86,9 +91,10 @@ def write(settings: Settings, began: float) -> None:
     folder = settings.folder
     order = [cells.name_of(cell) for cell in cells.of_dataset(settings.dataset, settings.study)]
     paths = [path for name in order for path in sorted(folder.glob(f"{name}/seed*/results.json"))]
-    if not paths:
+    found = scores.read(paths) if paths else None
+    field = baselines.write(folder, found)
+    if found is None:
         return
-    found = scores.read(paths)
     paper = published.study(found.dataset.partition(":")[0])
     facts = {
         "command": shlex.join(["python", "experiments/paper_grid.py", *sys.argv[1:]]),
@@ -100,7 +106,7 @@ def write(settings: Settings, began: float) -> None:
         facts["smoke"] = "tiny runs: they show that everything works and measure nothing"
     results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     made = study.write(folder, found, paper, list(filter(None, [abroad_table.table(results)])))
-    page.write(folder, found, paper, made, paths, list(facts.items()))
+    page.write(folder, found, paper, made, paths, list(facts.items()), field)
     record = {**facts, "runs": results}
     write_atomically(folder / "grid.json", json.dumps(record, indent=1) + "\n")
     rows.write(folder, rows.renewed(rows.merged(rows.of_results(r, folder.name) for r in results)))
@@ -120,7 +126,13 @@ def parse() -> argparse.Namespace:
     add("--runs", type=pathlib.Path, default=pathlib.Path("runs/grid"), help="folder of all grids")
     add("--weights", type=pathlib.Path, help="folder of pretrained weights")
     add("--images", type=pathlib.Path, help="folder of nordland/ and corridor/ images")
-    add("--cells", default="*", help="comma list of patterns of cells, e.g. 'vgg16-*'")
+    add("--cells", default="*", help="patterns of cells, e.g. 'vgg16-*'; or none")
+    add(
+        "--baselines",
+        nargs="?",
+        const="all",
+        help="comma list of patterns of baselines and models off the shelf; without a value all",
+    )
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="config key of all runs")
     add(
         "--others",
@@ -152,7 +164,9 @@ def main() -> int:
             args.study,
         )
         devices = visible_gpus()
-        failed = run(settings, args.cells, args.jobs or max(1, len(devices)), devices)
+        others = baselines.jobs(settings, args.baselines) if args.baselines else []
+        slots = args.jobs or max(1, len(devices))
+        failed = run(settings, args.cells, others, slots, devices)
         if args.dataset == "corridor":
             write(
                 dataclasses.replace(settings, dataset="nordland"), began

@@ -3,9 +3,10 @@
     python experiments/records.py
     python experiments/records.py --add runs/grid/nordland --add runs/train_step.json
 
-`experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (one line per config) and
-`speed.csv` (one row per case of a benchmark). `--add` takes a grid's folder or a file of
-`benchmark.py --json=FILE`. A grid's rows replace those of the same set (the folder's name), cell and seed.
+`experiments/records/` holds `runs.csv` (one row per FCM), `configs.jsonl` (one line per config),
+`speed.csv` (one row per case of a benchmark) and `baselines.csv` (one per baseline and query split).
+`--add` takes a grid's folder or a file of `benchmark.py --json=FILE`. A grid's rows replace those of the
+same set (the folder's name), cell or baseline, and seed.
 
 The command then gives all configs today's key names and digests. It fills the block between
 `<!-- results: NAME -->` and `<!-- end -->` in the project's Markdown files with the table NAME.
@@ -18,7 +19,7 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from analysis import fill, rows, speed
+from analysis import baselines, fill, rows, speed
 from analysis.record_tables import Records
 
 from vprjax.errors import DataError, VprjaxError
@@ -35,7 +36,13 @@ def added(records: Records, path: pathlib.Path) -> Records:
       DataError: it holds neither.
     """
     if path.is_dir():
-        return dataclasses.replace(records, runs=rows.replaced(records.runs, rows.read(path)))
+        field = baselines.read(path)
+        runs = rows.read(path) if (path / rows.RUNS).exists() or not field else None
+        return dataclasses.replace(
+            records,
+            runs=rows.replaced(records.runs, runs) if runs else records.runs,
+            baselines=baselines.replaced(records.baselines, field),
+        )
     try:
         found = speed.of_benchmark(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -52,6 +59,8 @@ def texts(root: pathlib.Path, records: Records) -> dict[pathlib.Path, str]:
     folder = root / FOLDER.relative_to(ROOT)
     out = {folder / name: text for name, text in rows.texts(runs).items()}
     out[folder / speed.FILE] = speed.text(records.speed)
+    if records.baselines:
+        out[folder / baselines.FILE] = baselines.text(records.baselines)
     for path in fill.documents(root):
         try:
             out[path] = fill.filled(path.read_text(encoding="utf-8"), records)

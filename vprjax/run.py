@@ -13,7 +13,7 @@ from vprjax.data import protocol, source
 from vprjax.data.source import Places
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
-from vprjax.evaluation import blend, choose, collapse, elsewhere, evaluate
+from vprjax.evaluation import baseline, blend, choose, collapse, elsewhere, evaluate
 from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.localize import calibrate, calibration
 from vprjax.localize.load import load
@@ -100,6 +100,13 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     Raises:
       VprjaxError: the config or a file is wrong.
     """
+    if config is not None and config.baseline.name:
+        if checkpoint:
+            raise ConfigError(
+                f"--checkpoint={checkpoint} is a trained model, baseline.name={config.baseline.name!r} "
+                "none: drop one"
+            )
+        return evaluate_baseline(config, workdir)
     if not checkpoint:
         return evaluate_untrained(config, workdir)
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
@@ -146,9 +153,29 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
     with hold_workdir(workdir):
         variables = begin.untrained_variables(config, places, ready.weights)
         measured = config, _extractor(config), variables, "off_the_shelf", workdir
-        results = {"off_the_shelf": evaluate.evaluate(*measured, ready.dataset)}
+        found, provenance["cost"] = evaluate.with_cost(*measured, ready.dataset)
         others = _abroad(beside.others, measured)
+        results = {"off_the_shelf": found}
         return _write(config, ready.dataset, workdir, None, results, provenance, others)
+
+
+def evaluate_baseline(config, workdir: pathlib.Path) -> dict:
+    """Evaluates the method of `config.baseline.name`, fit to the training splits or else the references.
+
+    Raises:
+      VprjaxError: the config or a file is wrong.
+    """
+    code = load_code()
+    ready = preflight.check_baseline(config, workdir)
+    make_workdir(workdir)
+    with hold_workdir(workdir):
+        found, cost, notes = baseline.run(config, workdir, ready.dataset)
+        provenance = {"weights_sha256": "none", "trained_on": "", "steps": 0, "cost": cost}
+        provenance |= {"code_version": code, "trained_with": config.to_dict()}
+        if warnings := [*ready.warnings, *notes]:
+            provenance["warnings"] = warnings
+        results = {baseline.NAME: found}
+        return _write(config, ready.dataset, workdir, None, results, provenance)
 
 
 def evaluate_models(

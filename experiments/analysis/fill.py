@@ -4,7 +4,7 @@ import functools
 import pathlib
 import re
 
-from analysis import forgetting, record_tables, rows, speed
+from analysis import baselines, forgetting, record_tables, rows, speed
 from analysis.record_tables import TABLES, Records
 from vprjax.errors import DataError
 
@@ -13,9 +13,9 @@ ROOMS = ("experiments", "vprjax", "tfds_builders", "configs", "tests")
 
 
 def read(folder: pathlib.Path) -> Records:
-    """The records of runs, speed and forgetting in `folder`; raises DataError where one is unreadable."""
+    """The records of runs, speed, forgetting and baselines in `folder`; raises DataError where one is damaged."""
     abroad = forgetting.read(folder / forgetting.FILE)
-    return Records(rows.read(folder), speed.read(folder), abroad)
+    return Records(rows.read(folder), speed.read(folder), abroad, baselines.read(folder))
 
 
 def documents(root: pathlib.Path) -> list[pathlib.Path]:

@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
-from analysis import conclusions, forgetting, scores, speed, sweep
+from analysis import baselines, conclusions, forgetting, scores, speed, sweep
+from analysis.baselines import Row
 from analysis.record_scores import as_scores, chosen, lines, model_name, unit
 from analysis.rows import Record
 from analysis.scores import Mean
@@ -18,11 +19,12 @@ LOSSES = ("triplet", "contrastive", "arcface")
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The record: runs, speed, and runs at home and abroad."""
+    """The record: runs, speed, runs at home and abroad, and baselines."""
 
     runs: Record
     speed: list[Measured]
     abroad: list[forgetting.Row] = dataclasses.field(default_factory=list)
+    baselines: list[Row] = dataclasses.field(default_factory=list)
 
 
 def overview(records: Records, name: str, tolerances: tuple[str, ...]) -> Table:
@@ -149,6 +151,13 @@ def runs(records: Records, *chosen_sets: tuple) -> Table:
     return sweep.table(records.runs, rows)
 
 
+def field(records: Records, name: str) -> Table:
+    """One row per baseline and query split of the set, above the grid's models."""
+    own = [row for row in records.baselines if row.set == name]
+    grid = [row for row in records.runs.rows if row.set == name]
+    return baselines.table(own, as_scores(records.runs, grid) if grid else None)
+
+
 def _seed_0(backbone: str) -> list[tuple[str, str, str]]:
     """The grid's own runs of seed 0, beside a sweep's."""
     return [
@@ -242,6 +251,10 @@ TABLES: dict[str, Callable[[Records], Table]] = {
         r, ("synthetic_float32",), ("synthetic_float32+model.compute_dtype=bfloat16",)
     ),
     "forgetting": lambda r: forgetting.table(home_and_abroad(r)),
+    # Methods that the paper's models replaced.
+    "field_corridor": lambda r: field(r, "corridor"),
+    "field_nordland": lambda r: field(r, "nordland"),
+    "field_synthetic": lambda r: field(r, "synthetic"),
     # Speed and memory.
     "search": lambda r: speed.rivals(r.speed, "retrieval"),
     "train_step": lambda r: speed.rivals(r.speed, "train_step"),

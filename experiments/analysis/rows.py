@@ -83,6 +83,7 @@ def portable(config: Mapping) -> dict:
     """
     out = json.loads(json.dumps(completed(config)))  # JSON has no tuples
     out.pop("seed", None)
+    out.pop("baseline", None)  # a row of this record is a network's
     out["dataset"] = {key: v for key, v in out["dataset"].items() if key != "data_dir"}
     chosen = out["loss"]["name"], out["model"]["pooling"], out["model"]["backbone"]
     for section in ("loss", "model"):

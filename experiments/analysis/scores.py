@@ -26,6 +26,10 @@ FACTS = ("weights_sha256", "trained_on")  # provenance that all runs of a model 
 EVAL_KEYS = (
     "pca",
     "pca_whiten",
+    "standardise",
+    "query_expansion",
+    "database_augmentation",
+    "expansion_power",
     "heading_degrees",
     "descriptor_dtype",
     "blend",

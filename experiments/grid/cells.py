@@ -21,6 +21,7 @@ from vprjax.storage.atomic import write_atomically
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAPER_BACKBONES = ("vgg16", "resnet50")
 REAL_BACKBONES = ("mobilenetv2", "vgg16")  # real weights are at hand; VGG16's in part
+BACKBONES = ("vgg16", "resnet50", "mobilenetv2")
 WEIGHTS = {
     "paper": {"vgg16": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"},
     "real": {
@@ -290,17 +291,9 @@ def config_of(dataset: str, names: str, overrides: dict) -> ConfigDict:
 
 def _overrides(settings: Settings, backbone: str) -> dict:
     """The config keys that this grid sets over the dataset's config file."""
-    out = {}
-    if settings.dataset in ("synthetic", "nordland"):
-        out["dataset.data_dir"] = str(settings.runs / "datasets")
-    if settings.dataset == "synthetic":
-        out["dataset.name"] = f"synthetic/{COLD_COUNTS['name']}"
-        out |= PRETRAINED_TOWN if settings.study == "heads" else {}
-    weights = _weights(settings, backbone)
-    if weights:
-        out["model.weights"] = weights
-        partial = pathlib.PurePath(weights).name == WEIGHTS["real"]["vgg16"]
-        out |= PARTIAL_VGG16 if partial else {}
+    out = data_of(settings) | weighted(settings, backbone)
+    if settings.dataset == "synthetic" and settings.study == "heads":
+        out |= PRETRAINED_TOWN
     if settings.smoke:
         out |= SMOKE
         out |= SMOKE_SYNTHETIC if settings.dataset == "synthetic" else {}
@@ -309,6 +302,26 @@ def _overrides(settings: Settings, backbone: str) -> dict:
         out["eval.other_datasets"] = settings.others
         out["eval.other_tolerances"] = tuple(own if x == CORRIDOR else () for x in settings.others)
     return out | dict(settings.changes)
+
+
+def data_of(settings: Settings) -> dict:
+    """The config keys of the data that this grid builds by itself."""
+    out = {}
+    if settings.dataset in ("synthetic", "nordland", "corridor"):
+        out["dataset.data_dir"] = str(settings.runs / "datasets")
+    if settings.dataset == "synthetic":
+        name = "tiny" if settings.smoke else COLD_COUNTS["name"]
+        out["dataset.name"] = f"synthetic/{name}"
+    return out
+
+
+def weighted(settings: Settings, backbone: str) -> dict:
+    """The config keys of a backbone's weights; {} for random values. Raises ConfigError where one lacks."""
+    weights = _weights(settings, backbone)
+    if not weights:
+        return {}
+    partial = pathlib.PurePath(weights).name == WEIGHTS["real"]["vgg16"]
+    return {"model.weights": weights} | (PARTIAL_VGG16 if partial else {})
 
 
 def _weights(settings: Settings, backbone: str) -> str:
@@ -321,13 +334,15 @@ def _weights(settings: Settings, backbone: str) -> str:
     random = settings.dataset == "synthetic" and not own
     if random or (settings.smoke and settings.weights is None):
         return ""
-    names = WEIGHTS["real" if own or settings.dataset == "nordland" else "paper"]
+    names = WEIGHTS["real" if own or settings.dataset in ("nordland", "corridor") else "paper"]
     names = {name: names[name] for name in names if not own or name in HEADS_STUDY[2]}
     if settings.weights is None:
         raise ConfigError(
             f"--dataset={settings.dataset} starts from pretrained weights: name the folder of "
             f"{' and '.join(names.values())} with --weights"
         )
+    if backbone not in names:
+        raise ConfigError(f"--dataset={settings.dataset} has no weights of {backbone}")
     path = settings.weights / names[backbone]
     if not path.is_file():
         raise ConfigError(f"--weights={settings.weights} holds no {path.name}")

@@ -4,7 +4,8 @@ import json
 import os
 import pathlib
 
-from analysis import conclusions, scores
+from analysis import baselines, conclusions, scores
+from analysis.baselines import Row
 from analysis.scores import OFF_THE_SHELF, PROJECTED, Key, Scores
 from analysis.text_table import NAMES, Table
 
@@ -25,6 +26,7 @@ def write(
     tables: list[Table],
     paths: list[pathlib.Path],
     facts: list[tuple[str, str]],
+    field: tuple[list[Row], Table] | None = None,
 ) -> None:
     """Writes `report.html` into `folder`.
 
@@ -35,6 +37,7 @@ def write(
       tables: of `study.all_tables`.
       paths: the runs' `results.json`, below `folder`.
       facts: name and value of each fact about the whole grid.
+      field: the baselines' rows and table, or None.
     """
     with pictures.style():
         ladders = {
@@ -51,7 +54,8 @@ def write(
         claim=conclusions.claim_sentence(study) if study else "",
         ladders=ladders,
         differences=[picture for picture in differences if picture],
-        tables=tables,
+        methods=baselines.methods(field[0]) if field else [],
+        tables=[*([field[1]] if field else []), *tables],
         runs=[_run(folder, path) for path in paths],
         facts_=facts,
     )

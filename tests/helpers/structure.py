@@ -15,7 +15,7 @@ from tests.helpers.import_graph import (
     python_files,
 )
 
-ROOMS = 22
+ROOMS = 23
 FILE_LINES = 350
 FUNCTION_LINES, LONG_FUNCTIONS = 50, 6
 PARAMETERS = 8
@@ -36,6 +36,7 @@ ORDER = (
     "config",
     "sampling",
     "retrieval",
+    "baselines",
     "weights",
     "descriptors",
     "data",
@@ -68,7 +69,16 @@ NARROW = {
         "vprjax.optim",
     ),
     "vprjax/models": ("vprjax.cpu_ops", "vprjax.errors", "vprjax.variants"),
+    "vprjax/baselines": (
+        "vprjax.console",
+        "vprjax.data.source",
+        "vprjax.descriptors.whitening",
+        "vprjax.errors",
+        "vprjax.variants",
+        "vprjax.weights.kmeans",
+    ),
     "vprjax/report": (
+        "vprjax.baselines",  # titles, as those of the losses and the models
         "vprjax.console",
         "vprjax.data",
         "vprjax.errors",
@@ -87,6 +97,7 @@ MAPPER = "vprjax/runtime/parallel.py"
 CONFIGS_IMPORT = (
     "configs",
     "ml_collections",
+    "vprjax.baselines",
     "vprjax.models",
     "vprjax.losses",
     "vprjax.variants",

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import base
-from vprjax import losses, models
+from vprjax import baselines, losses, models
 from vprjax.variants import pick
 
 
@@ -32,6 +32,7 @@ def test_every_own_key_has_a_default_in_its_range_and_a_meaning():
     config = base.get_config()
     variants = [("model", name, v) for name, v in models.HEADS.items()]
     variants += [("loss", name, v) for name, v in losses.LOSSES.items()]
+    variants += [("baseline", name, v) for name, v in baselines.BASELINES.items()]
     for section, name, variant in variants:
         for key, own in variant.keys.items():
             assert config[section][name][key] == own.default

@@ -37,6 +37,11 @@ LATER = {
     "eval.keep_tolerances": (),
     "eval.rerank": 0,
     "eval.rerank_bits": 512,
+    "baseline.name": "",
+    "eval.standardise": "",
+    "eval.query_expansion": 0,
+    "eval.database_augmentation": 0,
+    "eval.expansion_power": 3.0,
 }
 SECTIONS = ("keep", "others")  # that runs of earlier versions lack
 
@@ -82,6 +87,8 @@ def completed(saved: Mapping) -> dict:
     if out:
         for section in SECTIONS:
             out.setdefault(section, {})
+    if "eval" in out:  # a whole config, which earlier versions kept without this section
+        out.setdefault("baseline", {})
     for key, value in LATER.items():
         section, _, name = key.partition(".")
         if isinstance(out.get(section), dict):

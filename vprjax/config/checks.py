@@ -43,6 +43,7 @@ def check_values(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     checks = [*together.objections(config), *_named_twice(config)]
+    checks += [*together.baseline(config, training=trained_dataset is None)]
     if trained_dataset is None:
         checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
     same = source.split_name(trained_dataset or config.dataset.name)[:2]  # of any version

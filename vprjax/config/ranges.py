@@ -1,6 +1,7 @@
 """The range of every config key, in the one table that `config.checks` reads."""
 
 from vprjax import losses, models
+from vprjax.baselines import BASELINES
 from vprjax.descriptors.store import DTYPES
 from vprjax.losses.tuples import IN_BATCH, PUSH
 from vprjax.models.heads import HEADS
@@ -109,12 +110,17 @@ RANGES = {
     "validation.reference_split": SplitName(empty=True),
     "validation.stretch": Number(high=1, above=True, below=True),
     "validation.patience": Whole(),
+    "baseline.name": OneOf(("", *BASELINES)),
     "eval.batch": Whole(1),
     "eval.recalls": Several(Whole(1)),
     "eval.recall_radius": Number(),
     "eval.heading_degrees": Number(high=180),
     "eval.pca": Whole(),
     "eval.pca_whiten": Flag(),
+    "eval.standardise": OneOf(("", "sets", "clusters")),
+    "eval.query_expansion": Whole(high=1000),
+    "eval.database_augmentation": Whole(high=1000),
+    "eval.expansion_power": Number(high=100),
     "eval.sequence_length": Whole(),
     "eval.rerank": Whole(),
     "eval.rerank_bits": Whole(WORD, 2**16),
@@ -131,4 +137,5 @@ RANGES = {
     "eval.keep_tolerances": Several(Number(), least=0),
 }
 OWN = own_keys("model", HEADS) | own_keys("loss", losses.LOSSES)
+OWN |= own_keys("baseline", BASELINES)
 RANGES |= {key: own.allowed for key, own in OWN.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from vprjax import models, sampling
+from vprjax.baselines import BASELINES
 from vprjax.data import source
 from vprjax.retrieval.hamming import WORD
 
@@ -152,3 +153,19 @@ def _blends(config) -> Iterator[tuple[bool, str]]:
         bool(e.keep_dataset) and e.blend != "auto",
         f"eval.keep_dataset={e.keep_dataset!r} needs eval.blend='auto', which alone reads it",
     )
+
+
+def baseline(config, training: bool) -> Iterator[tuple[bool, str]]:
+    """Yields pairs on a baseline in a job that cannot have it, or with options of descriptors."""
+    name, e = config.baseline.name, config.eval
+    yield (
+        bool(name) and training,
+        f"baseline.name={name!r} is not trained: evaluate it with --mode=evaluate, or set it to ''",
+    )
+    own = name and BASELINES[name].matching is not None
+    for key in ("pca", "standardise", "query_expansion", "database_augmentation", "rerank"):
+        yield (
+            bool(own and e[key]),
+            f"eval.{key}={e[key]!r} is for descriptors that L2 compares, and baseline {name!r} has its own "
+            "costs: set it back",
+        )

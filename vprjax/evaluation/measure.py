@@ -11,7 +11,7 @@ from vprjax import retrieval
 from vprjax.data import protocol, source
 from vprjax.descriptors import whitening
 from vprjax.errors import ConfigError
-from vprjax.evaluation import bootstrap, collapse, fcm, parts, rerank, sequence
+from vprjax.evaluation import bootstrap, collapse, fcm, parts, post, rerank, sequence
 from vprjax.evaluation.result import (
     Curves,
     Figures,
@@ -25,6 +25,16 @@ from vprjax.evaluation.truth import Lists, Poses, Truth
 
 POINTS = 100  # of the FCM curve
 STRIP = (200, 400)  # queries and references of the distance picture, at most
+# `(queries (q, d), references (r, d), k)` to numbers and distances `(q, k)` of the first k references.
+Search = Callable[[np.ndarray, np.ndarray, int], "Ranked | retrieval.Found"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """The first references of every query: numbers `(q, k)`, best first, and distances `(q, k)`."""
+
+    indices: np.ndarray
+    distances: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +58,7 @@ def measure(
     reference: Described,
     reduce: whitening.Projection | None = None,
     tell: Callable[[str], None] | None = None,
+    search: Search | None = None,
 ) -> Result:
     """Matches one query split to the references and measures the matches.
 
@@ -59,14 +70,20 @@ def measure(
       reference: the references, in time order.
       reduce: projection of both sides' descriptors before matching.
       tell: receives one sentence on the search's memory before the search starts.
+      search: finds the first k references of every query in place of the exact search by L2.
 
     Raises:
       ConfigError: images lack the headings that the config asks for, or the search lacks memory.
     """
     e = config.eval
     ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
+    ours, others = post.processed(e, ours, others, lambda a, b, k: _search(config, a, b, k))
     truth = _truth(config, query, reference.places)
-    exact = functools.partial(_search, config, ours, others, min(max(e.recalls), len(others)), tell)
+    first = min(max(e.recalls), len(others))
+    if search:
+        exact = functools.partial(search, ours, others, first)
+    else:
+        exact = functools.partial(_search, config, ours, others, first, tell)
     found, *two = rerank.search(config, ours, others, exact) if e.rerank else (exact(),)
     matches = _matches(query.places, reference.places, truth, found)
     if len(truth.known):
@@ -121,7 +138,7 @@ def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
 
 
 def _matches(
-    query: source.Places, reference: source.Places, truth: Truth, found: retrieval.Found
+    query: source.Places, reference: source.Places, truth: Truth, found: Ranked | retrieval.Found
 ) -> Matches:
     matched = found.indices[:, 0]
     nearest_errors, nearest = truth.nearest()

@@ -8,7 +8,11 @@ import numpy as np
 
 from vprjax.evaluation import fcm
 
-MODEL_NAMES = {"off_the_shelf": "off the shelf", "fine_tuned": "fine-tuned"}  # key and title
+MODEL_NAMES = {  # key and title
+    "off_the_shelf": "off the shelf",
+    "fine_tuned": "fine-tuned",
+    "baseline": "baseline",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,8 @@ back through the distance matrix; the mean distance along it is the cost. One bl
 at a time.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
 SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2)  # references per query frame, as in the original
@@ -12,7 +14,7 @@ ROWS, COLUMNS = 256, 1024  # queries and references per block
 
 
 def match(
-    queries: np.ndarray, references: np.ndarray, length: int, speeds: tuple[float, ...] = SPEEDS
+    queries: np.ndarray, references: np.ndarray, length: int, speeds: Sequence[float] = SPEEDS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lowest mean distance `(q,)` of every query and the number `(q,)` of its reference.
 
@@ -28,20 +30,37 @@ def match(
     Raises:
       ValueError: `length` is below 1.
     """
-    if length < 1:
-        raise ValueError(f"sequence length {length} must be 1 or more")
-    q = len(queries)
-    best, chosen = np.empty(q), np.empty(q, np.int64)
-    for first in range(0, q, ROWS):
-        start = max(0, first - length + 1)
-        block = np.asarray(queries[start : first + ROWS], np.float32)
-        distances = _distances(block, references)
-        means = np.stack([_along(distances, length, speed) for speed in speeds])
-        lowest = means.min(axis=0)[first - start :]
-        rows = slice(first, min(first + ROWS, q))
+    best, chosen = np.empty(len(queries)), np.empty(len(queries), np.int64)
+    for rows, lowest in costs(queries, lambda block: _distances(block, references), length, speeds):
         chosen[rows] = np.argmin(lowest, axis=1)
         best[rows] = lowest.min(axis=1)
     return best, chosen
+
+
+def costs(
+    queries: np.ndarray,
+    distances: Callable[[np.ndarray], np.ndarray],
+    length: int,
+    speeds: Sequence[float] = SPEEDS,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields blocks of queries and their lowest mean distance `(n, r)` to every reference, over the speeds.
+
+    Args:
+      queries: `(q, d)` in time order.
+      distances: function of queries `(n, d)` float32 to distances `(n, r)` to all references in time order.
+      length: frames per sequence, at least 1.
+      speeds: ratios of the references' speed to the queries' speed.
+
+    Raises:
+      ValueError: `length` is below 1.
+    """
+    if length < 1:
+        raise ValueError(f"sequence length {length} must be 1 or more")
+    for first in range(0, len(queries), ROWS):
+        start = max(0, first - length + 1)
+        found = distances(np.asarray(queries[start : first + ROWS], np.float32))
+        lowest = np.min([_along(found, length, speed) for speed in speeds], axis=0)
+        yield slice(first, min(first + ROWS, len(queries))), lowest[first - start :]
 
 
 def _distances(block: np.ndarray, references: np.ndarray) -> np.ndarray:

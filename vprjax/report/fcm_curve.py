@@ -22,7 +22,7 @@ class Look(NamedTuple):
 
 
 PNG = Look(
-    {"off_the_shelf": "#8a8f98", "fine_tuned": "#1f6feb"},
+    {"off_the_shelf": "#8a8f98", "fine_tuned": "#1f6feb", "baseline": "#1a7f37"},
     {"color": "#e8e8e8", "label": "no reference"},
     intervals=False,
 )

@@ -5,9 +5,19 @@ from matplotlib.ticker import MaxNLocator
 
 from vprjax.evaluation.result import MODEL_NAMES, Result
 from vprjax.report import fcm_curve
-from vprjax.report.pictures import BLUE, FAINT, GREY, INK, ORANGE, Picture, new_figure, picture
+from vprjax.report.pictures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    Picture,
+    new_figure,
+    picture,
+)
 
-COLOURS = {"off_the_shelf": GREY, "fine_tuned": BLUE}
+COLOURS = {"off_the_shelf": GREY, "fine_tuned": BLUE, "baseline": GREEN}
 LOOK = fcm_curve.Look(
     COLOURS, {"color": FAINT, "alpha": 0.6, "label": "no reference near"}, intervals=True
 )

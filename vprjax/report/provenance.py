@@ -12,6 +12,7 @@ import jax
 
 import vprjax
 from vprjax.data import protocol, source
+from vprjax.evaluation import post
 from vprjax.runtime.machine import cpu
 
 
@@ -26,6 +27,7 @@ def evaluation_provenance(config, dataset: source.Dataset) -> dict:
         },
         "protocol": protocol.used(config, dataset),
         "denominator": "all queries of the split that have a position",
+        **({"post_processing": words} if (words := post.words(config.eval)) else {}),
         "config": config.to_dict(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "machine": f"{cpu()}, Python {platform.python_version()}",

@@ -13,7 +13,7 @@ from vprjax.evaluation import blend
 from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.evaluation.evaluate import pca_file
 from vprjax.evaluation.result import MODEL_NAMES, Matches, Results, shown
-from vprjax.report import abroad, fcm_curve
+from vprjax.report import abroad, fcm_curve, titles
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
@@ -208,10 +208,12 @@ def markdown(
     counts = ", ".join(f"{name} {n:,}" for name, n in dataset.counts.items())
     model = config.model
     loss = config.loss.name if provenance["steps"] else MODEL_NAMES["off_the_shelf"]
+    method = titles.baseline(config)
+    title = method.title if method else f"{model.backbone} + {model.pooling}, {loss}"
     lacking = without_position(config, results)
     counted = " with a position" if lacking else ""
     lines = [
-        f"# {model.backbone} + {model.pooling}, {loss}: {dataset.name}",
+        f"# {title}: {dataset.name}",
         "",
         table(config, results),
         "",
@@ -227,7 +229,7 @@ def markdown(
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
         f"- protocol: {protocol.words(protocol.used(config, dataset))}",
-        f"- weights: {model.weights or 'random'} (sha256 {provenance['weights_sha256']})",
+        *titles.origin(config, provenance),
         *_blended(provenance),
         f"- steps: {provenance['steps']}, seed: {config.seed}, device: {provenance['device']}, "
         f"code: {provenance['code_version']}",

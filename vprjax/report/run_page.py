@@ -18,6 +18,7 @@ from vprjax.report import (
     pictures,
     published,
     render,
+    titles,
     training_page,
 )
 from vprjax.report.result_files import facing, warnings
@@ -67,7 +68,7 @@ def write(
     render.write(
         workdir / FILE,
         "run.html",
-        title=_title(cell, provenance) + f" on {dataset.name}",
+        title=_title(cell, config, provenance) + f" on {dataset.name}",
         splits=splits,
         warnings=warnings(config, results, provenance, others),
         both=both(config, dataset, results, others),
@@ -95,7 +96,9 @@ def both(config, dataset, results: Results, others: Sequence[Elsewhere]) -> dict
     return {"title": title, "head": abroad.head(), "rows": rows, "note": abroad.NOTE}
 
 
-def _title(cell: published.Cell, provenance: dict) -> str:
+def _title(cell: published.Cell, config, provenance: dict) -> str:
+    if method := titles.baseline(config):
+        return method.title
     loss, pooling, backbone = map(published.NAMES.get, cell)
     return (
         f"{backbone} + {pooling}, {loss if provenance['steps'] else MODEL_NAMES['off_the_shelf']}"
@@ -239,9 +242,7 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
         ("protocol", protocol.words(provenance.get("protocol", {}))),
         ("trained on", provenance["trained_on"] or "nothing here"),
         ("denominator", provenance["denominator"]),
-        ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
-        ("weights' SHA-256", provenance["weights_sha256"]),
-        ("step evaluated", str(provenance["steps"])),
+        *_origin(provenance),
         ("seed", str(provenance["seed"])),
         ("device", provenance["device"]),
         ("machine", provenance["machine"]),
@@ -250,6 +251,27 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
         ("command", provenance["command"]),
         ("written", provenance["written"]),
     ]
+
+
+def _origin(provenance: dict) -> list[tuple[str, str]]:
+    """Where the model comes from: weights and step, or a baseline's method; and its post-processing."""
+    config = provenance["config"]
+    if method := titles.baseline(config):
+        cost = ", ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in provenance["cost"].items()
+        )
+        out = [("method", method.about), ("reference", method.reference), ("cost", cost)]
+    else:
+        out = [
+            ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
+            ("weights' SHA-256", provenance["weights_sha256"]),
+            ("step evaluated", str(provenance["steps"])),
+        ]
+    if cost := provenance.get("cost"):
+        out.append(("descriptors", titles.cost_words(cost)))
+    if words := provenance.get("post_processing"):
+        out.append(("post-processing", "; ".join(words)))
+    return out
 
 
 def flatten(config: dict, prefix: str = "") -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from vprjax.data.named import Named
 from vprjax.data.source import Places, joined
 from vprjax.descriptors.extraction import descriptor_size, dimensions
 from vprjax.errors import ConfigError, DataError
+from vprjax.evaluation import baseline
 from vprjax.runtime import distributed, parallel
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
@@ -139,6 +140,20 @@ def check_untrained(config, workdir: pathlib.Path) -> Ready:
     return Ready(dataset, None, weights, sha256, (*warnings, *doubted))
 
 
+def check_baseline(config, workdir: pathlib.Path) -> Ready:
+    """Checks a job that evaluates a baseline; it runs in one process.
+
+    Raises:
+      VprjaxError: a check fails; the sentence is on the first one.
+    """
+    if parallel.process_count() > 1:
+        raise ConfigError(
+            f"baseline.name={config.baseline.name!r} runs in one process: start it without --hosts"
+        )
+    dataset = _check_evaluation(config, workdir, 1, (config.dataset.name, ()))
+    return Ready(dataset, warnings=suspicions(config, dataset, (dataset, ())))
+
+
 def _check_evaluation(
     config,
     workdir: pathlib.Path,
@@ -152,6 +167,9 @@ def _check_evaluation(
     dataset = source.open_dataset(config)
     checks.check_splits(config, dataset, training=trained is None)
     protocol.check_lists(config, dataset)
+    if config.baseline.name:
+        baseline.check(config, dataset)
+        return dataset
     module = models.build_for_platform(config.model, parallel.AXIS)
     limits.check_pca(config, module, dataset)
     limits.check_disk(config, module, dataset, workdir, models_evaluated)

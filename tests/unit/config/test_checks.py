@@ -46,6 +46,9 @@ def test_the_config_of_an_earlier_version_gets_the_keys_it_lacks():
     saved["eval"].update(rerank=7, rerank_bits=64)
     saved["tuples"].update(positive="random", heading_degrees=30.0)
     saved["eval"].update(blend="auto", other_datasets=("places_csv/abroad",))
+    saved["baseline"]["name"] = "hog"
+    saved["eval"].update(standardise="sets", query_expansion=5)
+    saved["eval"].update(database_augmentation=4, expansion_power=0.0)
     assert changes.completed(saved) == saved
 
 
@@ -317,3 +320,28 @@ def test_a_hash_has_whole_words():
     c.eval.rerank_bits = 100
     with pytest.raises(ConfigError, match=r"eval.rerank_bits=100 must be a multiple of 32"):
         checks.check_values(c)
+
+
+@pytest.mark.parametrize(
+    ("training", "changed", "words"),
+    [
+        (True, {}, r"baseline\.name='seqslam' is not trained: evaluate it with --mode=evaluate"),
+        (False, {"standardise": "sets"}, r"eval\.standardise='sets' is for descriptors that L2"),
+        (False, {"query_expansion": 5}, r"eval\.query_expansion=5 is for descriptors that L2"),
+        (False, {"pca": 8}, r"eval\.pca=8 is for descriptors that L2"),
+    ],
+)
+def test_a_baseline_is_not_trained_and_keeps_its_own_costs(training, changed, words):
+    c = base.select(base.get_config(), "seqslam")
+    c.dataset.name, c.tuples.batch = "places_csv/mine", 8
+    c.eval.update(changed)
+    with pytest.raises(ConfigError, match=words):
+        checks.check_values(c, None if training else c.dataset.name)
+    c.baseline.name = "" if training else "hog"  # compared by L2
+    checks.check_values(c, None if training else c.dataset.name)
+
+
+def test_a_config_from_before_the_baselines_is_completed_and_runs_no_baseline():
+    saved = base.get_config().to_dict()
+    del saved["baseline"]
+    assert changes.completed(saved) == base.get_config().to_dict()

@@ -1,0 +1,223 @@
+"""Baselines as `baselines.csv`, one row per query split, and their table above a grid's models."""
+
+import csv
+import io
+import json
+import pathlib
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from analysis.scores import OFF_THE_SHELF, Key, Scores
+from analysis.text_table import NAMES, Table
+from vprjax.baselines import BASELINES
+from vprjax.errors import DataError
+from vprjax.report.published import Cell
+
+FILE = "baselines.csv"
+NOTES = [
+    "FCM in percent of all queries, with its 95 % interval over queries in brackets.",
+    "Time is the median over batches of describing an image, decoding included; bytes are a descriptor's.",
+]
+
+
+class Row(NamedTuple):
+    """One baseline on one query split.
+
+    Attributes:
+      set: the grid's folder.
+      dataset: `builder/config:version` of the images.
+      name: of the baseline, or of the off-the-shelf model.
+      title: the method's name in tables.
+      split: the queries.
+      unit: of the tolerances.
+      fcm: percent by tolerance, JSON, widest first.
+      interval: 95 % interval of FCM by tolerance, JSON.
+      oracle: ceiling of FCM by tolerance, JSON.
+      recall_1: share of queries whose first reference is right within the dataset's radius, percent.
+      dimension: of the descriptors.
+      bytes_per_image: of a descriptor in a map.
+      ms_per_image: time to describe an image, or "".
+      settings: the baseline's config keys, or the model's weights; and post-processing, JSON.
+      seed: of vocabularies.
+      code_version: of the evaluation.
+      machine: processor, and the number of its cores that ran.
+    """
+
+    set: str
+    dataset: str
+    name: str
+    title: str
+    split: str
+    unit: str
+    fcm: str
+    interval: str
+    oracle: str
+    recall_1: str
+    dimension: str
+    bytes_per_image: str
+    ms_per_image: str
+    settings: str
+    seed: str
+    code_version: str
+    machine: str
+
+    @property
+    def ladder(self) -> dict[str, float]:
+        """FCM, percent, by tolerance."""
+        return json.loads(self.fcm)
+
+
+def of_results(document: Mapping, set_name: str, name: str) -> list[Row]:
+    """The rows of one run's `results.json`, of the baseline or model `name`."""
+    provenance = document["provenance"]
+    config, cost = provenance["config"], provenance["cost"]
+    own = config["baseline"]["name"]
+    settings = config["baseline"].get(own) if own else _model(config)
+    settings = dict(settings)
+    if words := provenance.get("post_processing"):
+        settings["post"] = words
+    ((_, by_split),) = document["results"].items()
+    rows = []
+    for split, figures in by_split.items():
+        ms = cost["ms_per_image"]
+        rows.append(
+            Row(
+                set_name,
+                document["dataset"],
+                name,
+                BASELINES[own].title if own else title_of(config),
+                split,
+                config["dataset"]["position_unit"],
+                *(json.dumps(figures[key]) for key in ("fcm", "interval", "oracle_fcm")),
+                str(figures["recall"].get("1", "")),
+                str(cost["dimension"]),
+                str(cost["bytes_per_image"]),
+                "" if ms is None else str(ms),
+                json.dumps(settings, sort_keys=True),
+                str(config["seed"]),
+                provenance["code_version"],
+                provenance["machine"].partition(", Python")[0],
+            )
+        )
+    return rows
+
+
+def title_of(config: Mapping) -> str:
+    """An off-the-shelf model's name in tables."""
+    model = config["model"]
+    words = f"{NAMES.get(model['backbone'], model['backbone'])} + {NAMES.get(model['pooling'])}"
+    return f"{words}, {NAMES[OFF_THE_SHELF]}"
+
+
+def _model(config: Mapping) -> dict:
+    model = config["model"]
+    weights = pathlib.PurePath(model["weights"]).name or "random"
+    return {"stage": model["stage"], "weights": weights}
+
+
+def read(folder: pathlib.Path) -> list[Row]:
+    """The rows in `folder`; none where it has no file.
+
+    Raises:
+      DataError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return []
+    try:
+        found = [
+            Row(**row) for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        ]
+        _ = [row.ladder for row in found]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} holds no record of baselines ({error})") from error
+    return found
+
+
+def text(rows: Iterable[Row]) -> str:
+    """The content of `baselines.csv`."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([Row._fields, *rows])
+    return out.getvalue()
+
+
+def replaced(before: list[Row], added: list[Row]) -> list[Row]:
+    """`before` with `added`, which replace rows of the same set, dataset, name, split and seed."""
+
+    def run(row: Row) -> tuple:
+        return row.set, row.dataset, row.name, row.split, row.seed
+
+    new = {run(row) for row in added}
+    return [*(row for row in before if run(row) not in new), *added]
+
+
+def table(rows: list[Row], found: Scores | None = None, title: str = "") -> Table:
+    """One line per baseline and query split, and below them the models of the grid `found`."""
+    tolerances = list(rows[0].ladder)
+    head = ["method", "queries", *tolerances, "recall@1", "dimensions", "bytes", "ms per image"]
+    head[2] += f" {rows[0].unit}"
+    lines = []
+    for name in dict.fromkeys((row.name, row.split) for row in rows):
+        own = [row for row in rows if (row.name, row.split) == name]
+        first = own[0]
+        lines.append(
+            [
+                first.title,
+                first.split,
+                *(_figure(own, tolerance) for tolerance in tolerances),
+                _mean(row.recall_1 for row in own),
+                f"{int(first.dimension):,}",
+                f"{int(first.bytes_per_image):,}",
+                _mean(row.ms_per_image for row in own),
+            ]
+        )
+    ceiling = dict.fromkeys((row.split, row.oracle) for row in rows)
+    lines += _models(found, tolerances) if found else []
+    for split, oracle in ceiling:
+        values = json.loads(oracle)
+        lines.append(["ceiling", split, *(f"{values[t]:.1f}" for t in tolerances), *[""] * 4])
+    return Table(title, head, lines, 2, NOTES)
+
+
+def _figure(rows: list[Row], tolerance: str) -> str:
+    """Mean over seeds; with one seed, the interval over queries."""
+    mean = statistics.fmean(row.ladder[tolerance] for row in rows)
+    if len(rows) > 1:
+        return f"{mean:.1f}"
+    low, high = json.loads(rows[0].interval)[tolerance]
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _mean(values: Iterable[str]) -> str:
+    known = [float(value) for value in values if value]
+    return f"{statistics.fmean(known):.1f}" if known else ""
+
+
+def _models(found: Scores, tolerances: list[str]) -> list[list[str]]:
+    """Lines of the grid's models, off the shelf and trained."""
+    lines = []
+    for cell in dict.fromkeys(key.cell for key in found.values):
+        for split in found.tests:
+            means = [found.mean(Key(cell, split, float(t))) for t in tolerances]
+            if all(means):
+                figures = [f"{mean.mean:.1f}" for mean in means]
+                lines.append([_cell(cell), split, *figures, *[""] * 4])
+    return lines
+
+
+def _cell(cell: Cell) -> str:
+    return f"{NAMES[cell.backbone]} + {NAMES[cell.pooling]}, {NAMES[cell.loss]}"
+
+
+def methods(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """Title and explanation with its source of every baseline among the rows."""
+    names = dict.fromkeys(row.name for row in rows)
+    known = (BASELINES[name] for name in names if name in BASELINES)
+    return [(method.title, f"{method.about} Source: {method.reference}.") for method in known]
+
+
+def markdown(rows: list[Row], made: Table) -> str:
+    """The table and the methods, for `baselines.md` of a grid."""
+    lines = [f"- {name}: {about}" for name, about in methods(rows)]
+    return made.markdown() + "\n\n" + "\n".join(lines) + "\n"

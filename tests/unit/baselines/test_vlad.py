@@ -1,0 +1,131 @@
+"""VLAD's sums, its vocabulary's limits, and dense SIFT against loops."""
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers.baselines import picture, places, settings
+from vprjax.baselines import BASELINES, dense_vlad, vlad, vlad_sift, vocabulary
+from vprjax.errors import ConfigError
+
+
+def test_vlad_is_the_sum_of_residuals(monkeypatch):
+    monkeypatch.setattr(vlad, "ROWS", 7)
+    rng = np.random.default_rng(0)
+    local, centres = rng.uniform(size=(30, 6)), rng.uniform(size=(4, 6))
+    sums = np.zeros((4, 6))
+    for x in local:
+        k = np.argmin(((x - centres) ** 2).sum(axis=1))
+        sums[k] += x - centres[k]
+    sums = np.array([s / np.linalg.norm(s) if s.any() else s for s in sums])
+    found = vlad.encode(local.astype(np.float32), centres.astype(np.float32))
+    assert np.abs(found - (sums / np.linalg.norm(sums)).ravel()).max() < 1e-5
+
+
+def test_rootsift_has_length_1_and_the_square_is_the_share():
+    found = vocabulary.root(np.array([[4.0, 0, 12], [0, 0, 0]], np.float32))
+    assert found == pytest.approx(np.array([[0.5, 0, np.sqrt(0.75)], [0, 0, 0]]))
+
+
+def test_an_image_without_a_keypoint_has_a_zero_descriptor():
+    flat, own = np.full((60, 80, 3), 50, np.uint8), settings("vlad_sift")
+    state = {"centres": np.ones((3, 128), np.float32)}
+    assert vlad_sift.local(flat, own).shape == (0, 128)
+    projected = state | {"mean": np.zeros(384), "kernel": np.ones((384, 5), np.float32)}
+    for kept, size in ((state, 384), (projected, 5)):
+        found = BASELINES["vlad_sift"].describe(flat, kept, own)
+        assert found.shape == (size,) and not found.any()
+    words = BASELINES["fabmap"].describe(flat, state, settings("fabmap"))
+    assert words.shape == (3,) and not words.any()
+
+
+@pytest.mark.parametrize("name", ["vlad_sift", "fabmap"])
+def test_training_images_without_a_keypoint_are_refused(name):
+    blank = places(np.full((3, 60, 80, 3), 50, np.uint8))
+    with pytest.raises(
+        ConfigError, match=rf"baseline\.{name} finds no keypoint in any of the 3 training"
+    ):
+        BASELINES[name].fit(blank, settings(name), 0)
+
+
+@pytest.mark.parametrize("name", ["vlad_sift", "dense_vlad", "fabmap"])
+def test_a_vocabulary_larger_than_the_features_is_refused(monkeypatch, name):
+    monkeypatch.setattr(vocabulary, "kmeans", lambda *_: pytest.fail("k-means began"))
+    one = places(np.stack([picture(1)]))
+    few = settings(name, words=50_000, **({"step": 16} if name == "dense_vlad" else {}))
+    with pytest.raises(
+        ConfigError,
+        match=rf"baseline\.{name}\.words=50000 is more than the \d+ local descriptors of the 1",
+    ):
+        BASELINES[name].fit(one, few, 0)
+
+
+def test_a_fit_whitens_where_images_suffice_and_says_where_not():
+    some = places(np.stack([picture(i, (60, 80)) for i in range(12)]))
+    own = settings("vlad_sift", words=4, dimensions=6)
+    state, notes = BASELINES["vlad_sift"].fit(some, own, 0)
+    assert state["centres"].shape == (4, 128) and state["kernel"].shape == (512, 6) and not notes
+    found = BASELINES["vlad_sift"].describe(picture(0, (60, 80)), state, own)
+    assert found.shape == (6,) and np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+    own.dimensions = 12
+    state, notes = BASELINES["vlad_sift"].fit(some, own, 0)
+    assert "kernel" not in state
+    assert notes == [
+        "baseline.vlad_sift.dimensions=12 takes more than 12 training images, so all 512 dimensions stay, "
+        "without whitening"
+    ]
+
+
+def test_the_sample_is_a_function_of_the_seed_and_bounded():
+    some = places(np.stack([picture(i) for i in range(3)]))
+
+    def local(image):
+        return np.arange(40, dtype=np.float32).reshape(20, 2) + image[0, 0, 0]
+
+    first, again, other = (vocabulary.sample(local, some, 10, seed) for seed in (0, 0, 1))
+    assert first.shape == (10, 2) and (first == again).all() and (first != other).any()
+
+
+def looped_dense(grey, width, step):
+    """SIFT at each place of the grid, bin by bin, in float64 on the smoothed image."""
+    smooth = np.sqrt(max((width / 6) ** 2 - 0.25, 0))
+    image = grey.astype(np.float32)
+    if smooth > 0.1:
+        image = cv2.GaussianBlur(image, (0, 0), smooth, borderType=cv2.BORDER_REPLICATE)
+    down, across = np.gradient(image.astype(np.float64))
+    strength, angle = np.hypot(across, down), np.arctan2(down, across) / (2 * np.pi) * 8 % 8
+    h, w = grey.shape
+    out = []
+    for top in range(0, h - 3 * width, step):
+        for left in range(0, w - 3 * width, step):
+            one = np.zeros((4, 4, 8))
+            for i in range(4):
+                for j in range(4):
+                    cy, cx = top + i * width, left + j * width
+                    for y in range(max(0, cy - width + 1), min(h, cy + width)):
+                        for x in range(max(0, cx - width + 1), min(w, cx + width)):
+                            weight = (1 - abs(y - cy) / width) * (1 - abs(x - cx) / width)
+                            low = int(angle[y, x]) % 8
+                            share = angle[y, x] - int(angle[y, x])
+                            one[i, j, low] += weight * strength[y, x] * (1 - share)
+                            one[i, j, (low + 1) % 8] += weight * strength[y, x] * share
+            one = one.ravel() / np.linalg.norm(one)
+            one = np.minimum(one, 0.2)
+            out.append(one / np.linalg.norm(one))
+    return np.array(out)
+
+
+@pytest.mark.parametrize(("width", "step"), [(2, 3), (5, 4)])
+def test_dense_sift_is_a_loop_in_float64(width, step):
+    grey = cv2.cvtColor(picture(size=(20, 24)), cv2.COLOR_RGB2GRAY)
+    assert (
+        np.abs(dense_vlad.dense_sift(grey, width, step) - looped_dense(grey, width, step)).max()
+        < 1e-4
+    )
+
+
+def test_flat_places_give_no_dense_descriptor():
+    half = picture(size=(48, 64))
+    every = len(dense_vlad.local(half, settings("dense_vlad", step=8)))
+    half[:, :40] = 90
+    assert 0 < len(dense_vlad.local(half, settings("dense_vlad", step=8))) < every

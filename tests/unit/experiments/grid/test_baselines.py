@@ -1,0 +1,81 @@
+"""The jobs above a grid's models."""
+
+import json
+
+import pytest
+from grid import baselines, cells
+from grid.cells import Settings
+
+from configs import base
+from vprjax.baselines import BASELINES
+from vprjax.errors import ConfigError
+
+
+def settings(tmp_path, dataset="nordland", weights=None, changes=()):
+    return Settings(dataset, tmp_path, (0, 1), False, weights, None, changes)
+
+
+def test_all_takes_every_baseline_and_what_is_random_once_per_seed(tmp_path):
+    jobs = baselines.jobs(settings(tmp_path), "all")
+    seeds = {name: [job.seed for job in jobs if job.name == name] for name in BASELINES}
+    assert seeds["pixels"] == seeds["hog"] == seeds["seqslam"] == [0]
+    assert seeds["vlad_sift"] == seeds["dense_vlad"] == seeds["fabmap"] == [0, 1]
+    assert len(jobs) == 9  # no weights, no model
+    for job in jobs:
+        assert job.config["baseline"]["name"] == job.name and "--mode=evaluate" in job.words
+        assert job.workdir == tmp_path / f"nordland/baselines/{job.name}/seed{job.seed}"
+
+
+def test_a_model_needs_the_whole_of_its_weights(tmp_path):
+    real = cells.WEIGHTS["real"]
+    for name in real.values():
+        (tmp_path / name).touch()
+    jobs = baselines.jobs(settings(tmp_path, weights=tmp_path), "*-mac,hog")
+    assert [job.name for job in jobs] == ["hog", "mobilenetv2-mac"]
+    (model,) = (job for job in jobs if job.name != "hog")
+    assert model.config["model"]["weights"] == str(tmp_path / real["mobilenetv2"])
+    assert model.config["model"]["pooling"] == "mac" and model.config["baseline"]["name"] == ""
+
+
+@pytest.mark.parametrize(
+    ("patterns", "words"),
+    [
+        ("vlad_surf", "'vlad_surf' matches none of pixels, hog"),
+        ("mobilenetv2-rmac", "mobilenetv2-rmac needs the folder of its weights, --weights"),
+    ],
+)
+def test_what_is_not_there_is_refused(tmp_path, patterns, words):
+    with pytest.raises(ConfigError, match=words):
+        baselines.jobs(settings(tmp_path), patterns)
+
+
+def test_changes_of_other_sections_do_not_reach_a_baseline(tmp_path):
+    changed = (("eval.standardise", "sets"), ("loss.triplet.margin", 0.3))
+    (job,) = baselines.jobs(settings(tmp_path, changes=changed), "hog")
+    assert job.config["eval"]["standardise"] == "sets"
+    assert job.config["loss"] == cells.config_of("nordland", "hog", {}).loss.to_dict()
+    assert "--config.eval.standardise=sets" in job.words
+
+
+def test_finished_rows_are_written(tmp_path):
+    assert baselines.write(tmp_path, None) is None
+    folder = tmp_path / "baselines/hog/seed0"
+    folder.mkdir(parents=True)
+    figures = {
+        "fcm": {"1": 7.0},
+        "interval": {"1": [5, 9]},
+        "oracle_fcm": {"1": 99.0},
+        "recall": {"1": 3},
+    }
+    config = base.select(base.get_config(), "hog").to_dict()
+    cost = {"dimension": 8, "bytes_per_image": 32, "ms_per_image": 1.0}
+    document = {
+        "dataset": "x",
+        "results": {"baseline": {"test01": figures}},
+        "provenance": {"config": config, "cost": cost, "code_version": "1", "machine": ""},
+    }
+    (folder / "results.json").write_text(json.dumps(document))
+    rows, made = baselines.write(tmp_path, None)
+    assert rows[0].name == "hog" and made.rows[0][:3] == ["HOG", "test01", "7.0 [5.0, 9.0]"]
+    assert "7.0 [5.0, 9.0]" in (tmp_path / "baselines.md").read_text()
+    assert (tmp_path / "baselines.csv").read_text().startswith("set,dataset,name")

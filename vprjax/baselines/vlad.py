@@ -1,0 +1,97 @@
+"""Vector of locally aggregated descriptors (Jegou et al. 2010; Arandjelovic & Zisserman 2013)."""
+
+import numpy as np
+
+from vprjax.baselines import vocabulary
+from vprjax.baselines.images import mapped
+from vprjax.console import log
+from vprjax.data.source import Places
+from vprjax.descriptors import whitening
+from vprjax.variants import Key, Whole
+
+ROWS = 8192  # local descriptors assigned at once
+
+
+def keys(words: int, dimensions: int) -> dict[str, Key]:
+    """The config keys of a VLAD with these defaults."""
+    return {
+        "words": Key(
+            words, Whole(1, 100_000), "words of the vocabulary, by k-means on training images"
+        ),
+        "sample": vocabulary.SAMPLE,
+        "dimensions": Key(
+            dimensions,
+            Whole(),
+            "PCA-whitened dimensions, where more training images are there; 0 is off",
+        ),
+    }
+
+
+def encode(local: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """`V_k = sum over the descriptors nearest to c_k of (x - c_k)`, each V_k at length 1, then all of V.
+
+    Shapes: `(n, d)`, `(k, d) -> (k * d,)` float32, word by word; zero without a local descriptor.
+    """
+    k, d = centres.shape
+    if not len(local):
+        return np.zeros(k * d, np.float32)
+    sums = np.zeros((k, d), np.float32)
+    for first in range(0, len(local), ROWS):
+        part = local[first : first + ROWS]
+        member = np.zeros((k, len(part)), np.float32)
+        member[vocabulary.nearest(part, centres), np.arange(len(part))] = 1
+        sums += member @ part - member.sum(axis=1, keepdims=True) * centres
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return (sums / max(float(np.linalg.norm(sums)), 1e-12)).ravel().astype(np.float32)
+
+
+def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
+    """The vocabulary and, where the training images are enough, PCA-whitening of their VLADs.
+
+    Args:
+      local: the local descriptors of an image.
+      places: training images.
+      settings: the method's config section.
+      seed: of the sample and of k-means.
+      key: the section's name, for messages.
+
+    Returns:
+      `centres (k, d)`, and `mean (k * d,)` and `kernel (k * d, m)` of the projection; and notes.
+
+    Raises:
+      ConfigError: the images hold fewer local descriptors than words.
+    """
+    centres = vocabulary.words(local, places, settings.words, settings.sample, seed, key)
+    state, full = {"centres": centres}, centres.size
+    if not settings.dimensions:
+        return state, []
+    stride, count = whitening.rows([len(places)], full)
+    if settings.dimensions >= count or settings.dimensions > full:
+        short = (
+            f"{count:,} training images" if settings.dimensions >= count else f"{full:,} dimensions"
+        )
+        note = (
+            f"{key}.dimensions={settings.dimensions} takes more than {short}, so all {full:,} dimensions "
+            "stay, without whitening"
+        )
+        log(note)
+        return state, [note]
+    numbers, parts = np.arange(0, len(places), stride), []
+    for block in mapped(
+        lambda image: encode(local(image), centres),
+        places,
+        numbers,
+        vocabulary.BATCH,
+        "VLADs for PCA",
+    ):
+        parts += block
+    found = whitening.learn(np.stack(parts), settings.dimensions, whiten=True)
+    return state | {"mean": found.mean, "kernel": found.kernel.astype(np.float32)}, []
+
+
+def describe(local: np.ndarray, state) -> np.ndarray:
+    """The VLAD of local descriptors `(n, d)`, projected where `fit` made a projection; zero without any."""
+    flat = encode(local, state["centres"])
+    if "kernel" not in state or not len(local):
+        return flat if "kernel" not in state else np.zeros(state["kernel"].shape[1], np.float32)
+    return whitening.Projection(state["mean"], state["kernel"])(flat[None])[0]

@@ -1,0 +1,73 @@
+"""Local descriptors of training images, and the words that k-means makes of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vprjax.baselines.images import mapped, spread
+from vprjax.console import log
+from vprjax.data.source import Places
+from vprjax.errors import ConfigError
+from vprjax.variants import Key, Whole
+from vprjax.weights.kmeans import kmeans
+
+IMAGES = 2000  # training images that give local descriptors, at most
+BATCH = 32
+SAMPLE = Key(
+    100_000, Whole(1, 10_000_000), "local descriptors of training images that k-means takes"
+)
+Local = Callable[[np.ndarray], np.ndarray]  # image (h, w, 3) -> local descriptors (n, d)
+
+
+def root(descriptors: np.ndarray) -> np.ndarray:
+    """RootSIFT: square roots of descriptors `(n, d)` of length 1 in L1 (Arandjelovic & Zisserman 2012)."""
+    lengths = np.abs(descriptors).sum(axis=1, keepdims=True)
+    return np.sqrt(np.maximum(descriptors, 0) / np.maximum(lengths, 1e-12))
+
+
+def sample(local: Local, places: Places, most: int, seed: int) -> np.ndarray:
+    """At most `most` local descriptors `(n, d)`, evenly from evenly spread images; a function of `seed`."""
+    numbers = spread(len(places), IMAGES)
+    share = -(-most // len(numbers))
+    rng = np.random.default_rng(seed)
+    parts = []
+    for block in mapped(local, places, numbers, BATCH, "local descriptors of training images"):
+        for found in block:
+            chosen = rng.permutation(len(found))[:share]
+            parts.append(found[np.sort(chosen)])
+    return np.concatenate(parts)[:most]
+
+
+def words(local: Local, places: Places, count: int, most: int, seed: int, key: str) -> np.ndarray:
+    """The `count` words `(count, d)` float32 of the images `places`, by k-means.
+
+    Args:
+      local: the local descriptors of an image.
+      places: training images.
+      count: number of words.
+      most: local descriptors that k-means takes.
+      seed: of the sample and of k-means.
+      key: the config section of the method, for messages.
+
+    Raises:
+      ConfigError: the images hold fewer local descriptors than words.
+    """
+    found = sample(local, places, most, seed)
+    if not len(found):
+        raise ConfigError(
+            f"{key} finds no keypoint in any of the {len(places):,} training images (first: "
+            f"{places.image_ids[0]}), so it learns nothing: look at them, or lower {key}.contrast"
+        )
+    if count > len(found):
+        raise ConfigError(
+            f"{key}.words={count} is more than the {len(found):,} local descriptors of the "
+            f"{len(places):,} training images: lower it, raise {key}.sample, or name more images in "
+            "dataset.train_splits"
+        )
+    log(f"k-means of {len(found):,} local descriptors: {count} words")
+    return np.asarray(kmeans(found, count, seed))
+
+
+def nearest(descriptors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Numbers `(n,)` of the centres `(k, d)` nearest to local descriptors `(n, d)`."""
+    return np.argmax(descriptors @ centres.T - 0.5 * np.sum(centres**2, axis=1), axis=1)

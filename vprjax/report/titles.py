@@ -1,0 +1,38 @@
+"""What a result is of: a network or a baseline, in the words of its files and page."""
+
+from collections.abc import Mapping
+
+from vprjax.baselines import BASELINES, Baseline
+from vprjax.evaluation import post
+
+
+def baseline(config: Mapping) -> Baseline | None:
+    """The baseline that a config evaluates; None for a network, of an earlier version's config too."""
+    name = config.get("baseline", {}).get("name", "")
+    return BASELINES[name] if name else None
+
+
+def cost_words(cost: Mapping) -> str:
+    """Size and time of a descriptor, and of a baseline's fit."""
+    words = [f"{cost['dimension']:,} dimensions", f"{cost['bytes_per_image']:,} bytes per image"]
+    if cost["ms_per_image"] is not None:
+        words.append(f"{cost['ms_per_image']:.3g} ms per image with its decoding")
+    if "fit_seconds" in cost:
+        words.append(f"{cost['fit_seconds']:.3g} s for the fit")
+    return ", ".join(words)
+
+
+def origin(config, provenance: Mapping) -> list[str]:
+    """Lines of results.md on what was evaluated: weights or a baseline's method, cost, post-processing."""
+    found, out = baseline(config), []
+    if found is None:
+        out.append(
+            f"- weights: {config.model.weights or 'random'} (sha256 {provenance['weights_sha256']})"
+        )
+    else:
+        out.append(f"- method: {found.about} {found.reference}.")
+    if cost := provenance.get("cost"):
+        out.append(f"- cost: {cost_words(cost)}")
+    if words := post.words(config.eval):
+        out.append(f"- post-processing: {'; '.join(words)}")
+    return out
