@@ -25,6 +25,7 @@ from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import begin, loop, preflight
 from vprjax.training.validation import History, split_off
+from vprjax.weights.initialise import random_head
 
 LAST = (
     "code_version",
@@ -148,7 +149,11 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
     places = ready.dataset.places(tuple(names) or (config.dataset.reference_split,))
     provenance = {"weights_sha256": ready.weights_sha256, "trained_on": "", "steps": 0}
     provenance |= {"code_version": code, "trained_with": config.to_dict()}
-    if doubts := [*ready.warnings, *beside.warnings]:
+    doubts = [*ready.warnings, *beside.warnings]
+    if words := random_head(config.model, ready.weights):
+        log(f"warning: {words}")
+        doubts.append(words)
+    if doubts:
         provenance["warnings"] = doubts
     with hold_workdir(workdir):
         variables = begin.untrained_variables(config, places, ready.weights)

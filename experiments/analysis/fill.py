@@ -13,7 +13,7 @@ ROOMS = ("experiments", "vprjax", "tfds_builders", "configs", "tests")
 
 
 def read(folder: pathlib.Path) -> Records:
-    """The records of runs, speed, forgetting and baselines in `folder`; raises DataError where one is damaged."""
+    """The records in `folder`; raises DataError where one is unreadable."""
     abroad = forgetting.read(folder / forgetting.FILE)
     return Records(rows.read(folder), speed.read(folder), abroad, baselines.read(folder))
 

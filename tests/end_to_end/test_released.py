@@ -16,11 +16,15 @@ from flax import traverse_util
 
 from configs import released as shipped
 from tests.helpers import commands, released_files
-from vprjax import models
+from vprjax import models, run
 from vprjax.data.pictures import Form
 from vprjax.errors import ConfigError
 from vprjax.localize import sources
+from vprjax.models.backbones import BACKBONES, dinov2
+from vprjax.report import run_page
 from vprjax.training import preflight
+from vprjax.weights import names
+from vprjax.weights.initialise import random_head
 from vprjax.weights.names import torch_shape
 from vprjax.weights.released import FAMILIES, load
 
@@ -157,3 +161,34 @@ def test_a_head_that_fits_one_size_says_so_before_any_work(tiny, tmp_path):
     ):
         preflight.check_untrained(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_lost_its_head_is_told_in_the_results(tiny, tmp_path, monkeypatch):
+    """SALAD's backbone without its aggregator would else be evaluated under a random head."""
+    small = dinov2.declare("DINOv2 small", dinov2.Size(24, 1, 3))
+    monkeypatch.setitem(BACKBONES, "dinov2_small", small)
+    shapes = names.names_and_shapes("dinov2_small", "torch").values()
+    arrays = {f"backbone.model.{name}": np.ones(shape, np.float32) for name, shape in shapes}
+    config = shipped.get_config("salad,synthetic,triplet")
+    config.model.backbone, config.model.salad.clusters = "dinov2_small", 8
+    config.model.weights = str(released_files.write(tmp_path / "m.safetensors", arrays))
+    config.dataset.update(name="synthetic/tiny", data_dir=str(tiny), query_splits=("test02",))
+    ready = preflight.check_untrained(config, tmp_path / "run")
+    words = random_head(config.model, ready.weights)
+    assert "m.safetensors gives the backbone alone, and SALAD is of random values here" in words
+    assert not random_head(config.model, {**ready.weights, "head": {}})
+    config.model.pooling = "gem"
+    assert not random_head(config.model, ready.weights)
+    told = []
+
+    def keep(folder, config, dataset, results, provenance):
+        (folder / "results.md").touch()
+        told.extend(provenance["warnings"])
+
+    monkeypatch.setattr(run.begin, "untrained_variables", lambda *_: {})
+    monkeypatch.setattr(run.evaluate, "evaluate", lambda *_: {})
+    monkeypatch.setattr(run_page, "write", lambda *_: None)
+    monkeypatch.setattr(run.result_files, "write", keep)
+    config.model.pooling = "salad"
+    run.evaluate_untrained(config, tmp_path / "run")
+    assert words in told

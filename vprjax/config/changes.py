@@ -43,7 +43,7 @@ LATER = {
     "eval.database_augmentation": 0,
     "eval.expansion_power": 3.0,
 }
-SECTIONS = ("keep", "others")  # that runs of earlier versions lack
+SECTIONS = ("baseline", "keep", "others")  # that runs of earlier versions lack
 
 # Old name -> new name: the keys of one head or loss alone have their own section.
 RENAMED = {
@@ -84,11 +84,9 @@ def completed(saved: Mapping) -> dict:
     section = out.get("model")
     if isinstance(section, dict) and section.get("param_dtype") == "float32":
         del section["param_dtype"]  # its one legal value
-    if out:
+    if "eval" in out:  # a whole config, which earlier versions kept without these sections
         for section in SECTIONS:
             out.setdefault(section, {})
-    if "eval" in out:  # a whole config, which earlier versions kept without this section
-        out.setdefault("baseline", {})
     for key, value in LATER.items():
         section, _, name = key.partition(".")
         if isinstance(out.get(section), dict):

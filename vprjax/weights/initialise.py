@@ -86,6 +86,17 @@ def initialise(
     return variables, notes
 
 
+def random_head(model_config, loaded: dict | None) -> str:
+    """Says in one sentence that an untrained model's head is of random values; "" where it is not."""
+    head = HEADS[model_config.pooling]
+    if not head.random or "head" in (loaded or {}):
+        return ""
+    return (
+        f"{model_config.weights} gives the backbone alone, and {head.title} is of random values here: "
+        "these figures are no trained model's"
+    )
+
+
 def _built(model_config, **changes):
     """Returns the module of the config with these keys changed."""
     config = model_config.copy_and_resolve_references()

@@ -123,4 +123,5 @@ HEAD = Head(
         "rows": Key(32, Whole(1), "rows that the answers of all queries become"),
     },
     trains=True,
+    random=True,
 )

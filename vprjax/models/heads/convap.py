@@ -63,4 +63,5 @@ HEAD = Head(
         "columns": Key(2, Whole(1), "columns of the grid of regions"),
     },
     trains=True,
+    random=True,
 )

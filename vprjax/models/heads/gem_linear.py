@@ -36,6 +36,7 @@ HEAD = Head(
         "p_rate": GEM.keys["p_rate"],
     },
     trains=True,
+    random=True,
     rates=GEM.rates,
     lowest=GEM.lowest,
     logged={"gem_p": "p"},

@@ -88,4 +88,5 @@ HEAD = Head(
         "ratio": Key(1, Whole(1), "hidden width of a block in numbers of positions"),
     },
     trains=True,
+    random=True,
 )

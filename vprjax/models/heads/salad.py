@@ -100,5 +100,6 @@ HEAD = Head(
         "hidden": Key(512, Whole(1), "width of the three MLPs"),
     },
     trains=True,
+    random=True,
     class_token=lambda section: section.token_dim > 0,
 )

@@ -51,6 +51,7 @@ class Head:
       rates: the config section -> learning-rate multipliers by parameter; others have `optim.head_rate`.
       lowest: least value by parameter; training stays at it or above.
       logged: figures of metrics.jsonl by name, each the mean of a parameter.
+      random: whether its own start is of random values, so that it describes nothing before training.
       class_token: the config section -> whether it takes the class token `(b, c)` beside the map.
     """
 
@@ -62,4 +63,5 @@ class Head:
     rates: Callable[[Any], Mapping[str, float]] = lambda section: {}
     lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
     logged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    random: bool = False
     class_token: Callable[[Any], bool] = lambda section: False
