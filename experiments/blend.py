@@ -28,7 +28,7 @@ from vprjax.data import protocol, source
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, VprjaxError
 from vprjax.evaluation import blend, elsewhere, measure
-from vprjax.evaluation.result import MODEL_NAMES, Result
+from vprjax.evaluation.result import AFTER, BEFORE, Result
 from vprjax.report import abroad
 from vprjax.report.provenance import code_version
 from vprjax.runtime import parallel
@@ -36,7 +36,6 @@ from vprjax.storage.atomic import write_atomically
 from vprjax.storage.checkpoint import open_for_reading
 
 SHARES = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"
-BEFORE, AFTER = MODEL_NAMES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,7 +61,7 @@ def evaluate(args: argparse.Namespace) -> dict:
         raise ConfigError(
             f"--first={args.first} must be from 1 to the {len(references)} references"
         )
-    model, local = _model(args, references)
+    model, local = model_for(args, references)
     rows = np.concatenate([*model.stream(references)])
     others, ms = _described(local, references)
 
@@ -92,7 +92,7 @@ def evaluate(args: argparse.Namespace) -> dict:
     }
 
 
-def _model(args: argparse.Namespace, references: source.Places):
+def model_for(args: argparse.Namespace, references: source.Places):
     """The global model, and the function `image -> geometric.Local` of its local features."""
     model = vprjax.load(args.weights, size=references.images([0]).shape[1:3])
     module, variables = load_released(args.weights)

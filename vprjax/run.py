@@ -7,13 +7,12 @@ import shutil
 import ml_collections
 
 from vprjax import models
-from vprjax.config import changes, limits
+from vprjax.config import changes
 from vprjax.console import log
-from vprjax.data import protocol, source
-from vprjax.data.source import Places
+from vprjax.data import protocol
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, DataError
-from vprjax.evaluation import baseline, blend, choose, collapse, elsewhere, evaluate
+from vprjax.evaluation import baseline, blend, collapse, evaluate
 from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.localize import calibrate, calibration
 from vprjax.localize.load import load
@@ -24,7 +23,8 @@ from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import begin, loop, preflight
-from vprjax.training.validation import History, split_off
+from vprjax.training.beside import Beside, find_beside, held_out_places, settled_blend
+from vprjax.training.validation import History
 from vprjax.weights.initialise import random_head
 
 LAST = (
@@ -34,23 +34,6 @@ LAST = (
     "trained_with",
     "warnings",
 )  # of the provenance, in this order
-
-
-@dataclasses.dataclass(frozen=True)
-class Beside:
-    """What an evaluation reads besides its own dataset.
-
-    Attributes:
-      others: the datasets of `eval.other_datasets`.
-      keep: the keep set of `eval.blend='auto'`, or None.
-      held_out: queries and references of the run's validation for `eval.blend='auto'`, or None.
-      warnings: sentences on suspicious data, which the results repeat.
-    """
-
-    others: tuple[Elsewhere, ...] = ()
-    keep: Elsewhere | None = None
-    held_out: tuple[Places, Places] | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
@@ -66,7 +49,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     code = load_code()
     ready = preflight.check_training(config, workdir)
     dataset = ready.dataset
-    beside = beside_of(config, dataset, (dataset, tuple(config.dataset.train_splits)), workdir, 2)
+    beside = find_beside(config, dataset, (dataset, tuple(config.dataset.train_splits)), workdir, 2)
     if config.eval.blend == blend.AUTO:
         held_out = ready.data.held_out
         beside = dataclasses.replace(beside, held_out=(held_out.queries, held_out.references))
@@ -120,9 +103,9 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     count = 1 + (0 in checkpoints.steps())
     ready = preflight.check_checkpoint(trained, workdir, trained_on, count)
     home = preflight.trained_on_images(trained, ready.dataset, trained_on)
-    beside = beside_of(trained, ready.dataset, home, workdir, count)
+    beside = find_beside(trained, ready.dataset, home, workdir, count)
     if trained.eval.blend == blend.AUTO:
-        beside = dataclasses.replace(beside, held_out=_held_out(trained, trained_on))
+        beside = dataclasses.replace(beside, held_out=held_out_places(trained, trained_on))
     make_workdir(workdir)
     with hold_workdir(workdir):
         return evaluate_models(trained, ready, beside, checkpoints, workdir, code)
@@ -143,7 +126,7 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
         )
     code = load_code()
     ready = preflight.check_untrained(config, workdir)
-    beside = beside_of(config, ready.dataset, (ready.dataset, ()), workdir, 1)
+    beside = find_beside(config, ready.dataset, (ready.dataset, ()), workdir, 1)
     make_workdir(workdir)
     names = [name for name in config.dataset.train_splits if ready.dataset.counts.get(name)]
     places = ready.dataset.places(tuple(names) or (config.dataset.reference_split,))
@@ -209,7 +192,7 @@ def evaluate_models(
             log(f"{checkpoints.folder / str(step)} is gone: the results are without {model}")
         elif step or model == "off_the_shelf":  # no step was taken: there is no second model
             if step:
-                blended = _settled(config, beside, extract, checkpoints, workdir)
+                blended = settled_blend(config, beside, extract, checkpoints, workdir)
                 variables = blend.taken(checkpoints, blended)
             else:
                 variables = checkpoints.restore_model(step)
@@ -231,61 +214,11 @@ def evaluate_models(
     return _write(config, dataset, workdir, trained_in, results, provenance, others)
 
 
-def beside_of(
-    config, dataset, trained: elsewhere.Trained, workdir: pathlib.Path, count: int
-) -> Beside:
-    """Opens and checks what the evaluation of `count` models reads besides its own dataset.
-
-    `trained` holds the dataset and the splits that the model trains on.
-
-    Raises:
-      VprjaxError: a check fails; the sentence is on the first one.
-    """
-    others, keep = elsewhere.find(config, trained), elsewhere.keep_set(config, trained)
-    for run in blend.asked(config).runs:
-        open_for_reading(run).close()
-    if others:
-        module = models.build_for_platform(config.model, parallel.AXIS)
-        limits.check_disk(config, module, dataset, workdir, count, others)
-    found = [
-        f"{other.dataset.name}: {words}"
-        for other in (*others, *([keep] if keep else ()))
-        for words in preflight.suspicions(other.config, other.dataset, trained)
-    ]
-    return Beside(others, keep, warnings=tuple(found))
-
-
-def _held_out(config, trained_on) -> tuple[Places, Places]:
-    """Queries and references that the run's validation held out, of the dataset that it trained on."""
-    own = config.copy_and_resolve_references()
-    own.dataset = trained_on
-    dataset = source.open_dataset(own)
-    places = dataset.places(tuple(own.dataset.train_splits))
-    _, held_out = split_off(own, places, dataset)
-    return held_out.queries, held_out.references
-
-
-def _settled(config, beside: Beside, extract, checkpoints, workdir: pathlib.Path) -> blend.Blend:
-    """The blend that `eval.blend` asks for, "auto" chosen; the workdir keeps it for `vprjax.load`."""
-    found = blend.asked(config)
-    if config.eval.blend == blend.AUTO:
-        found = dataclasses.replace(found, keep=beside.keep.name if beside.keep else "")
-        score = choose.scorer(config, extract, beside.held_out, beside.keep)
-        found = choose.choose(blend.Ends(checkpoints, found.runs), found, score)
-        log(f"evaluation takes {found.words()}")
-    saved = changes.completed(checkpoints.config(checkpoints.chosen())["config"])
-    before = saved.get("eval", {}).get("blend", blend.OFF), (workdir / blend.FILE).exists()
-    if parallel.is_primary() and (not found.whole or before != (blend.OFF, False)):
-        blend.write(workdir, found)
-    parallel.barrier("blended")
-    return found
-
-
 def _blend_alone(config, beside: Beside, workdir: pathlib.Path) -> None:
     """Settles the blend of a run that nothing evaluates, which calibration and `vprjax.load` take."""
     checkpoints = open_for_reading(workdir)
     if config.eval.blend != blend.OFF and checkpoints.chosen():
-        _settled(config, beside, _extractor(config), checkpoints, workdir)
+        settled_blend(config, beside, _extractor(config), checkpoints, workdir)
     checkpoints.close()
 
 

@@ -6,10 +6,13 @@ import math
 import pathlib
 from typing import NamedTuple
 
+from ml_collections import ConfigDict
+
 from vprjax.errors import DataError
 from vprjax.export.check import MOST, Difference
 from vprjax.models.backbones import BACKBONES
 from vprjax.models.heads import HEADS
+from vprjax.variants import defaults
 
 FILE, PAGE = "exports.csv", "export.md"
 JOB, ROWS = "job.json", "rows.jsonl"  # in the folder of a backbone's process
@@ -66,11 +69,13 @@ class Row(NamedTuple):
 
 def cells() -> list[tuple[str, str]]:
     """Every backbone with every head that it can feed."""
+    usual = ConfigDict(defaults(HEADS))
+    asks = {name for name, head in HEADS.items() if head.class_token(usual.get(name))}
     return [
         (backbone, head)
         for backbone, variant in BACKBONES.items()
         for head in HEADS
-        if variant.class_token or not HEADS[head].class_token
+        if variant.class_token or head not in asks
     ]
 
 

@@ -60,7 +60,7 @@ def _varint(n):
     return bytes([*found, n])
 
 
-def _block(entries):
+def block(entries):
     out, restarts, before = bytearray(), [], b""
     for i, (key, value) in enumerate(entries):
         shared = 0
@@ -88,9 +88,9 @@ def table(entries, per_block=40):
     entries = sorted(entries)
     for first in range(0, len(entries), per_block):
         part = entries[first : first + per_block]
-        index.append((part[-1][0], add(_block(part))))
-    meta = add(_block([]))
-    footer = meta + add(_block(index))
+        index.append((part[-1][0], add(block(part))))
+    meta = add(block([]))
+    footer = meta + add(block(index))
     out += footer + b"\0" * (40 - len(footer)) + struct.pack("<Q", 0xDB4775248B80FB57)
     return bytes(out)
 

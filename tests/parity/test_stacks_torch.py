@@ -114,7 +114,7 @@ def narrow(steps, by=16):
 
 
 def replaced(monkeypatch, name, backbone):
-    names._shapes.cache_clear()
+    names.shapes.cache_clear()
     monkeypatch.setitem(backbones.BACKBONES, name, backbone)
 
 

@@ -11,13 +11,13 @@ import pytest
 from configs import base
 from tests.helpers import memory_places, short_run
 from vprjax import run
-from vprjax.config import apart, checks
+from vprjax.config import apart, checks, limits
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError, WeightsError
-from vprjax.evaluation import blend, choose
+from vprjax.evaluation import blend, choose, elsewhere
 from vprjax.report import provenance
 from vprjax.storage import checkpoint, workdir
-from vprjax.training import begin, preflight
+from vprjax.training import begin, beside, preflight
 from vprjax.training.validation import History
 
 
@@ -148,8 +148,7 @@ def evaluate(monkeypatch, tmp_path):
         said.clear()
         reader = checkpoint.open_for_reading(tmp_path)
         ready = preflight.Ready(dataset)
-        beside = run.Beside()
-        return run.evaluate_models(config, ready, beside, reader, tmp_path, "code"), said[:-1]
+        return run.evaluate_models(config, ready, beside.Beside(), reader, tmp_path, "code"), said[:-1]
 
     return evaluated
 
@@ -245,11 +244,11 @@ def taken(monkeypatch, tmp_path):
         checkpoints.save(step, model, model, saved, None)
     checkpoints.close()
 
-    def taken(beside, **settings):
+    def taken(besides, **settings):
         config.eval.update(**settings)
         reader = checkpoint.open_for_reading(tmp_path)
         ready = preflight.Ready(dataset, warnings=("of home",))
-        found = run.evaluate_models(config, ready, beside, reader, tmp_path, "code")
+        found = run.evaluate_models(config, ready, besides, reader, tmp_path, "code")
         return found, told["provenance"]
 
     return taken
@@ -257,19 +256,19 @@ def taken(monkeypatch, tmp_path):
 
 def test_evaluation_takes_the_blend_and_the_workdir_keeps_it(taken, tmp_path, monkeypatch):
     config = base.get_config()
-    found, provenance = taken(run.Beside(warnings=("of abroad",)))
+    found, provenance = taken(beside.Beside(warnings=("of abroad",)))
     assert found["fine_tuned"] == 10.0 and "blend" not in provenance
     assert provenance["warnings"] == ["of home", "of abroad"]
     assert not (tmp_path / blend.FILE).exists()
-    found, provenance = taken(run.Beside(), blend="0.35")
+    found, provenance = taken(beside.Beside(), blend="0.35")
     assert found == {"off_the_shelf": 0.0, "fine_tuned": 3.5}
     assert provenance["blend"]["share"] == blend.read(tmp_path, config).share == 0.35
     score = lambda variables: (-abs(float(variables["w"][0]) - 6), None)  # noqa: E731
     monkeypatch.setattr(choose, "scorer", lambda *words: score)
-    found, provenance = taken(run.Beside(), blend="auto")
+    found, provenance = taken(beside.Beside(), blend="auto")
     assert found["fine_tuned"] == 6.0 and len(provenance["blend"]["curve"]) == 11
     assert blend.read(tmp_path, config).curve[6].home == 0.0
-    found, _ = taken(run.Beside(), blend="off")  # what is loaded follows the last evaluation
+    found, _ = taken(beside.Beside(), blend="off")  # what is loaded follows the last evaluation
     assert found["fine_tuned"] == 10.0 and blend.read(tmp_path, config).whole
 
 
@@ -297,13 +296,13 @@ def test_of_other_datasets_the_doubts_are_told_and_their_images_must_be_apart(
 ):
     """Their queries are compared with the images that the model trained on."""
     config, looked = base.get_config(), []
-    other = run.Elsewhere(config, types.SimpleNamespace(name="places_csv/there"))
-    monkeypatch.setattr(run.elsewhere, "find", lambda *_: (other,))
-    monkeypatch.setattr(run.limits, "check_disk", lambda *_: None)
+    other = elsewhere.Elsewhere(config, types.SimpleNamespace(name="places_csv/there"))
+    monkeypatch.setattr(elsewhere, "find", lambda *_: (other,))
+    monkeypatch.setattr(limits, "check_disk", lambda *_: None)
     monkeypatch.setattr(
         preflight, "suspicions", lambda *words: looked.append(words[1:]) or ["two are alike"]
     )
     trained = "home", ("train",)
-    beside = run.beside_of(config, None, trained, tmp_path, 2)
-    assert beside.warnings == ("places_csv/there: two are alike",)
+    found = beside.find_beside(config, None, trained, tmp_path, 2)
+    assert found.warnings == ("places_csv/there: two are alike",)
     assert looked == [(other.dataset, trained)]

@@ -13,6 +13,7 @@ MODEL_NAMES = {  # key and title
     "fine_tuned": "fine-tuned",
     "baseline": "baseline",
 }
+BEFORE, AFTER = "off_the_shelf", "fine_tuned"  # the two models of a training run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from vprjax.data import protocol
 from vprjax.evaluation import elsewhere
 from vprjax.evaluation.change import Change
 from vprjax.evaluation.elsewhere import Elsewhere
-from vprjax.evaluation.result import MODEL_NAMES, Results, shown
+from vprjax.evaluation.result import AFTER, BEFORE, Results, shown
 
 NOTE = (
     "Difference: fine-tuned minus off the shelf on the same queries, in points, with its 95 % block "
@@ -37,7 +37,7 @@ def _rows(name: str, config, results: Results) -> Iterator[list[str]]:
                 name,
                 split,
                 f"{text} {unit}",
-                *(by_model.get(model, "") for model in MODEL_NAMES),
+                *(by_model.get(model, "") for model in (BEFORE, AFTER)),
             ]
             moved = changes[split].get(text)
             yield row + (

@@ -47,12 +47,13 @@ def names_and_shapes(name: str, source: str) -> dict[Path, tuple[str, tuple[int,
       KeyError: the backbone has no such source, or `source` no layout.
     """
     naming = BACKBONES[name].sources[source].name
-    ours = _shapes(backbone(name))
+    ours = shapes(backbone(name))
     return {path: (naming(path), _shape(path, shape, source)) for path, shape in ours.items()}
 
 
 @functools.cache  # a deep network's trace takes a second, and a file is held against every backbone
-def _shapes(module: nn.Module) -> dict[Path, tuple[int, ...]]:
+def shapes(module: nn.Module) -> dict[Path, tuple[int, ...]]:
+    """The shape of every array of a backbone, by its path."""
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     variables = traverse_util.flatten_dict(jax.eval_shape(module.init, jax.random.key(0), image))
     return {path: a.shape for path, a in variables.items()}

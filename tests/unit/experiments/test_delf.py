@@ -56,7 +56,7 @@ def dataset(monkeypatch):
     )
     monkeypatch.setattr(delf.source, "open_dataset", lambda config: made)
     model = types.SimpleNamespace(stream=stream, title="DELF")
-    monkeypatch.setattr(delf, "_model", lambda args, references: (model, local))
+    monkeypatch.setattr(delf, "model_for", lambda args, references: (model, local))
 
 
 def run(monkeypatch, tmp_path, *flags):
@@ -92,4 +92,4 @@ def test_a_model_without_attention_is_refused(monkeypatch):
     )
     args = types.SimpleNamespace(weights="a.pth", threshold=0.0)
     with pytest.raises(ConfigError, match=r"a\.pth is CosPlace: its head is no attention"):
-        delf._model(args, Places(False))
+        delf.model_for(args, Places(False))

@@ -105,7 +105,7 @@ def test_a_damaged_table(tmp_path):
         index.write_bytes(damaged)
         refused(index, "truncated, corrupt")
     entries = [(b"", HEADER), (b"a", entry(size=4, shape=(1,)))]
-    end = len(raw_bundle._block(entries))
+    end = len(raw_bundle.block(entries))
     damaged = bytearray(raw_bundle.table(entries))
     assert damaged[end] == 0
     damaged[end] = 1
