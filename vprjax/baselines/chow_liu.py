@@ -12,7 +12,8 @@ def mutual_information(presence: np.ndarray, word: int) -> np.ndarray:
     n = len(presence)
     counts = presence.sum(axis=0, dtype=np.float64)
     own = counts[word]
-    both = presence.T.astype(np.float64) @ presence[:, word].astype(np.float64)
+    data = np.asarray(presence, np.float32)  # counts below 2**24 are exact
+    both = (data.T @ data[:, word]).astype(np.float64)
     total = np.zeros(presence.shape[1])
     for joint, a, b in (
         (both, counts, own),

@@ -1,6 +1,6 @@
 """Histogram of oriented gradients over the whole image (Dalal & Triggs 2005), as in VPR-Bench.
 
-OpenCV has no `HOGDescriptor` from version 5 on, so the formula is here; its values are those of OpenCV 4.
+OpenCV has no `HOGDescriptor` from version 5 on, so the formula is here; its values are those of OpenCV 4 without gamma correction.
 """
 
 import functools
@@ -24,7 +24,7 @@ KEYS = {
 def blocks(grey: np.ndarray, cell: int) -> np.ndarray:
     """The histograms of all blocks.
 
-    Gradients of the square root of the grey levels vote for the two nearest of 9 orientations. A block of
+    Gradients of the grey levels vote for the two nearest of 9 orientations. A block of
     2x2 cells weighs votes by a Gaussian (deviation: half a cell) and shares them between its cells
     bilinearly; its 36 numbers get length 1, are cut at 0.2 and get length 1 again (L2-Hys).
 
@@ -47,8 +47,8 @@ def blocks(grey: np.ndarray, cell: int) -> np.ndarray:
 
 def _votes(grey: np.ndarray) -> np.ndarray:
     """Gradient magnitude of every pixel, shared between orientations: `(h, w, 9)` float32."""
-    root = cv2.copyMakeBorder(np.sqrt(grey.astype(np.float32)), 1, 1, 1, 1, cv2.BORDER_REFLECT_101)
-    across, down = root[1:-1, 2:] - root[1:-1, :-2], root[2:, 1:-1] - root[:-2, 1:-1]
+    wide = cv2.copyMakeBorder(grey.astype(np.float32), 1, 1, 1, 1, cv2.BORDER_REFLECT_101)
+    across, down = wide[1:-1, 2:] - wide[1:-1, :-2], wide[2:, 1:-1] - wide[:-2, 1:-1]
     angle = np.arctan2(down, across) * (BINS / np.pi) - 0.5
     low = np.floor(angle)
     share, strength = angle - low, np.hypot(across, down)

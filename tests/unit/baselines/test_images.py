@@ -44,7 +44,7 @@ def test_unit_length_makes_l2_rank_as_the_cosine():
 
 def looped_hog(grey, cell):
     """Dalal and Triggs's histograms, pixel by pixel in float64."""
-    root = np.pad(np.sqrt(grey.astype(np.float64)), 1, mode="reflect")
+    wide = np.pad(grey.astype(np.float64), 1, mode="reflect")
     rows, columns = grey.shape[0] // cell - 1, grey.shape[1] // cell - 1
     out = np.zeros((rows, columns, 2, 2, 9))  # cells by column
     for by in range(rows):
@@ -53,8 +53,8 @@ def looped_hog(grey, cell):
                 for x in range(2 * cell):
                     py, px = by * cell + y + 1, bx * cell + x + 1
                     gx, gy = (
-                        root[py, px + 1] - root[py, px - 1],
-                        root[py + 1, px] - root[py - 1, px],
+                        wide[py, px + 1] - wide[py, px - 1],
+                        wide[py + 1, px] - wide[py - 1, px],
                     )
                     angle = np.arctan2(gy, gx) * 9 / np.pi - 0.5
                     low = int(np.floor(angle))
