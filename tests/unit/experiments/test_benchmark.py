@@ -59,6 +59,7 @@ def test_what_was_measured_outlives_a_run_that_is_cut(monkeypatch, tmp_path):
 def test_shared_flags_stand_before_or_after_the_sub_command(command):
     asked = {
         "build": ["--work=w"],
+        "listings": ["--work=w"],
         "search_scale": ["--work=w"],
         "profile": ["--out=o"],
     }.get(command, [])
