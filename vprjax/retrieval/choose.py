@@ -15,8 +15,12 @@ SHARES = (0.125, 0.25, 0.5)  # shares of the dimensions that a pruned scan may m
 SMALL = 3e9  # multiplications below which choosing takes longer than the search
 LARGE, SLOW = 1e11, 0.5  # multiplications and relative time from which on pruning is tried
 LEARN, QUERIES, MEASURED = 256, 64, 16  # rows to learn from; queries, rows encoded for a trial
+UNMEASURED = {"bfloat16": 0.5, "int8": 0.5}  # times of products, float32's being 1
 BLOCKS = 2  # blocks of dimensions whose spectra stand for all
-GATHER, CALLS = 16.0, 24e3  # time of an exact distance, in float32 products of a matrix; and of its calls
+GATHER, CALLS = (
+    16.0,
+    24e3,
+)  # time of an exact distance, in float32 products of a matrix; and of its calls
 ENCODING = 60.0  # time of encoding a number, likewise
 AGAIN = 2.0  # time of searching a query again, in scans of one query
 SPARE = 7  # candidates kept beyond k: a float32 scan's
@@ -89,15 +93,21 @@ def _sample(queries: Rows, references: Rows, k: int) -> _Sample:
     ours, others = ours - mean, others - mean
     trial = ours[:: -(-len(ours) // QUERIES)]
     squares = [encode.squared_norms(x) for x in (trial, others)]
-    apart = np.sqrt(np.maximum(np.add.outer(*squares) - 2 * np.asarray(product.of_rows(trial, others)), 0))
+    apart = np.sqrt(
+        np.maximum(np.add.outer(*squares) - 2 * np.asarray(product.of_rows(trial, others)), 0)
+    )
     # The sample's share of the k neighbours among all r; the nearest stands in for less than one.
     number = min(max(1, round(k * len(others) / len(references))), len(others))
-    return _Sample(mean, ours, others, apart, np.partition(apart, number - 1, axis=1)[:, number - 1])
+    return _Sample(
+        mean, ours, others, apart, np.partition(apart, number - 1, axis=1)[:, number - 1]
+    )
 
 
 def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tuple[float, int]]:
     """Time of each method that `scan` allows, as a share of all float32 products, and its spare."""
-    d, speeds = sample.references.shape[1], product.times()
+    d = sample.references.shape[1]
+    # Several processes must choose alike, whatever each of them measures.
+    speeds = product.times() if parallel.process_count() == 1 else UNMEASURED
     encoding = ENCODING * (1 / q + 1 / r)
     costs = {}
     if scan == "auto":
