@@ -212,7 +212,7 @@ def _eval() -> ConfigDict:
     c.pca_whiten = False  # divides the components by their deviations
     c.sequence_length = 0  # > 1: also matches sequences of this length (SeqSLAM); 0 is off
     c.search_scan = (
-        "auto"  # or a scan method: "float32", "bfloat16", "pruned" find the same neighbours
+        "auto"  # or a scan method: "float32", "bfloat16", "int8", "pruned": the same neighbours
     )
     c.search_memory = 2.0  # GiB that a search may take for its blocks
     c.descriptor_dtype = "float32"  # type of the descriptors on disk; or "bfloat16", "float16"
