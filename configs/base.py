@@ -301,7 +301,7 @@ def _eval() -> ConfigDict:
     c.rerank = 0
     c.rerank_bits = 512  # a multiple of 32
     c.search_scan = (
-        "auto"  # or a scan method: "float32", "bfloat16", "pruned" find the same neighbours
+        "auto"  # or a scan method: "float32", "bfloat16", "int8", "pruned": the same neighbours
     )
     c.search_memory = 2.0  # GiB that a search may take for its blocks
     c.descriptor_dtype = "float32"  # type of the descriptors on disk; or "bfloat16", "float16"

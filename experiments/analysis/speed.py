@@ -21,6 +21,7 @@ TITLES = {
     "nordland-gem-k20": "the same, k = 20",
     "nordland-netvlad-k1": "Nordland, MobileNetV2 + NetVLAD, 3,576 x 3,576 x 36,864, k = 1",
     "nordland-netvlad-k20": "the same, k = 20",
+    "single-2048-k5": "one query at a time, 100,000 references x 2,048, k = 5",
 }
 
 

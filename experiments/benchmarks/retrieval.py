@@ -10,6 +10,7 @@ PyTorch joins in, with descriptors from the host like ours; faiss stays on the C
 
 import argparse
 import functools
+import itertools
 import pathlib
 import statistics
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ NOISE = {  # name: queries, references, dimensions, k
     "noise-2048-k20": (20_000, 10_000, 2048, 20),
     "noise-32768-k1": (2_048, 4_096, 32_768, 1),
 }
+SINGLE = "single-2048-k5"  # queries one at a time, as a robot asks
+SINGLE_SIZE, SINGLE_QUERIES, SINGLE_K, NOISY = (100_000, 2048), 200, 5, 0.02
 TORCH_BLOCK = 4096  # queries per block of distances on a GPU
 SIZE = (128, 64)  # width, height of the frames
 WEIGHTS = "weights/mobilenetv2_1.00_224_imagenet_notop.npz"
@@ -122,6 +125,38 @@ def measure(args, interleaved, row) -> Iterator[dict]:
     """Yields the table's rows."""
     for name, queries, references, k in cases(args):
         yield from measure_case(name, queries, references, k, args.rounds, interleaved, row)
+    if args.only in SINGLE and jax.default_backend() == "cpu":
+        yield measure_single(interleaved, row)
+
+
+def measure_single(interleaved, row) -> dict:
+    """The row of queries one at a time, in turn near a reference and far from all, over unit noise."""
+    import faiss
+
+    from vprjax.retrieval.few import Few
+
+    references = unit_noise(1, *SINGLE_SIZE)
+    queries = unit_noise(0, SINGLE_QUERIES, SINGLE_SIZE[1])
+    queries[::2] = references[:: len(references) // (SINGLE_QUERIES // 2)] + NOISY * queries[::2]
+    index, few = faiss.IndexFlatL2(SINGLE_SIZE[1]), Few([references])
+    index.add(references)
+    turns = [itertools.cycle(range(len(queries))) for _ in range(2)]
+    for one in range(0, SINGLE_QUERIES, 10):  # the first makes the codes
+        found = few(queries[one : one + 1], SINGLE_K)[1]
+        if (found != index.search(queries[one : one + 1], SINGLE_K)[1]).any():
+            raise SystemExit(f"{SINGLE}: faiss found other neighbours for query {one}")
+    seconds = interleaved(
+        {
+            "few": lambda: few(queries[(at := next(turns[0])) : at + 1], SINGLE_K),
+            "faiss flat": lambda: index.search(queries[(at := next(turns[1])) : at + 1], SINGLE_K),
+        },
+        SINGLE_QUERIES,
+    )
+    last = {
+        name: round(float(np.quantile(times, 0.99)), 4)
+        for name, times in zip(("p99_s", "rival_p99_s"), seconds.values(), strict=True)
+    }
+    return row(f"{SINGLE} (codes)", "faiss flat", seconds["few"], seconds["faiss flat"], 0, **last)
 
 
 def measure_case(name, queries, references, k: int, rounds: int, interleaved, row) -> list[dict]:

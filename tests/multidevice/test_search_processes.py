@@ -25,6 +25,7 @@ out = {"devices": parallel.device_count()}
 for name, settings in (
     ("whole", {}),
     ("bfloat16", {"scan": "bfloat16"}),
+    ("int8", {"scan": "int8"}),
     ("pruned", {"scan": "pruned"}),
     ("columns", {"memory_bytes": 1_500_000}),
 ):
@@ -66,7 +67,7 @@ def test_two_processes_find_what_one_device_finds(tmp_path):
     assert two["columns_columns"] < 600 == two["whole_columns"]
     exact = ((queries[:, None].astype(np.float64) - references) ** 2).sum(axis=2)
     order = np.argsort(exact, axis=1, kind="stable")[:, :5]
-    for name in ("whole", "bfloat16", "pruned", "columns"):
+    for name in ("whole", "bfloat16", "int8", "pruned", "columns"):
         for found in (one, two):
             assert (found[f"{name}_indices"] == order).all(), name
         assert (one[f"{name}_distances"] == two[f"{name}_distances"]).all()

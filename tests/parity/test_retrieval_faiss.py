@@ -47,7 +47,7 @@ def test_blocks_do_not_matter():
         assert (cut.indices == whole.indices).all() and (cut.distances == whole.distances).all()
 
 
-@pytest.mark.parametrize("scan", ["float32", "bfloat16", "pruned"])
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8", "pruned"])
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_every_way_of_scanning_gives_the_same_neighbours(scan, metric):
     """Rows far from the origin, of unequal length and with duplicates; 1,030 dimensions are two blocks."""

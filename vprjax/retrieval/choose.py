@@ -15,12 +15,18 @@ SHARES = (0.125, 0.25, 0.5)  # shares of the dimensions that a pruned scan may m
 SMALL = 3e9  # multiplications below which choosing takes longer than the search
 LARGE, SLOW = 1e11, 0.5  # multiplications and relative time from which on pruning is tried
 LEARN, QUERIES, MEASURED = 256, 64, 16  # rows to learn from; queries, rows encoded for a trial
+FARTHER = 8  # times as many references as k, whose distance tells how fast their number grows
+MOST_POWER = 50.0  # of e, past all numbers of references
+UNMEASURED = {"bfloat16": 0.5, "int8": 0.5}  # times of products, float32's being 1
 BLOCKS = 2  # blocks of dimensions whose spectra stand for all
-GATHER, CALLS = 16.0, 24e3  # time of an exact distance, in float32 products of a matrix; and of its calls
+GATHER, CALLS = (
+    16.0,
+    24e3,
+)  # time of an exact distance, in float32 products of a matrix; and of its calls
 ENCODING = 60.0  # time of encoding a number, likewise
 AGAIN = 2.0  # time of searching a query again, in scans of one query
 SPARE = 7  # candidates kept beyond k: a float32 scan's
-MOST_SPARE = 250  # of other scans, whose bounds are looser
+FEWEST_SPARE, MOST_SPARE = 39, 250  # of other scans, whose bounds are looser
 FULL = 0.02  # share of queries that may need more
 
 
@@ -41,13 +47,21 @@ class Way:
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
-    """Centred rows of both sides, how far apart they are, and about how far a k-th neighbour is."""
+    """Centred rows of both sides, and per query of the trial where its nearest references are.
+
+    Attributes:
+      mean: of the references.
+      queries: `(n, d)`.
+      references: `(m, d)`.
+      kth: about the distance of a k-th neighbour.
+      slope: about how fast the logarithm of the number of references grows there with the distance.
+    """
 
     mean: np.ndarray
     queries: np.ndarray
     references: np.ndarray
-    apart: np.ndarray
     kth: np.ndarray
+    slope: np.ndarray
 
 
 def way(scan: str, queries: Rows, references: Rows, k: int) -> Way:
@@ -89,15 +103,23 @@ def _sample(queries: Rows, references: Rows, k: int) -> _Sample:
     ours, others = ours - mean, others - mean
     trial = ours[:: -(-len(ours) // QUERIES)]
     squares = [encode.squared_norms(x) for x in (trial, others)]
-    apart = np.sqrt(np.maximum(np.add.outer(*squares) - 2 * np.asarray(product.of_rows(trial, others)), 0))
+    apart = np.sqrt(
+        np.maximum(np.add.outer(*squares) - 2 * np.asarray(product.of_rows(trial, others)), 0)
+    )
+    apart.sort(axis=1)
     # The sample's share of the k neighbours among all r; the nearest stands in for less than one.
-    number = min(max(1, round(k * len(others) / len(references))), len(others))
-    return _Sample(mean, ours, others, apart, np.partition(apart, number - 1, axis=1)[:, number - 1])
+    first = min(max(1, round(k * len(others) / len(references))), len(others))
+    last = min(FARTHER * first, len(others))
+    kth, farther = apart[:, first - 1], apart[:, last - 1]
+    slope = np.log(last / first) / np.maximum(farther - kth, 1e-6 * farther + 1e-30)
+    return _Sample(mean, ours, others, kth, slope)
 
 
 def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tuple[float, int]]:
     """Time of each method that `scan` allows, as a share of all float32 products, and its spare."""
-    d, speeds = sample.references.shape[1], product.times()
+    d = sample.references.shape[1]
+    # Several processes must choose alike, whatever each of them measures.
+    speeds = product.times() if parallel.process_count() == 1 else UNMEASURED
     encoding = ENCODING * (1 / q + 1 / r)
     costs = {}
     if scan == "auto":
@@ -130,7 +152,7 @@ def _pruned(sample: _Sample, q: int, r: int, k: int, speed: float, encoding: flo
     for share in SHARES:
         outside = 1 - float(energy[max(1, round(width * share)) - 1])
         # Leaving out both sides' rest shortens squared distances by up to twice its squared norm.
-        missed = sample.apart - np.sqrt(np.maximum(sample.apart**2 - 2 * outside * norm**2, 0))
+        missed = sample.kth - np.sqrt(np.maximum(sample.kth**2 - 2 * outside * norm**2, 0))
         cost, spare = _refining(sample, missed + 2.0**-8 * norm, r, k)
         rotating = share * width * (1 / q + 1 / r)
         costs[f"pruned {share:g}"] = share * speed + rotating + encoding + cost, spare
@@ -139,10 +161,8 @@ def _pruned(sample: _Sample, q: int, r: int, k: int, speed: float, encoding: flo
 
 def _refining(sample: _Sample, missed, r: int, k: int) -> tuple[float, int]:
     """Time of the exact distances if bounds lie `missed` below them, and how many to keep beyond k."""
-    close = (sample.apart - missed <= sample.kth[:, None]).mean(axis=1)
-    found = (sample.apart <= sample.kth[:, None]).mean(axis=1)
-    left = np.maximum(close - found, 0) * r
-    spare = int(min(max(np.quantile(left, 1 - FULL), SPARE), MOST_SPARE))
+    left = np.minimum(k * np.expm1(np.minimum(sample.slope * missed, MOST_POWER)), r)
+    spare = int(np.clip(2 * np.quantile(left, 1 - FULL), FEWEST_SPARE, MOST_SPARE))
     # A query with more left than it keeps is searched again.
     gather = GATHER + CALLS / sample.references.shape[1]
     return float(gather * (left.mean() + k) / r + AGAIN * (left > spare).mean()), spare

@@ -12,12 +12,15 @@ import jax
 import numpy as np
 
 from vprjax.retrieval import encode, product, refine
+from vprjax.retrieval.bounds import Candidates, apart, slack
 from vprjax.retrieval.choose import SPARE
 from vprjax.retrieval.rows import Block, Parts, Rows
-from vprjax.retrieval.scan import Candidates, apart, slack
 
 MOST_BYTES = 32 << 20  # of one product: more queries are searched in several
-CODED, MOST_CODED = 1 << 24, 1 << 30  # numbers of the references from and up to which codes are made
+CODED, MOST_CODED = (
+    1 << 24,
+    1 << 30,
+)  # numbers of the references from and up to which codes are made
 CODED_SPARE = 96  # candidates kept beyond k, whose bounds are looser
 SAMPLE = 512  # references whose mean the codes leave out
 FEWEST = 2  # queries of one product of codes: XLA takes one alone by a slow loop
@@ -97,7 +100,7 @@ class Few:
 
     @functools.cached_property
     def _codes(self) -> tuple[np.ndarray, encode.Encoded, jax.Array] | None:
-        """Mean, codes, and codes on the device; None where rows are as quick, or it is full."""
+        """Mean, codes and their values on the device; None where the rows are as quick, or too many."""
         r, d = self.references.shape
         if jax.default_backend() != "cpu" or not CODED <= r * d <= MOST_CODED:
             return None

@@ -6,18 +6,23 @@ import threading
 import numpy as np
 
 from vprjax.retrieval import encode, product
+from vprjax.retrieval.bounds import Candidates
 from vprjax.retrieval.encode import EPS, LANES, TINY, rounding, squared_norms
 from vprjax.retrieval.rows import Block, Rows
-from vprjax.retrieval.scan import Candidates
 from vprjax.retrieval.threads import on_threads
 
 CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
 CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
 NEAR_BYTES = 1 << 20  # rows per thread and step of a second search
 CHUNK, LONG_CHUNK = 256, 64  # queries that a thread takes at once, of few and of many dimensions
-LONG = 4096  # dimensions from which on rows are compared where they are: copies cost more than calls
+LONG = (
+    4096  # dimensions from which on rows are compared where they are: copies cost more than calls
+)
 UNION = 4 << 20  # numbers of the rows that one product of a chunk takes
-DIRECT, LOADING = 16, 60  # time of one exact distance, and of one row's copy, in products of a matrix
+DIRECT, LOADING = (
+    16,
+    60,
+)  # time of one exact distance, and of one row's copy, in products of a matrix
 STEP = 4  # candidates of a query evaluated at once, after the first k, or a quarter of k
 
 
@@ -98,8 +103,7 @@ def narrow(queries, references: Rows, candidates: Candidates, k: int) -> Candida
     lower = np.where(needed, np.maximum(candidates.lower, tight), candidates.lower)
     order = np.argsort(lower, axis=1, kind="stable")
     lower, upper, indices = (
-        np.take_along_axis(x, order, axis=1)
-        for x in (lower, candidates.upper, candidates.indices)
+        np.take_along_axis(x, order, axis=1) for x in (lower, candidates.upper, candidates.indices)
     )
     return Candidates(indices, lower, candidates.rest, upper)
 

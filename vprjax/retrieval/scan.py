@@ -4,7 +4,6 @@ References are split over the devices of all processes. Each device keeps its ow
 these at the end of a block of queries.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vprjax.retrieval import encode, product
+from vprjax.retrieval.bounds import Candidates, bounded
 from vprjax.retrieval.plan import GROUP, Plan
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.select import Kept
@@ -22,29 +22,6 @@ from vprjax.runtime.prefetch import prefetch
 
 PRODUCTS = 1 << 23  # of queries and references that the host selects from at once
 WHOLE, SPLIT = False, True  # an argument is whole on every device, or split over them
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidates:
-    """Per query the references that may be nearest, in ascending order of their lower bounds.
-
-    Attributes:
-      indices: `(q, kept)` int64.
-      lower: `(q, kept)` float64, squared L2; inf past the last reference.
-      rest: `(q,)` float64, lower bound for every other reference.
-      upper: `(q, kept)` float64, upper bounds of the candidates' distances.
-    """
-
-    indices: np.ndarray
-    lower: np.ndarray
-    rest: np.ndarray
-    upper: np.ndarray
-
-    def of(self, part: slice) -> "Candidates":
-        """Those of some queries."""
-        return Candidates(
-            self.indices[part], self.lower[part], self.rest[part], self.upper[part]
-        )
 
 
 class Scanner:
@@ -109,7 +86,7 @@ class Scanner:
                 kept.merge(part, products, own.scale, rows, shifted, excess, number * size)
             del rows
         extremes = kept.least_error, kept.most_error, kept.norm
-        return _bounded((kept.keys, kept.indices, kept.error), extremes, own, self._reach)
+        return bounded((kept.keys, kept.indices, kept.error), extremes, own, self._reach)
 
 
 def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
@@ -172,7 +149,7 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
 def _share(
     references: Rows, plan: Plan, number: int, columns: slice = slice(None)
 ) -> tuple[np.ndarray, int]:
-    """The rows of block `number` that this process holds, and how many zero rows fill them up to."""
+    """The rows of block `number` that this process takes, and how many zero rows fill them up to."""
     share = parallel.process_rows(plan.reference_rows)
     first, count = number * plan.reference_rows, len(references)
     rows = slice(min(first + share.start, count), min(first + share.stop, count))
@@ -197,7 +174,11 @@ def _empty(plan: Plan) -> Best:
     local = parallel.local_device_count()
     shape = (local * plan.query_rows, plan.kept)
     zeros, most = np.zeros(local, np.float32), np.full(local, np.inf, np.float32)
-    kept = np.full(shape, np.inf, np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    kept = (
+        np.full(shape, np.inf, np.float32),
+        np.zeros(shape, np.int32),
+        np.zeros(shape, np.float32),
+    )
     return Best(*(parallel.place_shards(part) for part in (*kept, most, zeros, zeros)))
 
 
@@ -293,30 +274,7 @@ def _gathered(best: Best, own: encode.Encoded, reach: float) -> Candidates:
     """Merges the best of all devices into lower bounds of the true distances."""
     *kept, least, most, norm = (parallel.collect(part) for part in best)
     kept = _nearest_of_devices(kept, len(own.squared))
-    return _bounded(kept, (least.min(), most.max(), norm.max()), own, reach)
-
-
-def _bounded(kept, extremes, own: encode.Encoded, reach: float) -> Candidates:
-    """Lower bounds of the distances to those kept, and of those to all others."""
-    squared, own_error = (x.astype(np.float64)[:, None] for x in (own.squared, own.error))
-    least, most, norm = (float(x) for x in extremes)
-    if not (np.isfinite(norm) and np.isfinite(squared).all()):
-        raise ValueError("descriptors hold NaN or infinity")
-    keys, indices, error = kept
-    keys, error = keys.astype(np.float64), error.astype(np.float64)
-    rounded = slack(own.values, np.sqrt(squared) + norm, reach * most)
-    base = squared - rounded
-    lower = apart(keys + base + 2 * reach * error, own_error + error)
-    upper = apart(keys + squared + rounded + 2 * reach * error, -own_error - error)
-    last = keys.max(axis=1, keepdims=True)
-    # Between the extremes of their error, the bound of those left out is least at one of them.
-    ends = [apart(last + base + 2 * reach * e, own_error + e) for e in (least, most)]
-    rest = np.minimum(*ends)[:, 0]
-    order = np.argsort(lower, axis=1, kind="stable")
-    lower, upper, indices = (
-        np.take_along_axis(x, order, axis=1) for x in (lower, upper, indices)
-    )
-    return Candidates(indices.astype(np.int64), lower, rest, upper)
+    return bounded(kept, (least.min(), most.max(), norm.max()), own, reach)
 
 
 def _nearest_of_devices(kept, n: int) -> list[np.ndarray]:
@@ -330,21 +288,3 @@ def _nearest_of_devices(kept, n: int) -> list[np.ndarray]:
         order = np.argsort(kept[0], axis=1, kind="stable")[:, :width]
         kept = [np.take_along_axis(x, order, axis=1) for x in kept]
     return kept
-
-
-def slack(values: np.ndarray, norms: np.ndarray, shift: float) -> np.ndarray:
-    """Bound on the rounding of squared distances, from both sides' norms added up `(n, 1)`.
-
-    Sums of whole numbers are exact. Products too small for float32 are lost whole.
-    """
-    terms = 1 if values.dtype == np.int8 else values.shape[1]
-    lost = 4 * encode.TINY * values.shape[1]
-    return encode.rounding(terms) * norms**2 + 8 * encode.EPS * shift + lost
-
-
-def apart(squared: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Squared lower bounds of distances from squared distances of values and both errors' sum.
-
-    With the error's negative they are upper bounds.
-    """
-    return np.maximum(np.sqrt(np.maximum(squared, 0)) - error, 0) ** 2

@@ -87,6 +87,10 @@ class Kept:
             columns = where
         every = np.concatenate([self.keys[own], more], axis=1)
         best = np.argpartition(every, kept - 1, axis=1)[:, :kept]
-        for name, new in (("keys", more), ("indices", first + columns), ("error", rows.error[columns])):
+        for name, new in (
+            ("keys", more),
+            ("indices", first + columns),
+            ("error", rows.error[columns]),
+        ):
             both = np.concatenate([getattr(self, name)[own], new], axis=1)
             getattr(self, name)[own] = np.take_along_axis(both, best, axis=1)

@@ -65,7 +65,7 @@ def test_any_reach_is_right(scan, reach, monkeypatch):
 
 
 def nearly_tied(q, r, d):
-    """References as far from a query as codes err: only true bounds keep the nearest."""
+    """References whose distances from a query differ by less than the errors of codes."""
     rng = np.random.default_rng(5)
     centre = rng.normal(size=d)
     away = rng.normal(size=(r, d))
