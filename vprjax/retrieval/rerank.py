@@ -10,8 +10,8 @@ import time
 import numpy as np
 
 from vprjax.retrieval import hamming, refine
+from vprjax.retrieval.bounds import Candidates
 from vprjax.retrieval.rows import Block, Rows
-from vprjax.retrieval.scan import Candidates
 
 
 @dataclasses.dataclass(frozen=True)
