@@ -1,7 +1,7 @@
 """Histogram of oriented gradients over the whole image (Dalal & Triggs 2005), as in VPR-Bench.
 
-OpenCV has no `HOGDescriptor` from version 5 on, so the formula is here; its values are those of OpenCV 4
-without gamma correction.
+OpenCV has no `HOGDescriptor` from version 5 on, so the formula is here; its values are those of
+OpenCV 4 without gamma correction.
 """
 
 import functools
