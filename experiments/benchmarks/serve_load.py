@@ -70,14 +70,14 @@ def measure(args) -> tuple[str, dict]:
             try:
                 line = next(line for line in server.stderr if "answers; Ctrl+C" in line)
                 port = int(line.split()[0].rpartition(":")[2])
-                found = asyncio.run(_load(port, server.pid, bodies, args.requests, args.concurrent))
+                found = asyncio.run(load(port, server.pid, bodies, args.requests, args.concurrent))
             finally:
                 server.terminate()
     facts = {"images": images, "requests": args.requests, "concurrent": args.concurrent, **found}
     return model.title + f", {model.size[0]}x{model.size[1]}", facts
 
 
-async def _load(port: int, pid: int, bodies: list[bytes], requests: int, concurrent: int) -> dict:
+async def load(port: int, pid: int, bodies: list[bytes], requests: int, concurrent: int) -> dict:
     """Asks one at a time, then many; what came back, and when."""
     waiting = iter(range(requests))
     seconds: list[float] = []
@@ -85,7 +85,7 @@ async def _load(port: int, pid: int, bodies: list[bytes], requests: int, concurr
 
     async def one(number: int) -> float:
         start = time.perf_counter()
-        status = await _ask(port, bodies[number % len(bodies)])
+        status = await ask(port, bodies[number % len(bodies)])
         return time.perf_counter() - start if status == 200 else float("nan")
 
     async def worker() -> None:
@@ -112,7 +112,7 @@ def _percentiles(seconds: list[float]) -> list[float]:
     return np.percentile(seconds, [50, 90, 99, 100]).round(4).tolist()
 
 
-async def _ask(port: int, body: bytes) -> int:
+async def ask(port: int, body: bytes) -> int:
     """Posts a picture; the status of a whole answer, 0 where the connection breaks."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -83,7 +83,7 @@ def rows_of(model: Model, job: dict, head: str, folder: pathlib.Path):
     wanted: dict[tuple[int, int], np.ndarray] = {}
     for name in FORMATS:
         file, note = folder / f"model{SUFFIXES[name]}", ""
-        facts = {"images": len(job["pictures"]), "packages": _packages()}
+        facts = {"images": len(job["pictures"]), "packages": packages()}
         try:
             free, note = _write(model, name, file)
             exported, own, foreign, sizes = _compared(model, job, file, free, wanted)
@@ -151,7 +151,8 @@ def _compared(model: Model, job: dict, file: pathlib.Path, free: bool, wanted: d
     return worst, own, done.stdout.strip(), [*asked]
 
 
-def _packages() -> str:
+def packages() -> str:
+    """Names and versions of what exports and reads."""
     return " ".join(f"{name}={metadata.version(name)}" for name in PACKAGES)
 
 

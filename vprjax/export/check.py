@@ -46,7 +46,7 @@ def pictures(height: int, width: int, count: int = IMAGES) -> np.ndarray:
     return out
 
 
-class _Made:
+class Made:
     """Images `(n, h, w, 3)` as a model's stream takes them, at their own size."""
 
     def __init__(self, images: np.ndarray):
@@ -56,6 +56,7 @@ class _Made:
         return len(self._images)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices`."""
         return self._images[indices]
 
 
@@ -63,7 +64,7 @@ def compare(model: Model, exported: Model, images: np.ndarray) -> Difference:
     """Compares an exported file with its model on a CPU, whose float32 is exact to its last digits."""
     ours, other = (describe(model, images, build) for build in (models.build, models.build_for_cpu))
     with jax.default_device(jax.devices("cpu")[0]):
-        theirs = np.concatenate([*exported.stream(_Made(images), LAST)])
+        theirs = np.concatenate([*exported.stream(Made(images), LAST)])
     return Difference(largest(theirs, ours), largest(other, ours))
 
 

@@ -61,7 +61,7 @@ class Network:
 
     def stream(self, pictures, batch: int, first: int) -> Iterator[np.ndarray]:
         """Yields descriptors, as `model.Engine` does."""
-        if batch == 1 and self._alone is not None:
+        if batch == 1 and self.alone is not None:
             yield from self._one_by_one(pictures, first)
             return
         if self._replicated is None:
@@ -74,7 +74,7 @@ class Network:
         )
 
     @functools.cached_property
-    def _alone(self) -> Callable | None:
+    def alone(self) -> Callable | None:
         """The program of one picture; None where the usual one serves."""
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(self.variables))
         if jax.default_backend() != "cpu" or parallel.process_count() > 1 or size > MOST_CONSTANT:
@@ -83,7 +83,7 @@ class Network:
 
     def _one_by_one(self, pictures, first: int) -> Iterator[np.ndarray]:
         def described(number: int) -> np.ndarray:
-            return np.asarray(self._alone(pictures.images(np.array([number]))), np.float32)
+            return np.asarray(self.alone(pictures.images(np.array([number]))), np.float32)
 
         if len(pictures) - first == 1:  # a server that answers one picture prints no progress
             yield described(first)

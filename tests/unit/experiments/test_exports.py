@@ -94,7 +94,7 @@ def job(folder):
 def one_format(monkeypatch):
     pytest.importorskip("flatbuffers")
     monkeypatch.setattr(one_export, "FORMATS", {"stablehlo": "vprjax.export.stablehlo"})
-    monkeypatch.setattr(one_export, "_packages", lambda: "jax=1")
+    monkeypatch.setattr(one_export, "packages", lambda: "jax=1")
     monkeypatch.setattr(one_export, "READER", one_export.READER)
 
 

@@ -124,19 +124,20 @@ def test_a_picture_alone_has_a_program_with_the_weights_in_it(monkeypatch):
         model = small_models.small(backbone, head)
         both = model.describe([*image, *image], batch=2)
         engine = Network(model.engine.config, model.engine.variables)
-        monkeypatch.setattr(engine, "_extractors", None)  # which only larger batches use
-        monkeypatch.setattr(model, "engine", engine)
-        alone = model.describe(image)
+        model.engine = engine
+        with monkeypatch.context() as patch:
+            patch.setattr(network, "Extractor", None)  # which only larger batches use
+            alone = model.describe(image)
         assert alone.shape == (1, model.dimension) and alone.dtype == np.float32
         assert np.linalg.norm(alone - both[:1]) < 1e-6
         several = np.concatenate(
-            [*model.stream(check._Made(np.resize(image, (3, 32, 40, 3))), 1, 1)]
+            [*model.stream(check.Made(np.resize(image, (3, 32, 40, 3))), 1, 1)]
         )
         assert (several == alone).all() and len(several) == 2
-        norms = engine._alone.lower(image).as_text().count("stablehlo.rsqrt")
+        norms = engine.alone.lower(image).as_text().count("stablehlo.rsqrt")
         assert norms <= 4  # the head's alone: BatchNorm is in the kernels
     monkeypatch.setattr(network, "MOST_CONSTANT", 1000)
-    assert Network(model.engine.config, model.engine.variables)._alone is None
+    assert Network(model.engine.config, model.engine.variables).alone is None
 
 
 def test_pictures_of_every_kind_and_number(run, tmp_path):

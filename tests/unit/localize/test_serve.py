@@ -113,12 +113,12 @@ def test_a_photo_gets_the_nearest_places(client):
 
 def test_a_load_of_many_loses_none(client):
     bodies = [encoded(view) for view in VIEWS[:5]]
-    found = asyncio.run(serve_load._load(client.port, os.getpid(), bodies, 60, 20))
+    found = asyncio.run(serve_load.load(client.port, os.getpid(), bodies, 60, 20))
     assert found["answered"] == 60 and found["latency"] == sorted(found["latency"])
     assert 0 < found["alone"][0] and min(found["memory"]) > 2**20
-    bad = asyncio.run(serve_load._load(client.port, os.getpid(), [b"no picture", *bodies], 6, 3))
+    bad = asyncio.run(serve_load.load(client.port, os.getpid(), [b"no picture", *bodies], 6, 3))
     assert bad["answered"] == 5
-    assert asyncio.run(serve_load._ask(1, b"")) == 0  # nobody listens
+    assert asyncio.run(serve_load.ask(1, b"")) == 0  # nobody listens
 
 
 def test_a_form_with_a_file_gets_the_same_answer(client):
