@@ -12,6 +12,7 @@ A command replaces its own row of `localize.json`, from which all tables of `loc
 import argparse
 import json
 import pathlib
+import re
 import shlex
 import sys
 
@@ -46,13 +47,19 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def shown(words: list[str]) -> str:
+    """The command for the record: of each folder or file on this machine only the name."""
+    kept = [word for word in words if not word.startswith("--records=")]
+    return shlex.join(["python", *(re.sub(r"(?<==)/.*/(?=[^/]+)", "", word) for word in kept)])
+
+
 def main() -> int:
     """Measures, records and prints; returns the exit status."""
     args = command_line().parse_args()
     code = code_version()
     try:
         name, facts = COMMANDS[args.command].measure(args)
-        facts |= {"machine": cpu(), "code": code, "command": shlex.join(["python", *sys.argv])}
+        facts |= {"machine": cpu(), "code": code, "command": shown(sys.argv)}
         print(json.dumps({name: facts}, indent=1))
         tables = {key: (module.TITLE, module.COLUMNS) for key, module in COMMANDS.items()}
         localize_record.keep(args.records, tables, args.command, name, facts)

@@ -35,7 +35,7 @@ def keep(
     record = read(folder / FILE)
     record.setdefault(section, {})[name] = facts
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / FILE, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    write_atomically(folder / FILE, json.dumps(record, indent=1) + "\n")
     write_atomically(folder / PAGE, page(record, tables))
 
 

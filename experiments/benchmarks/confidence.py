@@ -75,7 +75,9 @@ def measure(args) -> tuple[str, dict]:
             "answered": checked.answered,
             "answered_interval": checked.answered_interval,
             "elsewhere": {
-                name: _refused(places, sources.read(name, args.data_dir), found)
+                "/".join(pathlib.Path(name).parts[-2:]): _refused(
+                    places, sources.read(name, args.data_dir), found
+                )
                 for name in args.elsewhere
             },
         }

@@ -152,7 +152,7 @@ def _compared(model: Model, job: dict, file: pathlib.Path, free: bool, wanted: d
 
 
 def packages() -> str:
-    """The versions of the packages that write and read the files."""
+    """Names and versions of what exports and reads."""
     return " ".join(f"{name}={metadata.version(name)}" for name in PACKAGES)
 
 

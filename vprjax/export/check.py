@@ -56,7 +56,7 @@ class Made:
         return len(self._images)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        """Those of some numbers."""
+        """The images at `indices`."""
         return self._images[indices]
 
 

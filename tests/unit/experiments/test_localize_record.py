@@ -3,6 +3,7 @@
 import json
 import types
 
+import localize
 import numpy as np
 import pytest
 from analysis import localize_record
@@ -30,6 +31,17 @@ def test_a_row_is_replaced_and_the_page_has_every_section(tmp_path):
     (tmp_path / localize_record.FILE).write_text("{")
     with pytest.raises(DataError, match=r"localize\.json is damaged"):
         localize_record.keep(tmp_path, TABLES, "a", "one", MACHINE)
+
+
+def test_the_record_names_no_folder_of_this_machine():
+    words = [
+        "experiments/localize.py",
+        "map",
+        "--records=/a/b",
+        "--run=/data/runs/mine",
+        "--k=a/b:c",
+    ]
+    assert localize.shown(words) == "python experiments/localize.py map --run=mine --k=a/b:c"
 
 
 @pytest.fixture

@@ -124,9 +124,10 @@ def test_a_picture_alone_has_a_program_with_the_weights_in_it(monkeypatch):
         model = small_models.small(backbone, head)
         both = model.describe([*image, *image], batch=2)
         engine = Network(model.engine.config, model.engine.variables)
-        monkeypatch.setattr(engine, "_extractors", None)  # which only larger batches use
-        monkeypatch.setattr(model, "engine", engine)
-        alone = model.describe(image)
+        model.engine = engine
+        with monkeypatch.context() as patch:
+            patch.setattr(network, "Extractor", None)  # which only larger batches use
+            alone = model.describe(image)
         assert alone.shape == (1, model.dimension) and alone.dtype == np.float32
         assert np.linalg.norm(alone - both[:1]) < 1e-6
         several = np.concatenate(
