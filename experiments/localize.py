@@ -6,7 +6,7 @@
     python experiments/localize.py confidence --run=RUN --reference=synthetic/default:reference \
         --queries=synthetic/default:test01 --test=synthetic/default:test02 --elsewhere=FOLDER
 
-A command replaces its own row of `localize.json`, from which all tables of `localize.md` are made.
+A command replaces its own row of `localize.jsonl`, from which all tables of `localize.md` are made.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The record of what a trained model is used for: `localize.json`, and its page `localize.md`."""
+"""The record of what a trained model is used for: `localize.jsonl`, and its page `localize.md`."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ from typing import Any
 from vprjax.errors import DataError
 from vprjax.storage.atomic import write_atomically
 
-FILE, PAGE = "localize.json", "localize.md"
+FILE, PAGE = "localize.jsonl", "localize.md"
 Columns = Mapping[str, Callable[[dict], Any]]  # a column's name -> its cell from the facts of a row
 
 
@@ -35,7 +35,12 @@ def keep(
     record = read(folder / FILE)
     record.setdefault(section, {})[name] = facts
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / FILE, json.dumps(record, indent=1) + "\n")
+    rows = (
+        {"section": section, "name": name, "facts": facts}
+        for section, by_name in record.items()
+        for name, facts in by_name.items()
+    )
+    write_atomically(folder / FILE, "".join(json.dumps(row) + "\n" for row in rows))
     write_atomically(folder / PAGE, page(record, tables))
 
 
@@ -45,9 +50,13 @@ def read(path: pathlib.Path) -> dict:
     Raises:
       DataError: it is damaged.
     """
+    record: dict = {}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
+        for row in map(json.loads, lines):
+            record.setdefault(row["section"], {})[row["name"]] = row["facts"]
+        return record
+    except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} is damaged ({error}); restore it from git") from error
 
 
