@@ -29,7 +29,7 @@ def test_a_row_is_replaced_and_the_page_has_every_section(tmp_path):
     assert page.index("## First") < page.index("## Second") and "| row | 1 |" in page
     assert "- two: a machine, code 1, `python it.py`" in page
     (tmp_path / localize_record.FILE).write_text("{")
-    with pytest.raises(DataError, match=r"localize\.json is damaged"):
+    with pytest.raises(DataError, match=r"localize\.jsonl is damaged"):
         localize_record.keep(tmp_path, TABLES, "a", "one", MACHINE)
 
 
