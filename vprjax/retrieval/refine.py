@@ -13,7 +13,7 @@ from vprjax.retrieval.threads import on_threads
 
 CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
 CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
-NEAR_BYTES = 1 << 20  # rows per thread and step of a second search
+NEAR_BYTES, NEAR_ROWS = 1 << 20, 256  # of one product of a second search, where both fit the budget
 CHUNK, LONG_CHUNK = 256, 64  # queries that a thread takes at once, of few and of many dimensions
 LONG = (
     4096  # dimensions from which on rows are compared where they are: copies cost more than calls
@@ -237,7 +237,7 @@ def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[n
     queries = queries - mean
     own = squared_norms(queries)[:, None]
     reached = reached[:, None] * (1 + near(d))
-    rows = max(1, min(NEAR_BYTES, memory_bytes // 8) // (4 * d))
+    rows = max(1, min(max(NEAR_BYTES // (4 * d), NEAR_ROWS), memory_bytes // (32 * d)))
     numbers, found = [], []
     for first in range(0, count, rows):
         block = references(slice(first, min(first + rows, count)))
