@@ -1,6 +1,7 @@
 """From lower bounds to the exact ranking, by the distances of the few references left."""
 
 import dataclasses
+import hashlib
 import threading
 
 import numpy as np
@@ -212,7 +213,11 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
     A query's k-th distance so far bounds the true one. Float64 ranks each reference whose float32 distance
     may lie below it. Fills `ranked` and returns the number of these queries.
     """
-    rows = np.flatnonzero(~ranked.sure)
+    unsure = np.flatnonzero(~ranked.sure)
+    # Black frames, the usual reason, are equal: one of them is enough.
+    seen = [hashlib.blake2b(queries(np.array([row])).tobytes()).hexdigest() for row in unsure]
+    _, first, same = np.unique(np.array(seen), return_index=True, return_inverse=True)
+    rows = unsure[first]
     step = max(1, int(memory_bytes // (16 * references.shape[1])))
     for first in range(0, len(rows), step):
         chosen = rows[first : first + step]
@@ -223,7 +228,9 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
             exact = squared_distances(query, references, found)
             order = np.lexsort((found, exact))[: ranked.squared.shape[1]]
             ranked.squared[row], ranked.indices[row] = exact[order], found[order]
-    return len(rows)
+    for array in (ranked.squared, ranked.indices):
+        array[unsure] = array[rows][same]
+    return len(unsure)
 
 
 def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[np.ndarray]:
