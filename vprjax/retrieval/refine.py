@@ -14,6 +14,7 @@ from vprjax.retrieval.threads import on_threads
 
 CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
 CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
+FEW = 8  # queries of a second search that read rows in a core's cache one after the other
 NEAR_BYTES, NEAR_ROWS = 1 << 20, 256  # of one product of a second search, where both fit the budget
 CHUNK, LONG_CHUNK = 256, 64  # queries that a thread takes at once, of few and of many dimensions
 LONG = (
@@ -244,13 +245,16 @@ def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[n
     queries = queries - mean
     own = squared_norms(queries)[:, None]
     reached = reached[:, None] * (1 + near(d))
-    rows = max(1, min(max(NEAR_BYTES // (4 * d), NEAR_ROWS), memory_bytes // (32 * d)))
+    few = n <= FEW
+    rows = max(NEAR_BYTES // (4 * d), 1 if few else NEAR_ROWS)
+    rows = max(1, min(rows, memory_bytes // (32 * d)))
     numbers, found = [], []
     for first in range(0, count, rows):
         block = references(slice(first, min(first + rows, count)))
         left = np.subtract(block, mean, out=_buffer(rows, d)[: len(block)])
         norms = squared_norms(left)[None, :]
-        lower = own + norms - 2 * (queries @ left.T)
+        products = np.stack([np.vecdot(left, q) for q in queries]) if few else queries @ left.T
+        lower = own + norms - 2 * products
         row, column = np.nonzero(lower - _missed(d, own, norms) <= reached)
         numbers.append(row)
         found.append(first + column)
