@@ -76,6 +76,14 @@ def test_more_duplicates_than_candidates_are_searched_again():
     assert (found.indices == np.arange(30)).all()
 
 
+def test_equal_queries_with_many_duplicates_are_all_answered():
+    rng = np.random.default_rng(8)
+    references = np.repeat(unit(rng, 3, 40), 300, axis=0)
+    queries = np.repeat(references[[0, 300, 600]], [4, 1, 3], axis=0)[[0, 4, 1, 5, 2, 6, 3, 7]]
+    found = retrieval.search(queries, references, 9)
+    assert found.completed == 8 and (found.indices == brute(queries, references, 9)[1]).all()
+
+
 def test_ties_and_duplicates_go_to_the_lower_index():
     rng = np.random.default_rng(1)
     base = unit(rng, 10, 8)

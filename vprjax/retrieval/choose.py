@@ -26,7 +26,10 @@ GATHER, CALLS = (
 ENCODING = 60.0  # time of encoding a number, likewise
 AGAIN = 2.0  # time of searching a query again, in scans of one query
 SPARE = 7  # candidates kept beyond k: a float32 scan's
-FEWEST_SPARE, MOST_SPARE = 39, 250  # of other scans, whose bounds are looser
+FEWEST_SPARE, MOST_SPARE = (
+    {"bfloat16": 39, "int8": 119, "pruned": 119},
+    250,
+)  # of other scans, whose bounds are looser
 FULL = 0.02  # share of queries that may need more
 
 
@@ -131,7 +134,7 @@ def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tupl
             sides = (sample.queries, sample.references)
             sides = (x[:: -(-len(x) // MEASURED)] for x in sides)
             errors = [getattr(encode, name)(x, nothing).error.mean() for x in sides]
-            cost, spare = _refining(sample, sum(errors), r, k)
+            cost, spare = _refining(sample, sum(errors), r, k, FEWEST_SPARE[name])
             costs[name] = speeds[kind] + encoding + cost, spare
     if scan == "pruned" or (scan == "auto" and _worth_pruning(costs, q * r * d)):
         costs |= _pruned(sample, q, r, k, speeds["bfloat16"], encoding)
@@ -148,21 +151,21 @@ def _pruned(sample: _Sample, q: int, r: int, k: int, speed: float, encoding: flo
     _, width = encode.block_sizes(sample.references.shape[1])
     energy = _energy(np.concatenate([sample.queries, sample.references]))
     norm = float(np.sqrt(encode.squared_norms(sample.references).mean()))
-    costs = {}
+    costs, fewest = {}, FEWEST_SPARE["pruned"]
     for share in SHARES:
         outside = 1 - float(energy[max(1, round(width * share)) - 1])
         # Leaving out both sides' rest shortens squared distances by up to twice its squared norm.
         missed = sample.kth - np.sqrt(np.maximum(sample.kth**2 - 2 * outside * norm**2, 0))
-        cost, spare = _refining(sample, missed + 2.0**-8 * norm, r, k)
+        cost, spare = _refining(sample, missed + 2.0**-8 * norm, r, k, fewest)
         rotating = share * width * (1 / q + 1 / r)
         costs[f"pruned {share:g}"] = share * speed + rotating + encoding + cost, spare
     return costs
 
 
-def _refining(sample: _Sample, missed, r: int, k: int) -> tuple[float, int]:
+def _refining(sample: _Sample, missed, r: int, k: int, fewest: int) -> tuple[float, int]:
     """Time of the exact distances if bounds lie `missed` below them, and how many to keep beyond k."""
     left = np.minimum(k * np.expm1(np.minimum(sample.slope * missed, MOST_POWER)), r)
-    spare = int(np.clip(2 * np.quantile(left, 1 - FULL), FEWEST_SPARE, MOST_SPARE))
+    spare = int(np.clip(2 * np.quantile(left, 1 - FULL), fewest, MOST_SPARE))
     # A query with more left than it keeps is searched again.
     gather = GATHER + CALLS / sample.references.shape[1]
     return float(gather * (left.mean() + k) / r + AGAIN * (left > spare).mean()), spare

@@ -1,6 +1,7 @@
 """From lower bounds to the exact ranking, by the distances of the few references left."""
 
 import dataclasses
+import hashlib
 import threading
 
 import numpy as np
@@ -13,7 +14,8 @@ from vprjax.retrieval.threads import on_threads
 
 CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
 CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
-NEAR_BYTES = 1 << 20  # rows per thread and step of a second search
+FEW = 8  # queries of a second search that read rows in a core's cache one after the other
+NEAR_BYTES, NEAR_ROWS = 1 << 20, 256  # of one product of a second search, where both fit the budget
 CHUNK, LONG_CHUNK = 256, 64  # queries that a thread takes at once, of few and of many dimensions
 LONG = (
     4096  # dimensions from which on rows are compared where they are: copies cost more than calls
@@ -212,7 +214,11 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
     A query's k-th distance so far bounds the true one. Float64 ranks each reference whose float32 distance
     may lie below it. Fills `ranked` and returns the number of these queries.
     """
-    rows = np.flatnonzero(~ranked.sure)
+    unsure = np.flatnonzero(~ranked.sure)
+    # Black frames, the usual reason, are equal: one of them is enough.
+    seen = [hashlib.blake2b(queries(np.array([row])).tobytes()).hexdigest() for row in unsure]
+    _, first, same = np.unique(np.array(seen), return_index=True, return_inverse=True)
+    rows = unsure[first]
     step = max(1, int(memory_bytes // (16 * references.shape[1])))
     for first in range(0, len(rows), step):
         chosen = rows[first : first + step]
@@ -223,7 +229,9 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
             exact = squared_distances(query, references, found)
             order = np.lexsort((found, exact))[: ranked.squared.shape[1]]
             ranked.squared[row], ranked.indices[row] = exact[order], found[order]
-    return len(rows)
+    for array in (ranked.squared, ranked.indices):
+        array[unsure] = array[rows][same]
+    return len(unsure)
 
 
 def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[np.ndarray]:
@@ -237,13 +245,16 @@ def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[n
     queries = queries - mean
     own = squared_norms(queries)[:, None]
     reached = reached[:, None] * (1 + near(d))
-    rows = max(1, min(NEAR_BYTES, memory_bytes // 8) // (4 * d))
+    few = n <= FEW
+    rows = max(NEAR_BYTES // (4 * d), 1 if few else NEAR_ROWS)
+    rows = max(1, min(rows, memory_bytes // (32 * d)))
     numbers, found = [], []
     for first in range(0, count, rows):
         block = references(slice(first, min(first + rows, count)))
         left = np.subtract(block, mean, out=_buffer(rows, d)[: len(block)])
         norms = squared_norms(left)[None, :]
-        lower = own + norms - 2 * (queries @ left.T)
+        products = np.stack([np.vecdot(left, q) for q in queries]) if few else queries @ left.T
+        lower = own + norms - 2 * products
         row, column = np.nonzero(lower - _missed(d, own, norms) <= reached)
         numbers.append(row)
         found.append(first + column)
