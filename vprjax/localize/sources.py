@@ -85,7 +85,7 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
     if path.suffix.lower() in VIDEOS:
         raise DataError(
             f"{name} is a video, and its track is another file: run python -m tfds_builders positions "
-            f"{name} --track=TRACK --frames=FOLDER --out=FILE.json, and give that file"
+            f"{name} --track=TRACK --fps=2 --frames=FOLDER --out=FILE.json, and give that file"
         )
     raise DataError(
         f"{name} is no source of images: give a folder, its places.csv, a positions file (.json) or a "

@@ -101,7 +101,7 @@ def test_what_is_no_source_is_named(tmp_path):
         with pytest.raises(DataError, match="is no source of images: give a folder"):
             sources.read(name)
     with pytest.raises(
-        DataError, match=r"ride\.mp4 is a video.*run python -m tfds_builders positions"
+        DataError, match=r"ride\.mp4 is a video.*positions \S+ --track=TRACK --fps=2 --frames"
     ):
         sources.read(tmp_path / "ride.mp4")
     with pytest.raises(DataError, match="dataset 'missing' is not built under"):
