@@ -20,6 +20,7 @@ import shutil
 
 import jax
 import pytest
+from absl import logging
 
 from tests.helpers import commands, programs
 
@@ -74,6 +75,14 @@ def few_programs():
     """A worker that keeps every compiled program reaches the kernel's limit of memory maps, and dies."""
     yield
     programs.drop_beyond()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_log_level():
+    """A command that a test calls may set the level of the whole process."""
+    level = logging.get_verbosity()
+    yield
+    logging.set_verbosity(level)
 
 
 @pytest.fixture(scope="session")

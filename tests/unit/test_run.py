@@ -181,7 +181,7 @@ def test_weights_are_evaluated_as_they_are(monkeypatch, tmp_path, splits, start)
     monkeypatch.setattr(
         begin.initialise, "initialise", lambda *words: ({"params": {"w": np.ones(3)}}, ["W"])
     )
-    monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: {"of": words[2]})
+    monkeypatch.setattr(run.evaluate, "with_cost", lambda *words: ({"of": words[2]}, {}))
     monkeypatch.setattr(run_page, "write", lambda *words: None)
     monkeypatch.setattr(
         run.result_files, "write", lambda *words: written.update(provenance=words[-2])

@@ -30,7 +30,7 @@ def tuple_loss(of: OfTuples, tuples, axis: str) -> Callable:
         del classes
         query, positive, negatives = descriptors[:, 0], descriptors[:, 1], descriptors[:, 2:]
         valid = jnp.ones(negatives.shape[:2], bool)
-        columns = _own_columns(descriptors.shape, axis)
+        chosen = None
         if tuples.in_batch != "off":
             more, found, chosen = in_batch_negatives(
                 descriptors,
@@ -43,8 +43,9 @@ def tuple_loss(of: OfTuples, tuples, axis: str) -> Callable:
             )
             negatives = jnp.concatenate([negatives, more], axis=1)
             valid = jnp.concatenate([valid, found], axis=1)
-            columns = jnp.concatenate([columns, chosen], axis=1)
         if tuples.push == "to_untrained":
+            columns = _own_columns(descriptors.shape, axis)
+            columns = columns if chosen is None else jnp.concatenate([columns, chosen], axis=1)
             cosines = jnp.take_along_axis(batch["untrained"][:, 0], columns, axis=1)
             negatives = held(query, negatives, cosines)
         value = of.value(query, positive, negatives, valid, step)

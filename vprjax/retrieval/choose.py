@@ -165,6 +165,7 @@ def _pruned(sample: _Sample, q: int, r: int, k: int, speed: float, encoding: flo
 def _refining(sample: _Sample, missed, r: int, k: int, fewest: int) -> tuple[float, int]:
     """Time of the exact distances if bounds lie `missed` below them, and how many to keep beyond k."""
     left = np.minimum(k * np.expm1(np.minimum(sample.slope * missed, MOST_POWER)), r)
+    left = np.where(np.isnan(left), r, left)  # the scan refuses what is not finite
     spare = int(np.clip(2 * np.quantile(left, 1 - FULL), fewest, MOST_SPARE))
     # A query with more left than it keeps is searched again.
     gather = GATHER + CALLS / sample.references.shape[1]

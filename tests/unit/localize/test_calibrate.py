@@ -128,7 +128,7 @@ def test_a_run_adds_images_of_training_to_the_map_of_its_held_out_stretch(tmp_pa
     places = textured()
     rest, queries, known = places.subset(np.arange(80)), np.arange(100, 120), np.arange(80, 100)
     held = validation.Validation(places.subset(queries), places.subset(known))
-    data = types.SimpleNamespace(images=rest, held_out=held)
+    data = types.SimpleNamespace(home=rest, held_out=held)
     monkeypatch.setattr(run, "load", lambda _: made_up_model.model())
     config = base.get_config()
     config.dataset.tolerances = (5.0,)

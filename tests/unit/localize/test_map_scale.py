@@ -30,5 +30,6 @@ def test_a_query_takes_little_time(found):
 
 
 def test_descriptors_stay_on_disk(found):
+    """Their codes, a quarter of them, and XLA's own memory are all."""
     whole = 4 * IMAGES * DIMENSION
-    assert found["memory"] < whole / 2
+    assert found["memory"] < whole / 4 + 160e6 < 1.1 * whole

@@ -131,7 +131,7 @@ def test_k_means_leaves_a_heads_other_parameters():
 def test_fewer_local_descriptors_than_clusters_are_refused(images):
     c = config("netvlad")
     c.netvlad.clusters = 64
-    with pytest.raises(ValueError, match=r"netvlad\.clusters=64"):
+    with pytest.raises(ValueError, match=r"fewer than the 64 clusters of model\.netvlad\.clusters"):
         initialise.initialise(c, None, 0, lambda i: images[i][:, :4, :4], 2)
 
 
