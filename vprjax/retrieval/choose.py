@@ -6,23 +6,20 @@ import functools
 import jax
 import numpy as np
 
-from vprjax.retrieval import encode, product
+from vprjax.retrieval import encode, product, refine
 from vprjax.retrieval.rows import Rows
 from vprjax.retrieval.scan import Scanner
 from vprjax.runtime import parallel
 
 SHARES = (0.125, 0.25, 0.5)  # shares of the dimensions that a pruned scan may multiply
 SMALL = 3e9  # multiplications below which choosing takes longer than the search
-LARGE, SLOW = 1e11, 0.5  # multiplications and relative time from which on pruning is tried
 LEARN, QUERIES, MEASURED = 256, 64, 16  # rows to learn from; queries, rows encoded for a trial
 FARTHER = 8  # times as many references as k, whose distance tells how fast their number grows
 MOST_POWER = 50.0  # of e, past all numbers of references
 UNMEASURED = {"bfloat16": 0.5, "int8": 0.5}  # times of products, float32's being 1
 BLOCKS = 2  # blocks of dimensions whose spectra stand for all
-GATHER, CALLS = (
-    16.0,
-    24e3,
-)  # time of an exact distance, in float32 products of a matrix; and of its calls
+# Times in float32 products of a matrix: an exact distance, one of rows that no cache holds, its calls.
+GATHER, FAR, CALLS = 16.0, 45.0, 24e3
 ENCODING = 60.0  # time of encoding a number, likewise
 AGAIN = 2.0  # time of searching a query again, in scans of one query
 SPARE = 7  # candidates kept beyond k: a float32 scan's
@@ -126,7 +123,7 @@ def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tupl
     encoding = ENCODING * (1 / q + 1 / r)
     costs = {}
     if scan == "auto":
-        costs["float32"] = 1 + (GATHER + CALLS / d) * k / r, SPARE
+        costs["float32"] = 1 + _gather(d) * k / r, SPARE
     nothing = np.zeros(d, np.float32)
     for name in ("bfloat16", "int8"):
         if scan in ("auto", name):
@@ -136,14 +133,9 @@ def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tupl
             errors = [getattr(encode, name)(x, nothing).error.mean() for x in sides]
             cost, spare = _refining(sample, sum(errors), r, k, FEWEST_SPARE[name])
             costs[name] = speeds[kind] + encoding + cost, spare
-    if scan == "pruned" or (scan == "auto" and _worth_pruning(costs, q * r * d)):
+    if scan == "pruned":
         costs |= _pruned(sample, q, r, k, speeds["bfloat16"], encoding)
     return costs
-
-
-def _worth_pruning(costs, multiplications: int) -> bool:
-    """Whether the trial of directions, itself slow, may pay."""
-    return multiplications >= LARGE and min(cost for cost, _ in costs.values()) > SLOW
 
 
 def _pruned(sample: _Sample, q: int, r: int, k: int, speed: float, encoding: float):
@@ -168,8 +160,13 @@ def _refining(sample: _Sample, missed, r: int, k: int, fewest: int) -> tuple[flo
     left = np.where(np.isnan(left), r, left)  # the scan refuses what is not finite
     spare = int(np.clip(2 * np.quantile(left, 1 - FULL), fewest, MOST_SPARE))
     # A query with more left than it keeps is searched again.
-    gather = GATHER + CALLS / sample.references.shape[1]
+    gather = _gather(sample.references.shape[1])
     return float(gather * (left.mean() + k) / r + AGAIN * (left > spare).mean()), spare
+
+
+def _gather(d: int) -> float:
+    """Time of one exact distance, in float32 products of a matrix."""
+    return (FAR if d >= refine.LONG else GATHER) + CALLS / d
 
 
 def _energy(rows: np.ndarray) -> np.ndarray:

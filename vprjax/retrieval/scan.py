@@ -198,7 +198,8 @@ def _step(count: int, parts: int) -> Callable:
             if values.dtype == jnp.uint8:
                 products -= product.OFFSET * rows.total[None, :]
             if products.dtype == jnp.int32:
-                products = products.astype(jnp.float32) * (scale[:, None] * rows.scale[None, :])
+                # One scale after the other: their own product may be too small for float32.
+                products = products.astype(jnp.float32) * scale[:, None] * rows.scale[None, :]
             return _merge(kept, products, rows, first, count)
 
         cut = (best[:3], values, scale)
