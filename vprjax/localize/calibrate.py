@@ -1,5 +1,6 @@
 """Calibrates a model on queries that no training saw: descriptors in, `Calibration` out."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,11 @@ from vprjax.evaluation import fcm
 from vprjax.localize import next_place
 from vprjax.localize.calibration import DISTANCE, RATIO, Calibration, fit
 from vprjax.localize.model import Model
+from vprjax.retrieval.few import Few
 
 PRECISION = 0.99  # share of right answers where nobody asks for another
 FEWEST = 10  # queries with a position that a calibration needs
+MOST_LOST = 1_000  # queries whose place is taken out of the map
 MOST_OTHERS = 10_000  # images of other places that make a small map larger
 
 
@@ -23,11 +26,15 @@ class Answers(NamedTuple):
       ratios: `(m,)` float64, as in `next_place`.
       distances: `(m,)` float32, L2 distance of descriptors.
       right: `(m,)` bool.
+      lost_ratios: `(l,)`, of the answers where the query's own place is taken out of the map.
+      lost_distances: `(l,)`.
     """
 
     ratios: np.ndarray
     distances: np.ndarray
     right: np.ndarray
+    lost_ratios: np.ndarray
+    lost_distances: np.ndarray
 
 
 def answers(
@@ -49,10 +56,26 @@ def answers(
             f"{len(known)} queries have a position, and a calibration needs {FEWEST} or more; give more "
             "queries that the model did not train on"
         )
-    found = next_place.search(np.asarray(queries[0][known]), *references, radius)
-    matched = references[1][found.indices[:, 0]]
-    errors = fcm.match_errors(queries[1][known], matched)
-    return Answers(found.ratios[:, 0], found.distances[:, 0], errors <= radius)
+    rows, positions = np.asarray(queries[0][known]), queries[1][known]
+    found = next_place.search(rows, *references, radius)
+    errors = fcm.match_errors(positions, references[1][found.indices[:, 0]])
+    lost = _lost((rows, positions), references, radius)
+    return Answers(found.ratios[:, 0], found.distances[:, 0], errors <= radius, *lost)
+
+
+def _lost(queries, references, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ratios and distances of the answers to at most `MOST_LOST` queries in a map without their places."""
+    chosen = np.unique(np.linspace(0, len(queries[0]) - 1, MOST_LOST).round().astype(int))
+    few, ratios, distances = Few([references[0][:]]), [], []
+    for row, position in zip(queries[0][chosen], queries[1][chosen], strict=True):
+        gaps = np.linalg.norm(references[1] - position, axis=1)
+        own = ~(gaps > radius)[None]  # an unknown place may be the query's
+        if own.all():
+            continue
+        found = next_place.search_few(few, row[None], references[1], radius, 1, own)
+        ratios.append(found.ratios[0, 0])
+        distances.append(found.distances[0, 0])
+    return np.array(ratios), np.array(distances)
 
 
 def other_places(images: Places, seed: int) -> Places:
@@ -133,8 +156,12 @@ def answers_of_map(places, queries, radius: float) -> Answers:
 
 def _fit(found: Answers, precision: float, model: Model, data: str, radius: float) -> Calibration:
     facts = {"model": model.id, "data": data, "radius": float(radius)}
-    plain = fit(found.distances, found.right, precision, measure=DISTANCE, **facts)
-    return fit(found.ratios, found.right, precision, measure=RATIO, plain=plain, **facts)
+    ways = (found.distances, found.lost_distances), (found.ratios, found.lost_ratios)
+    plain, ratio = (
+        fit(values, found.right, precision, lost, measure=measure, **facts)
+        for (values, lost), measure in zip(ways, (DISTANCE, RATIO), strict=True)
+    )
+    return dataclasses.replace(ratio, plain=plain)
 
 
 def _names(places: Places) -> str:

@@ -4,6 +4,9 @@ The measure is the ratio of an answer's descriptor distance to that of the next 
 It was the distance itself in earlier versions, whose files still count so. A model knows nothing of the
 values at which its answers are right: data with positions tell. On queries that no training saw, `fit`
 finds the largest value at which answers keep a precision, and how often answers at a value are right.
+
+Queries of known places alone would say nothing of strange ones: where nearly all answers are right, any
+value keeps the precision. So each query counts twice, once lost: with its place taken out of the map.
 """
 
 import dataclasses
@@ -17,11 +20,12 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from vprjax.errors import DataError
-from vprjax.evaluation import bootstrap, fcm
+from vprjax.evaluation import bootstrap
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 
 FILE = "calibration.json"
+NONE = np.empty(0)
 DISTANCE, RATIO = "distance", "ratio"
 WORDS = {DISTANCE: "descriptor distance", RATIO: "ratio to the next other place"}  # by measure
 
@@ -129,17 +133,22 @@ def from_json(values: Mapping[str, Any]) -> Calibration:
     return Calibration(**{**values, **columns, "plain": from_json(plain) if plain else None})
 
 
-def fit(values: np.ndarray, right: np.ndarray, precision: float, **facts) -> Calibration:
+def fit(
+    values: np.ndarray, right: np.ndarray, precision: float, lost: np.ndarray = NONE, **facts
+) -> Calibration:
     """Calibrates on the answers to queries with known positions.
 
     The threshold is the largest `t` at which answers with `value <= t` are right in a share of at least
-    `precision`. Shares fall with the value (isotonic regression); a block of `n` answers of which `k` are
-    right counts as `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
+    `precision`, where half of all queries are of places that the map lacks (`lost`). Shares fall with the
+    value (isotonic regression); a block of `n` answers of which `k` are right counts as
+    `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
 
     Args:
       values: `(q,)` measures of the queries' answers.
       right: `(q,)` bool.
       precision: in 0 to 1.
+      lost: `(m,)` measures of answers to queries whose place the map lacks; together they weigh as much as
+        all others. Without any, all queries are of the map's places.
       facts: `model`, `data`, `radius` and `measure` of the calibration.
 
     Raises:
@@ -148,12 +157,12 @@ def fit(values: np.ndarray, right: np.ndarray, precision: float, **facts) -> Cal
     values, right = np.asarray(values, np.float64), np.asarray(right, bool)
     if not 0 < precision <= 1:
         raise ValueError(f"precision {precision:g} must be above 0 and at most 1")
-    # The recall is of no interest here: any count of possible answers does.
-    precisions, _ = fcm.precision_recall(values, right, len(right))
-    enough = np.flatnonzero(precisions >= precision)
-    threshold = float(np.unique(values)[enough[-1]]) if len(enough) else -1.0
+    every, good = np.concatenate([values, lost]), np.concatenate([right, np.zeros(len(lost))])
+    weights = np.ones(len(every))
+    weights[len(values) :] = len(values) / max(1, len(lost))
+    threshold = _threshold(every, good, weights, precision)
     located = values <= threshold
-    knots, shares = _shares(values, right)
+    knots, shares = _shares(every, good, weights)
     return Calibration(
         queries=len(right),
         precision=float(precision),
@@ -166,13 +175,22 @@ def fit(values: np.ndarray, right: np.ndarray, precision: float, **facts) -> Cal
     )
 
 
-def _shares(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _threshold(values, right, weights, precision: float) -> float:
+    """The largest value up to which the weighted share of right answers is enough; -1 for none."""
+    order = np.argsort(values, kind="stable")
+    shares = np.cumsum((right * weights)[order]) / np.cumsum(weights[order])
+    ends = np.append(np.diff(values[order]) > 0, True)  # equal values are located together
+    enough = np.flatnonzero(ends & (shares >= precision - 1e-12))
+    return float(values[order][enough[-1]]) if len(enough) else -1.0
+
+
+def _shares(values, right, weights) -> tuple[np.ndarray, np.ndarray]:
     """Values `(m,)` and falling shares `(m,)` of right answers there: the ends of every block."""
     order = np.argsort(values, kind="stable")
-    found = isotonic_regression(right[order].astype(np.float64), increasing=False)
+    found = isotonic_regression(right[order], weights=weights[order], increasing=False)
     starts = found.blocks
-    counts = np.diff(starts)
-    hits = np.add.reduceat(right[order].astype(np.float64), starts[:-1])
+    counts = np.add.reduceat(weights[order], starts[:-1])
+    hits = np.add.reduceat((right * weights)[order], starts[:-1])
     shares = np.minimum.accumulate((hits + 0.5) / (counts + 1))
     ends = np.stack([values[order][starts[:-1]], values[order][starts[1:] - 1]], axis=1)
     knots, first = np.unique(ends.ravel(), return_index=True)

@@ -54,7 +54,9 @@ def test_a_map_locates_after_its_calibration(places, tmp_path):
 
 
 def test_answers_beyond_the_radius_are_wrong(places, tmp_path):
-    ratios, distances, right = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
+    ratios, distances, right, *_ = calibrate.answers_of_map(
+        places, other(tmp_path / "q", 30.0), 25.0
+    )
     assert not right.any() and len(ratios) == N and (ratios < 0.01).all()
     assert distances == pytest.approx(0, abs=1e-3)
     found = calibrate.of_map(places, other(tmp_path / "q", 30.0), 25.0, 0.99, "q")
@@ -105,6 +107,34 @@ def test_of_a_map_with_some_positions_each_answer_has_its_rule(places, tmp_path)
     known, lost = places.query([made_up_model.picture(number) for number in (3, 50)])
     assert (known.rule, lost.rule) == ("ratio", "distance")
     assert known.located is lost.located is True
+
+
+def test_queries_of_known_places_alone_tell_strange_ones_too(places, tmp_path):
+    """Every answer is right, so that any threshold would keep the precision."""
+    queries = other(tmp_path / "queries", 5.0)
+    asked = calibrate.answers_of_map(places, queries, 25.0)
+    assert asked.right.all() and len(asked.lost_ratios) == N
+    for lost, known in (
+        (asked.lost_ratios, asked.ratios),
+        (asked.lost_distances, asked.distances),
+    ):
+        assert lost.min() > 10 * known.max()
+    by_hand = []
+    rows = places.descriptors[np.arange(N)].astype(np.float64)
+    for number in range(N):
+        gaps = np.linalg.norm(rows - rows[number], axis=1)
+        away = np.flatnonzero(np.abs(10 * np.arange(N) - 10 * number - 5) > 25)
+        first = away[gaps[away].argmin()]
+        others = away[np.abs(away - first) > 2]
+        by_hand.append(gaps[first] / gaps[others].min())
+    np.testing.assert_allclose(asked.lost_ratios, by_hand, rtol=1e-3)
+    found = calibrate.of_map(places, queries, 25.0, 0.99, "queries")
+    assert found.threshold == asked.ratios.max() and found.plain.threshold < 0.01
+    strange = [made_up_model.picture(number) for number in range(500, 530)]
+    rows = places.model.describe(strange)
+    assert not any(one.located for one in places.query_descriptors(rows, 1, found))
+    whole = other(tmp_path / "whole", 5.0)
+    assert len(calibrate.answers_of_map(places, whole, 1000.0).lost_ratios) == 0
 
 
 def test_what_cannot_calibrate(places, tmp_path):

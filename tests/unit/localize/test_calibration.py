@@ -29,6 +29,16 @@ def test_the_threshold_by_hand():
     assert found[1.0].located(np.array([0.2, 0.21])).tolist() == [True, False]
 
 
+def test_lost_queries_weigh_as_much_as_the_others():
+    values, right = np.array([0.1, 0.2, 0.3, 0.4]), np.full(4, True)
+    assert calibration.fit(values, right, 0.75, **FACTS).threshold == 0.4
+    lost = np.array([0.25, 0.9])  # each counts as two: 2 / 4 at 0.25, 4 / 6 at 0.4
+    assert calibration.fit(values, right, 0.75, lost, **FACTS).threshold == 0.2
+    found = calibration.fit(values, right, 0.6, lost, **FACTS)
+    assert (found.threshold, found.reached, found.answered, found.queries) == (0.4, 1.0, 1.0, 4)
+    assert found.confidence(np.array([0.1, 0.9])).tolist() == pytest.approx([2.5 / 3, 0.5 / 3])
+
+
 def test_equal_distances_are_located_together():
     distances, right = np.array([0.1, 0.2, 0.2, 0.2]), np.array([True, True, True, False])
     assert calibration.fit(distances, right, 0.99, **FACTS).threshold == 0.1
