@@ -86,13 +86,13 @@ def test_the_pca_beside_the_state_dict_is_a_layer(tmp_path, scikit_learn, monkey
     state, pca = random_state(family.FAMILY, family.model("resnet50", 8, 0)), scikit_learn(8, 5)
     for zipped in (True, False):
         _write(state, tmp_path / f"{zipped}.pt", scikit_learn, zipped)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
-        monkeypatch.delitem(sys.modules, name)
-    module, variables = load_released(str(tmp_path / "True.pt"))
-    jax.tree.map(
-        np.testing.assert_array_equal, variables, load_released(str(tmp_path / "False.pt"))[1]
-    )
-    assert "sklearn" not in sys.modules
+    with monkeypatch.context() as patch:  # within the fixture's own, which would else leave its modules
+        for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+            patch.delitem(sys.modules, name)
+        module, variables = load_released(str(tmp_path / "True.pt"))
+        other = load_released(str(tmp_path / "False.pt"))[1]
+        assert "sklearn" not in sys.modules
+    jax.tree.map(np.testing.assert_array_equal, variables, other)
     np.testing.assert_allclose(variables["preprocess"]["mean"], [102, 127.5, 153], rtol=1e-6)
     np.testing.assert_allclose(variables["preprocess"]["std"], [51, 76.5, 63.75], rtol=1e-6)
     images = np.random.default_rng(0).integers(0, 255, (2, 33, 40, 3), dtype=np.uint8)
