@@ -181,7 +181,7 @@ def test_a_file_that_lost_its_head_is_told_in_the_results(tiny, tmp_path, monkey
     assert not random_head(config.model, ready.weights)
     told = []
 
-    def keep(folder, config, dataset, results, provenance):
+    def keep(folder, config, dataset, results, provenance, others):
         (folder / "results.md").touch()
         told.extend(provenance["warnings"])
 
