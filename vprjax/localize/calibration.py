@@ -26,6 +26,7 @@ from vprjax.storage.atomic import write_atomically
 
 FILE = "calibration.json"
 NONE = np.empty(0)
+REFUSED = 0.95  # share of the queries whose place the map lacks that are not located, at least
 DISTANCE, RATIO = "distance", "ratio"
 WORDS = {DISTANCE: "descriptor distance", RATIO: "ratio to the next other place"}  # by measure
 
@@ -139,16 +140,15 @@ def fit(
     """Calibrates on the answers to queries with known positions.
 
     The threshold is the largest `t` at which answers with `value <= t` are right in a share of at least
-    `precision`, where half of all queries are of places that the map lacks (`lost`). Shares fall with the
-    value (isotonic regression); a block of `n` answers of which `k` are right counts as
-    `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
+    `precision`, and a share `REFUSED` of the lost queries' answers lies above it. Shares fall with the
+    value (isotonic regression) and take half of all queries as lost; a block of `n` answers of which `k`
+    are right counts as `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
 
     Args:
       values: `(q,)` measures of the queries' answers.
       right: `(q,)` bool.
       precision: in 0 to 1.
-      lost: `(m,)` measures of answers to queries whose place the map lacks; together they weigh as much as
-        all others. Without any, all queries are of the map's places.
+      lost: `(m,)` measures of answers to queries whose place the map lacks; none by default.
       facts: `model`, `data`, `radius` and `measure` of the calibration.
 
     Raises:
@@ -157,11 +157,11 @@ def fit(
     values, right = np.asarray(values, np.float64), np.asarray(right, bool)
     if not 0 < precision <= 1:
         raise ValueError(f"precision {precision:g} must be above 0 and at most 1")
+    threshold = _threshold(values, right, np.sort(lost), precision)
+    located = values <= threshold
     every, good = np.concatenate([values, lost]), np.concatenate([right, np.zeros(len(lost))])
     weights = np.ones(len(every))
     weights[len(values) :] = len(values) / max(1, len(lost))
-    threshold = _threshold(every, good, weights, precision)
-    located = values <= threshold
     knots, shares = _shares(every, good, weights)
     return Calibration(
         queries=len(right),
@@ -175,12 +175,13 @@ def fit(
     )
 
 
-def _threshold(values, right, weights, precision: float) -> float:
-    """The largest value up to which the weighted share of right answers is enough; -1 for none."""
+def _threshold(values, right, lost, precision: float) -> float:
+    """The largest value up to which enough answers are right and few lost ones located; -1 for none."""
     order = np.argsort(values, kind="stable")
-    shares = np.cumsum((right * weights)[order]) / np.cumsum(weights[order])
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ends = np.append(np.diff(values[order]) > 0, True)  # equal values are located together
-    enough = np.flatnonzero(ends & (shares >= precision - 1e-12))
+    few = np.searchsorted(lost, values[order], side="right") <= (1 - REFUSED) * len(lost) + 1e-9
+    enough = np.flatnonzero(ends & few & (shares >= precision))
     return float(values[order][enough[-1]]) if len(enough) else -1.0
 
 

@@ -29,14 +29,19 @@ def test_the_threshold_by_hand():
     assert found[1.0].located(np.array([0.2, 0.21])).tolist() == [True, False]
 
 
-def test_lost_queries_weigh_as_much_as_the_others():
+def test_of_lost_queries_nearly_all_are_refused():
     values, right = np.array([0.1, 0.2, 0.3, 0.4]), np.full(4, True)
     assert calibration.fit(values, right, 0.75, **FACTS).threshold == 0.4
-    lost = np.array([0.25, 0.9])  # each counts as two: 2 / 4 at 0.25, 4 / 6 at 0.4
-    assert calibration.fit(values, right, 0.75, lost, **FACTS).threshold == 0.2
-    found = calibration.fit(values, right, 0.6, lost, **FACTS)
-    assert (found.threshold, found.reached, found.answered, found.queries) == (0.4, 1.0, 1.0, 4)
-    assert found.confidence(np.array([0.1, 0.9])).tolist() == pytest.approx([2.5 / 3, 0.5 / 3])
+    lost = np.array([0.25, 0.9])
+    found = calibration.fit(values, right, 0.75, lost, **FACTS)
+    assert (found.threshold, found.reached, found.answered, found.queries) == (0.2, 1.0, 0.5, 4)
+    # Each of the lost counts as two of the others: beyond 0.2 two of four are right, then none.
+    expected = [2.5 / 3, 2.5 / 5, 0.5 / 3]
+    assert found.confidence(np.array([0.2, 0.4, 0.9])) == pytest.approx(expected)
+    many = np.concatenate([lost[:1], np.full(19, 0.9)])  # one of twenty may be located
+    assert calibration.fit(values, right, 0.75, many, **FACTS).threshold == 0.4
+    many[1] = 0.35
+    assert calibration.fit(values, right, 0.75, many, **FACTS).threshold == 0.3
 
 
 def test_equal_distances_are_located_together():
