@@ -87,16 +87,9 @@ def rows_of(model: Model, job: dict, head: str, folder: pathlib.Path):
         try:
             free, note = _write(model, name, file)
             exported, own, foreign, sizes = _compared(model, job, file, free, wanted)
-        except (
-            Exception
-        ) as error:  # of any library: the row says it, and the next file has its turn
-            note, exported, own, foreign, sizes = (
-                f"{type(error).__name__}: {error}",
-                np.nan,
-                0,
-                "",
-                (),
-            )
+        except Exception as error:  # of any library: the row tells it, and the next file has its turn
+            exported, own, foreign, sizes = np.nan, 0, "", ()
+            note = f"{type(error).__name__}: {error}"
             note = note.splitlines()[0][:200]
         facts |= {"mib": round(file.stat().st_size / 2**20, 1) if file.exists() else 0}
         facts |= {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}

@@ -17,10 +17,7 @@ from vprjax.retrieval.choose import SPARE
 from vprjax.retrieval.rows import Block, Parts, Rows
 
 MOST_BYTES = 32 << 20  # of one product: more queries are searched in several
-CODED, MOST_CODED = (
-    1 << 24,
-    1 << 30,
-)  # numbers of the references from and up to which codes are made
+CODED, MOST_CODED = 1 << 24, 1 << 30  # numbers of the references from and up to which codes are made
 CODED_SPARE = 96  # candidates kept beyond k, whose bounds are looser
 SAMPLE = 512  # references whose mean the codes leave out
 FEWEST = 2  # queries of one product of codes: XLA takes one alone by a slow loop
