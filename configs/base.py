@@ -13,10 +13,10 @@ none that you do not trust.
 
 from ml_collections import ConfigDict
 
-from vprjax.baselines import BASELINES
 from vprjax.losses import LOSSES
 from vprjax.models import USUAL_NORMS, backbones
 from vprjax.models.heads import HEADS
+from vprjax.retrieval.baselines import BASELINES
 from vprjax.variants import defaults
 
 BACKBONES = tuple(backbones.BACKBONES)
@@ -274,8 +274,8 @@ def _validation() -> ConfigDict:
 def _baseline() -> ConfigDict:
     """A method that is no network, which --mode=evaluate measures in the model's place."""
     c = ConfigDict()
-    c.name = ""  # one of vprjax.baselines.BASELINES; "" evaluates the model
-    c.update(defaults(BASELINES))  # keys of one baseline alone: vprjax/baselines/
+    c.name = ""  # one of vprjax.retrieval.baselines.BASELINES; "" evaluates the model
+    c.update(defaults(BASELINES))  # keys of one baseline alone: vprjax/retrieval/baselines/
     return c
 
 

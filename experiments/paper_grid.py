@@ -7,8 +7,8 @@
 Every run has a folder of its own, `RUNS/DATASET/BACKBONE-POOLING-LOSS/seedN`. The same command runs what
 is missing and resumes cut runs. Every run also measures the model off the shelf. Corridor evaluates the
 models trained on Nordland and trains those that are missing. The grid's folder gets tables, a page and the
-rows that `experiments/records.py --add FOLDER` takes. `--baselines` adds the methods of `vprjax/baselines`
-and models off the shelf above the grid's; `--cells=none` runs them alone:
+rows that `experiments/records.py --add FOLDER` takes. `--baselines` adds methods without a network, and
+models off the shelf, above the grid's; `--cells=none` runs them alone:
 
     python experiments/paper_grid.py --dataset=corridor --images=REAL --baselines --cells=none
 

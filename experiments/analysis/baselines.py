@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from analysis.scores import OFF_THE_SHELF, Key, Scores
 from analysis.text_table import NAMES, Table
-from vprjax.baselines import BASELINES
 from vprjax.errors import DataError
 from vprjax.report.published import Cell
+from vprjax.retrieval.baselines import BASELINES
 
 FILE = "baselines.csv"
 NOTES = [

@@ -10,9 +10,9 @@ from analysis.text_table import Table
 
 from grid import cells
 from grid.cells import ROOT, Job, Settings
-from vprjax.baselines import BASELINES
 from vprjax.console import log
 from vprjax.errors import ConfigError
+from vprjax.retrieval.baselines import BASELINES
 from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 

@@ -5,7 +5,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from tests.helpers.memory_places import Memory, drive
-from vprjax.baselines import BASELINES
+from vprjax.retrieval.baselines import BASELINES
 from vprjax.variants import defaults
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from configs import base
-from vprjax import baselines, losses, models
+from vprjax import losses, models
+from vprjax.retrieval import baselines
 from vprjax.variants import pick
 
 

@@ -1,12 +1,12 @@
 """The range of every config key, in the one table that `config.checks` reads."""
 
 from vprjax import losses, models
-from vprjax.baselines import BASELINES
 from vprjax.descriptors.store import DTYPES
 from vprjax.losses.tuples import IN_BATCH, PUSH
 from vprjax.models.heads import HEADS
 from vprjax.optim import OPTIMISERS
 from vprjax.retrieval import SCANS
+from vprjax.retrieval.baselines import BASELINES
 from vprjax.retrieval.hamming import WORD
 from vprjax.variants import (
     Flag,

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from vprjax import models, sampling
-from vprjax.baselines import BASELINES
 from vprjax.data import source
+from vprjax.retrieval.baselines import BASELINES
 from vprjax.retrieval.hamming import WORD
 
 

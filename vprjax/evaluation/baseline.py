@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vprjax.baselines import BASELINES, Baseline, Facts
-from vprjax.baselines.images import mapped
 from vprjax.console import log
 from vprjax.data import source
 from vprjax.errors import ConfigError
 from vprjax.evaluation import evaluate, sequence
 from vprjax.evaluation.measure import Ranked, Search
 from vprjax.evaluation.result import Result
+from vprjax.retrieval.baselines import BASELINES, Baseline, Facts
+from vprjax.retrieval.baselines.images import mapped
 from vprjax.storage import checksum
 
 NAME = "baseline"  # its key in `result.MODEL_NAMES`

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from vprjax.baselines import BASELINES, Baseline
 from vprjax.evaluation import post
+from vprjax.retrieval.baselines import BASELINES, Baseline
 
 
 def baseline(config: Mapping) -> Baseline | None:

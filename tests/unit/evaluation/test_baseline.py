@@ -5,10 +5,10 @@ import pytest
 
 from configs import base
 from tests.helpers.baselines import picture, places
-from vprjax.baselines import BASELINES
 from vprjax.errors import ConfigError
 from vprjax.evaluation import baseline, evaluate
 from vprjax.report import result_files, titles
+from vprjax.retrieval.baselines import BASELINES
 
 
 class Town:

@@ -7,8 +7,8 @@ from grid import baselines, cells
 from grid.cells import Settings
 
 from configs import base
-from vprjax.baselines import BASELINES
 from vprjax.errors import ConfigError
+from vprjax.retrieval.baselines import BASELINES
 
 
 def settings(tmp_path, dataset="nordland", weights=None, changes=()):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.helpers.baselines import picture, places, settings
-from vprjax.baselines import BASELINES, dense_vlad, vlad, vlad_sift, vocabulary
 from vprjax.errors import ConfigError
+from vprjax.retrieval.baselines import BASELINES, dense_vlad, vlad, vlad_sift, vocabulary
 
 
 def test_vlad_is_the_sum_of_residuals(monkeypatch):

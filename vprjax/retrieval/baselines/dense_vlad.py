@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from vprjax.baselines import vlad, vocabulary
-from vprjax.baselines.variant import Baseline, Facts
+from vprjax.retrieval.baselines import vlad, vocabulary
+from vprjax.retrieval.baselines.variant import Baseline, Facts
 from vprjax.variants import Key, Several, Whole
 
 ORIENTATIONS, BINS, CLIP = 8, 4, 0.2  # of a SIFT: directions, bins per side, largest share

@@ -6,10 +6,10 @@ import numpy as np
 from scipy import sparse
 from scipy.special import logsumexp
 
-from vprjax.baselines import chow_liu, vlad_sift, vocabulary
-from vprjax.baselines.images import mapped, spread
-from vprjax.baselines.variant import Baseline, Matching
 from vprjax.data.source import Places
+from vprjax.retrieval.baselines import chow_liu, vlad_sift, vocabulary
+from vprjax.retrieval.baselines.images import mapped, spread
+from vprjax.retrieval.baselines.variant import Baseline, Matching
 from vprjax.variants import Key, Number, Whole
 
 INNER = Number(high=1, above=True, below=True)

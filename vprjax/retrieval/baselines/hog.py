@@ -9,7 +9,7 @@ import functools
 import cv2
 import numpy as np
 
-from vprjax.baselines.variant import Baseline, Facts
+from vprjax.retrieval.baselines.variant import Baseline, Facts
 from vprjax.variants import Key, Whole
 
 BINS = 9  # of orientation, over 180 degrees

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.helpers.baselines import settings
-from vprjax.baselines import BASELINES, Facts, seqslam
 from vprjax.evaluation import baseline, sequence
+from vprjax.retrieval.baselines import BASELINES, Facts, seqslam
 
 
 def looped_contrast(d, r):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.baselines import picture, settings
-from vprjax.baselines import BASELINES, Facts, hog, pixels
+from vprjax.retrieval.baselines import BASELINES, Facts, hog, pixels
 
 HOG = {"size": 64}
 

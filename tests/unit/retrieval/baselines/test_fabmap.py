@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.baselines import settings
-from vprjax.baselines import BASELINES, chow_liu, fabmap
+from vprjax.retrieval.baselines import BASELINES, chow_liu, fabmap
 
 
 def presence(n=60, w=7, seed=0):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from vprjax.baselines import vocabulary
-from vprjax.baselines.images import mapped
 from vprjax.console import log
 from vprjax.data.source import Places
 from vprjax.descriptors import whitening
+from vprjax.retrieval.baselines import vocabulary
+from vprjax.retrieval.baselines.images import mapped
 from vprjax.variants import Key, Whole
 
 ROWS = 8192  # local descriptors assigned at once

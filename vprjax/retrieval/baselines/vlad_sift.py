@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from vprjax.baselines import vlad, vocabulary
-from vprjax.baselines.variant import Baseline
+from vprjax.retrieval.baselines import vlad, vocabulary
+from vprjax.retrieval.baselines.variant import Baseline
 from vprjax.variants import Key, Number, Whole
 
 KEYPOINTS = {

@@ -1,7 +1,7 @@
 """Baselines that are no network: one file each, listed here by the name that `baseline.name` takes."""
 
-from vprjax.baselines import dense_vlad, fabmap, hog, pixels, seqslam, vlad_sift
-from vprjax.baselines.variant import Baseline, Facts, Matching, State
+from vprjax.retrieval.baselines import dense_vlad, fabmap, hog, pixels, seqslam, vlad_sift
+from vprjax.retrieval.baselines.variant import Baseline, Facts, Matching, State
 
 BASELINES: dict[str, Baseline] = {
     "pixels": pixels.BASELINE,

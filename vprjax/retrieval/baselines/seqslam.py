@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial import distance
 
-from vprjax.baselines import pixels
-from vprjax.baselines.images import pool
-from vprjax.baselines.variant import Baseline, Facts, Matching
+from vprjax.retrieval.baselines import pixels
+from vprjax.retrieval.baselines.images import pool
+from vprjax.retrieval.baselines.variant import Baseline, Facts, Matching
 from vprjax.variants import Key, Number, Several, Whole
 
 COLUMNS = 1024  # references compared at once by one thread

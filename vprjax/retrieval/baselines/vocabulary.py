@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vprjax.baselines.images import mapped, spread
 from vprjax.console import log
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
+from vprjax.retrieval.baselines.images import mapped, spread
 from vprjax.variants import Key, Whole
 from vprjax.weights.kmeans import kmeans
 

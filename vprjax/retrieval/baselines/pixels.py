@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from vprjax.baselines.variant import Baseline, Facts
+from vprjax.retrieval.baselines.variant import Baseline, Facts
 from vprjax.variants import Key, Whole
 
 KEYS = {
