@@ -1,13 +1,18 @@
 """Convolution, BatchNorm and max pooling of every backbone."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax import lax
+
+# A stage `NAME_expand` lies inside the stage NAME: MobileNetV2's widened maps.
+PART = "_expand"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,36 @@ class Layers:
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
         """Computes `layers(module, x)`, a stage of the backbone `module`; its names stay the same."""
         return (nn.remat(layers) if self.remat else layers)(module, x)
+
+    def stages(
+        self, module: nn.Module, names: Sequence[str], layers: Callable, x: jax.Array, train: bool
+    ) -> jax.Array:
+        """Computes the stages `names` of a backbone with BatchNorm up to the one of `module.stage`.
+
+        No gradient passes the input of `module.train_from`, and the stages in front of it do not train.
+
+        Args:
+          module: the backbone; its `stage` and `train_from` may be a part of one of `names` (`PART`).
+          names: the stages, from the image on.
+          layers: `(module, x, name, train) -> x`.
+          x: the image `(b, h, w, 3)`.
+          train: whether BatchNorm may use the batch's statistics.
+
+        Raises:
+          ValueError: the backbone has no such stage.
+        """
+        first = module.train_from.removesuffix(PART)
+        trains = not first
+        for name in names:
+            if name == first:
+                x = lax.stop_gradient(x)
+                trains = True
+            own = functools.partial(layers, name=name, train=train and trains)
+            x = self.stage(module, own, x)
+            if name == module.stage.removesuffix(PART):
+                return x
+        known = ", ".join(names)
+        raise ValueError(f"{type(module).__name__} has no stage {module.stage!r}; known: {known}")
 
     def conv(self, name: str, shape: Conv) -> nn.Conv:
         """Returns the convolution of `shape`, with He initialisation.

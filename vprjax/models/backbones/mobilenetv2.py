@@ -1,10 +1,7 @@
 """MobileNetV2 1.0 (Sandler et al. 2018) with the names, padding and constants of Keras."""
 
-import functools
-
 import jax
 from flax import linen as nn
-from jax import lax
 
 from vprjax.models.backbones.layers import Conv, Layers
 from vprjax.models.backbones.sources import keras_leaf
@@ -78,17 +75,7 @@ class MobileNetV2(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns the map of `stage`; `train` matters only where BatchNorm trains."""
-        first = self.train_from.removesuffix("_expand")
-        trains = not first
-        for name in ("Conv1", *BLOCKS, "Conv_1"):
-            if name == first:
-                x = lax.stop_gradient(x)
-                trains = True
-            layers = functools.partial(_stage, name=name, train=train and trains)
-            x = self.layers.stage(self, layers, x)
-            if self.stage in (name, f"{name}_expand"):
-                return x
-        raise ValueError(f"MobileNetV2 has no stage {self.stage!r}; known: {', '.join(STAGES)}")
+        return self.layers.stages(self, ("Conv1", *BLOCKS, "Conv_1"), _stage, x, train)
 
 
 def _stage(net: MobileNetV2, x: jax.Array, name: str, train: bool) -> jax.Array:

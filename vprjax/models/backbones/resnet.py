@@ -4,7 +4,6 @@ import functools
 
 import jax
 from flax import linen as nn
-from jax import lax
 
 from vprjax.models.backbones.layers import Conv, Layers
 from vprjax.models.backbones.sources import IMAGENET, torch_leaf
@@ -91,16 +90,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns the map of `stage`; `train` matters only where BatchNorm trains."""
-        trains = not self.train_from
-        for stage in STAGE_NAMES:
-            if stage == self.train_from:
-                x = lax.stop_gradient(x)
-                trains = True
-            layers = functools.partial(_stage, name=stage, train=train and trains)
-            x = self.layers.stage(self, layers, x)
-            if stage == self.stage:
-                return x
-        raise ValueError(f"ResNet has no stage {self.stage!r}; known: {', '.join(STAGE_NAMES)}")
+        return self.layers.stages(self, STAGE_NAMES, _stage, x, train)
 
 
 def _stage(resnet: ResNet, x: jax.Array, name: str, train: bool) -> jax.Array:
