@@ -241,6 +241,7 @@ def environment(dataset: source.Dataset, provenance: dict) -> list[tuple[str, st
         ("poses", str(dataset.metadata.get("pose_source", "not recorded"))),
         ("protocol", protocol.words(provenance.get("protocol", {}))),
         ("trained on", provenance["trained_on"] or "nothing here"),
+        *titles.images_beside(provenance),
         ("denominator", provenance["denominator"]),
         *_origin(provenance),
         ("seed", str(provenance["seed"])),

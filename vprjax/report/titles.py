@@ -22,9 +22,25 @@ def cost_words(cost: Mapping) -> str:
     return ", ".join(words)
 
 
+def images_beside(provenance: Mapping) -> list[tuple[str, str]]:
+    """Images that training saw besides the home dataset's: those of further datasets, and keep images."""
+    counts = {
+        "trained on, too": provenance.get("others", {}),
+        "keep images": provenance.get("keep_images", {}),
+    }
+    return [
+        (name, ", ".join(f"{source} {count:,}" for source, count in found.items()))
+        for name, found in counts.items()
+        if found
+    ]
+
+
 def origin(config, provenance: Mapping) -> list[str]:
     """Lines of results.md on what was evaluated: weights or a baseline's method, cost, post-processing."""
-    found, out = baseline(config), []
+    found, out = (
+        baseline(config),
+        [f"- {name}: {words}" for name, words in images_beside(provenance)],
+    )
     if found is None:
         out.append(
             f"- weights: {config.model.weights or 'random'} (sha256 {provenance['weights_sha256']})"
