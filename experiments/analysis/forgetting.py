@@ -98,11 +98,13 @@ def of_results(
     trained = provenance.get("trained_with") or provenance["config"]
     cell = f"{trained['model']['backbone']}-{trained['model']['pooling']}"
     unit = provenance["config"]["dataset"]["position_unit"]
+    # As in the record: a projection makes other descriptors, before training too.
+    before = f"{UNTRAINED}, projected" if trained["model"].get("projection") else UNTRAINED
     found = []
     for model, by_split in document["results"].items():
         untrained = model == scores.OFF_THE_SHELF
         head = (
-            UNTRAINED if untrained else setting,
+            before if untrained else setting,
             cell,
             "" if untrained else trained["loss"]["name"],
             str(trained["seed"]),

@@ -46,6 +46,14 @@ def test_a_run_gives_a_row_per_model_and_pair_of_query_splits():
         forgetting.of_results(made_up_runs.document(CELL, 0, 1.0), "plain", (25.0, 2.0))
 
 
+def test_a_projection_makes_another_model_before_training_too():
+    projected = document()
+    model = projected["provenance"]["trained_with"]["model"]
+    projected["provenance"]["trained_with"]["model"] = {**model, "projection": 512}
+    found = forgetting.of_results(projected, "plain", (25.0, 2.0))
+    assert [row.setting for row in found[:2]] == ["off the shelf, projected"] * 2
+
+
 def test_rows_survive_the_file_and_a_run_replaces_its_own(tmp_path):
     both = forgetting.merged(rows(), rows(abroad=30.0))
     assert len(both) == 4 and both[2].abroad_fcm == "30.0"
@@ -94,7 +102,8 @@ def test_the_picture_is_the_same_each_time_and_names_every_setting(tmp_path):
 
 
 def test_the_recipe_that_ships_comes_from_the_record():
-    found = record_tables.home_and_abroad(fill.read(records.FOLDER))
+    every = record_tables.home_and_abroad(fill.read(records.FOLDER))
+    found = [row for row in every if row.home.startswith("places_csv/nordland:")]
     mine = [
         r
         for r in found
