@@ -4,11 +4,18 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+
+from tests.helpers import compiler, ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CELL = "resnet50-gem-contrastive"  # of the smoke grid
-ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-USERS = {**ENVIRONMENT, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}  # compiles as a user's command does
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": compiler.quick()}
+USERS = {  # compiles as a user's command does
+    **ENVIRONMENT,
+    "XLA_FLAGS": "",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+}
 SMALL = (
     "--config.dataset.name=synthetic/tiny",
     "--config.model.stage=expanded_conv",
@@ -39,14 +46,13 @@ def run(module, *flags, status=0):
 
 def run_with(environment, module, *flags, status=0):
     """`run` with more variables in the environment."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *flags],
-        cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = {**os.environ, **ENVIRONMENT, **environment}
+    variables.pop("PYTEST_CURRENT_TEST", None)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        found = ready.run(variables, ROOT, module, flags, out, err)
+        for file in (out, err):
+            file.seek(0)
+        done = subprocess.CompletedProcess([module, *flags], found, out.read(), err.read())
     assert done.returncode == status, done.stderr
     return done
 
