@@ -16,7 +16,7 @@ import sys
 # What the commands import, but for no module that defines flags: a command does that once.
 IMPORTS = "cv2", "jax", "flax", "optax", "orbax.checkpoint", "tensorflow_datasets", "vprjax.run"
 LONGEST = 1 << 16  # bytes of a request
-_servers = {}  # by environment and folder: the process and the socket to it
+servers = {}  # by environment and folder: the process and the socket to it
 
 
 def run(environment: dict, cwd, module: str, flags, out, err) -> int:
@@ -26,16 +26,16 @@ def run(environment: dict, cwd, module: str, flags, out, err) -> int:
     """
     words = [module, *map(str, flags)]
     key = (*sorted(environment.items()), cwd)
-    if key not in _servers:
-        _servers[key] = None
+    if key not in servers:
+        servers[key] = None
         command = [sys.executable, "-m", *words]
         return subprocess.call(command, cwd=cwd, env=environment, stdout=out, stderr=err)
-    _servers[key] = _servers[key] or _begin(environment, cwd)
+    servers[key] = servers[key] or _begin(environment, cwd)
     answer, theirs = socket.socketpair()
     with answer:
         with theirs:
             passed = [theirs.fileno(), out.fileno(), err.fileno()]
-            socket.send_fds(_servers[key][1], [json.dumps(words).encode()], passed)
+            socket.send_fds(servers[key][1], [json.dumps(words).encode()], passed)
         return int(answer.recv(16))
 
 
@@ -55,10 +55,10 @@ def _begin(environment, cwd):
 
 def end():
     """Ends the processes that wait for commands."""
-    for process, control in filter(None, _servers.values()):
+    for process, control in filter(None, servers.values()):
         control.close()
         process.wait()
-    _servers.clear()
+    servers.clear()
 
 
 def _await_command(control: socket.socket) -> list[str]:
