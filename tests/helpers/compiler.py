@@ -11,7 +11,7 @@ LIBRARY = "libjax_common.so"
 
 @functools.cache
 def quick() -> str:
-    """The XLA flag that halves what a test compiles for; empty where jaxlib does not know it.
+    """The XLA flag that makes compiling cheaper; empty where jaxlib does not know it.
 
     XLA ends a process that names an unknown flag.
     """
