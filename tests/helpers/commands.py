@@ -6,16 +6,12 @@ import subprocess
 import sys
 import tempfile
 
-from tests.helpers import compiler, ready
+from tests.helpers import ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CELL = "resnet50-gem-contrastive"  # of the smoke grid
-ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": compiler.quick()}
-USERS = {  # compiles as a user's command does
-    **ENVIRONMENT,
-    "XLA_FLAGS": "",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
-}
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+USERS = {**ENVIRONMENT, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}  # compiles as a user's command does
 SMALL = (
     "--config.dataset.name=synthetic/tiny",
     "--config.model.stage=expanded_conv",
