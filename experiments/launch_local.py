@@ -27,13 +27,17 @@ def free_port() -> int:
 
 
 def virtual(devices: int) -> dict[str, str]:
-    """The environment that splits the CPU into `devices` devices.
+    """The environment that splits the CPU into `devices` devices; XLA's other flags stay.
 
     XLA aborts where one device is a minute behind the others, as on a busy machine; here it waits ten.
     """
     flags = f"--xla_force_host_platform_device_count={devices}"
     patience = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
-    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{flags} {patience}"}
+    own = os.environ.get("XLA_FLAGS", "").split()
+    kept = [
+        flag for flag in own if not flag.startswith(("--xla_force_host", "--xla_cpu_collective"))
+    ]
+    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join([*kept, flags, patience])}
 
 
 def environment(number: int, processes: int, port: int, devices: int) -> dict[str, str]:

@@ -4,6 +4,9 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+
+from tests.helpers import ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CELL = "resnet50-gem-contrastive"  # of the smoke grid
@@ -23,6 +26,7 @@ SMALL = (
     "--config.places.batch_places=2",
     "--config.places.min_images=2",
     "--config.eval.batch=8",
+    "--config.dataset.query_splits=('test02',)",  # a drive less to evaluate and to draw
 )
 
 
@@ -39,14 +43,13 @@ def run(module, *flags, status=0):
 
 def run_with(environment, module, *flags, status=0):
     """`run` with more variables in the environment."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *flags],
-        cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = {**os.environ, **ENVIRONMENT, **environment}
+    variables.pop("PYTEST_CURRENT_TEST", None)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        found = ready.run(variables, ROOT, module, flags, out, err)
+        for file in (out, err):
+            file.seek(0)
+        done = subprocess.CompletedProcess([module, *flags], found, out.read(), err.read())
     assert done.returncode == status, done.stderr
     return done
 
