@@ -9,6 +9,7 @@ from tests.helpers import evaluations, raw_gsv_cities, raw_msls, raw_photos, raw
 from tests.unit.tfds_builders import (
     test_dbstruct_sets,
     test_mapillary,
+    test_msls_windows,
     test_nordland,
     test_sfxl,
     test_st_lucia,
@@ -119,6 +120,21 @@ def test_evaluation_sets_without_training_data(tmp_path, layout, weights, monkey
     assert (words in told) == (words in page) == (layout == "vpr_bench")
     if layout == "vpr_bench":
         assert figures["oracle_fcm"] == {"0": 75.0}  # one of four queries has no right answer
+
+
+def test_windows_of_frames_ask_and_answer(tmp_path, weights, monkeypatch):
+    """MSLS's task seq2seq."""
+    test_msls_windows.write(tmp_path / "raw")
+    told = evaluations.build(tmp_path, "msls", protocol="msls_25m_seq2seq")
+    splits = ("val_database", "val_query")
+    results, figures = evaluations.evaluate(
+        tmp_path, monkeypatch, weights, *splits, tolerances=(0.0,)
+    )
+    counted = [len(told["windows"][split]["middles"]) for split in splits]
+    assert [figures["references"], figures["queries"]] == counted
+    assert figures["oracle_fcm"] == {"0": 100.0} and figures["recall"]["1"] == figures["fcm"]["0"]
+    assert results["provenance"]["protocol"]["name"] == "msls_25m_seq2seq"
+    assert "the mean of theirs" in (tmp_path / "run/results.md").read_text()
 
 
 def test_every_layout_is_evaluated_here_or_trained_on():
