@@ -17,10 +17,10 @@ DATABASE += [
     ("d2", 0, 0.0, False, True),
     ("d2", 1, 7.0, False, True),
     ("d2", 3, 9.0, False, True),
-]  # a gap
-DATABASE += [("d3", i, 500.0 + 30 * i, i == 0, i != 2) for i in range(5)]
+]  # a gap; then another sequence counts on
+DATABASE += [("d3", 4 + i, 500.0 + 30 * i, i == 0, i != 2) for i in range(5)]
 QUERY = [("q1", i, 24.0 * i, False, True) for i in range(5)]
-QUERY += [("q2", i, 900.0 + i, False, True) for i in range(3)]  # no answer
+QUERY += [("q2", 5 + i, 900.0 + i, False, True) for i in range(3)]  # no answer
 QUERY += [("q3", i, 480.0 + 24 * i, i == 3, i != 1) for i in range(6)]
 QUERY += [("q3", 7, 640.0, False, True)]
 LENGTHS = {"im2seq": (1, 3), "seq2im": (3, 1), "seq2seq": (3, 3)}
