@@ -162,6 +162,18 @@ def test_a_frame_with_two_parents(tmp_path, capsys):
     assert "monday: tf places base_link in odom and in map, and a position would jump" in said
 
 
+def test_a_driver_whose_clock_stands_still(tmp_path, capsys):
+    made, taken = dense()
+    taken[5:9] = taken[5]
+    _, bag = bag_of(tmp_path, made, taken)
+    bag.odometry(made)
+    bag.mount(NANOS)
+    bag.write(tmp_path / "raw", "monday")
+    assert raw_drives.build(tmp_path, "rosbag", verb="validate") == 0
+    said = capsys.readouterr().err
+    assert "monday: 3 of 19 pictures of /camera/image_raw have the header stamp of another" in said
+
+
 def test_two_cameras_of_one_bag_are_two_splits(tmp_path):
     made, taken = dense()
     raw_bags, bag = bag_of(tmp_path, made, taken)

@@ -80,6 +80,11 @@ def _shots(
         if not files:
             raise RawDataError(f"{path}: {camera} holds no pictures; record it again")
         taken = np.array([file.stamp for file in files], np.int64)
+        if again := len(taken) - len(np.unique(taken)):
+            told.warnings.append(
+                f"{drive.split}: {again:,} of {len(taken):,} pictures of {camera} have the header stamp of "
+                "another one, and so its position: the driver's clock stood still, or they were sent twice"
+            )
         gap = LARGEST_GAP.get(topics[topic], GAP)
         if topics[topic] == bags.FIX:
             poses, reasons = between.interpolate_places(
