@@ -24,7 +24,7 @@ from grid import cells
 
 from vprjax import models
 from vprjax.config import changes, checks
-from vprjax.data import protocol, source
+from vprjax.data import protocol, source, together
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, VprjaxError
 from vprjax.evaluation import blend, elsewhere, measure
@@ -101,7 +101,9 @@ def _results(
 
     def described(split: str) -> measure.Described:
         places = side.dataset.places((split,))
-        rows = extract(replicated, places, np.arange(len(places)), f"describe {split} ({words})")
+        frames = together.frames_of(places)
+        rows = extract(replicated, frames, np.arange(len(frames)), f"describe {split} ({words})")
+        rows = together.described(places, rows)
         listed = protocol.positives(side.dataset, split, d.reference_split)
         return measure.Described(places, rows, listed if split in d.query_splits else None)
 

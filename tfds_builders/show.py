@@ -25,6 +25,7 @@ TOLD = (
     "raw",
     "protocol",
     "positives",
+    "windows",
     "motion",
 )  # `describe` has a line of its own for each
 
@@ -156,6 +157,8 @@ def describe(builder, metadata: dict, splits: list[Split]) -> list[str]:
     lines += [f"warning: {text}" for text in metadata.get("warnings", ())]
     if protocol := metadata.get("protocol"):
         lines.append(f"protocol {protocol['name']}: {protocol['positives']}; {protocol['queries']}")
+    for name, found in metadata.get("windows", {}).items():
+        lines.append(f"{name}: {len(found['middles'])} windows of {found['length']} frames")
     for name, found in metadata.get("positives", {}).items():
         lengths = [len(right) for right in found["lists"]]
         lines.append(

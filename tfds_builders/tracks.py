@@ -3,6 +3,7 @@
 import csv
 import datetime
 import io
+import itertools
 import math
 import pathlib
 from typing import NamedTuple
@@ -10,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.frame import FARTHEST
-from tfds_builders.places_csv import zones
+from tfds_builders.frame import FARTHEST, LATEST
+from tfds_builders.places_csv import remedies, zones
 
 LARGEST = 1 << 28  # bytes; a day of GPX at ten points a second has half of them
 LONG_GAP = 30.0  # seconds without a point, over which a straight line is a guess
@@ -101,13 +102,13 @@ def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
         raise RawDataError(
             f"--track={path} is no readable GPX file ({error}); export it again"
         ) from error
-    timed = [
-        point
+    parts = [
+        [point for point in segment.points if point.time is not None]
         for track in found.tracks
         for segment in track.segments
-        for point in segment.points
-        if point.time is not None
     ]
+    _check_apart(path, parts)
+    timed = [point for part in parts for point in part]
     points = [
         (
             _utc(point.time),
@@ -128,6 +129,21 @@ def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
             "longitude; remove it"
         )
     return rows, True, sum(point.time.tzinfo is None for point in timed)
+
+
+def _check_apart(path: pathlib.Path, parts: list[list]) -> None:
+    """Raises RawDataError where two segments run at one time: a position would jump between them."""
+    spans = []
+    for number, part in enumerate(parts, 1):
+        clock = [_utc(point.time) for point in part]
+        spans += [(min(clock), max(clock), number)] if clock else []
+    for (_, end, one), (start, _, two) in itertools.pairwise(sorted(spans)):
+        if start < end:
+            moment = datetime.datetime.fromtimestamp(start, datetime.UTC)
+            raise RawDataError(
+                f"--track={path}: segments {one} and {two} both run at {moment:%Y-%m-%dT%H:%M:%SZ}, as two "
+                "receivers would; keep one of them"
+            )
 
 
 def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
@@ -165,6 +181,8 @@ def _point(fields: list[str], places: list[int], most: tuple[float, float]) -> t
         row = (seconds(time), *place, math.nan)
     except (IndexError, ValueError) as error:
         return (), f"time and position are no numbers ({error})"
+    if abs(row[0]) > LATEST / 1e6:
+        return (), f"time is {time}; {remedies.clock(row[0])}"
     if not all(abs(value) <= bound for value, bound in zip(place, most, strict=True)):  # NaN too
         return (), f"{place} is beyond {most[0]:g}, {most[1]:g}"
     return row, ""

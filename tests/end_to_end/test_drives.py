@@ -1,11 +1,9 @@
 """Drives from their raw form to results: build, show and evaluate every layout with a pose log."""
 
-import json
-
 import pytest
 
-from configs import places_csv
 from tests.helpers import (
+    evaluations,
     raw_boreas,
     raw_drives,
     raw_fourseasons,
@@ -14,10 +12,6 @@ from tests.helpers import (
     raw_nclt,
     raw_trajectories,
 )
-from tests.helpers.raw_places import command
-from tfds_builders.__main__ import main
-from vprjax import run
-from vprjax.training import preflight
 
 COUNT = 24
 MICROS = 1_628_185_086_339_831_000
@@ -96,30 +90,20 @@ LAYOUTS = {
 COUNTS = {"colmap": COUNT // 2, "kitti360": COUNT - 1, "tum": COUNT - 1}
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return evaluations.write_weights(tmp_path_factory.mktemp("weights") / "resnet18.safetensors")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_drive_is_evaluated_against_another(tmp_path, layout, monkeypatch, capsys):
+def test_a_drive_is_evaluated_against_another(tmp_path, layout, weights, monkeypatch, capsys):
     made = raw_drives.drive(count=COUNT, first=MICROS)
     other = raw_drives.drive(count=COUNT, first=MICROS + 10**15, start=(0.5, 0.5, 0))
     LAYOUTS[layout](tmp_path / "raw", made, other)
     query = "one/image_1" if layout == "kitti_odometry" else "two"
-    values = {"name": "mine", "layout": layout, "height": 32, "width": 48, "position_unit": "m"}
-    values["splits"] = {"reference": "one", "test01": query}
-    option = f"--config={json.dumps(values)}"
-    assert command("build", "places_csv", tmp_path / "raw", tmp_path / "data", option) == 0
-    assert main(["show", "places_csv", f"--data_dir={tmp_path}/data", f"--out={tmp_path}"]) == 0
+    splits = {"reference": "one", "test01": query}
+    evaluations.build(tmp_path, layout, position_unit="m", splits=splits)
     moved = "reference: headings agree with the motion by " in capsys.readouterr().out
     assert moved == (layout != "colmap")  # whose images have no times
-    config = places_csv.get_config("mobilenetv2,gem,triplet")
-    config.dataset.update(name="places_csv/mine", data_dir=str(tmp_path / "data"))
-    config.dataset.update(reference_split="reference", query_splits=("test01",))
-    config.model.update(stage="expanded_conv", weights="made up")
-    config.eval.update(recalls=(1, 2), batch=8)
-    monkeypatch.setattr(preflight, "_weights", lambda *_: (None, "random", []))
-    run.evaluate_checkpoint(None, config, tmp_path / "run")
-    results = json.loads((tmp_path / "run/results.json").read_text())
-    (figures,) = results["results"]["off_the_shelf"].values()
-    wanted = COUNTS.get(layout, COUNT)
-    assert figures["queries"] == figures["references"] == wanted
-    assert results["provenance"]["dataset"]["pose_source"]
-    found = list(figures["fcm"].values())
-    assert found == sorted(found, reverse=True) and 0 <= found[-1] <= found[0] <= 100
+    _, figures = evaluations.evaluate(tmp_path, monkeypatch, weights, "reference", "test01")
+    assert figures["queries"] == figures["references"] == COUNTS.get(layout, COUNT)

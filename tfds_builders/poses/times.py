@@ -43,7 +43,10 @@ def seconds(text: str, since_1970: bool = True) -> int:
     if since_1970:
         _check_digits(text, str(int(number)), "seconds", UNITS["seconds"][0])
     elif abs(number) >= 10**9:
-        raise ValueError(f"time {text!r} lies {number:.3g} s after the start; give seconds")
+        raise ValueError(
+            f"time {text!r} lies {number:.3g} s after the start; give seconds from the first image on, "
+            "not since 1970"
+        )
     return int((number * 10**9).to_integral_value())
 
 

@@ -67,6 +67,12 @@ def check_lists(config, dataset: Dataset) -> None:
       DataError: the lists are of other images.
     """
     reference = config.dataset.reference_split
+    if dataset.metadata.get("windows") and (config.baseline.name or config.eval.sequence_length):
+        key = "baseline.name" if config.baseline.name else "eval.sequence_length"
+        raise ConfigError(
+            f"{dataset.name} asks with windows of frames, whose descriptors are means: {key} compares "
+            "single images, so leave it out, or build the dataset under a protocol of single images"
+        )
     for split in config.dataset.query_splits:
         if positives(dataset, split, reference) is None:
             continue

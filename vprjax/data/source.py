@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
+from vprjax.data import together
 from vprjax.errors import DataError
 
 FIELDS = ("image", "image_id", "position", "heading", "timestamp", "label")
@@ -35,6 +36,7 @@ class Places:
       split_names: names of the splits.
       sources: random-access records, one source per split.
       records: `(n,)` int64, the number of an image's record in its split's source.
+      windows: the frames that each image stands for, where the dataset asks with windows of frames.
     """
 
     image_ids: np.ndarray
@@ -46,6 +48,7 @@ class Places:
     split_names: tuple[str, ...]
     sources: tuple
     records: np.ndarray
+    windows: together.Windows | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -59,7 +62,8 @@ class Places:
         """Returns the images at `indices`, numbered anew from 0 in that order."""
         columns = "image_ids positions headings timestamps labels splits records".split()
         kept = {name: getattr(self, name)[indices] for name in columns}
-        return dataclasses.replace(self, **kept)
+        windows = self.windows and self.windows._replace(numbers=self.windows.numbers[indices])
+        return dataclasses.replace(self, **kept, windows=windows)
 
     def image_set(self) -> str:
         """Returns the SHA-256 of all ids, all poses and the first image; another build changes it."""
@@ -122,7 +126,7 @@ class Places:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A built TFDS dataset: its name, version, folder, image counts by split and metadata."""
+    """A built TFDS dataset: its name, version, folder, counts of places by split and metadata."""
 
     name: str
     version: str
@@ -153,8 +157,9 @@ class Dataset:
             )
         for name in splits:
             if name not in self._read:
-                self._read[name] = read_poses(name, _open_split(self._builder, name))
-        return joined([self._read[name] for name in splits])
+                frames = read_poses(name, _open_split(self._builder, name))
+                self._read[name] = together.places_of(self.metadata, name, frames)
+        return together.joined([self._read[name] for name in splits])
 
 
 @functools.cache
@@ -248,6 +253,7 @@ def open_dataset(config) -> Dataset:
     counts = {split: found.num_examples for split, found in builder.info.splits.items()}
     metadata = dict(builder.info.metadata or {})
     name, _, _ = config.dataset.name.partition(":")
+    counts = together.counts(metadata, counts)
     return Dataset(name, str(builder.version), counts, metadata, folder, builder)
 
 
@@ -330,21 +336,4 @@ def read_poses(name: str, source) -> Places:
         split_names=(name,),
         sources=(source,),
         records=np.arange(len(ids), dtype=np.int64),
-    )
-
-
-def joined(parts: list[Places]) -> Places:
-    """Joins images one part after the other; their splits are numbered in that order."""
-    if len(parts) == 1:
-        return parts[0]
-    firsts = np.cumsum([0, *(len(part.sources) for part in parts[:-1])])
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("image_ids", "positions", "headings", "timestamps", "labels", "records")
-    }
-    return Places(
-        **columns,
-        splits=np.concatenate([p.splits + first for p, first in zip(parts, firsts, strict=True)]),
-        split_names=tuple(name for part in parts for name in part.split_names),
-        sources=tuple(source for part in parts for source in part.sources),
     )

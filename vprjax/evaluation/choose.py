@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vprjax.console import log
-from vprjax.data import protocol
+from vprjax.data import protocol, together
 from vprjax.data.source import Places
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError
@@ -57,9 +57,9 @@ def scorer(
         replicated = parallel.replicate(variables)
 
         def described(places: Places, positives=None) -> measure.Described:
-            every = np.arange(len(places))
-            rows = extract(replicated, places, every, "describe for the blend")
-            return measure.Described(places, rows, positives)
+            frames = together.frames_of(places)
+            rows = extract(replicated, frames, np.arange(len(frames)), "describe for the blend")
+            return measure.Described(places, together.described(places, rows), positives)
 
         home = _mean(config, *map(described, held_out))
         if keep is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from vprjax.console import log
-from vprjax.data import protocol, source
+from vprjax.data import protocol, source, together
 from vprjax.descriptors import store, whitening
 from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import ConfigError
@@ -151,8 +151,9 @@ def _describer(
 
     def describe(split: str) -> Described:
         places, words = dataset.places((split,)), f"describe {split} ({title})"
+        frames = together.frames_of(places)
         at = folder / "descriptors" / f"{name}_{split}"
-        key = {"model": of_model.fingerprint, "split": split, "image_set": places.contents}
+        key = {"model": of_model.fingerprint, "split": split, "image_set": frames.contents}
         if parallel.is_primary() and store.discard_other(at, key, config.eval.descriptor_dtype):
             log(
                 f"{at} held descriptors of another model, other images or another type: computed anew"
@@ -160,12 +161,12 @@ def _describer(
         written = store.write(
             at,
             key,
-            places,
-            of_model.dimension(places),
+            frames,
+            of_model.dimension(frames),
             config.eval.descriptor_dtype,
-            lambda first: timed(of_model.stream(places, words, first), ms),
+            lambda first: timed(of_model.stream(frames, words, first), ms),
         )
-        return Described(places, written.rows)
+        return Described(places, together.described(places, written.rows))
 
     return describe
 

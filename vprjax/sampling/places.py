@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from vprjax.data.source import Places, joined
+from vprjax.data.source import Places
+from vprjax.data.together import joined
 from vprjax.losses import LOSSES
 from vprjax.sampling import domains, place_classes
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from vprjax.console import progress
-from vprjax.data.source import Places, joined
+from vprjax.data.source import Places
+from vprjax.data.together import joined
 from vprjax.retrieval import similarity
 from vprjax.sampling import domains, mining, negatives
 

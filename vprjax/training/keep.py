@@ -17,7 +17,8 @@ import numpy as np
 
 from vprjax.console import log
 from vprjax.data.named import Named
-from vprjax.data.source import Places, joined
+from vprjax.data.source import Places
+from vprjax.data.together import joined
 from vprjax.descriptors import store
 from vprjax.runtime import parallel
 

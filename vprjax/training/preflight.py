@@ -11,7 +11,8 @@ from vprjax.config import apart, checks, limits
 from vprjax.console import log
 from vprjax.data import doubts, named, pictures, protocol, rendered, source
 from vprjax.data.named import Named
-from vprjax.data.source import Places, joined
+from vprjax.data.source import Places
+from vprjax.data.together import joined
 from vprjax.descriptors.extraction import descriptor_size, dimensions
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import baseline
@@ -298,7 +299,8 @@ def suspicions(
     splits = {name: dataset.places((name,)) for name in names}
     unit = dataset.metadata.get("position_unit")
     found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
-    for name in d.query_splits:
+    by_distance = [n for n in d.query_splits if n not in (dataset.metadata.get("positives") or {})]
+    for name in by_distance:
         found += doubts.of_truth(
             name,
             splits[name],

@@ -58,7 +58,7 @@ def read_mapillary(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
 
 def _entries(table: pathlib.Path) -> list[dict]:
     try:
-        entries = json.loads(table.read_text(encoding="utf-8"))
+        entries = json.loads(table.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise RawDataError(
             f"{table} cannot be read ({error}); run mapillary_tools process on the photos' folder"

@@ -4,6 +4,7 @@ import collections
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,49 +12,36 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, from_north
 from tfds_builders.places_csv import zones
-from tfds_builders.places_csv.layouts import csv_rows
+from tfds_builders.places_csv.layouts import csv_rows, msls_tables, windows
 from tfds_builders.places_csv.layouts.variant import Layout, LeftOut, Protocol, Told
 
 VALIDATION = ("cph", "sf")  # of the cities in train_val; the others are to train on
 SUBTASKS = ("all", "s2w", "w2s", "o2n", "n2o", "d2n", "n2d")
+RADIUS = 25.0  # metres of the tasks of sequences, the default of evaluate.py --threshold
 SAME = 1.0  # metres that easting and northing may lie from the projected longitude and latitude
+WINDOW = 3  # frames, the default of evaluate.py --seq-length
+TASKS = {  # frames of a query and of an answer, by protocol
+    "msls_25m_im2seq": (1, WINDOW),
+    "msls_25m_seq2im": (WINDOW, 1),
+    "msls_25m_seq2seq": (WINDOW, WINDOW),
+}
 RAW = ("key", "lon", "lat", "ca", "pano")
 POSTPROCESSED = ("key", "easting", "northing")
 
 
-class Table(NamedTuple):
-    """Columns of a table by key; a row of texts begins with its line."""
-
-    path: pathlib.Path
-    columns: tuple[str, ...]
-    rows: dict[str, tuple]
-
-    def cell(self, key: str, column: str) -> tuple[str, str, str]:
-        """Where a cell stands, its column and its text."""
-        line, *texts = self.rows[key]
-        return f"{self.path}:{line}", column, texts[self.columns.index(column)]
-
-    def numbers(self, keys: list[str], columns: tuple[str, ...], most: float) -> np.ndarray:
-        """Columns of some keys, `(n, columns)`; raises RawDataError."""
-        return np.array(
-            [[csv_rows.number(*self.cell(key, c), most) for c in columns] for key in keys]
-        )
-
-    def true(self, key: str, column: str) -> bool:
-        """A cell of True or False; raises RawDataError at another text."""
-        where, _, found = self.cell(key, column)
-        text = found.strip().lower()
-        if text not in ("true", "false"):
-            raise RawDataError(f"{where}: {column} is {found!r}; the dataset's has True or False")
-        return text == "true"
-
-
 class Side(NamedTuple):
-    """One side of a city: frames in the tables' order, their positions `(n, 2)` and zone."""
+    """One side of a city: frames in the tables' order, their positions `(n, 2)` and zone.
+
+    In a task of sequences `middles` `(m,)` are the middle frames of its windows of `length` frames. `right`
+    then holds the right windows of the other side by query.
+    """
 
     frames: list[Frame]
     positions: np.ndarray
     zone: zones.Zone | None  # None where positions are kept secret
+    length: int = 0  # 0 where images ask and answer
+    middles: np.ndarray = np.zeros(0, np.int64)
+    right: Sequence[list[int]] = ()
 
 
 def read_msls(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
@@ -62,6 +50,10 @@ def read_msls(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     Left out are panoramas; of val and test, images outside the choice `subtask`; of val, queries without a
     database image of their city within the protocol's radius. Test images have no position. `ca` is the
     heading, `<city>/<sequence_key>` the label. Rows keep their order.
+
+    Under a protocol of `TASKS` windows ask and answer in val and test: frames in a row of one sequence,
+    whose middle one is in the subtask and no panorama. All frames of these are kept; the metadata's
+    `windows` and `positives` tell which they are and which are right.
 
     Raises:
       RawDataError: names every city, table or row that is missing or wrong.
@@ -113,22 +105,22 @@ def _side(
 ) -> Side:
     """The images of one side of a city that are no panoramas, and of the subtask in val and test."""
     part, city = _part(folder.parent), folder.parent.name
-    sequences = _sequences(folder / "seq_info.csv")
-    raw = None if part == "test" else _by_key(folder / "raw.csv", RAW)
-    wanted = None if part == "train" else _subtask(folder, told.choices["subtask"])
-    kept = []
-    for key in sequences:
-        reason = ""
-        if wanted is not None and key not in wanted:
-            reason = f"not in the subtask {told.choices['subtask']}"
-        elif raw and key in raw.rows and raw.true(key, "pano"):
-            reason = "a panorama"
-        if reason:
-            told.left_out.append(
-                LeftOut(f"{part}_{folder.name}", _image(root, folder, key), reason)
-            )
-        else:
-            kept.append(key)
+    sequences, numbers = msls_tables.sequences(folder / "seq_info.csv")
+    length = _length(part, folder.name, told)
+    middles = np.zeros(0, np.int64)
+    raw = None if part == "test" else msls_tables.by_key(folder / "raw.csv", RAW)
+    wanted = None if part == "train" else msls_tables.subtask(folder, told.choices["subtask"])
+    reasons = [_reason(key, wanted, raw, told) for key in sequences]
+    if length > 1:
+        middles, reasons = windows.kept(list(sequences.values()), numbers, reasons, length)
+    elif length:
+        middles = np.arange(reasons.count(""))
+    told.left_out += [
+        LeftOut(f"{part}_{folder.name}", _image(root, folder, key), reason)
+        for key, reason in zip(sequences, reasons, strict=True)
+        if reason
+    ]
+    kept = [key for key, reason in zip(sequences, reasons, strict=True) if not reason]
     _check_images(folder, kept)
     positions = np.full((len(kept), 2), np.nan)
     if raw and kept:
@@ -145,39 +137,20 @@ def _side(
         )
         for key in kept
     ]
-    return Side(frames, positions, zone)
+    return Side(frames, positions, zone, length, middles)
 
 
-def _sequences(path: pathlib.Path) -> dict[str, str]:
-    """The sequence of each key, in their order; the dataset's page calls the column otherwise."""
-    found, column = {}, ""
-    for _, row in csv_rows.read(path, ("key", "frame_number")):
-        if not column:
-            names = ("sequence_key", "sequence_id")
-            column = next((name for name in names if name in row), "")
-            if not column:
-                raise RawDataError(
-                    f"{path}:1: no column sequence_key; put the dataset's own table there"
-                )
-        found[row["key"]] = row[column]
-    return found
+def _reason(key: str, wanted: set[str] | None, raw: msls_tables.Table | None, told: Told) -> str:
+    """Why an image neither asks nor answers, or ""."""
+    if wanted is not None and key not in wanted:
+        return f"not in the subtask {told.choices['subtask']}"
+    return "a panorama" if raw and key in raw.rows and raw.true(key, "pano") else ""
 
 
-def _subtask(folder: pathlib.Path, subtask: str) -> set[str] | None:
-    """The keys of a subtask; None where no table tells them and all images are wanted."""
-    path = folder / "subtask_index.csv"
-    if subtask == "all" and not path.is_file():
-        return None
-    table = _by_key(path, ("key", subtask))
-    return {key for key in table.rows if table.true(key, subtask)}
-
-
-def _by_key(path: pathlib.Path, columns: tuple[str, ...]) -> Table:
-    """The columns of a table, of which the first is the key."""
-    rows = {}
-    for where, row in csv_rows.read(path, columns):
-        rows[row["key"]] = (int(where.rpartition(":")[2]), *(row[name] for name in columns[1:]))
-    return Table(path, columns[1:], rows)
+def _length(part: str, side: str, told: Told) -> int:
+    """Frames of a window of this side; 0 where images ask and answer, as they do in training."""
+    lengths = TASKS.get(told.protocol)
+    return lengths[side == "database"] if lengths and part != "train" else 0
 
 
 def _image(root: pathlib.Path, folder: pathlib.Path, key: str) -> str:
@@ -195,17 +168,17 @@ def _check_images(folder: pathlib.Path, keys: list[str]) -> None:
         )
 
 
-def _heading(raw: Table, key: str) -> float:
+def _heading(raw: msls_tables.Table, key: str) -> float:
     cell = raw.cell(key, "ca")
     known = cell[2].strip().lower() not in ("", "nan")
     return from_north(csv_rows.number(*cell)) if known else math.nan
 
 
 def _positions(
-    folder, keys, raw: Table, told: Told, zone: zones.Zone | None
+    folder, keys, raw: msls_tables.Table, told: Told, zone: zones.Zone | None
 ) -> tuple[np.ndarray, zones.Zone]:
     """Eastings and northings `(n, 2)` in `zone`, else in that of most images, which no table names."""
-    table = _by_key(folder / "postprocessed.csv", POSTPROCESSED)
+    table = msls_tables.by_key(folder / "postprocessed.csv", POSTPROCESSED)
     missing = [key for key in keys if key not in table.rows or key not in raw.rows]
     if missing:
         raise RawDataError(
@@ -246,6 +219,8 @@ def _answerable(city: pathlib.Path, query: Side, database: Side, told: Told) -> 
     """The queries of a city, in val without those that have no right answer."""
     if _part(city) != "val" or not database.frames or not query.frames:
         return query
+    if query.length:
+        return _answerable_windows(query, database, told)
     from scipy.spatial import cKDTree  # slow to import
 
     radius = LAYOUT.protocols[told.protocol].radius
@@ -259,6 +234,24 @@ def _answerable(city: pathlib.Path, query: Side, database: Side, told: Told) -> 
     return Side(kept, query.positions[near], query.zone)
 
 
+def _answerable_windows(query: Side, database: Side, told: Told) -> Side:
+    """The windows that have a right answer, and the frames in these."""
+    ours, theirs = ((s.positions, s.middles, s.length) for s in (query, database))
+    right = windows.near(ours, theirs, RADIUS)
+    middles = query.middles[[bool(found) for found in right]]
+    inside = windows.frames(middles, query.length, len(query.frames))
+    reason = f"in no window with a database image within {RADIUS:g} m"
+    told.left_out += [
+        LeftOut("val_query", query.frames[row].image_id, reason) for row in np.flatnonzero(~inside)
+    ]
+    return query._replace(
+        frames=[query.frames[row] for row in np.flatnonzero(inside)],
+        positions=query.positions[inside],
+        middles=windows.renumbered(middles, inside),
+        right=[found for found in right if found],
+    )
+
+
 def _splits(cities: dict[pathlib.Path, dict[str, Side]], told: Told) -> dict[str, list[Frame]]:
     """The sides of all cities as splits, in one zone or side by side."""
     every = [(city, side, held) for city, sides in cities.items() for side, held in sides.items()]
@@ -269,6 +262,8 @@ def _splits(cities: dict[pathlib.Path, dict[str, Side]], told: Told) -> dict[str
     elif used:
         told.notes["positions"] = zones.SIDE_BY_SIDE
         told.warnings.append(f"the cities lie in {len(used)} UTM zones, so {zones.SIDE_BY_SIDE}")
+    if told.protocol in TASKS:
+        _tell_windows(every, told)
     splits: dict[str, list[Frame]] = {}
     for city, side, held in every:
         apart = held.zone and not told.crs
@@ -283,6 +278,39 @@ def _splits(cities: dict[pathlib.Path, dict[str, Side]], told: Told) -> dict[str
             "or other cities"
         )
     return splits
+
+
+def _tell_windows(every: list[tuple[pathlib.Path, str, Side]], told: Told) -> None:
+    """Writes the windows of all cities, and the right ones of val, to the metadata's notes."""
+    found: dict[str, dict] = {}
+    frames: collections.Counter = collections.Counter()
+    lists, first = [], 0
+    for city, side, held in every:  # a city's database comes before its queries
+        split = f"{_part(city)}_{side}"
+        if held.length:
+            own = found.setdefault(split, {"length": held.length, "middles": []})["middles"]
+            first = len(own) if side == "database" else first
+            own += (held.middles + frames[split]).tolist()
+            lists += [[first + number for number in right] for right in held.right]
+        frames[split] += len(held.frames)
+    told.notes["windows"] = found
+    if lists:
+        told.notes["positives"] = {"val_query": {"reference": "val_database", "lists": lists}}
+
+
+def _task(protocol: str) -> Protocol:
+    asked, answered = (f"{n} frames in a row" if n > 1 else "one image" for n in TASKS[protocol])
+    return Protocol(
+        positives=f"{answered} of the city's database, with one within {RADIUS:g} m of one of the query's",
+        queries=(
+            f"{asked}, of which the middle one is no panorama and in the subtask, where there is such an "
+            "answer; several frames' descriptor is the mean of theirs"
+        ),
+        source="mapillary_sls, evaluate.py --task="
+        + protocol.rpartition("_")[2]
+        + ", its defaults",
+        radius=None,  # the metadata list the right answers
+    )
 
 
 def _protocol(radius: float, source: str) -> Protocol:
@@ -307,6 +335,7 @@ LAYOUT = Layout(
     protocols={
         "msls_25m": _protocol(25.0, "mapillary_sls, the default of evaluate.py --threshold"),
         "msls_10m": _protocol(10.0, "mapillary_sls, the default of the class MSLS"),
+        **{name: _task(name) for name in TASKS},
     },
     choices={"cities": "", "subtask": "all"},
 )

@@ -89,7 +89,7 @@ def _frames(folder: pathlib.Path, season: str, split: str, told: Told) -> list[p
             f"counts the {ALL:,} that it names"
         )
         return paths
-    names = set((folder / LIST).read_text(encoding="utf-8").split())
+    names = set((folder / LIST).read_text(encoding="utf-8-sig").split())
     missing = sorted(names - {path.name for path in paths})
     if missing:
         raise RawDataError(

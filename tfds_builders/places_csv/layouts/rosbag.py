@@ -27,11 +27,15 @@ FORWARD = rigid.matrix(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.zeros
 
 
 class Tree(NamedTuple):
-    """The transforms of a bag: child frame to its parent, and the child's poses there; one if static."""
+    """The transforms of a bag: child frame to its parent, and the child's poses there; one if static.
+
+    `torn` holds the frames that have a second parent, by its name.
+    """
 
     parents: dict[str, str]
     logs: dict[str, Poses]
     static: set[str]
+    torn: dict[str, str]
 
 
 def read_rosbag(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None):
@@ -76,6 +80,11 @@ def _shots(
         if not files:
             raise RawDataError(f"{path}: {camera} holds no pictures; record it again")
         taken = np.array([file.stamp for file in files], np.int64)
+        if again := len(taken) - len(np.unique(taken)):
+            told.warnings.append(
+                f"{drive.split}: {again:,} of {len(taken):,} pictures of {camera} have the header stamp of "
+                "another one, and so its position: the driver's clock stood still, or they were sent twice"
+            )
         gap = LARGEST_GAP.get(topics[topic], GAP)
         if topics[topic] == bags.FIX:
             poses, reasons = between.interpolate_places(
@@ -167,14 +176,16 @@ def _tree(reader) -> Tree:
     """All transforms of a bag."""
     stamps: dict[str, list[int]] = {}
     values: dict[str, list[tuple]] = {}
-    tree = Tree({}, {}, set())
+    tree = Tree({}, {}, set(), {})
     for topic, kind in bags.topics(reader).items():
         if kind != bags.TREE:
             continue
         for _, message in bags.messages(reader, topic):
             for each in message.transforms:
                 child = each.child_frame_id.strip("/")
-                tree.parents[child] = each.header.frame_id.strip("/")
+                parent = each.header.frame_id.strip("/")
+                if tree.parents.setdefault(child, parent) != parent:
+                    tree.torn[child] = parent
                 if topic.endswith("static"):
                     tree.static.add(child)
                 moment = each.header.stamp.sec * 10**9 + each.header.stamp.nanosec
@@ -190,6 +201,11 @@ def _at(path, tree: Tree, frame: str, root: str, taken: np.ndarray) -> tuple[Pos
     """Poses of a frame in `root`, or in the frame that has no parent where "" is given."""
     chain = []
     while frame in tree.parents and frame != root and len(chain) <= len(tree.parents):
+        if frame in tree.torn:
+            raise RawDataError(
+                f"{path}: tf places {frame} in {tree.parents[frame]} and in {tree.torn[frame]}, and a "
+                "position would jump between the two: leave one out of the bag, or name a pose_topic"
+            )
         chain.append(frame)
         frame = tree.parents[frame]
     if (not chain and not root) or (root and frame != root) or len(chain) > len(tree.parents):
@@ -222,7 +238,7 @@ def _mount(tree: Tree, body: str, frame: str, drive: Drive, told: Told) -> np.nd
             "and headings are the body's, whose x axis is taken for forward"
         )
         return FORWARD
-    poses, _ = _at("", tree, frame, body, np.zeros(1, np.int64))
+    poses, _ = _at(drive.name, tree, frame, body, np.zeros(1, np.int64))
     mount = rigid.matrix(poses.turns[0], poses.places[0])
     return mount if "optical" in frame else mount @ FORWARD
 

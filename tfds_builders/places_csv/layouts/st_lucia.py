@@ -88,9 +88,8 @@ def _degrees(table: pathlib.Path) -> np.ndarray:
     """Latitudes, below 0 as they are in the south, and longitudes `(n, 2)` of a recording's lines."""
     lines = table.read_text(encoding="utf-8-sig", errors="replace").split("\n")
     found = []
-    for count, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    last = max((count for count, line in enumerate(lines, 1) if line.strip()), default=0)
+    for count, line in enumerate(lines[:last], 1):
         where, fields = f"{table}:{count}", line.split(",")
         if len(fields) != 2:
             raise RawDataError(f"{where}: {line!r:.60} is no latitude,longitude")

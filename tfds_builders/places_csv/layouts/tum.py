@@ -5,6 +5,7 @@ Source: https://cvg.cit.tum.de/data/datasets/rgbd-dataset/file_formats.
 """
 
 import functools
+import os
 import pathlib
 
 import numpy as np
@@ -34,7 +35,14 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
     root = folder / drive.name
     table = tables.rows(root / LIST, None, [2])
     clock = np.array(tables.column(root / LIST, table, 0, times.seconds), np.int64)
-    files = [root / row.fields[1] for row in table]
+    files = [pathlib.Path(os.path.normpath(root / row.fields[1])) for row in table]
+    outside = [n for n, path in enumerate(files) if not path.is_relative_to(folder)]
+    if outside:
+        line, (_, name) = table[outside[0]]
+        raise RawDataError(
+            f"{root / LIST}:{line}: {name} is not below {folder}, as {len(outside):,} of {len(table):,} "
+            f"paths; write them from {root} on, e.g. rgb/{pathlib.PurePath(name).name}"
+        )
     missing = [path for path in files if not path.is_file()]
     if missing:
         raise RawDataError(
