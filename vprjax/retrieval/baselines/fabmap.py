@@ -149,6 +149,7 @@ BASELINE = Baseline(
     describe=describe,
     keys=KEYS,
     fit=fit,
+    objections=lambda settings, facts: vocabulary.objections(settings, "baseline.fabmap"),
     matching=Matching(costs=_costs),
     bits=1,
     lacks="a keypoint",

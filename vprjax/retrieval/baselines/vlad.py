@@ -10,7 +10,7 @@ from vprjax.data.source import Places
 from vprjax.descriptors import whitening
 from vprjax.retrieval.baselines import vocabulary
 from vprjax.retrieval.baselines.images import mapped
-from vprjax.retrieval.baselines.variant import Baseline
+from vprjax.retrieval.baselines.variant import Baseline, Facts
 from vprjax.variants import Key, Whole
 
 ROWS = 8192  # local descriptors assigned at once
@@ -93,13 +93,23 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
     return state | {"mean": found.mean, "kernel": found.kernel.astype(np.float32)}, []
 
 
-def declared(name: str, local: Callable[[np.ndarray, Any], np.ndarray], **declarations) -> Baseline:
+def declared(
+    name: str,
+    local: Callable[[np.ndarray, Any], np.ndarray],
+    objections: Callable[[Any, Facts], list[str]] = lambda settings, facts: [],
+    **declarations,
+) -> Baseline:
     """The declaration of a method that sums `local(image, settings)` as VLAD; the rest is `Baseline`'s."""
+    key = f"baseline.{name}"
     return Baseline(
         describe=lambda image, state, settings: describe(local(image, settings), state),
         fit=lambda places, settings, seed: fit(
-            lambda image: local(image, settings), places, settings, seed, f"baseline.{name}"
+            lambda image: local(image, settings), places, settings, seed, key
         ),
+        objections=lambda settings, facts: [
+            *vocabulary.objections(settings, key),
+            *objections(settings, facts),
+        ],
         **declarations,
     )
 

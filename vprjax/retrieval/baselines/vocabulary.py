@@ -68,6 +68,16 @@ def words(local: Local, places: Places, count: int, most: int, seed: int, key: s
     return np.asarray(kmeans(found, count, seed))
 
 
+def objections(settings, key: str) -> list[str]:
+    """A sentence where k-means would take fewer local descriptors than it has words to find."""
+    if settings.words <= settings.sample:
+        return []
+    return [
+        f"{key}.words={settings.words} must not go over the {settings.sample} local descriptors of "
+        f"{key}.sample: lower it or raise the sample"
+    ]
+
+
 def nearest(descriptors: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Numbers `(n,)` of the centres `(k, d)` nearest to local descriptors `(n, d)`."""
     return np.argmax(descriptors @ centres.T - 0.5 * np.sum(centres**2, axis=1), axis=1)
