@@ -170,13 +170,22 @@ def text(rows: Iterable[Row]) -> str:
 
 
 def replaced(before: list[Row], added: list[Row]) -> list[Row]:
-    """`before` with `added`, which replace rows of the same set, dataset, name, split and seed."""
+    """`before` with `added`, which replace rows of the same set, dataset, name, split and seed.
+
+    The baselines come first, then DELF, then models by backbone.
+    """
 
     def run(row: Row) -> tuple:
         return row.set, row.dataset, row.name, row.split, row.seed
 
     new = {run(row) for row in added}
-    return [*(row for row in before if run(row) not in new), *added]
+    return sorted([*(row for row in before if run(row) not in new), *added], key=_rank)
+
+
+def _rank(row: Row) -> tuple:
+    backbone, _, head = row.name.rpartition("-")
+    order = list(BASELINES) if row.name in BASELINES else list(ABOUT)
+    return row.name not in BASELINES, backbone, order.index(head) if head in order else len(order)
 
 
 def table(rows: list[Row], found: Scores | None = None, title: str = "") -> Table:

@@ -60,6 +60,15 @@ def test_the_file_gives_its_rows_back_and_new_ones_replace(tmp_path):
         baselines.read(tmp_path)
 
 
+def test_rows_stand_in_the_order_of_the_methods_whenever_they_are_added():
+    (row,) = baselines.of_results(document(), "corridor", "hog")
+    names = ["pixels", "hog", "seqslam", "delf", "delf_checked", "vgg16-mac", "vgg16-crow"]
+    late = [row._replace(name=name) for name in reversed(names)]
+    assert [x.name for x in baselines.replaced(late[:4], late[4:])] == names
+    other = row._replace(set="nordland")
+    assert baselines.replaced([other, row], []) == [other, row]
+
+
 def test_the_baselines_stand_above_the_grid_s_models(tmp_path):
     rows = [
         *baselines.of_results(document("vlad_sift", fcm=40.0), "corridor", "vlad_sift"),
