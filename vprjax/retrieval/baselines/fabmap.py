@@ -45,12 +45,7 @@ def fit(places: Places, settings, seed: int):
     """
     key = "baseline.fabmap"
     centres = vocabulary.words(
-        lambda image: vlad_sift.local(image, settings),
-        places,
-        settings.words,
-        settings.sample,
-        seed,
-        key,
+        lambda image: vlad_sift.local(image, settings), places, settings, seed, key
     )
     numbers, rows = spread(len(places), TREE_IMAGES), []
     for block in mapped(

@@ -65,7 +65,7 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
     Raises:
       ConfigError: the images hold fewer local descriptors than words.
     """
-    centres = vocabulary.words(local, places, settings.words, settings.sample, seed, key)
+    centres = vocabulary.words(local, places, settings, seed, key)
     state, full = {"centres": centres}, centres.size
     if not settings.dimensions:
         return state, []
