@@ -64,6 +64,10 @@ def evaluate(args: argparse.Namespace) -> dict:
     """
     code = code_version()
     config = files.config_of(args.dataset, dict(map(cells.change, args.set)))
+    if config.eval.pca:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} is for models that vprjax.main evaluates: set it to 0"
+        )
     config.model.weights = args.weights
     dataset = source.open_dataset(config)
     references = dataset.places((config.dataset.reference_split,))

@@ -99,6 +99,11 @@ def test_more_matches_than_references_are_refused(dataset, monkeypatch, tmp_path
     assert not (tmp_path / "results.json").exists()
 
 
+def test_pca_of_the_main_command_is_refused(dataset, monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, tmp_path, "--first=3", "--set", "eval.pca=8") == 2
+    assert "eval.pca=8 is for models that vprjax.main evaluates" in capsys.readouterr().err
+
+
 def test_a_model_without_attention_is_refused(monkeypatch):
     module = types.SimpleNamespace(pooling=object())
     monkeypatch.setattr(delf, "load_released", lambda path: (module, {}))
