@@ -62,7 +62,7 @@ def test_baselines_stand_above_the_cells(finished_cell, monkeypatch):
     for row in rows:
         ladder = list(row.ladder.values())
         assert ladder == sorted(ladder, reverse=True) and 0 < ladder[0] <= 100
-        assert row.dataset.startswith("synthetic/tiny:") and float(row.ms_per_image) > 0
+        assert row.dataset.startswith("synthetic/tiny:") and int(row.bytes_per_image) > 0
     found = json.loads((folder / "baselines/hog/seed0/results.json").read_text())
     assert found["provenance"]["config"]["baseline"]["name"] == "hog"
     lines = (folder / "baselines.md").read_text().splitlines()
