@@ -4,29 +4,35 @@
     python experiments/delf.py --weights=FILE --dataset=places_csv/mine --first=20
 
 `--dataset` is a config of `configs/`, or a prepared dataset whose splits are train, reference and test01.
-PCA to 40 dimensions is fit to local features of the references. OUT/delf.md and delf.json hold FCM before
-and behind the check, images without a feature, and the time per image and per pair.
+PCA to 40 dimensions is fit to local features of the references. OUT/delf.md and results.json hold the
+figures before and behind the check, images without a feature, and time and bytes per image.
 """
 
 import argparse
 import json
 import pathlib
+import shlex
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from analysis import baselines
 from analysis.text_table import Table
 from grid import cells, files
 
 import vprjax
 from vprjax import retrieval
 from vprjax.console import log
-from vprjax.data import source
+from vprjax.data import protocol, source
 from vprjax.descriptors import delf_local
 from vprjax.errors import ConfigError, VprjaxError
-from vprjax.evaluation import fcm
+from vprjax.evaluation import measure
 from vprjax.models.heads.delf import DELF
+from vprjax.report.provenance import code_version, evaluation_provenance
 from vprjax.retrieval import geometric
+from vprjax.storage import checksum
 from vprjax.storage.atomic import write_atomically
 from vprjax.weights import load_released
 
@@ -49,12 +55,20 @@ def parse() -> argparse.Namespace:
 
 
 def evaluate(args: argparse.Namespace) -> dict:
-    """Returns the figures of every query split, JSON values.
+    """Returns the document of results.json: figures by way, "delf" and "delf_checked", and query split.
+
+    The distance of a first match behind the check is `1 / (1 + inliers)`.
 
     Raises:
       VprjaxError: the file, the dataset or a flag is wrong.
     """
+    code = code_version()
     config = files.config_of(args.dataset, dict(map(cells.change, args.set)))
+    if config.eval.pca:
+        raise ConfigError(
+            f"eval.pca={config.eval.pca} is for models that vprjax.main evaluates: set it to 0"
+        )
+    config.model.weights = args.weights
     dataset = source.open_dataset(config)
     references = dataset.places((config.dataset.reference_split,))
     if not 0 < args.first <= len(references):
@@ -62,34 +76,61 @@ def evaluate(args: argparse.Namespace) -> dict:
             f"--first={args.first} must be from 1 to the {len(references)} references"
         )
     model, local = model_for(args, references)
-    rows = np.concatenate([*model.stream(references)])
-    others, ms = _described(local, references)
-
-    def figures(split: str) -> dict:
+    rows, ms = _timed(lambda: np.concatenate([*model.stream(references)]), references)
+    others, local_ms = _timed(lambda: _local(local, references), references)
+    known = measure.Described(references, rows)
+    results, without = {way: {} for way in baselines.DELF}, {}
+    for split in config.dataset.query_splits:
         queries = dataset.places((split,))
-        own = np.concatenate([*model.stream(queries)])
-        _, nearest = retrieval.nearest(own, rows, args.first)
-        features, _ = _described(local, queries)
-        began = time.monotonic()
-        checked, _ = geometric.rerank(nearest, features.__getitem__, others.__getitem__)
-        pair = 1000 * (time.monotonic() - began) / nearest.size
-        positions, tolerances = (queries, references.positions), config.dataset.tolerances
-        return {
-            "queries": len(queries.located),
-            "fcm_global": _scores(*positions, nearest[:, 0], tolerances),
-            "fcm_checked": _scores(*positions, checked[:, 0], tolerances),
-            "without_features": sum(not len(f.points) for f in features),
-            "ms_per_pair": round(pair, 3),
-        }
-
+        listed = protocol.positives(dataset, split, config.dataset.reference_split)
+        query = measure.Described(queries, np.concatenate([*model.stream(queries)]), listed)
+        features = _local(local, queries)
+        without[split] = sum(not len(found.points) for found in features)
+        check = checked(args.first, features, others)
+        for way, search in zip(baselines.DELF, (None, check), strict=True):
+            found = measure.measure(config, query, known, search=search)
+            results[way][split] = found.figures.to_json()
     return {
         "dataset": f"{dataset.name}:{dataset.version}",
-        "model": model.title,
-        "first": args.first,
-        "threshold": args.threshold,
-        "ms_per_image": round(ms, 1),
-        "splits": {split: figures(split) for split in config.dataset.query_splits},
+        "tolerances_m": list(config.dataset.tolerances),
+        "results": results,
+        "provenance": {
+            **evaluation_provenance(config, dataset),
+            "command": shlex.join(["python", "experiments/delf.py", *sys.argv[1:]]),
+            "weights_sha256": model.digest,
+            "code_version": code,
+            "cost": _costs(rows.shape[1], others, ms, local_ms),
+            "settings": {"first": args.first, "threshold": args.threshold},
+            "without_features": without,
+        },
     }
+
+
+def _costs(size: int, features: list[geometric.Local], ms: float, local_ms: float) -> dict:
+    """What an image costs by way: the descriptor of `size` numbers, and behind it its local features."""
+    local = 4 * sum(f.descriptors.size + f.points.size for f in features) // len(features)
+    costs = ((4 * size, ms), (4 * size + local, ms + local_ms))
+    return {
+        way: {"dimension": size, "bytes_per_image": count, "ms_per_image": round(took, 3)}
+        for way, (count, took) in zip(baselines.DELF, costs, strict=True)
+    }
+
+
+def checked(
+    first: int, queries: list[geometric.Local], references: list[geometric.Local]
+) -> measure.Search:
+    """The search by L2 whose `first` matches of every query the geometric check puts in order."""
+
+    def search(rows: np.ndarray, others: np.ndarray, k: int) -> measure.Ranked:
+        distances, nearest = retrieval.nearest(rows, others, max(k, first))
+        nearest[:, :first], inliers = geometric.rerank(
+            nearest[:, :first], queries.__getitem__, references.__getitem__
+        )
+        distances = distances.astype(np.float64)
+        distances[:, 0] = 1 / (1 + inliers[:, 0])
+        return measure.Ranked(nearest[:, :k], distances[:, :k])
+
+    return search
 
 
 def model_for(args: argparse.Namespace, references: source.Places):
@@ -113,38 +154,40 @@ def model_for(args: argparse.Namespace, references: source.Places):
     return model, local
 
 
-def _described(local, places: source.Places) -> tuple[list[geometric.Local], float]:
-    """The local features of every image, and the milliseconds of one."""
+def _local(local, places: source.Places) -> list[geometric.Local]:
+    """The local features of every image."""
+    return [local(places.images([i])[0]) for i in range(len(places))]
+
+
+def _timed(made: Callable[[], Any], places: source.Places) -> tuple[Any, float]:
+    """What `made` returns, and its milliseconds per image."""
     began = time.monotonic()
-    found = [local(places.images([i])[0]) for i in range(len(places))]
-    return found, 1000 * (time.monotonic() - began) / len(places)
+    return made(), 1000 * (time.monotonic() - began) / len(places)
 
 
-def _scores(queries: source.Places, positions: np.ndarray, matched, tolerances) -> dict[str, float]:
-    known = queries.located
-    shares = fcm.fcm(queries.positions[known], positions[matched[known]], tolerances)
-    return {f"{t:g}": round(float(s), 2) for t, s in zip(tolerances, shares, strict=True)}
-
-
-def table(found: dict) -> Table:
+def table(document: dict) -> Table:
     """The figures as a table."""
-    splits, ways = found["splits"], {"fcm_global": "DELF, global", "fcm_checked": "checked"}
+    results, facts = document["results"], document["provenance"]
+    splits = results["delf"]
     rows = [
-        [split, words, *(f"{value:.1f}" for value in splits[split][key].values())]
+        [
+            split,
+            baselines.DELF[way],
+            *(f"{value:.1f}" for value in results[way][split]["fcm"].values()),
+        ]
         for split in splits
-        for key, words in ways.items()
+        for way in results
     ]
     notes = [
-        f"The check orders the first {found['first']} matches by the inliers of a homography.",
-        f"Local features take {found['ms_per_image']} ms an image.",
+        f"The check orders the first {facts['settings']['first']} matches by the inliers of a homography.",
         *(
-            f"{f['without_features']} queries of {split} have no local feature and keep their order."
-            for split, f in splits.items()
-            if f["without_features"]
+            f"{count} queries of {split} have no local feature and keep their order."
+            for split, count in facts["without_features"].items()
+            if count
         ),
     ]
-    head = ["queries", "match", *next(iter(splits.values()))["fcm_global"]]
-    return Table(f"DELF on {found['dataset']}: FCM (%) by tolerance", head, rows, 2, notes)
+    head = ["queries", "match", *next(iter(splits.values()))["fcm"]]
+    return Table(f"DELF on {document['dataset']}: FCM (%) by tolerance", head, rows, 2, notes)
 
 
 def main() -> int:
@@ -157,8 +200,9 @@ def main() -> int:
         print(f"vprjax: error: {error}", file=sys.stderr)
         return 2
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "delf.json", json.dumps(found, indent=1) + "\n")
     write_atomically(out / "delf.md", table(found).markdown())
+    # It comes last, as it marks a finished evaluation.
+    write_atomically(out / "results.json", json.dumps(checksum.seal(found), indent=1) + "\n")
     print(table(found).markdown())
     log(f"table: {out / 'delf.md'}")
     return 0

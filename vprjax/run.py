@@ -24,7 +24,7 @@ from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import begin, loop, preflight
 from vprjax.training.beside import Beside, find_beside, held_out_places, settled_blend
-from vprjax.training.validation import History
+from vprjax.training.validation import History, doubts
 from vprjax.weights.initialise import random_head
 
 LAST = (
@@ -208,7 +208,7 @@ def evaluate_models(
     if not blended.whole:
         provenance["blend"] = blended.to_json()
     trained_in = checkpoints.folder.parent
-    if doubts := [*ready.warnings, *beside.warnings, *_doubts(config, trained_in)]:
+    if doubts := [*ready.warnings, *beside.warnings, *_doubts(config, trained_in, saved)]:
         provenance["warnings"] = doubts
     checkpoints.close()
     return _write(config, dataset, workdir, trained_in, results, provenance, others)
@@ -282,11 +282,14 @@ def _write(
     return results
 
 
-def _doubts(config, trained_in: pathlib.Path) -> list[str]:
-    """Returns sentences on a training that the logs in its workdir show to be unsound; logs each."""
-    found = collapse.training_doubts(
-        read_rows(trained_in / "metrics.jsonl"), config.optim.learning_rate
-    )
+def _doubts(config, trained_in: pathlib.Path, saved: dict) -> list[str]:
+    """Returns sentences on an unsound training, or a choice by other descriptors; logs each."""
+    found = [
+        *collapse.training_doubts(
+            read_rows(trained_in / "metrics.jsonl"), config.optim.learning_rate
+        ),
+        *doubts(config, saved.get("validations", [])),
+    ]
     for words in found:
         log(f"warning: {words}")
     return found

@@ -21,6 +21,24 @@ NOTES = [
 ]
 
 
+# DELF's two ways by their keys in results.json, which `experiments/delf.py` writes.
+DELF = {"delf": "DELF", "delf_checked": "DELF, checked by geometry"}
+ABOUT = {  # what is no baseline of `BASELINES`, by the last word of a row's name
+    "mac": "The largest activation of each channel of the last map is one number of the descriptor. "
+    "It tells which patterns the image holds, not where. Source: Tolias et al. 2016.",
+    "spoc": "The mean activation of each channel of the last map is one number of the descriptor. All "
+    "positions count alike, the sky as much as a building. Source: Babenko & Lempitsky 2015.",
+    "rmac": "The maxima of the channels over squares of three sizes get length 1 and are summed. So a part "
+    "of the scene counts that the maximum of the whole map hides. Source: Tolias et al. 2016.",
+    "crow": "Each channel's activations are summed with weights, high where all channels are active. "
+    "Channels that few positions activate then weigh more. Source: Kalantidis et al. 2016.",
+    "delf": "A ResNet50 trained on landmarks sums its local features by a learned attention, which is the "
+    "global descriptor here. The released network serves as it is. Source: Noh et al. 2017.",
+    "delf_checked": "The first matches of DELF's global descriptor are put in a new order. Their count of "
+    "local features that agree on one homography decides. Source: Noh et al. 2017.",
+}
+
+
 class Row(NamedTuple):
     """One baseline on one query split.
 
@@ -70,23 +88,31 @@ class Row(NamedTuple):
 
 def of_results(document: Mapping, set_name: str, name: str) -> list[Row]:
     """The rows of one run's `results.json`, of the baseline or model `name`."""
+    if name in DELF:
+        return [row for way in document["results"] for row in _rows(document, set_name, way, way)]
+    ((model, _),) = document["results"].items()
+    return _rows(document, set_name, name, model)
+
+
+def _rows(document: Mapping, set_name: str, name: str, model: str) -> list[Row]:
+    """The rows of one model of the results."""
     provenance = document["provenance"]
     config, cost = provenance["config"], provenance["cost"]
+    cost = cost.get(model, cost)
     own = config["baseline"]["name"]
     settings = config["baseline"].get(own) if own else _model(config)
-    settings = dict(settings)
+    settings = dict(settings) | provenance.get("settings", {})
     if words := provenance.get("post_processing"):
         settings["post"] = words
-    ((_, by_split),) = document["results"].items()
     rows = []
-    for split, figures in by_split.items():
+    for split, figures in document["results"][model].items():
         ms = cost["ms_per_image"]
         rows.append(
             Row(
                 set_name,
                 document["dataset"],
                 name,
-                BASELINES[own].title if own else title_of(config),
+                BASELINES[own].title if own else DELF.get(name) or title_of(config),
                 split,
                 config["dataset"]["position_unit"],
                 *(json.dumps(figures[key]) for key in ("fcm", "interval", "oracle_fcm")),
@@ -104,10 +130,11 @@ def of_results(document: Mapping, set_name: str, name: str) -> list[Row]:
 
 
 def title_of(config: Mapping) -> str:
-    """An off-the-shelf model's name in tables."""
+    """An off-the-shelf model's name in tables; it tells the stage that a network is cut at."""
     model = config["model"]
-    words = f"{NAMES.get(model['backbone'], model['backbone'])} + {NAMES.get(model['pooling'])}"
-    return f"{words}, {NAMES[OFF_THE_SHELF]}"
+    network = NAMES.get(model["backbone"], model["backbone"])
+    cut = f" to {model['stage']}" if model["stage"] else ""
+    return f"{network}{cut} + {NAMES.get(model['pooling'])}, {NAMES[OFF_THE_SHELF]}"
 
 
 def _model(config: Mapping) -> dict:
@@ -143,13 +170,22 @@ def text(rows: Iterable[Row]) -> str:
 
 
 def replaced(before: list[Row], added: list[Row]) -> list[Row]:
-    """`before` with `added`, which replace rows of the same set, dataset, name, split and seed."""
+    """`before` with `added`, which replace rows of the same set, dataset, name, split and seed.
+
+    The baselines come first, then DELF, then models by backbone.
+    """
 
     def run(row: Row) -> tuple:
         return row.set, row.dataset, row.name, row.split, row.seed
 
     new = {run(row) for row in added}
-    return [*(row for row in before if run(row) not in new), *added]
+    return sorted([*(row for row in before if run(row) not in new), *added], key=_rank)
+
+
+def _rank(row: Row) -> tuple:
+    backbone, _, head = row.name.rpartition("-")
+    order = list(BASELINES) if row.name in BASELINES else list(ABOUT)
+    return row.name not in BASELINES, backbone, order.index(head) if head in order else len(order)
 
 
 def table(rows: list[Row], found: Scores | None = None, title: str = "") -> Table:
@@ -211,10 +247,21 @@ def _cell(cell: Cell) -> str:
 
 
 def methods(rows: Iterable[Row]) -> list[tuple[str, str]]:
-    """Title and explanation with its source of every baseline among the rows."""
-    names = dict.fromkeys(row.name for row in rows)
-    known = (BASELINES[name] for name in names if name in BASELINES)
-    return [(method.title, f"{method.about} Source: {method.reference}.") for method in known]
+    """Title and explanation with its source of every method among the rows."""
+    out = {}
+    for name in dict.fromkeys(row.name for row in rows):
+        head = name.rpartition("-")[2]
+        if name in BASELINES:
+            method = BASELINES[name]
+            out[method.title] = f"{method.about} Source: {method.reference}."
+        elif head in ABOUT:
+            out[DELF.get(head) or NAMES[head]] = ABOUT[head]
+    return list(out.items())
+
+
+def methods_table(rows: Iterable[Row]) -> Table:
+    """`methods` as a table."""
+    return Table("", ["method", "what it does"], [list(pair) for pair in methods(rows)], 2, [])
 
 
 def markdown(rows: list[Row], made: Table) -> str:

@@ -255,6 +255,7 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     "field_corridor": lambda r: field(r, "corridor"),
     "field_nordland": lambda r: field(r, "nordland"),
     "field_synthetic": lambda r: field(r, "synthetic"),
+    "field_methods": lambda r: baselines.methods_table(r.baselines),
     # Speed and memory.
     "search": lambda r: speed.rivals(r.speed, "retrieval"),
     "train_step": lambda r: speed.rivals(r.speed, "train_step"),

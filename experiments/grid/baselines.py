@@ -22,6 +22,10 @@ HEADS = ("mac", "spoc", "rmac", "crow")
 MODELS = {
     f"{backbone}-{head}": f"{backbone},{head}" for backbone in cells.BACKBONES for head in HEADS
 }
+DELF = "delf"  # a row of its own command, for its global descriptor and behind a geometric check
+DELF_FILE = "delf*/**/variables.index"  # of its SavedModel, below the folder of weights
+PART = "conv3"  # the last stage of the file that holds VGG16 in part
+OWN = ("eval.", "dataset.", "baseline.")  # sections whose changes reach these rows
 
 
 def jobs(settings: Settings, patterns: str) -> list[Job]:
@@ -35,7 +39,7 @@ def jobs(settings: Settings, patterns: str) -> list[Job]:
     Raises:
       ConfigError: a pattern matches nothing, or a named model has no weights.
     """
-    names = [*BASELINES, *MODELS]
+    names = [*BASELINES, DELF, *MODELS]
     wanted = set(names)
     if patterns != "all":
         for pattern in patterns.split(","):
@@ -47,34 +51,55 @@ def jobs(settings: Settings, patterns: str) -> list[Job]:
         if name in BASELINES and name in wanted:
             seeds = settings.seeds if "words" in BASELINES[name].keys else settings.seeds[:1]
             out += [_job(settings, name, name, seed) for seed in seeds]
+        elif name == DELF and name in wanted:
+            out += _delf(settings, name in patterns.split(","))
         elif name in wanted and (own := _weighted(settings, name, name in patterns.split(","))):
             out.append(_job(settings, name, MODELS[name], settings.seeds[0], own))
     return out
 
 
 def _weighted(settings: Settings, name: str, named: bool) -> dict:
-    """The overrides of a model with whole weights; {} where it has none and no flag names it."""
+    """The overrides of a model with weights; {} where it has none and no flag names it.
+
+    A file that holds a part of the network cuts it behind that part: the rest would be random.
+    """
     backbone = name.partition("-")[0]
     try:
         own = cells.weighted(settings, backbone)
     except ConfigError:
         own = {}
-    own = (
-        {} if own.get("model.partial_weights") else own
-    )  # a part of a network is not off the shelf
+    if own.get("model.partial_weights"):
+        own = {"model.weights": own["model.weights"], "model.stage": PART}
     if named and not own:
         raise ConfigError(f"--baselines: {name} needs the folder of its weights, --weights")
     return own
 
 
+def _delf(settings: Settings, named: bool) -> list[Job]:
+    """DELF's evaluation; none where its weights are missing and no flag names it."""
+    found = sorted(settings.weights.glob(DELF_FILE)) if settings.weights else []
+    if not found and named:
+        raise ConfigError(f"--baselines: {DELF} needs {DELF_FILE} below the folder --weights")
+    if not found:
+        return []
+    workdir = settings.folder / FOLDER / DELF / "seed0"
+    overrides = cells.data_of(settings) | _changes(settings)
+    config = cells.config_of(
+        settings.dataset, "", overrides | {"model.weights": str(found[0])}
+    ).to_dict()
+    words = [os.path.relpath(ROOT / "experiments/delf.py"), f"--weights={found[0]}"]
+    words += [f"--dataset={settings.dataset}", f"--out={workdir}"]
+    words += [f"--set={key}={value}" for key, value in overrides.items()]
+    return [Job(DELF, 0, workdir, config, tuple(words), 0)]
+
+
+def _changes(settings: Settings) -> dict:
+    return {key: value for key, value in settings.changes if key.startswith(OWN)}
+
+
 def _job(settings: Settings, name: str, names: str, seed: int, own: dict | None = None) -> Job:
     workdir = settings.folder / FOLDER / name / f"seed{seed}"
-    changes = {
-        key: value
-        for key, value in settings.changes
-        if key.startswith(("eval.", "dataset.", "baseline."))
-    }
-    overrides = cells.data_of(settings) | (own or {}) | changes | {"seed": seed}
+    overrides = cells.data_of(settings) | (own or {}) | _changes(settings) | {"seed": seed}
     config = cells.config_of(settings.dataset, names, overrides)
     file = os.path.relpath(ROOT / f"configs/{settings.dataset}.py")
     words = [
@@ -91,7 +116,7 @@ def _job(settings: Settings, name: str, names: str, seed: int, own: dict | None 
 def write(folder: pathlib.Path, found: Scores | None) -> tuple[list[baselines.Row], Table] | None:
     """Writes `baselines.csv` and `baselines.md` of the finished rows; None where there is none."""
     rows = []
-    for name in (*BASELINES, *MODELS):
+    for name in (*BASELINES, DELF, *MODELS):
         for path in sorted((folder / FOLDER / name).glob("seed*/results.json")):
             document = checksum.unseal(path.read_text(encoding="utf-8"))
             rows += baselines.of_results(document, folder.name, name)

@@ -62,6 +62,18 @@ def test_value_that_cannot_be_used(tmp_path, flag, word):
     assert word in refused(tmp_path, "--config=configs/synthetic.py", flag)
 
 
+def test_a_sequence_longer_than_the_drive(tmp_path, tiny):
+    said = refused(
+        tmp_path,
+        "--mode=evaluate",
+        "--config=configs/synthetic.py:seqslam",
+        "--config.dataset.name=synthetic/tiny",
+        f"--config.dataset.data_dir={tiny}",
+        "--config.baseline.seqslam.length=500",
+    )
+    assert "baseline.seqslam.length=500 must not go over the" in said
+
+
 @pytest.mark.parametrize(
     "flag", ["--workdir=gs://b/run", "--checkpoint=gs://b/run", "--config.dataset.data_dir=gs://b"]
 )

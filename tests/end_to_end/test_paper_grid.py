@@ -6,8 +6,9 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from analysis import baselines
 
-from tests.helpers import commands
+from tests.helpers import commands, grid_command
 from tests.helpers.commands import start_grid
 from tests.helpers.notebooks import execute
 
@@ -48,6 +49,29 @@ def test_finished_cells_are_not_redone(finished_cell):
     said = more.communicate()[1]
     assert more.returncode == 0 and "1 of 1 runs are finished" in said
     assert results.stat().st_mtime_ns == before and " starts" not in said
+
+
+def test_baselines_stand_above_the_cells(finished_cell, monkeypatch):
+    flags = ("--dataset=synthetic", "--smoke", f"--runs={finished_cell.runs}")
+    assert grid_command.run(monkeypatch, *flags, "--cells=none", "--baselines=pixels,hog") == 0
+    folder = finished_cell.runs / "synthetic-smoke"
+    rows = baselines.read(folder)
+    assert [(row.name, row.split) for row in rows] == [
+        (name, split) for name in ("pixels", "hog") for split in ("test01", "test02")
+    ]
+    for row in rows:
+        ladder = list(row.ladder.values())
+        assert ladder == sorted(ladder, reverse=True) and 0 < ladder[0] <= 100
+        assert row.dataset.startswith("synthetic/tiny:") and int(row.bytes_per_image) > 0
+    found = json.loads((folder / "baselines/hog/seed0/results.json").read_text())
+    assert found["provenance"]["config"]["baseline"]["name"] == "hog"
+    lines = (folder / "baselines.md").read_text().splitlines()
+    methods = [line.split(" | ")[0] for line in lines if line.startswith("| ")]
+    assert methods[2] == "| patch-normalised pixels" and methods[4] == "| HOG"
+    assert methods[6] == "| ResNet50 + GeM, off the shelf"
+    page = (folder / "report.html").read_text()
+    assert "Dalal &amp; Triggs 2005" in page
+    assert page.index("<b>HOG.</b>") < page.index('<td class="word">HOG</td>')
 
 
 @pytest.mark.parametrize(

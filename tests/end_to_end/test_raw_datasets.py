@@ -3,8 +3,9 @@
 import json
 
 import numpy as np
+from analysis import baselines
 
-from tests.helpers import raw_town
+from tests.helpers import grid_command, raw_town
 from tests.helpers.commands import run
 from tests.helpers.raw_places import decoded, records
 
@@ -28,6 +29,17 @@ def train(name, cell, root, *flags):
     return json.loads((root / "run/results.json").read_text())
 
 
+def baseline(monkeypatch, dataset, name, root, *changes):
+    """FCM at the widest tolerance by query split, of a row of the grid's `--baselines`."""
+    flags = [f"dataset.name={dataset}/small", f"dataset.data_dir={root / 'data'}", *changes]
+    words = (f"--runs={root / 'grid'}", "--cells=none", f"--baselines={name}")
+    sets = (word for flag in flags for word in ("--set", flag))
+    assert grid_command.run(monkeypatch, f"--dataset={dataset}", *words, *sets) == 0
+    (folder,) = (root / "grid").iterdir()
+    found = {row.split: row.ladder for row in baselines.read(folder) if row.name == name}
+    return {split: max(ladder.values()) for split, ladder in found.items()}
+
+
 def check(results, count, queries=("test01", "test02")):
     for model in ("off_the_shelf", "fine_tuned"):
         assert set(results["results"][model]) == set(queries)
@@ -37,7 +49,7 @@ def check(results, count, queries=("test01", "test02")):
             assert values == sorted(values, reverse=True) and 0 <= values[-1] <= values[0] <= 100
 
 
-def test_robotcar(tmp_path):
+def test_robotcar(tmp_path, monkeypatch):
     count = 24
     raw_town.write_robotcar(tmp_path / "raw", count)
     traversals = raw_town.TRAVERSALS
@@ -59,9 +71,11 @@ def test_robotcar(tmp_path):
     assert results["tolerances_m"] == [25.0, 10.0, 5.0, 2.0]
     check(results, count)
     assert results["provenance"]["dataset"]["pose_source"] == "INS, interpolated"
+    found = baseline(monkeypatch, "robotcar", "pixels", tmp_path)
+    assert found.keys() == {"test01", "test02"} and min(found.values()) > 100 / count
 
 
-def test_cold(tmp_path):
+def test_cold(tmp_path, monkeypatch):
     count = 60
     raw_town.write_cold(tmp_path / "raw", count)
     build("cold", tmp_path, f', "sequences": {json.dumps(raw_town.SEQUENCES)}')
@@ -71,3 +85,6 @@ def test_cold(tmp_path):
     )  # fmt: skip
     assert results["tolerances_m"] == [1.0, 0.75, 0.5, 0.25]
     check(results, count, ("test01", "test02", "sunny1"))
+    change = "dataset.query_splits=('test01', 'sunny1')"
+    found = baseline(monkeypatch, "cold", "hog", tmp_path, change)
+    assert found.keys() == {"test01", "sunny1"} and min(found.values()) > 100 / count

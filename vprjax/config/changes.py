@@ -73,7 +73,10 @@ FREE = (
     *("train.keep_checkpoints", "validation.patience", "tuples.mining_pool"),
 )
 # These are not free where validation chooses checkpoints: its earlier figures depend on the old values.
-VALIDATED = ("dataset.tolerances", "eval.heading_degrees")
+VALIDATED = (
+    *("dataset.tolerances", "eval.heading_degrees", "eval.standardise", "eval.query_expansion"),
+    *("eval.database_augmentation", "eval.expansion_power", "eval.rerank", "eval.rerank_bits"),
+)
 
 
 def completed(saved: Mapping) -> dict:

@@ -22,6 +22,7 @@ from vprjax.evaluation.result import (
     keyed,
 )
 from vprjax.evaluation.truth import Lists, Poses, Truth
+from vprjax.retrieval import rerank as two_stages
 
 POINTS = 100  # of the FCM curve
 STRIP = (200, 400)  # queries and references of the distance picture, at most
@@ -76,8 +77,7 @@ def measure(
       ConfigError: images lack the headings that the config asks for, or the search lacks memory.
     """
     e = config.eval
-    ours, others = (x.rows if reduce is None else reduce(x.rows) for x in (query, reference))
-    ours, others = post.processed(e, ours, others, lambda a, b, k: _search(config, a, b, k))
+    ours, others = _processed(config, *(_reduced(x.rows, reduce) for x in (query, reference)))
     truth = _truth(config, query, reference.places)
     first = min(max(e.recalls), len(others))
     if search:
@@ -104,10 +104,28 @@ def measure(
 
 
 def fcm_of(config, query: Described, reference: Described) -> dict[str, float]:
-    """FCM by tolerance as `measure` gives it, and nothing else."""
-    truth = _truth(config, query, reference.places)
-    matched = _search(config, query.rows, reference.rows, 1).indices[:, 0]
+    """FCM by tolerance as `measure` gives it without `reduce`, and nothing else.
+
+    References fewer than `eval.rerank` are all put in order.
+    """
+    truth, e = _truth(config, query, reference.places), config.eval
+    ours, others = _processed(config, query.rows, reference.rows)
+    if e.rerank:
+        candidates = min(e.rerank, len(others))
+        found = two_stages.search(ours, others, 1, candidates, e.rerank_bits, config.seed)
+    else:
+        found = _search(config, ours, others, 1)
+    matched = found.indices[:, 0]
     return by_tolerance(config.dataset.tolerances, truth.errors(matched)[truth.known])
+
+
+def _reduced(rows: np.ndarray, reduce: whitening.Projection | None) -> np.ndarray:
+    return rows if reduce is None else reduce(rows)
+
+
+def _processed(config, ours: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides as the search compares them, after the post-processing of the `eval` section."""
+    return post.processed(config.eval, ours, others, lambda a, b, k: _search(config, a, b, k))
 
 
 def _truth(config, query: Described, reference: source.Places) -> Truth:

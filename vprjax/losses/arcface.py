@@ -14,6 +14,10 @@ from vprjax.variants import Key, Number, OneOf, Whole
 _EXACT = jax.lax.Precision.HIGHEST
 
 PLACES, PAIR = "places", "pair"
+KEYS = {  # of every loss with class weights
+    "scale": Key(30.0, Number(above=True), "s"),
+    "class_rate": Key(1000.0, Number(), "learning-rate multiplier of the class weights", free=True),
+}
 
 
 def arcface(
@@ -209,15 +213,12 @@ LOSS = Loss(
         # Past 2.3 the loss rises.
         "margin": Key(0.3, Number(high=math.pi / 2), "m, radians"),
         "margin_warmup": Key(0, Whole(), "steps over which m grows from 0"),
-        "scale": Key(30.0, Number(above=True), "s"),
         "classes": Key(
             PLACES,
             OneOf((PLACES, PAIR)),
             '"places": one class per place; "pair": the paper\'s binary reading',
         ),
-        "class_rate": Key(
-            1000.0, Number(), "learning-rate multiplier of the class weights", free=True
-        ),
+        **KEYS,
     },
     class_rate=lambda section: section.class_rate,
 )

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from vprjax.losses.arcface import cross_entropy, own_and_others, place_loss
+from vprjax.losses.arcface import KEYS, cross_entropy, own_and_others, place_loss
 from vprjax.losses.variant import Loss, OfPlaces
 from vprjax.losses.vectors import LEFT_OUT
 from vprjax.variants import Key, Number
@@ -19,11 +19,9 @@ def cosface(
 ) -> jax.Array:
     """Softmax over scaled cosines, with `margin` taken off the own class's.
 
-    `-log(e^{s (cos t_y - m)} / (e^{s (cos t_y - m)} + sum_{j != y} e^{s cos t_j}))`, with `t_j` the angle
-    between descriptor and class weight; as `arcface` otherwise.
+    `-log(e^{s (cos t_y - m)} / (e^{s (cos t_y - m)} + sum_{j != y} e^{s cos t_j}))`. Angles `t_j`, shapes,
+    mask and errors are those of `arcface`.
 
-    Shapes: `(b, d), (n, d), (b,) integers in [0, n), class_mask (n,) or (b, n) bool -> (b,)`.
-    Raises: ValueError on other shapes or labels that are not integers.
     Source: Wang et al. 2018; on places as CosPlace (Berton et al. 2022) trains.
     """
     own, cosines, others = own_and_others("cosface", descriptors, class_weights, labels, class_mask)
@@ -41,10 +39,7 @@ LOSS = Loss(
     ),
     keys={
         "margin": Key(0.4, Number(high=2), "m, a difference of cosines"),
-        "scale": Key(30.0, Number(above=True), "s"),
-        "class_rate": Key(
-            1000.0, Number(), "learning-rate multiplier of the class weights", free=True
-        ),
+        **KEYS,
     },
     class_rate=lambda section: section.class_rate,
 )

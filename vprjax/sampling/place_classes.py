@@ -54,35 +54,54 @@ def cut(
     Source: CosPlace (Berton et al. 2022).
     """
     east, north = np.floor(positions / cell).astype(np.int64).T
-    facing = np.zeros(len(positions), np.int64)
-    if heading_degrees:
-        unknown = np.count_nonzero(np.isnan(headings))
-        if 0 < unknown < len(headings):  # the unknown would count as other places
-            raise ValueError(
-                f"{unknown} of the {len(headings)} training images have no heading, but "
-                f"places.heading_degrees={heading_degrees:g} cuts places by it: add their headings, leave "
-                "these images out or set it to 0"
-            )
-        degrees = np.degrees(np.nan_to_num(headings)) % 360
-        bins = math.ceil(360 / heading_degrees)
-        width = 360 / bins  # equal: two classes of a group would be near across a narrow last bin
-        facing = np.floor(degrees / width).astype(np.int64) % bins  # -1e-17 % 360 is 360
-    keys = np.stack([east, north, facing], axis=1)
+    keys = np.stack([east, north, _bins(headings, heading_degrees)], axis=1)
     cells, which, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     group_of = (cells[:, 0] % groups) * groups + cells[:, 1] % groups
     if groups > 1 and heading_degrees:
         group_of = group_of * 2 + cells[:, 2] % 2
-    members, by_group = [], {}
-    by_cell = np.split(np.argsort(which.ravel(), kind="stable"), np.cumsum(counts)[:-1])
-    for number, images in enumerate(by_cell):
-        if len(images) >= min_images:
-            by_group.setdefault(int(group_of[number]), []).append(len(members))
-            members.append(images)
-    if not members:
+    found = _classes(which.ravel(), counts, group_of.tolist(), min_images)
+    if not len(found):
         raise ValueError(
             f"no place of cell {cell:g} holds {min_images} training images; "
             "enlarge places.cell or lower places.min_images"
         )
+    return found
+
+
+def _bins(headings: np.ndarray, heading_degrees: float) -> np.ndarray:
+    """The heading bin `(n,)` of every image; 0 for all where `heading_degrees` is 0 or none is known."""
+    if not heading_degrees:
+        return np.zeros(len(headings), np.int64)
+    unknown = np.count_nonzero(np.isnan(headings))
+    if 0 < unknown < len(headings):  # the unknown would count as other places
+        raise ValueError(
+            f"{unknown} of the {len(headings)} training images have no heading, but "
+            f"places.heading_degrees={heading_degrees:g} cuts places by it: add their headings, leave "
+            "these images out or set it to 0"
+        )
+    degrees = np.degrees(np.nan_to_num(headings)) % 360
+    bins = math.ceil(360 / heading_degrees)
+    width = 360 / bins  # equal: two classes of a group would be near across a narrow last bin
+    return np.floor(degrees / width).astype(np.int64) % bins  # -1e-17 % 360 is 360
+
+
+def _classes(
+    which: np.ndarray, counts: np.ndarray, group_of: Sequence, min_images: int
+) -> PlaceClasses:
+    """The classes of at least `min_images` images, their groups in ascending order.
+
+    Args:
+      which: the place `(n,)` of every image.
+      counts: images `(p,)` of every place, none 0.
+      group_of: the group of every place, or None for a place that is no class.
+      min_images: fewest images per class.
+    """
+    members, by_group = [], {}
+    by_place = np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
+    for group, images in zip(group_of, by_place, strict=True):
+        if group is not None and len(images) >= min_images:
+            by_group.setdefault(group, []).append(len(members))
+            members.append(images)
     ordered = tuple(np.array(by_group[g], np.int64) for g in sorted(by_group))
     return PlaceClasses(tuple(members), ordered)
 
@@ -102,19 +121,14 @@ def of_labels(labels: np.ndarray, min_images: int) -> PlaceClasses:
     Source: GSV-Cities (Ali-bey et al. 2022), whose batches come from one city.
     """
     names, which, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
-    members, by_group = [], {}
-    by_label = np.split(np.argsort(which.ravel(), kind="stable"), np.cumsum(counts)[:-1])
-    for name, images in zip(names, by_label, strict=True):
-        if name and len(images) >= min_images:
-            by_group.setdefault(str(name).rpartition("/")[0], []).append(len(members))
-            members.append(images)
-    if not members:
+    group_of = [str(name).rpartition("/")[0] if name else None for name in names]
+    found = _classes(which.ravel(), counts, group_of, min_images)
+    if not len(found):
         raise ValueError(
             f"no label names {min_images} training images (places.by='label'): lower places.min_images or "
             "cut places by cell"
         )
-    ordered = tuple(np.array(by_group[g], np.int64) for g in sorted(by_group))
-    return PlaceClasses(tuple(members), ordered)
+    return found
 
 
 def merged(parts: Sequence[PlaceClasses], firsts: Sequence[int]) -> PlaceClasses:

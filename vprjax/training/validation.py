@@ -96,6 +96,16 @@ def _end_of_route(places: Places, route: np.ndarray, share: float, longest: floa
     return route[travelled >= (1 - share) * travelled[-1]]
 
 
+def doubts(config, rows: list[list[float]]) -> list[str]:
+    """A sentence where validations, `History.rows`, compared descriptors that evaluation reduces first."""
+    if not (config.eval.pca and rows):
+        return []
+    return [
+        f"validation chose by whole descriptors and these figures follow eval.pca={config.eval.pca}: "
+        "another step may be best here; model.projection counts in both"
+    ]
+
+
 class History:
     """The validations so far: which step is best, and whether to stop.
 

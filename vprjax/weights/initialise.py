@@ -47,43 +47,78 @@ def initialise(
       WeightsError: the weights do not fit the backbone.
       ValueError: the images are too few for k-means or PCA.
     """
-    module = models.build(model_config)
     order = np.random.default_rng((seed, 5)).permutation(count)
-    sample = images_at(order[:1])
-    key = jax.random.key(seed)
-    variables = jax.tree.map(np.asarray, jax.jit(module.init)(key, jnp.asarray(sample)))
-    notes = []
-    if loaded is not None:
-        random_layers = pretrained.missing(variables, loaded)
-        variables = pretrained.insert(variables, loaded, partial=model_config.partial_weights)
-        notes.append(f"weights from {model_config.weights}")
-        if random_layers:
-            notes.append(f"still random: {', '.join(random_layers)}")
-    elif "batch_stats" in variables:
-        images = images_at(order[: _whole_batches(min(count, CALIBRATION_IMAGES))])
-        variables = calibrate_batch_norm(model_config, variables, images)
-        notes.append(f"random weights, BatchNorm statistics from {len(images)} training images")
-    else:
-        images = images_at(order[:CONVOLUTION_IMAGES])
-        variables = calibrate_convolutions(model_config, variables, images)
-        notes.append(f"random weights, scaled on {len(images)} training images")
-    head = HEADS[model_config.pooling]
+    sample = jnp.asarray(images_at(order[:1]))
+    made = jax.jit(models.build(model_config).init)(jax.random.key(seed), sample)
+    variables, notes = _backbone(
+        model_config, jax.tree.map(np.asarray, made), loaded, images_at, order
+    )
     if loaded is not None and "head" in loaded:
         return {**variables, "params": {**variables["params"], **loaded["head"]}}, notes
+    for part in (_head, _projection):
+        variables, said = part(model_config, variables, seed, images_at, order)
+        notes += said
+    return variables, notes
+
+
+def _backbone(
+    model_config,
+    variables: dict,
+    loaded: dict | None,
+    images_at: Callable[[np.ndarray], np.ndarray],
+    order: np.ndarray,
+) -> tuple[dict, list[str]]:
+    """Sets the backbone's variables: the loaded weights, or random ones fit to the images in `order`."""
+    if loaded is not None:
+        notes = [f"weights from {model_config.weights}"]
+        if random_layers := pretrained.missing(variables, loaded):
+            notes.append(f"still random: {', '.join(random_layers)}")
+        partial = model_config.partial_weights
+        return pretrained.insert(variables, loaded, partial=partial), notes
+    if "batch_stats" in variables:
+        images = images_at(order[: _whole_batches(min(len(order), CALIBRATION_IMAGES))])
+        variables = calibrate_batch_norm(model_config, variables, images)
+        return variables, [
+            f"random weights, BatchNorm statistics from {len(images)} training images"
+        ]
+    images = images_at(order[:CONVOLUTION_IMAGES])
+    variables = calibrate_convolutions(model_config, variables, images)
+    return variables, [f"random weights, scaled on {len(images)} training images"]
+
+
+def _head(
+    model_config,
+    variables: dict,
+    seed: int,
+    images_at: Callable[[np.ndarray], np.ndarray],
+    order: np.ndarray,
+) -> tuple[dict, list[str]]:
+    """Starts the head's parameters as its file declares."""
+    head = HEADS[model_config.pooling]
+    if head.start is None:
+        return variables, []
     if isinstance(head.start, RegionStart):
         variables, note = start_from_regions(model_config, variables, images_at, order)
-        notes.append(f"{head.title} {note}")
-    elif head.start is not None:
-        local = local_descriptors(module, variables, images_at, order)
-        variables = start_from_clusters(model_config, variables, local, seed)
-        notes.append(f"{head.title} from k-means on {len(local)} local descriptors")
-    if model_config.projection and model_config.projection_start == "gaussian":
-        variables = start_gaussian(variables, seed)
-        notes.append("projection from Gaussian random numbers")
-    elif model_config.projection and model_config.projection_start != "random":
-        variables, used = start_projection(model_config, variables, images_at, order)
-        notes.append(f"projection from PCA on {used} descriptors")
-    return variables, notes
+        return variables, [f"{head.title} {note}"]
+    local = local_descriptors(models.build(model_config), variables, images_at, order)
+    variables = start_from_clusters(model_config, variables, local, seed)
+    return variables, [f"{head.title} from k-means on {len(local)} local descriptors"]
+
+
+def _projection(
+    model_config,
+    variables: dict,
+    seed: int,
+    images_at: Callable[[np.ndarray], np.ndarray],
+    order: np.ndarray,
+) -> tuple[dict, list[str]]:
+    """Starts the projection as `model.projection_start` asks."""
+    if not model_config.projection or model_config.projection_start == "random":
+        return variables, []
+    if model_config.projection_start == "gaussian":
+        return start_gaussian(variables, seed), ["projection from Gaussian random numbers"]
+    variables, used = start_projection(model_config, variables, images_at, order)
+    return variables, [f"projection from PCA on {used} descriptors"]
 
 
 def random_head(model_config, loaded: dict | None) -> str:

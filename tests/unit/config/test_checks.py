@@ -114,7 +114,12 @@ def test_a_workdir_of_another_run_is_refused(section, key, value):
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("dataset", "tolerances", (5.0,)), ("eval", "heading_degrees", 30.0)],
+    [
+        ("dataset", "tolerances", (5.0,)),
+        ("eval", "heading_degrees", 30.0),
+        ("eval", "standardise", "sets"),
+        ("eval", "rerank", 5),
+    ],
 )
 def test_what_a_validation_measures_with_stays(section, key, value):
     c, made, saved = begun()

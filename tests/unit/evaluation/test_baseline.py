@@ -106,6 +106,16 @@ def test_settings_are_checked_before_the_fit(config, monkeypatch):
     baseline.check(config, Town())
 
 
+@pytest.mark.parametrize("name", ["fabmap", "vlad_sift", "dense_vlad"])
+def test_more_words_than_the_sample_holds_are_refused_before_the_fit(config, name):
+    config.baseline.name = name
+    baseline.check(config, Town())
+    config.baseline[name].update(words=50, sample=49)
+    words = rf"baseline\.{name}\.words=50 must not go over the 49 local descriptors of baseline"
+    with pytest.raises(ConfigError, match=words):
+        baseline.check(config, Town())
+
+
 def test_without_training_splits_the_references_fit_it(config):
     town = Town()
     assert baseline.training_images(config, town) is town.splits["train"]

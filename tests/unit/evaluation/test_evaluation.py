@@ -159,6 +159,40 @@ def test_sequences_mend_single_errors(config):
     assert found.to_json()["sequence"] == {"length": 6, "fcm": found.sequence.fcm}
 
 
+POST = [
+    {"standardise": "sets"},
+    {"standardise": "clusters"},
+    {"query_expansion": 3},
+    {"database_augmentation": 2},
+    {"standardise": "sets", "query_expansion": 4, "database_augmentation": 3},
+    {"rerank": 3, "rerank_bits": 32},
+]
+
+
+@pytest.mark.parametrize("post", POST)
+def test_validation_measures_what_evaluation_reports(config, post):
+    """A night drive: its descriptors are the day's, shifted, and noise makes every step of both count."""
+    rng = np.random.default_rng(1)
+    day = rng.normal(size=(60, 12))
+    night = day + 1.5 * rng.normal(size=(60, 12)) + 2 * rng.normal(size=12)
+    places = standing(np.stack([3.0 * np.arange(60), np.zeros(60)], axis=1))
+    rows = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (night, day))
+    sides = [measure.Described(places, x.astype(np.float32)) for x in rows]
+    plain = measure.fcm_of(config, *sides)
+    config.eval.update(post)
+    found = measure.fcm_of(config, *sides)
+    assert found == measure.measure(config, *sides).figures.fcm
+    assert found != plain
+
+
+def test_validation_puts_all_of_few_references_in_order(config):
+    config.eval.rerank = 100
+    rows = np.eye(2, dtype=np.float32)
+    query = measure.Described(standing([[0.0, 0.0], [30.0, 0.0]]), rows)
+    reference = measure.Described(standing([[0.0, 0.0], [9.0, 0.0]]), rows)
+    assert measure.fcm_of(config, query, reference) == {"10": 50.0, "5": 50.0, "1": 50.0}
+
+
 def test_a_search_memory_for_no_block_is_a_config_error(config):
     config.eval.search_memory = 1e-6
     with pytest.raises(ConfigError, match=r"eval\.search_memory=1e-06 GiB: .* need at least"):

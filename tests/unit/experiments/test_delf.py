@@ -1,5 +1,6 @@
 """DELF's command: a wrong first match comes behind one whose local features agree."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -8,26 +9,19 @@ import delf
 import numpy as np
 import pytest
 from analysis.text_table import Table
+from grid import baselines
 
+from tests.helpers import memory_places
 from vprjax.errors import ConfigError
 from vprjax.retrieval import geometric
+from vprjax.storage import checksum
 
 COUNT = 6
 
 
-class Places:
-    """Images whose pixels hold their place's number; the global descriptors of two are exchanged."""
-
-    def __init__(self, swapped):
-        self.positions = np.stack([np.arange(COUNT) * 10.0, np.zeros(COUNT)], axis=1)
-        self.located = np.arange(COUNT)
-        self.swapped = swapped
-
-    def __len__(self):
-        return COUNT
-
-    def images(self, indices):
-        return np.stack([np.full((4, 4, 3), i, np.uint8) for i in indices])
+def places(split):
+    """Images whose pixels hold their place's number."""
+    return dataclasses.replace(memory_places.drive(COUNT, laps=1), split_names=(split,))
 
 
 def local(image):
@@ -42,46 +36,72 @@ def local(image):
 
 
 def stream(places):
+    """Global descriptors; the queries' first two are exchanged."""
     rows = np.eye(COUNT, dtype=np.float32) + 0.1
-    if places.swapped:
+    if places.split_names == ("test01",):
         rows[[0, 1]] = rows[[1, 0]]
     yield rows
 
 
 @pytest.fixture
 def dataset(monkeypatch):
-    found = {"reference": Places(False), "test01": Places(True)}
     made = types.SimpleNamespace(
-        name="places_csv/mine", version="1.0.0", places=lambda splits: found[splits[0]]
+        name="places_csv/mine",
+        version="1.0.0",
+        metadata={},
+        counts={"reference": COUNT, "test01": COUNT},
+        places=lambda splits: places(*splits),
     )
     monkeypatch.setattr(delf.source, "open_dataset", lambda config: made)
-    model = types.SimpleNamespace(stream=stream, title="DELF")
+    model = types.SimpleNamespace(stream=stream, title="DELF", digest="12ab")
     monkeypatch.setattr(delf, "model_for", lambda args, references: (model, local))
 
 
 def run(monkeypatch, tmp_path, *flags):
     arguments = ["--weights=variables.index", "--dataset=places_csv/mine", f"--out={tmp_path}"]
     sets = ["--set", "dataset.query_splits=('test01',)", "--set", "dataset.tolerances=(5.0,)"]
+    sets += ["--set", "eval.recalls=(1, 2)"]
     monkeypatch.setattr(sys, "argv", ["delf.py", *arguments, *sets, *flags])
     return delf.main()
 
 
 def test_the_check_mends_what_the_global_descriptor_confuses(dataset, monkeypatch, tmp_path):
     assert run(monkeypatch, tmp_path, "--first=3") == 0
-    found = json.loads((tmp_path / "delf.json").read_text())
-    figures = found["splits"]["test01"]
-    assert figures["fcm_global"] == {"5": 66.67} and figures["fcm_checked"] == {"5": 100.0}
-    assert figures["queries"] == COUNT and figures["without_features"] == 1
+    found = checksum.unseal((tmp_path / "results.json").read_text())
+    plain, checked = (found["results"][way]["test01"] for way in ("delf", "delf_checked"))
+    assert plain["fcm"] == {"5": 66.6667} and checked["fcm"] == {"5": 100.0}
+    assert checked["queries"] == COUNT and checked["recall"] == {"1": 100.0, "2": 100.0}
+    assert checked["average_precision"] == 100.0
     text = (tmp_path / "delf.md").read_text()
-    assert "| test01 | DELF, global | 66.7 |" in text and "| test01 | checked | 100.0 |" in text
+    assert "| test01 | DELF | 66.7 |" in text
+    assert "| test01 | DELF, checked by geometry | 100.0 |" in text
     assert "1 queries of test01 have no local feature and keep their order." in text
     assert isinstance(delf.table(found), Table)
+    cost = found["provenance"]["cost"]
+    assert cost["delf"]["bytes_per_image"] == 4 * COUNT
+    assert cost["delf_checked"]["bytes_per_image"] == 4 * COUNT + 4 * 5 * 40 * (8 + 2) // COUNT
+
+
+def test_both_ways_are_rows_of_the_field(dataset, monkeypatch, tmp_path):
+    assert run(monkeypatch, tmp_path / "baselines/delf/seed0", "--first=3") == 0
+    rows, made = baselines.write(tmp_path, None)
+    assert [row.name for row in rows] == ["delf", "delf_checked"]
+    assert [line[0] for line in made.rows[:2]] == ["DELF", "DELF, checked by geometry"]
+    assert json.loads(rows[1].settings)["first"] == 3 and rows[0].recall_1 == "66.6667"
+    assert (
+        "- DELF, checked by geometry: The first matches" in (tmp_path / "baselines.md").read_text()
+    )
 
 
 def test_more_matches_than_references_are_refused(dataset, monkeypatch, tmp_path, capsys):
     assert run(monkeypatch, tmp_path, "--first=7") == 2
     assert "--first=7 must be from 1 to the 6 references" in capsys.readouterr().err
-    assert not (tmp_path / "delf.json").exists()
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_pca_of_the_main_command_is_refused(dataset, monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, tmp_path, "--first=3", "--set", "eval.pca=8") == 2
+    assert "eval.pca=8 is for models that vprjax.main evaluates" in capsys.readouterr().err
 
 
 def test_a_model_without_attention_is_refused(monkeypatch):
@@ -92,4 +112,4 @@ def test_a_model_without_attention_is_refused(monkeypatch):
     )
     args = types.SimpleNamespace(weights="a.pth", threshold=0.0)
     with pytest.raises(ConfigError, match=r"a\.pth is CosPlace: its head is no attention"):
-        delf.model_for(args, Places(False))
+        delf.model_for(args, places("reference"))

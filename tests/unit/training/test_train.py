@@ -195,6 +195,15 @@ def test_laps_leave_images_to_train_on_beside_the_stretch():
     assert held.references.positions[:, 0].min() == 320.0 and len(held.references) == 8
 
 
+def test_a_choice_by_other_descriptors_than_the_figures_is_told():
+    c = config()
+    assert validation.doubts(c, [[2, 50.0]]) == []
+    c.eval.pca = 9
+    assert validation.doubts(c, []) == []
+    (told,) = validation.doubts(c, [[2, 50.0]])
+    assert "validation chose by whole descriptors" in told and "eval.pca=9" in told
+
+
 def test_pca_of_more_components_than_memory_holds_images_is_refused(tmp_path, monkeypatch):
     c = config()
     c.eval.pca = 9

@@ -8,7 +8,6 @@ from jax import lax
 
 from vprjax.models.heads import netvlad
 from vprjax.models.heads.variant import ClusterStart, Head
-from vprjax.variants import Key, Whole
 
 _EXACT = lax.Precision.HIGHEST
 _CONTEXT = {3: 32, 5: 32, 7: 20}  # size of a context filter -> its channels
@@ -72,7 +71,7 @@ def _doubling(n: int, m: int) -> np.ndarray:
 HEAD = Head(
     title="CRN",
     make=lambda section: CRN(section.clusters),
-    keys={"clusters": Key(64, Whole(2), "clusters k; a descriptor has k times the channels")},
+    keys={"clusters": netvlad.clusters(64)},
     trains=True,
     start=ClusterStart("clusters", netvlad.start),
 )

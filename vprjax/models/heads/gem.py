@@ -1,5 +1,7 @@
 """GeM: the generalised mean of each channel, with a learnable exponent."""
 
+from collections.abc import Callable, Mapping
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -47,27 +49,42 @@ class GeM(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns `(b, c)`, not yet normalised."""
-        shape = (x.shape[-1],) if self.per_channel else ()
-        p = self.param("p", nn.initializers.constant(self.p), shape, jnp.float32)
-        return gem(x, p)
+        return gem(x, exponent(self, (x.shape[-1],) if self.per_channel else ()))
 
 
-HEAD = Head(
-    title="GeM",
-    make=lambda section: GeM(section.p, section.per_channel),
-    keys={
+def exponent(head: nn.Module, shape: tuple[int, ...] = ()) -> jax.Array:
+    """Declares the exponent of a head whose attribute `p` is its start."""
+    return head.param("p", nn.initializers.constant(head.p), shape, jnp.float32)
+
+
+def declared(title: str, make: Callable, keys: Mapping[str, Key], random: bool = False) -> Head:
+    """The declaration of a head with an `exponent`: its own `keys`, then the exponent's, and its rate."""
+    of_exponent = {
         "p": Key(
             3.0, Number(low=LEAST_P), "start of the exponent; training keeps it at 0.1 or above"
-        ),
-        "per_channel": Key(
-            False, Flag(), "one p per channel (the paper's index p_i), not one shared p"
         ),
         "p_rate": Key(
             10.0, Number(), "learning-rate multiplier of p, which has no weight decay", free=True
         ),
+    }
+    return Head(
+        title=title,
+        make=make,
+        keys={**keys, **of_exponent},
+        trains=True,
+        random=random,
+        rates=lambda section: {"p": section.p_rate},
+        lowest={"p": LEAST_P},
+        logged={"gem_p": "p"},
+    )
+
+
+HEAD = declared(
+    "GeM",
+    lambda section: GeM(section.p, section.per_channel),
+    {
+        "per_channel": Key(
+            False, Flag(), "one p per channel (the paper's index p_i), not one shared p"
+        )
     },
-    trains=True,
-    rates=lambda section: {"p": section.p_rate},
-    lowest={"p": LEAST_P},
-    logged={"gem_p": "p"},
 )

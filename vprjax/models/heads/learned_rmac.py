@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vprjax.models.heads.rmac import pooled, scaled
+from vprjax.models.heads.rmac import LEVELS, pooled, scaled, whitened_sum
 from vprjax.models.heads.variant import Head, RegionStart
 from vprjax.models.heads.vectors import check_map, maximum
-from vprjax.variants import Key, Whole
 
 
 def region_vectors(x: jax.Array, levels: int) -> jax.Array:
@@ -34,19 +33,13 @@ class LearnedRMAC(nn.Module):
           ValueError: `x` is not `(b, h, w, c)`.
         """
         check_map("learned_rmac", x)
-        whiten = nn.Dense(
-            x.shape[-1],
-            precision=jax.lax.Precision.HIGHEST,
-            kernel_init=lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype),
-            name="whiten",
-        )
-        return jnp.sum(scaled(whiten(region_vectors(x, self.levels))), axis=1)
+        return whitened_sum(region_vectors(x, self.levels))
 
 
 HEAD = Head(
     title="Learned R-MAC",
     make=lambda section: LearnedRMAC(section.levels),
-    keys={"levels": Key(3, Whole(1), "levels of square regions, as of R-MAC")},
+    keys={"levels": LEVELS},
     trains=True,
     start=RegionStart("whiten", lambda section, x: region_vectors(x, section.levels)),
 )

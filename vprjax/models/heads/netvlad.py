@@ -132,10 +132,19 @@ class NetVLAD(nn.Module):
 def parameters(head: nn.Module, d: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Declares the weights, biases and centres of a head with `clusters`."""
     k = head.clusters
-    unit = nn.initializers.normal(d**-0.5)  # rows of length about 1, as the local descriptors
-    weights = head.param("weights", unit, (k, d), jnp.float32)
+    weights = rows(head, "weights", k, d)
     biases = head.param("biases", nn.initializers.zeros, (k,), jnp.float32)
-    return weights, biases, head.param("centers", unit, (k, d), jnp.float32)
+    return weights, biases, rows(head, "centers", k, d)
+
+
+def rows(head: nn.Module, name: str, count: int, d: int) -> jax.Array:
+    """Declares a parameter `(count, d)` with rows of length about 1, as the local descriptors have."""
+    return head.param(name, nn.initializers.normal(d**-0.5), (count, d), jnp.float32)
+
+
+def clusters(count: int, least: int = 2) -> Key:
+    """The config key of a head's number of clusters, `count` by default."""
+    return Key(count, Whole(least), "clusters k; a descriptor has k times the channels")
 
 
 def start(centers: jax.Array, local_descriptors: jax.Array) -> dict[str, jax.Array]:
@@ -148,7 +157,7 @@ HEAD = Head(
     title="NetVLAD",
     make=lambda section: NetVLAD(section.clusters, section.order),
     keys={
-        "clusters": Key(64, Whole(2), "clusters k; a descriptor has k times the channels"),
+        "clusters": clusters(64),
         "order": Key(
             ORDERS[0], OneOf(ORDERS), "what a descriptor lists first; the original lists channels"
         ),

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from vprjax.models.heads.variant import Head
 from vprjax.models.heads.vectors import check_map, maximum
@@ -41,6 +42,20 @@ def scaled(x: jax.Array) -> jax.Array:
     vanishes = squared == 0
     norm = jnp.where(vanishes, 0.0, jnp.sqrt(jnp.where(vanishes, 1.0, squared)))
     return x / (norm + _EPS)
+
+
+def whitened_sum(vectors: jax.Array) -> jax.Array:
+    """Sum over regions of `scaled(W v + w)`, `(b, r, c) -> (b, c)`; declares `whiten`, `W` the identity.
+
+    A head's compact method calls it.
+    """
+    whiten = nn.Dense(
+        vectors.shape[-1],
+        precision=jax.lax.Precision.HIGHEST,
+        kernel_init=lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype),
+        name="whiten",
+    )
+    return jnp.sum(scaled(whiten(vectors)), axis=1)
 
 
 def regions(height: int, width: int, levels: int) -> list[tuple[int, int, int, int]]:
@@ -83,8 +98,9 @@ def _starts(size: int, side: int, count: int) -> list[int]:
     return [int(start) for start in centres - half]
 
 
+LEVELS = Key(3, Whole(1), "levels of square regions; level l has l along the map's shorter side")
 HEAD = Head(
     title="R-MAC",
     make=lambda section: functools.partial(rmac, levels=section.levels),
-    keys={"levels": Key(3, Whole(1), "levels of square regions; level l has l along the map")},
+    keys={"levels": LEVELS},
 )

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vprjax.models.heads.netvlad import netvlad_from_centers
+from vprjax.models.heads.netvlad import clusters, netvlad_from_centers, rows
 from vprjax.models.heads.variant import ClusterStart, Head
 from vprjax.models.heads.vectors import check_map, l2_normalize
 from vprjax.variants import Key, Whole
@@ -46,9 +46,7 @@ class SuperVLAD(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns `(b, k * d)`, cluster-major, normalised."""
-        d = x.shape[-1]
-        unit = nn.initializers.normal(d**-0.5)
-        weights = self.param("weights", unit, (self.clusters + self.ghosts, d), jnp.float32)
+        weights = rows(self, "weights", self.clusters + self.ghosts, x.shape[-1])
         return supervlad(x, weights, self.clusters)
 
 
@@ -56,7 +54,7 @@ HEAD = Head(
     title="SuperVLAD",
     make=lambda section: SuperVLAD(section.clusters, section.ghosts),
     keys={
-        "clusters": Key(4, Whole(1), "clusters k; a descriptor has k times the channels"),
+        "clusters": clusters(4, least=1),
         "ghosts": Key(1, Whole(1), "further clusters, which the descriptor leaves out"),
     },
     trains=True,

@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vprjax.models.heads.netvlad import aggregate
+from vprjax.models.heads.netvlad import aggregate, clusters, rows
 from vprjax.models.heads.variant import ClusterStart, Head
 from vprjax.models.heads.vectors import check_map, l2_normalize
-from vprjax.variants import Key, Whole
 
 
 def vlad(x: jax.Array, centers: jax.Array) -> jax.Array:
@@ -41,15 +40,13 @@ class VLAD(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns `(b, k * d)`, cluster-major, normalised."""
-        d = x.shape[-1]
-        unit = nn.initializers.normal(d**-0.5)
-        return vlad(x, self.param("centers", unit, (self.clusters, d), jnp.float32))
+        return vlad(x, rows(self, "centers", self.clusters, x.shape[-1]))
 
 
 HEAD = Head(
     title="VLAD",
     make=lambda section: VLAD(section.clusters),
-    keys={"clusters": Key(32, Whole(2), "clusters k; a descriptor has k times the channels")},
+    keys={"clusters": clusters(32)},
     trains=True,
     start=ClusterStart("clusters", lambda centers, local: {"centers": centers}),
 )

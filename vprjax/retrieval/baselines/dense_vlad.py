@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from vprjax.retrieval.baselines import vlad, vocabulary
-from vprjax.retrieval.baselines.variant import Baseline, Facts
+from vprjax.retrieval.baselines.variant import Facts
 from vprjax.variants import Key, Several, Whole
 
 ORIENTATIONS, BINS, CLIP = 8, 4, 0.2  # of a SIFT: directions, bins per side, largest share
@@ -76,15 +76,13 @@ def _objections(settings, facts: Facts) -> list[str]:
     ]
 
 
-BASELINE = Baseline(
+BASELINE = vlad.declared(
+    "dense_vlad",
+    local,
     title="DenseVLAD",
     reference="Torii et al. 2015",
     about="RootSIFT on a grid of every second pixel at four scales is summed as residuals to 128 words, as "
     "in VLAD. The dense grid needs no keypoint detector, which fails where light changes.",
-    describe=lambda image, state, settings: vlad.describe(local(image, settings), state),
     keys=KEYS,
-    fit=lambda places, settings, seed: vlad.fit(
-        lambda image: local(image, settings), places, settings, seed, "baseline.dense_vlad"
-    ),
     objections=_objections,
 )

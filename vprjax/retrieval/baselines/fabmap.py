@@ -45,12 +45,7 @@ def fit(places: Places, settings, seed: int):
     """
     key = "baseline.fabmap"
     centres = vocabulary.words(
-        lambda image: vlad_sift.local(image, settings),
-        places,
-        settings.words,
-        settings.sample,
-        seed,
-        key,
+        lambda image: vlad_sift.local(image, settings), places, settings, seed, key
     )
     numbers, rows = spread(len(places), TREE_IMAGES), []
     for block in mapped(
@@ -149,6 +144,7 @@ BASELINE = Baseline(
     describe=describe,
     keys=KEYS,
     fit=fit,
+    objections=lambda settings, facts: vocabulary.objections(settings, "baseline.fabmap"),
     matching=Matching(costs=_costs),
     bits=1,
     lacks="a keypoint",

@@ -1,5 +1,8 @@
 """Vector of locally aggregated descriptors (Jegou et al. 2010; Arandjelovic & Zisserman 2013)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from vprjax.console import log
@@ -7,6 +10,7 @@ from vprjax.data.source import Places
 from vprjax.descriptors import whitening
 from vprjax.retrieval.baselines import vocabulary
 from vprjax.retrieval.baselines.images import mapped
+from vprjax.retrieval.baselines.variant import Baseline, Facts
 from vprjax.variants import Key, Whole
 
 ROWS = 8192  # local descriptors assigned at once
@@ -61,7 +65,7 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
     Raises:
       ConfigError: the images hold fewer local descriptors than words.
     """
-    centres = vocabulary.words(local, places, settings.words, settings.sample, seed, key)
+    centres = vocabulary.words(local, places, settings, seed, key)
     state, full = {"centres": centres}, centres.size
     if not settings.dimensions:
         return state, []
@@ -87,6 +91,27 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
         parts += block
     found = whitening.learn(np.stack(parts), settings.dimensions, whiten=True)
     return state | {"mean": found.mean, "kernel": found.kernel.astype(np.float32)}, []
+
+
+def declared(
+    name: str,
+    local: Callable[[np.ndarray, Any], np.ndarray],
+    objections: Callable[[Any, Facts], list[str]] = lambda settings, facts: [],
+    **declarations,
+) -> Baseline:
+    """The declaration of a method that sums `local(image, settings)` as VLAD; the rest is `Baseline`'s."""
+    key = f"baseline.{name}"
+    return Baseline(
+        describe=lambda image, state, settings: describe(local(image, settings), state),
+        fit=lambda places, settings, seed: fit(
+            lambda image: local(image, settings), places, settings, seed, key
+        ),
+        objections=lambda settings, facts: [
+            *vocabulary.objections(settings, key),
+            *objections(settings, facts),
+        ],
+        **declarations,
+    )
 
 
 def describe(local: np.ndarray, state) -> np.ndarray:

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 
 from vprjax.retrieval.baselines import vlad, vocabulary
-from vprjax.retrieval.baselines.variant import Baseline
 from vprjax.variants import Key, Number, Whole
 
 KEYPOINTS = {
@@ -23,15 +22,13 @@ def local(image: np.ndarray, settings) -> np.ndarray:
     return vocabulary.root(found) if found is not None else np.zeros((0, 128), np.float32)
 
 
-BASELINE = Baseline(
+BASELINE = vlad.declared(
+    "vlad_sift",
+    local,
     title="VLAD with SIFT",
     reference="Jegou et al. 2010; Arandjelovic & Zisserman 2012, 2013",
     about="RootSIFT at the image's keypoints is summed as residuals to the nearest of 128 words, which "
     "k-means learns from training images. Each word's sum gets length 1, and PCA-whitening shortens all.",
-    describe=lambda image, state, settings: vlad.describe(local(image, settings), state),
     keys=KEYS,
-    fit=lambda places, settings, seed: vlad.fit(
-        lambda image: local(image, settings), places, settings, seed, "baseline.vlad_sift"
-    ),
     lacks="a keypoint",
 )

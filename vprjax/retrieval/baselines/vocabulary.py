@@ -38,25 +38,27 @@ def sample(local: Local, places: Places, most: int, seed: int) -> np.ndarray:
     return np.concatenate(parts)[:most]
 
 
-def words(local: Local, places: Places, count: int, most: int, seed: int, key: str) -> np.ndarray:
-    """The `count` words `(count, d)` float32 of the images `places`, by k-means.
+def words(local: Local, places: Places, settings, seed: int, key: str) -> np.ndarray:
+    """The `settings.words` words `(k, d)` float32 of the images `places`, by k-means.
 
     Args:
       local: the local descriptors of an image.
       places: training images.
-      count: number of words.
-      most: local descriptors that k-means takes.
+      settings: the method's config section.
       seed: of the sample and of k-means.
       key: the config section of the method, for messages.
 
     Raises:
       ConfigError: the images hold fewer local descriptors than words.
     """
-    found = sample(local, places, most, seed)
+    found, count = sample(local, places, settings.sample, seed), settings.words
     if not len(found):
+        what, more = (
+            ("keypoint", f", or lower {key}.contrast") if "contrast" in settings else ("edge", "")
+        )
         raise ConfigError(
-            f"{key} finds no keypoint in any of the {len(places):,} training images (first: "
-            f"{places.image_ids[0]}), so it learns nothing: look at them, or lower {key}.contrast"
+            f"{key} finds no {what} in any of the {len(places):,} training images (first: "
+            f"{places.image_ids[0]}), so it learns nothing: name others in dataset.train_splits{more}"
         )
     if count > len(found):
         raise ConfigError(
@@ -66,6 +68,16 @@ def words(local: Local, places: Places, count: int, most: int, seed: int, key: s
         )
     log(f"k-means of {len(found):,} local descriptors: {count} words")
     return np.asarray(kmeans(found, count, seed))
+
+
+def objections(settings, key: str) -> list[str]:
+    """A sentence where k-means would take fewer local descriptors than it has words to find."""
+    if settings.words <= settings.sample:
+        return []
+    return [
+        f"{key}.words={settings.words} must not go over the {settings.sample} local descriptors of "
+        f"{key}.sample: lower it or raise the sample"
+    ]
 
 
 def nearest(descriptors: np.ndarray, centres: np.ndarray) -> np.ndarray:

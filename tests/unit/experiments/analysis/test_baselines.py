@@ -6,6 +6,7 @@ from analysis import baselines, scores
 from configs import base
 from tests.helpers import made_up_runs
 from vprjax.errors import DataError
+from vprjax.retrieval.baselines import BASELINES
 
 
 def document(names="hog", fcm=40.0, seed=0, ms=2.5):
@@ -39,6 +40,10 @@ def test_a_row_holds_the_settings_figures_and_cost():
     (model,) = baselines.of_results(document("mobilenetv2,mac"), "corridor", "mobilenetv2-mac")
     assert model.title == "MobileNetV2 + MAC, off the shelf"
     assert model.settings == '{"stage": "", "weights": "random"}'
+    cut = document("vgg16,mac")
+    cut["provenance"]["config"]["model"]["stage"] = "conv3"
+    (part,) = baselines.of_results(cut, "corridor", "vgg16-mac")
+    assert part.title == "VGG16 to conv3 + MAC, off the shelf"
 
 
 def test_the_file_gives_its_rows_back_and_new_ones_replace(tmp_path):
@@ -53,6 +58,15 @@ def test_the_file_gives_its_rows_back_and_new_ones_replace(tmp_path):
     (tmp_path / baselines.FILE).write_text("set,fcm\na,b\n")
     with pytest.raises(DataError, match="holds no record of baselines"):
         baselines.read(tmp_path)
+
+
+def test_rows_stand_in_the_order_of_the_methods_whenever_they_are_added():
+    (row,) = baselines.of_results(document(), "corridor", "hog")
+    names = ["pixels", "hog", "seqslam", "delf", "delf_checked", "vgg16-mac", "vgg16-crow"]
+    late = [row._replace(name=name) for name in reversed(names)]
+    assert [x.name for x in baselines.replaced(late[:4], late[4:])] == names
+    other = row._replace(set="nordland")
+    assert baselines.replaced([other, row], []) == [other, row]
 
 
 def test_the_baselines_stand_above_the_grid_s_models(tmp_path):
@@ -96,6 +110,16 @@ def test_methods_are_explained_once_with_their_source():
         *baselines.of_results(document("mobilenetv2,mac"), "a", "mobilenetv2-mac"),
         *baselines.of_results(document(seed=1), "a", "hog"),
     ]
-    ((title, about),) = baselines.methods(rows)
-    assert title == "HOG" and about.count(". ") >= 2 and "Dalal & Triggs 2005" in about
+    (title, about), (head, what) = baselines.methods(rows)
+    assert title == "HOG" and "Dalal & Triggs 2005" in about
+    assert head == "MAC" and "Tolias et al. 2016" in what
+    assert baselines.methods_table(rows).rows == [[title, about], [head, what]]
     assert "- HOG: " in baselines.markdown(rows, baselines.table(rows[:1]))
+
+
+@pytest.mark.parametrize("name", [*BASELINES, *baselines.ABOUT])
+def test_an_explanation_has_two_sentences_and_a_source(name):
+    row = baselines.of_results(document(), "a", "hog")[0]._replace(name=name)
+    ((_, about),) = baselines.methods([row])
+    sentences, source = about.split(" Source: ")
+    assert sentences.count(". ") == 1 and sentences.endswith(".") and source.endswith(".")

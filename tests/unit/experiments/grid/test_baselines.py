@@ -1,9 +1,11 @@
 """The jobs above a grid's models."""
 
 import json
+import sys
 
+import delf
 import pytest
-from grid import baselines, cells
+from grid import baselines, cells, files
 from grid.cells import Settings
 
 from configs import base
@@ -26,15 +28,33 @@ def test_all_takes_every_baseline_and_what_is_random_once_per_seed(tmp_path):
         assert job.workdir == tmp_path / f"nordland/baselines/{job.name}/seed{job.seed}"
 
 
-def test_a_model_needs_the_whole_of_its_weights(tmp_path):
+def test_a_model_takes_its_weights_and_ends_where_they_do(tmp_path):
     real = cells.WEIGHTS["real"]
     for name in real.values():
         (tmp_path / name).touch()
     jobs = baselines.jobs(settings(tmp_path, weights=tmp_path), "*-mac,hog")
-    assert [job.name for job in jobs] == ["hog", "mobilenetv2-mac"]
-    (model,) = (job for job in jobs if job.name != "hog")
-    assert model.config["model"]["weights"] == str(tmp_path / real["mobilenetv2"])
-    assert model.config["model"]["pooling"] == "mac" and model.config["baseline"]["name"] == ""
+    assert [job.name for job in jobs] == ["hog", "vgg16-mac", "mobilenetv2-mac"]
+    part, whole = (job.config["model"] for job in jobs[1:])
+    assert part["stage"] == "conv3" and not part["partial_weights"]
+    assert whole["weights"] == str(tmp_path / real["mobilenetv2"])
+    assert whole["pooling"] == "mac" and jobs[-1].config["baseline"]["name"] == ""
+
+
+def test_delf_runs_where_its_weights_lie(tmp_path, monkeypatch):
+    own = settings(tmp_path, weights=tmp_path, changes=(("eval.recalls", (1, 5)),))
+    assert not baselines.jobs(own, "del*")  # a pattern takes what is there
+    index = tmp_path / "delf_gld_20190411/variables/variables.index"
+    index.parent.mkdir(parents=True)
+    index.touch()
+    (job,) = baselines.jobs(own, "delf")
+    assert job.words[0].endswith("experiments/delf.py") and f"--weights={index}" in job.words
+    monkeypatch.setattr(
+        sys, "argv", list(job.words)
+    )  # the job's process makes the config it is told
+    args = delf.parse()
+    config = files.config_of(args.dataset, dict(map(cells.change, args.set)))
+    config.model.weights = args.weights
+    assert args.out == job.workdir and config.to_dict() == job.config
 
 
 @pytest.mark.parametrize(
@@ -42,6 +62,7 @@ def test_a_model_needs_the_whole_of_its_weights(tmp_path):
     [
         ("vlad_surf", "'vlad_surf' matches none of pixels, hog"),
         ("mobilenetv2-rmac", "mobilenetv2-rmac needs the folder of its weights, --weights"),
+        ("delf", r"delf needs delf\*/\*\*/variables.index below the folder --weights"),
     ],
 )
 def test_what_is_not_there_is_refused(tmp_path, patterns, words):

@@ -39,13 +39,20 @@ def test_an_image_without_a_keypoint_has_a_zero_descriptor():
     assert words.shape == (3,) and not words.any()
 
 
-@pytest.mark.parametrize("name", ["vlad_sift", "fabmap"])
-def test_training_images_without_a_keypoint_are_refused(name):
+@pytest.mark.parametrize(
+    ("name", "lacks", "advice"),
+    [
+        ("vlad_sift", "keypoint", ", or lower baseline.vlad_sift.contrast"),
+        ("fabmap", "keypoint", ", or lower baseline.fabmap.contrast"),
+        ("dense_vlad", "edge", ""),
+    ],
+)
+def test_training_images_that_show_nothing_are_refused(name, lacks, advice):
     blank = places(np.full((3, 60, 80, 3), 50, np.uint8))
-    with pytest.raises(
-        ConfigError, match=rf"baseline\.{name} finds no keypoint in any of the 3 training"
-    ):
+    words = f"baseline.{name} finds no {lacks} in any of the 3 training images"
+    with pytest.raises(ConfigError, match=words) as refused:
         BASELINES[name].fit(blank, settings(name), 0)
+    assert str(refused.value).endswith(f"name others in dataset.train_splits{advice}")
 
 
 @pytest.mark.parametrize("name", ["vlad_sift", "dense_vlad", "fabmap"])
