@@ -38,8 +38,8 @@ _OPTIONS = {
 # Most output positions of a block that stays in a core's cache while it shifts.
 BLOCK_POSITIONS = 2048
 
-# With fewer channels a matrix product per tap is too thin; one per kernel row replaces it. Up to so many, the
-# transforms of Winograd's weight gradient cost more than they save.
+# With fewer channels a matrix product per tap is too thin; one per kernel row replaces it. Up to so many,
+# the transforms of Winograd's weight gradient cost more than they save.
 FEW_CHANNELS = 128
 
 _Pads = tuple[tuple[int, int], ...]
@@ -112,7 +112,7 @@ def _product_backward(precision, residuals, gradient):
     to_x = lax.dot_general(gradient, kernel, (((3,), (1,)), ((), ())), precision=precision)
     flat, other = x.reshape(-1, c), gradient.reshape(-1, o)
     narrow, wide = (flat, other) if c <= o else (other, flat)
-    # XLA multiplies `(m, k) (k, n)` fastest. The barriers keep it from merging the transposes into the product.
+    # XLA multiplies `(m, k) (k, n)` fastest. The barriers keep it from merging the transposes into it.
     turned = lax.optimization_barrier(narrow.T)
     kind = jnp.promote_types(x.dtype, jnp.float32)
     product = lax.dot(turned, wide, precision=precision, preferred_element_type=kind)

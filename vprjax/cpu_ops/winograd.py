@@ -86,9 +86,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, pads: _Pads, precision) -
 
     def of_block(number):
         at = (*blocks.start(number), 0, 0)
-        part = lax.dynamic_slice(
-            whole, at, (blocks.images, 2 * blocks.rows, 2 * blocks.across, o)
-        )
+        part = lax.dynamic_slice(whole, at, (blocks.images, 2 * blocks.rows, 2 * blocks.across, o))
         planes = [[part[:, i::2, j::2] for j in range(2)] for i in range(2)]
         tiles = _tiles(blocks.read(tall, number, pads))
         return _each(product, tiles, _transform(_OUTPUT.T, planes))

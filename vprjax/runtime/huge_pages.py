@@ -1,8 +1,8 @@
 """Large pages for the memory of compiled programs on Linux.
 
-XLA's CPU backend asks the C library for a program's memory anew at every call, and the kernel clears it page by
-page. At eight images of 224x224 a training step of ResNet50 needs 950 MiB, which is 257,000 pages of 4 KiB: that
-was a sixth of its processor time, and a fortieth with pages of 2 MiB.
+XLA's CPU backend asks the C library for a program's memory anew at every call, and the kernel clears it page
+by page. At eight images of 224x224 a training step of ResNet50 needs 950 MiB, which is 257,000 pages of 4 KiB:
+that was a sixth of its processor time, and a thirtieth with pages of 2 MiB.
 """
 
 import os
@@ -18,8 +18,8 @@ _OURS = "glibc.malloc.hugetlb"  # of glibc 2.35; earlier ones and other C librar
 def environment(environ: Mapping[str, str], mode: str) -> dict[str, str] | None:
     """The environment in which the C library asks for large pages; None where nothing is to change.
 
-    `mode` is the content of `MODE`. The kernel gives large pages only on request in the mode "madvise"; a user's
-    own setting stays.
+    `mode` is the content of `MODE`. In the mode "madvise" the kernel gives large pages on request alone. A
+    user's own setting stays.
     """
     tunables = environ.get(TUNABLES, "")
     if "[madvise]" not in mode or _OURS in tunables:
