@@ -4,9 +4,9 @@
     python experiments/accelerator.py --out=runs/dry --dry
 
 It runs `benchmark.py train_step`, `extract` and `retrieval` in float32 (TF32) and bfloat16, beside PyTorch
-eager, channels_last and torch.compile, then the tests. Each command gets an equal share of the time that is
-left, and what it leaves goes to the next ones. A command that runs out of time ends; its rows so far stay in
-OUT, a file each, for `experiments/records.py --add`. `--dry` tries the same commands with tiny images, as on a
+eager, channels_last and torch.compile, then the tests. Each command gets an equal share of the time left,
+and what it leaves goes to the next ones. A command that runs out of time ends. Its rows so far stay in OUT,
+a file each, for `experiments/records.py --add`. `--dry` tries the same commands with tiny images, as on a
 CPU. The exit status is 1 where a command failed, and 0 where time alone ran out.
 """
 

@@ -1,7 +1,7 @@
 """Large pages for the memory of compiled programs on Linux.
 
-XLA's CPU backend asks the C library for a program's memory anew at every call, and the kernel clears it page
-by page. At eight images of 224x224 a training step of ResNet50 needs 950 MiB, which is 257,000 pages of 4 KiB:
+XLA's CPU backend asks the C library for a program's memory anew at every call, and the kernel clears it
+page by page. At eight images of 224x224 a training step of ResNet50 needs 950 MiB, or 257,000 pages of 4 KiB:
 that was a sixth of its processor time, and a thirtieth with pages of 2 MiB.
 """
 

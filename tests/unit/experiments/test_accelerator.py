@@ -1,6 +1,6 @@
-import json
 import pathlib
 import sys
+import time
 
 import accelerator
 import benchmark
@@ -31,18 +31,36 @@ def _python(code):
     return [sys.executable, "-c", code]
 
 
-def test_a_command_that_runs_out_of_time_leaves_the_rest_its_share(tmp_path):
-    slow = "import pathlib, time; pathlib.Path({!r}).write_text('{{}}'); time.sleep(60)"
-    wanted = {
-        "slow": _python(slow.format(str(tmp_path / "slow.json"))),
-        "broken": _python("raise SystemExit(3)"),
-        "quick": _python("print('rows')"),
-    }
-    ended = accelerator.run_all(wanted, _python("print('passed')"), tmp_path, 9.0)
-    assert ended == ["out of time", "failed (status 3)", "done", "done"]
-    assert json.loads((tmp_path / "slow.json").read_text()) == {}
-    assert (tmp_path / "quick.log").read_text() == "rows\n"
-    assert (tmp_path / "tests.log").read_text() == "passed\n"
+def test_a_command_that_runs_out_of_time_ends_and_keeps_what_it_wrote(tmp_path):
+    log = tmp_path / "log"
+    begun, slow = (
+        tmp_path / "begun",
+        "import pathlib, time; pathlib.Path({!r}).touch(); time.sleep(60)",
+    )
+    start = time.monotonic()
+    assert accelerator.run("slow", _python(slow.format(str(begun))), 3.0, log) == "out of time"
+    assert time.monotonic() - start < 30
+    assert (
+        accelerator.run("broken", _python("raise SystemExit(3)"), 60.0, log) == "failed (status 3)"
+    )
+    assert accelerator.run("quick", _python("print('rows')"), 60.0, log) == "done"
+    assert log.read_text() == "rows\n"
+
+
+def test_what_one_leaves_goes_to_the_next_and_the_tests_keep_their_part(monkeypatch, tmp_path):
+    now, got = [0.0], {}
+
+    def run(name, command, seconds, log):
+        assert log == tmp_path / f"{name}.log"
+        got[name] = seconds
+        now[0] += min(seconds, command[0])
+        return "done"
+
+    monkeypatch.setattr(accelerator.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(accelerator, "run", run)
+    wanted = {"short": [10.0], "long": [900.0], "last": [20.0]}
+    accelerator.run_all(wanted, [500.0], tmp_path, 300.0)
+    assert got == {"short": 70.0, "long": 100.0, "last": 100.0, "tests": 170.0}
 
 
 @pytest.mark.parametrize(("ending", "status"), [("failed (status 3)", 1), ("out of time", 0)])
