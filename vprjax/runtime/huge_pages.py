@@ -1,8 +1,8 @@
 """Large pages for the memory of compiled programs on Linux.
 
 XLA's CPU backend asks the C library for a program's memory anew at every call, and the kernel clears it
-page by page. At eight images of 224x224 a training step of ResNet50 needs 950 MiB, or 257,000 pages of 4 KiB:
-that was a sixth of its processor time, and a thirtieth with pages of 2 MiB.
+page by page. A training step of ResNet50 on eight images of 224x224 needs 950 MiB, or 257,000 pages of
+4 KiB: that was a sixth of its processor time, and a thirtieth with pages of 2 MiB.
 """
 
 import os
