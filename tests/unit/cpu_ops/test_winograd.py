@@ -65,8 +65,9 @@ def test_the_block_size_does_not_matter(monkeypatch, tiles):
     assert _error(of_kernel, _kernel_gradient64(x, cotangent, SAME)) <= 1e-6
 
 
-@pytest.mark.parametrize(("c", "o"), [(33, 40), (40, 33)])
-@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((2, 0), (1, 2)), ((3, 0), (1, 1))])
+@pytest.mark.parametrize(
+    ("pads", "c", "o"), [(((2, 0), (1, 2)), 33, 40), (((3, 0), (1, 1)), 40, 33)]
+)
 def test_the_kernel_gradient_equals_float64(pads, c, o):
     x, _ = _operands(3, 6, 7, c, o)
     h, w = (n + sum(pad) - 2 for n, pad in zip(x.shape[1:3], pads, strict=True))
@@ -91,8 +92,9 @@ def _through_cpu_conv(x, kernel, padding, strides=(1, 1)):
 
 
 # With few channels the kernel's gradient is not Winograd's.
-@pytest.mark.parametrize("few", [16, 128])
-@pytest.mark.parametrize("pads", [SAME, ((0, 0), (2, 1)), ((3, 0), (1, 1))])
+@pytest.mark.parametrize(
+    ("pads", "few"), [(SAME, 16), (((0, 0), (2, 1)), 128), (((3, 0), (1, 1)), 16)]
+)
 def test_gradients_through_the_cpu_convolution(monkeypatch, pads, few):
     monkeypatch.setattr(winograd, "LEAST_WORK", 1)
     monkeypatch.setattr(convolution, "FEW_CHANNELS", few)
