@@ -32,6 +32,7 @@ from benchmarks import (
 )
 
 from vprjax.report.provenance import code_version
+from vprjax.runtime import huge_pages
 from vprjax.runtime.machine import cpu
 from vprjax.storage.atomic import write_atomically
 
@@ -162,4 +163,5 @@ def write(record: pathlib.Path, code: str, rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()  # as python -m vprjax.main does; the rival gets them, too
     main()

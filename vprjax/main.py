@@ -12,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vprjax.errors import ConfigError, Preempted, VprjaxError
-from vprjax.runtime import lost
+from vprjax.runtime import huge_pages, lost
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -166,5 +166,6 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()
     sys.stdout.reconfigure(errors="replace")  # letters that the terminal's encoding lacks
     app.run(main, flags_parser=parse_flags)

@@ -3,9 +3,9 @@
 XLA's CPU backend spends nine multiplications per output of a 3x3 convolution. Its weight gradient reaches a
 fraction of the processor's speed, and its depthwise convolution even less. This module instead computes
 
-- a 3x3 convolution of stride 1 in float32, and its input gradient, by Winograd's method (`winograd`);
+- a 3x3 convolution of stride 1 in float32, and both its gradients, by Winograd's method (`winograd`);
 - any other ordinary convolution by the stock function;
-- an ordinary convolution's weight gradient as a sum of matrix products of the shifted input with the
+- any other ordinary convolution's weight gradient as a sum of matrix products of the shifted input with the
   output's gradient, a few rows of the image at a time;
 - a 1x1 convolution as one matrix product;
 - a depthwise convolution as a sum of shifted multiply-adds, which XLA fuses into one loop.
@@ -38,7 +38,8 @@ _OPTIONS = {
 # Most output positions of a block that stays in a core's cache while it shifts.
 BLOCK_POSITIONS = 2048
 
-# With fewer channels a matrix product per tap is too thin; one per kernel row replaces it.
+# With fewer channels a matrix product per tap is too thin; one per kernel row replaces it. Up to so many,
+# the transforms of Winograd's weight gradient cost more than they save.
 FEW_CHANNELS = 128
 
 _Pads = tuple[tuple[int, int], ...]
@@ -55,7 +56,7 @@ def conv_general_dilated(
 
     NHWC images and HWIO kernels, ordinary or depthwise (one kernel per channel), are fast without
     dilation or negative padding; the stock function computes anything else. `options` are the stock
-    function's. Only a 1x1 kernel has a forward-mode derivative.
+    function's. The fast ways have no forward-mode derivative.
 
     Shapes: `(b, h, w, c), (kh, kw, c or 1, o) -> (b, h', w', o)`. Raises: what the stock one does.
     """
@@ -93,7 +94,33 @@ def _is_plain(lhs: jax.Array, rhs: jax.Array, options: dict) -> bool:
 
 def _pointwise(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], precision) -> jax.Array:
     x = lax.slice(x, (0, 0, 0, 0), x.shape, (1, *strides, 1))
-    return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())), precision=precision)
+    return _matrix_product(x, kernel[0, 0], precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _matrix_product(x: jax.Array, kernel: jax.Array, precision) -> jax.Array:
+    return lax.dot_general(x, kernel, (((3,), (0,)), ((), ())), precision=precision)
+
+
+def _product_forward(x, kernel, precision):
+    return _matrix_product(x, kernel, precision), (x, kernel)
+
+
+def _product_backward(precision, residuals, gradient):
+    x, kernel = residuals
+    c, o = kernel.shape
+    to_x = lax.dot_general(gradient, kernel, (((3,), (1,)), ((), ())), precision=precision)
+    flat, other = x.reshape(-1, c), gradient.reshape(-1, o)
+    narrow, wide = (flat, other) if c <= o else (other, flat)
+    # XLA multiplies `(m, k) (k, n)` fastest. The barriers keep it from merging the transposes into it.
+    turned = lax.optimization_barrier(narrow.T)
+    kind = jnp.promote_types(x.dtype, jnp.float32)
+    product = lax.dot(turned, wide, precision=precision, preferred_element_type=kind)
+    to_kernel = product if c <= o else lax.optimization_barrier(product).T
+    return to_x, to_kernel.astype(kernel.dtype)
+
+
+_matrix_product.defvjp(_product_forward, _product_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -117,6 +144,9 @@ def _ordinary_forward(x, kernel, strides, pads, precision):
 
 def _ordinary_backward(strides, pads, precision, residuals, gradient):
     x, kernel = residuals
+    to_x = _ordinary_to_x(x, kernel, gradient, strides, pads, precision)
+    if min(kernel.shape[2:]) > FEW_CHANNELS and winograd.pays(x, kernel, strides, pads):
+        return to_x, winograd.kernel_gradient(x, gradient, pads, precision)
 
     def of_block(padded, gradient):
         return _ordinary_to_kernel(padded, gradient, kernel.shape, strides, precision)
@@ -124,16 +154,14 @@ def _ordinary_backward(strides, pads, precision, residuals, gradient):
     to_kernel = _sum_over_blocks(of_block, _pad(x, pads), gradient, kernel.shape[:2], strides)
     if _gradient_first(kernel.shape):
         to_kernel = jnp.swapaxes(to_kernel, 1, 2)
-    to_x = _ordinary_to_x(x, kernel, gradient, strides, pads, precision)
     return to_x, to_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
 
 def _ordinary_to_x(x, kernel, gradient, strides, pads, precision) -> jax.Array:
     """The gradient convolved with the flipped kernel, under the complement of the input's padding."""
-    turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     rest = tuple((2 - low, 2 - high) for low, high in pads)
-    if winograd.pays(gradient, turned, strides, rest):
-        return winograd.convolve(gradient, turned, rest, precision)
+    if winograd.pays(gradient, kernel, strides, rest):
+        return winograd.convolve(gradient, kernel, rest, precision, turned=True)
     stock = functools.partial(_stock, strides=strides, pads=pads, precision=precision)
     return jax.linear_transpose(lambda x: stock(x, kernel), x)(gradient)[0]
 

@@ -6,7 +6,9 @@ are 1 and 1/2 and the sums shorter than a stock convolution's, so that the value
 float64's. Blocks of tiles stay in the cache between the steps.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -36,29 +38,105 @@ def pays(x: jax.Array, kernel: jax.Array, strides: Sequence[int], pads: _Pads) -
     return min(c, o) >= 32 and len(x) * h * w * c * o >= LEAST_WORK
 
 
-def convolve(x: jax.Array, kernel: jax.Array, pads: _Pads, precision) -> jax.Array:
-    """The 3x3 convolution of stride 1. Shapes: `(b, h, w, c), (3, 3, c, o) -> (b, h', w', o)`."""
+def convolve(
+    x: jax.Array, kernel: jax.Array, pads: _Pads, precision, turned: bool = False
+) -> jax.Array:
+    """The 3x3 convolution of stride 1. Shapes: `(b, h, w, c), (3, 3, c, o) -> (b, h', w', o)`.
+
+    With `turned` the kernel is `(3, 3, o, c)` and enters upside down, as an input gradient needs it.
+    """
     (h, w), b = _output_size(x, pads), len(x)
-    across = -(-w // 2)
-    images, rows = _shares(b, -(-h // 2), across)
-    groups, bands = -(-b // images), -(-h // (2 * rows))
-    size = (groups * images, 2 * rows * bands + 2, 2 * across + 2)
-    before = (0, pads[0][0], pads[1][0])
-    edges = [(n, whole - n - old, 0) for n, whole, old in zip(before, size, x.shape, strict=False)]
-    zero, none = jnp.zeros((), x.dtype), (0, 0, 0)
-    tall = lax.pad(x, zero, (*edges[:2], none, none))
+    blocks = _Blocks.of(x, pads)
     taps = [[kernel[i, j] for j in range(3)] for i in range(3)]
-    kernels = _transform(_KERNEL, taps)
+    kernels = _transform(_KERNEL, [row[::-1] for row in taps[::-1]] if turned else taps)
+    product = functools.partial(
+        lax.dot_general,
+        # A transpose of the kernel itself would be read across the memory by every transform.
+        dimension_numbers=(((3,), (1 if turned else 0,)), ((), ())),
+        precision=precision,
+    )
+    tall = blocks.padded_down(x, pads)
 
     def block(number):
-        at = (number // bands * images, number % bands * 2 * rows, 0, 0)
-        part = lax.dynamic_slice(tall, at, (images, 2 * rows + 2, *x.shape[2:]))
-        # Padding here copies the slice into the cache; else XLA reads it from the whole, twice as slowly.
-        part = lax.pad(part, zero, (none, none, edges[2], none))
-        return _untiled(_transform(_OUTPUT, _products(_tiles(part), kernels, precision)))
+        tiles = _tiles(blocks.read(tall, number, pads))
+        return _untiled(_transform(_OUTPUT, _each(product, tiles, kernels)))
 
-    y = lax.map(block, jnp.arange(groups * bands)) if groups * bands > 1 else block(0)
-    return y.reshape(groups * images, 2 * rows * bands, 2 * across, -1)[:b, :h, :w]
+    count = blocks.groups * blocks.bands
+    y = lax.map(block, jnp.arange(count)) if count > 1 else block(0)
+    size = (blocks.groups * blocks.images, 2 * blocks.rows * blocks.bands, 2 * blocks.across, -1)
+    return y.reshape(size)[:b, :h, :w]
+
+
+def kernel_gradient(x: jax.Array, gradient: jax.Array, pads: _Pads, precision) -> jax.Array:
+    """The gradient of `convolve` for its kernel.
+
+    Shapes: `(b, h, w, c), (b, h', w', o) -> (3, 3, c, o)`.
+    """
+    c, o = x.shape[3], gradient.shape[3]
+    blocks = _Blocks.of(x, pads)
+    tall = blocks.padded_down(x, pads)
+    size = (blocks.groups * blocks.images, 2 * blocks.rows * blocks.bands, 2 * blocks.across)
+    edges = [(0, whole - old, 0) for whole, old in zip(size, gradient.shape, strict=False)]
+    whole = lax.pad(gradient, jnp.zeros((), gradient.dtype), (*edges, (0, 0, 0)))
+    over = (((0, 1, 2), (0, 1, 2)), ((), ()))
+
+    def product(tile, other):
+        first, second = (other, tile) if c > o else (tile, other)  # XLA: the wider factor second
+        return lax.dot_general(first, second, over, precision=precision)
+
+    def of_block(number):
+        at = (*blocks.start(number), 0, 0)
+        part = lax.dynamic_slice(whole, at, (blocks.images, 2 * blocks.rows, 2 * blocks.across, o))
+        planes = [[part[:, i::2, j::2] for j in range(2)] for i in range(2)]
+        tiles = _tiles(blocks.read(tall, number, pads))
+        return _each(product, tiles, _transform(_OUTPUT.T, planes))
+
+    def add(number, total):
+        return _each(jnp.add, total, of_block(number))
+
+    total = lax.fori_loop(1, blocks.groups * blocks.bands, add, of_block(0))
+    planes = _transform(_KERNEL.T, total)
+    found = jnp.stack([jnp.stack(row) for row in planes])
+    return jnp.swapaxes(found, 2, 3) if c > o else found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Blocks:
+    """How an output is cut: `groups` of `images`, each in `bands` of `rows` of `across` tiles."""
+
+    images: int
+    rows: int
+    across: int
+    groups: int
+    bands: int
+
+    @classmethod
+    def of(cls, x: jax.Array, pads: _Pads) -> "_Blocks":
+        """The largest equal blocks that fit, of the output of a convolution of `x`."""
+        h, w = _output_size(x, pads)
+        across = -(-w // 2)
+        images, rows = _shares(len(x), -(-h // 2), across)
+        return cls(images, rows, across, -(-len(x) // images), -(-h // (2 * rows)))
+
+    def start(self, number: int) -> tuple[int, int]:
+        """The first image and the first output row of a block."""
+        return number // self.bands * self.images, number % self.bands * 2 * self.rows
+
+    def padded_down(self, x: jax.Array, pads: _Pads) -> jax.Array:
+        """The input with all images and rows that the blocks read."""
+        none, top = (0, 0, 0), pads[0][0]
+        below = 2 * self.rows * self.bands + 2 - top - x.shape[1]
+        more = (0, self.groups * self.images - len(x), 0)
+        return lax.pad(x, jnp.zeros((), x.dtype), (more, (top, below, 0), none, none))
+
+    def read(self, tall: jax.Array, number: int, pads: _Pads) -> jax.Array:
+        """A block's input `(images, 2 rows + 2, 2 across + 2, c)` from `padded_down`'s."""
+        size = (self.images, 2 * self.rows + 2, *tall.shape[2:])
+        part = lax.dynamic_slice(tall, (*self.start(number), 0, 0), size)
+        # Padding here copies the slice into the cache; else XLA reads it from the whole, twice as slowly.
+        none, left = (0, 0, 0), pads[1][0]
+        right = 2 * self.across + 2 - left - tall.shape[2]
+        return lax.pad(part, jnp.zeros((), part.dtype), (none, none, (left, right, 0), none))
 
 
 def _output_size(x: jax.Array, pads: _Pads) -> tuple[int, int]:
@@ -89,12 +167,9 @@ def _tiles(x: jax.Array) -> _Planes:
     return out
 
 
-def _products(tiles: _Planes, kernels: _Planes, precision) -> _Planes:
-    def product(tile, kernel):
-        return lax.dot_general(tile, kernel, (((3,), (0,)), ((), ())), precision=precision)
-
-    rows = zip(tiles, kernels, strict=True)
-    return [[product(*pair) for pair in zip(*row, strict=True)] for row in rows]
+def _each(function: Callable, first: _Planes, second: _Planes) -> _Planes:
+    rows = zip(first, second, strict=True)
+    return [[function(*pair) for pair in zip(*row, strict=True)] for row in rows]
 
 
 def _untiled(planes: _Planes) -> jax.Array:

@@ -26,6 +26,16 @@ def _float64(x, kernel, pads):
     )
 
 
+def _kernel_gradient64(x, cotangent, pads):
+    x = np.pad(x.astype(np.float64), ((0, 0), *pads, (0, 0)))
+    h, w = cotangent.shape[1:3]
+    each = [
+        [np.einsum("bhwc,bhwo->co", x[:, i : i + h, j : j + w], cotangent) for j in range(3)]
+        for i in range(3)
+    ]
+    return np.array(each)
+
+
 def _error(got, wanted):
     return np.abs(np.asarray(got) - wanted).max() / np.abs(wanted).max()
 
@@ -50,6 +60,21 @@ def test_the_block_size_does_not_matter(monkeypatch, tiles):
     monkeypatch.setattr(winograd, "BLOCK_TILES", tiles)
     got = jax.jit(lambda x, k: winograd.convolve(x, k, SAME, None))(x, kernel)
     assert _error(got, _float64(x, kernel, SAME)) <= 1e-6
+    cotangent = np.random.default_rng(1).standard_normal(got.shape, np.float32)
+    of_kernel = jax.jit(lambda x, g: winograd.kernel_gradient(x, g, SAME, None))(x, cotangent)
+    assert _error(of_kernel, _kernel_gradient64(x, cotangent, SAME)) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("pads", "c", "o"), [(((2, 0), (1, 2)), 33, 40), (((3, 0), (1, 1)), 40, 33)]
+)
+def test_the_kernel_gradient_equals_float64(pads, c, o):
+    x, _ = _operands(3, 6, 7, c, o)
+    h, w = (n + sum(pad) - 2 for n, pad in zip(x.shape[1:3], pads, strict=True))
+    cotangent = np.random.default_rng(1).standard_normal((3, h, w, o), np.float32)
+    got = jax.jit(lambda x, g: winograd.kernel_gradient(x, g, pads, None))(x, cotangent)
+    assert got.shape == (3, 3, c, o)
+    assert _error(got, _kernel_gradient64(x, cotangent, pads)) <= 1e-6
 
 
 def test_an_image_meets_only_itself():
@@ -66,9 +91,13 @@ def _through_cpu_conv(x, kernel, padding, strides=(1, 1)):
     )
 
 
-@pytest.mark.parametrize("pads", [SAME, ((0, 0), (2, 1)), ((3, 0), (1, 1))])
-def test_gradients_through_the_cpu_convolution(monkeypatch, pads):
+# With few channels the kernel's gradient is not Winograd's.
+@pytest.mark.parametrize(
+    ("pads", "few"), [(SAME, 16), (((0, 0), (2, 1)), 128), (((3, 0), (1, 1)), 16)]
+)
+def test_gradients_through_the_cpu_convolution(monkeypatch, pads, few):
     monkeypatch.setattr(winograd, "LEAST_WORK", 1)
+    monkeypatch.setattr(convolution, "FEW_CHANNELS", few)
     x, kernel = _operands(4, 13, 9)
 
     def stock(x, kernel):
