@@ -11,6 +11,7 @@ from flax import linen as nn
 from jax import export
 
 from vprjax.errors import ConfigError
+from vprjax.export import onnx_graph
 from vprjax.export.program import Size, facts, program
 from vprjax.localize.exported import INPUT, OUTPUT
 from vprjax.localize.model import Model
@@ -41,8 +42,10 @@ def write(model: Model, size: Size, path: pathlib.Path) -> None:
     described, names = program(model, max_pool), {"input_names": [INPUT], "output_names": [OUTPUT]}
     with jax.numpy_rank_promotion("allow"):  # which the converter's own code asks for
         graph = to_onnx(described, [images], **names)
+    onnx_graph.join_clips(graph)
+    onnx_graph.turn_images_first(graph)
     if not size:
-        _free_sides(graph)
+        onnx_graph.free_sides(graph)
     for key, value in facts(model, size).items():
         graph.metadata_props.add(key=key, value=json.dumps(value))
     if graph.ByteSize() > LARGEST:
@@ -59,22 +62,3 @@ def max_pool(x: jax.Array, window, strides, padding=((0, 0), (0, 0))) -> jax.Arr
         edges = ((0, 0), *padding, (0, 0))
         x = jnp.pad(x, edges, constant_values=-jnp.inf)
     return nn.max_pool(x, window_shape=window, strides=strides, padding="VALID")
-
-
-def _free_sides(graph) -> None:
-    """Makes a graph for sides of multiples of 32 one for any sides.
-
-    Of its layers only SAME convolutions of stride 2 depend on the sides: even ones are padded by (0, 1) and
-    odd ones by (1, 1). ONNX's SAME_UPPER is the same rule.
-    """
-    from onnx import helper
-
-    for node in graph.graph.node:
-        at = {attribute.name: attribute for attribute in node.attribute}
-        if node.op_type == "Conv" and [*at["strides"].ints] == [2, 2]:
-            if [*at["pads"].ints] == [0, 0, 1, 1]:
-                node.attribute.remove(at["pads"])
-                node.attribute.append(helper.make_attribute("auto_pad", "SAME_UPPER"))
-    del graph.graph.value_info[:]  # shapes between the layers, as multiples of 32
-    for axis, name in zip(graph.graph.input[0].type.tensor_type.shape.dim[1:3], "hw", strict=True):
-        axis.dim_param = name
