@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -34,16 +35,10 @@ def write(model: Model, size: Size, path: pathlib.Path) -> None:
       ConfigError: the graph is larger than a file of ONNX may be.
       OSError: the file cannot be written.
     """
-    from jax2onnx import to_onnx
-
     # Sides of 32 h and 32 w make every layer's padding known, which the converter asks for.
     sides = "{}, {}".format(*size) if size else "32*h, 32*w"
     images = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {sides}, 3"), np.uint8)
-    described, names = program(model, max_pool), {"input_names": [INPUT], "output_names": [OUTPUT]}
-    with jax.numpy_rank_promotion("allow"):  # which the converter's own code asks for
-        graph = to_onnx(described, [images], **names)
-    onnx_graph.join_clips(graph)
-    onnx_graph.turn_images_first(graph)
+    graph = convert(program(model, max_pool), {INPUT: images}, [OUTPUT])
     if not size:
         onnx_graph.free_sides(graph)
     for key, value in facts(model, size).items():
@@ -54,6 +49,18 @@ def write(model: Model, size: Size, path: pathlib.Path) -> None:
             "or use --format=stablehlo"
         )
     path.write_bytes(graph.SerializeToString())
+
+
+def convert(function: Callable, inputs: Mapping[str, jax.ShapeDtypeStruct], outputs: list[str]):
+    """The graph of a function of arrays; `inputs` names its arguments, `outputs` its results."""
+    from jax2onnx import to_onnx
+
+    with jax.numpy_rank_promotion("allow"):  # which the converter's own code asks for
+        names = {"input_names": [*inputs], "output_names": outputs}
+        graph = to_onnx(function, [*inputs.values()], **names)
+    onnx_graph.join_clips(graph)
+    onnx_graph.turn_images_first(graph)
+    return graph
 
 
 def max_pool(x: jax.Array, window, strides, padding=((0, 0), (0, 0))) -> jax.Array:
