@@ -6,8 +6,8 @@
 16 pictures below `FOLDER`, evenly spread, are described by each file in a process without vprjax, at three
 sizes where height and width are free. Every backbone has a process of its own, which bounds the memory.
 `experiments/records/exports.csv` keeps a row per file and `export.md` shows them; the same command goes on
-where it stopped. `--parts` fills the cells that are missing with a file of the backbone and one of each
-head, in much less time. It needs the extra `onnx`. The exit status is 1 where a file differs from its
+where it stopped. `--parts` fills the cells that are missing with one file of a backbone for all heads, and
+one of each head. It needs the extra `onnx`. The exit status is 1 where a file differs from its
 model.
 """
 
