@@ -61,14 +61,13 @@ def write(name: str, run: Callable, shapes: dict, outputs: list[str], file: path
 
 def specs(name: str, like: dict[str, np.ndarray], free: bool) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of arguments that are like these arrays, in any number and, if `free`, with any sides."""
-    out, sides = {}, "32*h, 32*w" if name == "onnx" and INPUT in like else "h, w"
+    least = ["h >= 32", "w >= 32"] if free and INPUT in like and name != "onnx" else []
+    out, scope = {}, export.SymbolicScope(least)
+    sides = "32*h, 32*w" if name == "onnx" and INPUT in like else "h, w"
     for key, value in like.items():
-        middle = (
-            sides if free and value.ndim == 4 else ", ".join(map(str, value.shape[1:-1])) or None
-        )
+        middle = sides if free and value.ndim == 4 else ", ".join(map(str, value.shape[1:-1]))
         text = ", ".join(filter(None, ("b", middle, str(value.shape[-1]))))
-        least = ["h >= 32", "w >= 32"] if free and INPUT in like and name != "onnx" else []
-        shape = export.symbolic_shape(text, constraints=least)
+        shape = export.symbolic_shape(text, scope=scope)
         out[key] = jax.ShapeDtypeStruct(shape, value.dtype)
     return out
 
