@@ -6,7 +6,9 @@
 16 pictures below `FOLDER`, evenly spread, are described by each file in a process without vprjax, at three
 sizes where height and width are free. Every backbone has a process of its own, which bounds the memory.
 `experiments/records/exports.csv` keeps a row per file and `export.md` shows them; the same command goes on
-where it stopped. It needs the extra `onnx`. The exit status is 1 where a file differs from its model.
+where it stopped. `--parts` fills the cells that are missing with one file of a backbone for all heads, and
+one of each head. It needs the extra `onnx`. The exit status is 1 where a file differs from its
+model.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from vprjax.storage.atomic import write_atomically
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "experiments/records"
 CHILD = ROOT / "experiments/grid/one_export.py"
+PARTS = CHILD.with_name("parts_export.py")
 ENDINGS = {".jpg", ".jpeg", ".png"}
 PICTURES = 16
 SIZE, PATCHED = (160, 160), (154, 154)  # of a transformer: a multiple of its patches of 14
@@ -44,6 +47,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--images", type=pathlib.Path, required=True, help="a folder with pictures, at any depth")
     add("--only", default="*", help="cells BACKBONE-HEAD that match this pattern")
+    add("--parts", action="store_true", help="a file per backbone and one per head of its maps")
     add("--again", action="store_true", help="also cells that the record has")
     add(
         "--work",
@@ -122,12 +126,12 @@ def export(args: argparse.Namespace) -> list[str]:
     done = {row.key for row in rows if row.sound and not args.again}
     missing = [cell for cell in chosen if any((*cell, name) not in done for name in FORMATS)]
     for backbone, job in jobs(missing, shown).items():
-        folder = args.work / backbone
+        folder = args.work / (f"{backbone}-parts" if args.parts else backbone)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / JOB).write_text(json.dumps(job))
         log(f"{backbone}: {', '.join(job['heads'])}")
         status = subprocess.run(
-            [sys.executable, CHILD, folder], env=_found(), check=False
+            [sys.executable, PARTS if args.parts else CHILD, folder], env=_found(), check=False
         ).returncode
         if status:
             log(f"{backbone} ended with status {status}; the same command goes on")

@@ -28,6 +28,7 @@ class Row(NamedTuple):
       head: key of `HEADS`.
       format: key of `export.FORMATS`.
       stage: where the backbone is cut, "whole" for nowhere.
+      files: 1; 2 where the backbone and the head have a file each (`grid/parts_export.py`).
       sizes: heights and widths that were compared, joined by spaces.
       images: compared at each size.
       exported: largest relative difference between the file and the model; nan where it has no file.
@@ -44,6 +45,7 @@ class Row(NamedTuple):
     head: str
     format: str
     stage: str
+    files: str
     sizes: str
     images: str
     exported: str
@@ -95,8 +97,11 @@ def read(path: pathlib.Path) -> list[Row]:
 
 
 def merged(old: list[Row], new: list[Row]) -> list[Row]:
-    """The rows in the order of backbones, heads and formats; a new row replaces an old one of its cell."""
-    found = {row.key: row for row in [*old, *new]}
+    """The rows in the order of backbones, heads and formats; a new row replaces an old one of its cell.
+
+    Two files never replace one.
+    """
+    found = {row.key: row for row in sorted([*old, *new], key=lambda row: row.files, reverse=True)}
     order = [(*cell, name) for cell in cells() for name in TITLES]
     return [found[key] for key in order if key in found]
 
@@ -136,7 +141,10 @@ def _head(rows: list[Row], command: str) -> str:
         f"{missing} cells have not been run.",
         f"- The largest difference of all is {worst:.1e}.",
         f"- Whole backbones: {', '.join(whole) or 'none'}. Others end at the stage in brackets.",
-        "- Cells with three sizes have a free height and width.",
+        "- Files that are compared at three sizes have a free height and width.",
+        f"- {sum(row.files == '2' for row in rows)} cells in italics have two files, which the process "
+        "runs one after the other:",
+        "  the backbone's, images to map, and the head's, map to descriptor (`--parts`).",
     ]
     if rows:
         peak = max(float(row.peak_mib) for row in rows)
@@ -163,7 +171,8 @@ def _cell(row: Row | None) -> str:
     value = float(row.exported)
     if not row.sound:
         return f"**{row.exported}**"
-    return f"{value:.1e}{'*' if value > MOST else ''}"
+    text = f"{value:.1e}{'*' if value > MOST else ''}"
+    return f"_{text}_" if row.files == "2" else text
 
 
 def _notes(rows: list[Row]) -> str:

@@ -39,7 +39,7 @@ PACKAGES = ("jax", "jax2onnx", "onnxruntime")
 
 def model_of(job: dict, head: str, start: dict, size: tuple[int, int]) -> Model:
     """The model: the backbone of `start`, and random values for the head."""
-    config = _config(job, head)
+    config = config_of(job, head)
     image = jax.ShapeDtypeStruct((1, *size, 3), np.uint8)
     init = functools.partial(models.build(config).init, jax.random.key(0))
     shapes = traverse_util.flatten_dict(jax.eval_shape(init, image))
@@ -54,14 +54,15 @@ def model_of(job: dict, head: str, start: dict, size: tuple[int, int]) -> Model:
 
 def start_of(job: dict, images: np.ndarray) -> dict:
     """The backbone's untrained values, whose BatchNorm statistics are those of the images."""
-    config = _config(job, "gem")
+    config = config_of(job, "gem")
     if BACKBONES[job["backbone"]].class_token:  # layers of a transformer normalise by themselves
         init = jax.jit(models.build(config).init)
         return jax.tree.map(np.asarray, init(jax.random.key(0), images[:1]))
     return initialise.initialise(config, None, 0, lambda i: images[i], len(images))[0]
 
 
-def _config(job: dict, head: str):
+def config_of(job: dict, head: str):
+    """The model's config, with the head's usual keys."""
     config = base.get_config().model
     config.update(backbone=job["backbone"], pooling=head, stage=job["stage"])
     return config
@@ -87,7 +88,7 @@ def rows_of(model: Model, job: dict, head: str, folder: pathlib.Path):
         try:
             free, note = _write(model, name, file)
             exported, own, foreign, sizes = _compared(model, job, file, free, wanted)
-        except Exception as error:  # of any library: the row tells it, and the next file has its turn
+        except Exception as error:  # of any library: its row tells it
             exported, own, foreign, sizes = np.nan, 0, "", ()
             note = f"{type(error).__name__}: {error}"
             note = note.splitlines()[0][:200]
@@ -96,7 +97,13 @@ def rows_of(model: Model, job: dict, head: str, folder: pathlib.Path):
         facts |= {"sizes": " ".join(f"{h}x{w}" for h, w in sizes), "note": note}
         facts |= {"exported": f"{exported:.2e}", "own": f"{own:.2e}", "foreign": foreign}
         cell = {"backbone": job["backbone"], "head": head, "format": name}
-        row = {**cell, "stage": job["stage"] or WHOLE, **facts, "code_version": code_version()}
+        row = {
+            **cell,
+            "stage": job["stage"] or WHOLE,
+            "files": 1,
+            **facts,
+            "code_version": code_version(),
+        }
         yield Row(**{key: str(value) for key, value in row.items()})
         file.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from flax import linen as nn
 from jax import export
 
 from vprjax.errors import ConfigError
+from vprjax.export import onnx_graph
 from vprjax.export.program import Size, facts, program
 from vprjax.localize.exported import INPUT, OUTPUT
 from vprjax.localize.model import Model
@@ -33,16 +35,12 @@ def write(model: Model, size: Size, path: pathlib.Path) -> None:
       ConfigError: the graph is larger than a file of ONNX may be.
       OSError: the file cannot be written.
     """
-    from jax2onnx import to_onnx
-
     # Sides of 32 h and 32 w make every layer's padding known, which the converter asks for.
     sides = "{}, {}".format(*size) if size else "32*h, 32*w"
     images = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {sides}, 3"), np.uint8)
-    described, names = program(model, max_pool), {"input_names": [INPUT], "output_names": [OUTPUT]}
-    with jax.numpy_rank_promotion("allow"):  # which the converter's own code asks for
-        graph = to_onnx(described, [images], **names)
+    graph = convert(program(model, max_pool), {INPUT: images}, [OUTPUT])
     if not size:
-        _free_sides(graph)
+        onnx_graph.free_sides(graph)
     for key, value in facts(model, size).items():
         graph.metadata_props.add(key=key, value=json.dumps(value))
     if graph.ByteSize() > LARGEST:
@@ -53,28 +51,21 @@ def write(model: Model, size: Size, path: pathlib.Path) -> None:
     path.write_bytes(graph.SerializeToString())
 
 
+def convert(function: Callable, inputs: Mapping[str, jax.ShapeDtypeStruct], outputs: list[str]):
+    """The graph of a function of arrays; `inputs` names its arguments, `outputs` its results."""
+    from jax2onnx import to_onnx
+
+    with jax.numpy_rank_promotion("allow"):  # which the converter's own code asks for
+        names = {"input_names": [*inputs], "output_names": outputs}
+        graph = to_onnx(function, [*inputs.values()], **names)
+    onnx_graph.join_clips(graph)
+    onnx_graph.turn_images_first(graph)
+    return graph
+
+
 def max_pool(x: jax.Array, window, strides, padding=((0, 0), (0, 0))) -> jax.Array:
     """Max pooling in the one form that the converter knows: padded first, then flax's by keywords."""
     if any(map(any, padding)):
         edges = ((0, 0), *padding, (0, 0))
         x = jnp.pad(x, edges, constant_values=-jnp.inf)
     return nn.max_pool(x, window_shape=window, strides=strides, padding="VALID")
-
-
-def _free_sides(graph) -> None:
-    """Makes a graph for sides of multiples of 32 one for any sides.
-
-    Of its layers only SAME convolutions of stride 2 depend on the sides: even ones are padded by (0, 1) and
-    odd ones by (1, 1). ONNX's SAME_UPPER is the same rule.
-    """
-    from onnx import helper
-
-    for node in graph.graph.node:
-        at = {attribute.name: attribute for attribute in node.attribute}
-        if node.op_type == "Conv" and [*at["strides"].ints] == [2, 2]:
-            if [*at["pads"].ints] == [0, 0, 1, 1]:
-                node.attribute.remove(at["pads"])
-                node.attribute.append(helper.make_attribute("auto_pad", "SAME_UPPER"))
-    del graph.graph.value_info[:]  # shapes between the layers, as multiples of 32
-    for axis, name in zip(graph.graph.input[0].type.tensor_type.shape.dim[1:3], "hw", strict=True):
-        axis.dim_param = name

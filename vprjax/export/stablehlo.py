@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import zipfile
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -35,7 +36,12 @@ def write(model: Model, size: Size, path: pathlib.Path) -> None:
     )
     shape = export.symbolic_shape(f"b, {sides}, 3", constraints=least)
     images = jax.ShapeDtypeStruct(shape, np.uint8)
-    exported = export.export(jax.jit(program(model)), platforms=PLATFORMS)(images)
+    code = convert(program(model), images)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(FACTS, json.dumps(facts(model, size), indent=1) + "\n")
-        archive.writestr(PROGRAM, exported.serialize())
+        archive.writestr(PROGRAM, code)
+
+
+def convert(function: Callable, *inputs: jax.ShapeDtypeStruct) -> bytearray:
+    """The serialized program of a function of arrays, for all of `PLATFORMS`."""
+    return export.export(jax.jit(function), platforms=PLATFORMS)(*inputs).serialize()

@@ -45,7 +45,10 @@ class Descriptor(nn.Module):
         Raises:
           ValueError: `images` is not `(b, h, w, 3)`, or too small for the backbone.
         """
-        local, *token = self._features(images, train)
+        return self.pooled(*self.with_token(images, train))
+
+    def pooled(self, local: jax.Array, *token: jax.Array) -> jax.Array:
+        """Returns descriptors `(b, d)` of what `with_token` returns."""
         local = l2_normalize(local) if "local" in self.norms else local
         f = self._normalised("pooled", self.pooling(local, *token))
         if self.projection is None:
@@ -58,10 +61,14 @@ class Descriptor(nn.Module):
         Raises:
           ValueError: `images` is not `(b, h, w, 3)`, or too small for the backbone.
         """
-        return self._features(images, train)[0]
+        return self.with_token(images, train)[0]
 
-    def _features(self, images: jax.Array, train: bool) -> tuple[jax.Array, ...]:
-        """The local features, and the class token `(b, c)` where the head takes one."""
+    def with_token(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
+        """Returns the local features, and the class token `(b, c)` where the head takes one.
+
+        Raises:
+          ValueError: as of `features`.
+        """
         if images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(f"images must be (b, h, w, 3), RGB, not {images.shape}")
         mean, std = (s.value.reshape(1, 1, 1, 3) for s in (self.mean, self.std))

@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 from analysis import export_table
 from analysis.export_table import Row
-from grid import one_export
+from grid import one_export, parts_export
 
 from vprjax.errors import ConfigError, DataError
 from vprjax.export import check, program, stablehlo
 from vprjax.models.backbones import BACKBONES
 from vprjax.models.heads import HEADS
 
-FACTS = {"stage": "whole", "sizes": "160x160", "images": "16", "own": "0", "foreign": ""}
+FACTS = {
+    "stage": "whole",
+    "files": "1",
+    "sizes": "160x160",
+    "images": "16",
+    "own": "0",
+    "foreign": "",
+}
 FACTS |= {"mib": "1", "peak_mib": "900", "packages": "jax=1", "code_version": "0", "note": ""}
 
 
@@ -66,6 +73,13 @@ def test_the_page_marks_what_is_coarse_or_differs():
     assert "- 2 of 3 files are within 1e-05" in page and "897 cells have not been run" in page
     cut = export_table.page([row(stage="conv2")], "the command")
     assert "| vgg16 [conv2] |" in cut and "Whole backbones: none" in cut
+
+
+def test_two_files_never_replace_one():
+    whole, parts = row("3e-06"), row("2e-06", files="2")
+    assert export_table.merged([parts], [whole]) == export_table.merged([whole], [parts]) == [whole]
+    page = export_table.page([parts, row("1e-06", head="mac")], "the command")
+    assert "| vgg16 | 1.0e-06 | _2.0e-06_ |" in page and "- 1 cells in italics" in page
 
 
 def test_pictures_are_spread_evenly(tmp_path):
@@ -123,3 +137,27 @@ def test_a_cell_is_compared_in_a_process_without_vprjax(tmp_path, one_format, mo
     monkeypatch.setattr(one_export, "READER", tmp_path / "gone.py")
     (failed,) = one_export.rows_of(model, told, "gem", tmp_path / "work")
     assert not failed.sound and failed.exported == "nan" and "RuntimeError" in failed.note
+
+
+def test_a_backbone_and_its_heads_are_files_of_their_own(tmp_path, one_format):
+    told = job(tmp_path / "work") | {"heads": ["gem", "mac", "rmac"]}
+    parts = parts_export.Parts(told)
+    rows = [*parts_export.rows_of(parts, "stablehlo", tmp_path / "work")]
+    three = "64x64 96x128 115x35"
+    assert [(one.head, one.sizes) for one in rows] == [
+        ("gem", three),
+        ("mac", three),
+        ("rmac", "64x64"),
+    ]
+    assert all(one.sound and one.files == "2" for one in rows)
+    assert all(0 < float(one.exported) <= check.MOST for one in rows)
+    heads = tmp_path / "heads-32x32x16"
+    names = {"gem.stablehlo", "mac.stablehlo", "rmac.one.stablehlo"}
+    assert {file.name for file in heads.iterdir()} == names
+
+    (heads / "mac.stablehlo").rename(heads / "gem.stablehlo")  # another head's program
+    (heads / "rmac.one.stablehlo").write_bytes(b"no program")
+    told["heads"] = ["gem", "rmac"]
+    other, failed = parts_export.rows_of(parts, "stablehlo", tmp_path / "work")
+    assert not other.sound and float(other.exported) > 1e-3
+    assert not failed.sound and failed.exported == "nan" and failed.note

@@ -174,3 +174,50 @@ def test_programs_for_other_platforms_hold_the_stock_convolutions(backbone, tmp_
 
 def test_every_backbone_has_an_early_stage_here():
     assert set(EARLY) == set(BACKBONES)
+
+
+@needs("onnx")
+def test_a_pair_of_constant_bounds_is_one_clip():
+    """ReLU6 then enters the convolution; a Max that has another reader, or bounds no Min, stays."""
+    from onnx import TensorProto, helper
+
+    from vprjax.export.onnx_graph import join_clips
+
+    bounds = [
+        helper.make_tensor(name, TensorProto.FLOAT, (), [value])
+        for name, value in (("low", 0.0), ("high", 6.0))
+    ]
+    nodes = [
+        helper.make_node("Max", ["x", "low"], ["a"]),
+        helper.make_node("Min", ["a", "high"], ["b"]),
+        helper.make_node("Max", ["b", "low"], ["read_twice"]),
+        helper.make_node("Min", ["read_twice", "high"], ["c"]),
+        helper.make_node("Min", ["read_twice", "c"], ["d"]),
+        helper.make_node("Max", ["d", "x"], ["e"]),
+        helper.make_node("Min", ["e", "high"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ("n",)) for n in "xy")
+    model = helper.make_model(helper.make_graph(nodes, "clips", [x], [y], bounds))
+    join_clips(model)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds == ["Clip", "Max", "Min", "Min", "Max", "Min"]
+    assert [*model.graph.node[0].input] == ["x", "low", "high"] and model.graph.node[0].output == [
+        "b"
+    ]
+
+
+@needs("onnx")
+def test_relu6_is_a_clip_and_images_are_turned_first(tmp_path):
+    import onnx
+
+    from vprjax.export import onnx as ours
+
+    ours.write(small("mobilenetv2", "gem", size=(64, 64)), (64, 64), tmp_path / "a.onnx")
+    graph = onnx.load(tmp_path / "a.onnx").graph
+    kinds = [node.op_type for node in graph.node]
+    assert kinds.count("Clip") == 5 and "Min" not in kinds
+    assert kinds[:4] == ["Transpose", "Cast", "Sub", "Div"]
+    read = {name for node in graph.node for name in node.input}
+    assert {tensor.name for tensor in graph.initializer} <= read
+    shapes = {tensor.name: [*tensor.dims] for tensor in graph.initializer}
+    assert [shapes[node.input[1]] for node in graph.node[2:4]] == [[1, 3, 1, 1]] * 2
