@@ -63,9 +63,16 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     return offset(values) if values.dtype == np.int8 and fastest_whole() == "uint8" else values
 
 
-def excess(values: np.ndarray, total: np.ndarray) -> np.ndarray | None:
-    """What products with `values` of `whole_numbers` hold too much, from the references' sums."""
-    return OFFSET * total if values.dtype == np.uint8 else None
+def excess(values: np.ndarray, rows) -> np.ndarray | None:
+    """What products of `whole_numbers`'s `values` hold too much per reference, `(r,)` int32.
+
+    It is the references' `bias` in whole numbers and, with uint8, what `OFFSET` adds; it may wrap around as
+    products do.
+    """
+    if values.dtype not in (np.uint8, np.int8):
+        return None
+    bias = np.rint(rows.bias).astype(np.int32)
+    return bias + OFFSET * rows.total if values.dtype == np.uint8 else bias
 
 
 def offset(values: np.ndarray) -> np.ndarray:

@@ -36,15 +36,17 @@ class Kept:
         """Widens the extremes by a block of references; NaN stays."""
         self.least_error = np.minimum(self.least_error, rows.error.min())
         self.most_error = np.maximum(self.most_error, rows.error.max())
-        self.norm = np.maximum(self.norm, np.sqrt(rows.squared.max()))
+        self.norm = np.maximum(self.norm, rows.norm.max())
 
-    def merge(self, part: slice, products, scale, rows: Encoded, shifted, excess, first) -> None:
+    def merge(
+        self, part: slice, products, own: Encoded, rows: Encoded, shifted, excess, first
+    ) -> None:
         """Takes the smallest keys of a block.
 
         Args:
           part: the queries of the products.
           products: `(part, m)` of the values, float32 or int32.
-          scale: `(n,)` of all queries.
+          own: all queries.
           rows: the m references.
           shifted: `(m,)`, their part of the keys.
           excess: `(m,)` int32, to take from their products, or None.
@@ -54,16 +56,16 @@ class Kept:
 
         def some(start: int) -> None:
             block = products[start : start + step]
-            own = slice(part.start + start, part.start + start + len(block))
+            here = slice(part.start + start, part.start + start + len(block))
             if block.dtype == np.int32:
-                block = block if excess is None else block - excess
-                keys = block.astype(np.float32)
+                keys = (block - excess).astype(np.float32)
+                keys -= own.bias[here, None]
                 keys *= -2 * rows.scale
-                keys *= scale[own, None]
+                keys *= own.scale[here, None]
             else:
                 keys = block * np.float32(-2)
             keys += shifted
-            self._merge_some(own, keys, rows, first)
+            self._merge_some(here, keys, rows, first)
 
         on_threads(some, range(0, len(products), step))
 
