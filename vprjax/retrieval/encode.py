@@ -21,6 +21,7 @@ ROTATED = 64  # rows rotated at once, at least
 LANES = 512  # numbers per float32 sum; float64 adds up these sums
 EPS = float(np.finfo(np.float32).eps)
 CACHE_BYTES = 256 << 10  # float32 numbers that one thread encodes at once
+LEAST = 6  # rows at once, as NumPy's calls take longer than they do alone
 TINY = 2.0**-124  # what a number too small for float32 may lose in a sum, per term
 ALIGNED = 64  # bytes; a CPU device takes arrays that start at a multiple without a copy
 
@@ -207,7 +208,7 @@ def buffers(n: int, d: int) -> np.ndarray:
     return _local.buffer[: 2 * n * d].reshape(2, n, d)
 
 
-def by_parts(some: Callable[[slice], None], n: int, d: int, least: int = 1) -> None:
+def by_parts(some: Callable[[slice], None], n: int, d: int, least: int = LEAST) -> None:
     """Calls `some` on parts of the rows that fit a core's cache; infinities show in the norms."""
     step = max(least, CACHE_BYTES // (4 * d))
 

@@ -16,6 +16,7 @@ from vprjax.runtime import parallel
 OFFSET = 128  # from int8 to the uint8 of the same order
 ROWS, DIMENSIONS = 1024, 2048  # of the products that are timed
 ROUNDS = 5
+GROUP = 8  # keys per minimum, whose partition bounds the smallest keys
 
 
 def dot(queries: jax.Array, references: jax.Array) -> jax.Array:
@@ -81,6 +82,34 @@ def offset(values: np.ndarray) -> np.ndarray:
 
 
 of_rows = jax.jit(dot)
+
+
+@jax.jit
+def keys(own, values, rows, placed, shifted, excess):
+    """Keys `(q, r)` float32 that a scan orders by, and the least `(q, groups)` of each group of them.
+
+    A group holds the keys of every `groups`-th reference, at most `GROUP`. One program multiplies, scales
+    and looks for minima: passes of their own over the keys take as long as a product of few dimensions.
+
+    Args:
+      own: `scale` and `bias` of the queries.
+      values: theirs, of `whole_numbers`.
+      rows: -2 times the references' `scale`.
+      placed: their values.
+      shifted: their part of the keys.
+      excess: what products hold too much for them, or None.
+    """
+    products, (scale, bias) = dot(values, placed), own
+    if excess is None:
+        found = shifted[None] - 2 * products
+    else:
+        # One scale after the other: their own product may be too small for float32.
+        whole = (products - excess[None]).astype(jnp.float32) - bias[:, None]
+        found = whole * rows[None] * scale[:, None] + shifted[None]
+    n, m = found.shape
+    groups = -(-m // GROUP)
+    wide = jnp.pad(found, ((0, 0), (0, groups * GROUP - m)), constant_values=jnp.inf)
+    return found, wide.reshape(n, GROUP, groups).min(axis=1)
 
 
 @functools.cache

@@ -20,7 +20,8 @@ from vprjax.retrieval.select import Kept
 from vprjax.runtime import parallel
 from vprjax.runtime.prefetch import prefetch
 
-PRODUCTS = 1 << 23  # of queries and references that the host selects from at once
+PRODUCTS = 1 << 21  # of queries and references at once, which stay in a processor's cache
+EVEN = 64  # a multiple of queries, whose rows start where a CPU device takes them without a copy
 Encoder = Callable[[np.ndarray], encode.Encoded]
 WHOLE, SPLIT = False, True  # an argument is whole on every device, or split over them
 
@@ -71,21 +72,24 @@ class Scanner:
         """`scan` on one CPU: XLA multiplies, the host selects."""
         own, count, size = self._of_queries(queries), len(references), plan.reference_rows
         kept, values = Kept.nothing(len(queries), plan.kept), product.whole_numbers(own.values)
-        parts = -(-len(queries) * size // PRODUCTS)
-        step = -(-len(queries) // max(parts, plan.parts))
+        parts = max(-(-len(queries) * size // PRODUCTS), plan.parts)
+        step = min(-(-len(queries) // (parts * EVEN)) * EVEN, len(queries))
 
         def produce(number: int) -> encode.Encoded:
             return self._encoder(references(slice(number * size, min((number + 1) * size, count))))
 
         for number, rows in prefetch(produce, 0, _blocks(count, plan), depth=1):
             kept.take_extremes(rows)
-            shifted = encode.shifted(rows, self._reach)
-            excess = product.excess(values, rows)
+            others = -2 * rows.scale, jax.device_put(rows.values)
+            others += encode.shifted(rows, self._reach), product.excess(values, rows)
             for first in range(0, len(queries), step):
-                part = slice(first, min(first + step, len(queries)))
-                products = np.asarray(product.of_rows(values[part], rows.values))
-                kept.merge(part, products, own, rows, shifted, excess, number * size)
-            del rows
+                # The last part overlaps the one before and so has the same shape.
+                start = min(first, len(queries) - step)
+                part = slice(start, start + step)
+                found = product.keys((own.scale[part], own.bias[part]), values[part], *others)
+                keys, minima = (np.asarray(x)[first - start :] for x in found)
+                kept.merge(first, keys, minima, rows, number * size)
+            del rows, others
         extremes = kept.least_error, kept.most_error, kept.norm
         return bounded((kept.keys, kept.indices, kept.error), extremes, own, self._reach)
 
