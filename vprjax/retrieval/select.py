@@ -8,7 +8,7 @@ from vprjax.retrieval.encode import Encoded
 from vprjax.retrieval.product import GROUP
 from vprjax.retrieval.threads import on_threads
 
-CACHE_BYTES = 512 << 10  # keys that one thread looks through at once
+CACHE_BYTES = 512 << 10  # minima that one thread looks through at once
 CROWDED = 4  # times as many keys below the bound as are kept, past which all are partitioned
 
 
@@ -48,7 +48,7 @@ class Kept:
           rows: the m references.
           start: number of the first of these references.
         """
-        step = max(1, CACHE_BYTES // (4 * keys.shape[1]))
+        step = max(1, CACHE_BYTES // (4 * minima.shape[1]))
 
         def some(top: int) -> None:
             part = slice(top, min(top + step, len(keys)))
