@@ -67,7 +67,10 @@ def apart(squared: np.ndarray, own, error, values: np.ndarray) -> np.ndarray:
     Errors of codes are independent and `squared` itself may be off by `codes.crossed` of their product.
     """
     if _coded(values):
-        squared, error = squared - codes.crossed(values.shape[1]) * own * error, np.hypot(own, error)
+        squared, error = (
+            squared - codes.crossed(values.shape[1]) * own * error,
+            np.hypot(own, error),
+        )
     else:
         error = own + error
     return np.maximum(np.sqrt(np.maximum(squared, 0)) - error, 0) ** 2

@@ -23,7 +23,11 @@ GATHER, FAR, CALLS = 16.0, 45.0, 24e3
 ENCODING = 60.0  # time of encoding a number, likewise
 AGAIN = 2.0  # time of searching a query again, in scans of one query
 SPARE = 7  # candidates kept beyond k: a float32 scan's
-FEWEST_SPARE = {"bfloat16": 39, "int8": 39, "pruned": 119}  # of other scans, whose bounds are looser
+FEWEST_SPARE = {
+    "bfloat16": 39,
+    "int8": 39,
+    "pruned": 119,
+}  # of other scans, whose bounds are looser
 MOST_SPARE = 250
 FULL = 0.02  # share of queries that may need more
 

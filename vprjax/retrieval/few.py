@@ -17,7 +17,10 @@ from vprjax.retrieval.choose import SPARE
 from vprjax.retrieval.rows import Block, Parts, Rows
 
 MOST_BYTES = 32 << 20  # of one product: more queries are searched in several
-CODED, MOST_CODED = 1 << 24, 1 << 30  # numbers of the references from and up to which codes are made
+CODED, MOST_CODED = (
+    1 << 24,
+    1 << 30,
+)  # numbers of the references from and up to which codes are made
 CODED_SPARE = 24  # candidates kept beyond k, whose bounds are looser
 SAMPLE = 512  # references whose mean the codes leave out
 FEWEST = 2  # queries of one product of codes: XLA takes one alone by a slow loop
@@ -121,7 +124,9 @@ class Few:
         keys *= -2 * rows.scale
         keys *= own.scale[:, None]
         keys += rows.squared
-        squared, error, norm = (x.astype(np.float64)[:, None] for x in (own.squared, own.error, own.norm))
+        squared, error, norm = (
+            x.astype(np.float64)[:, None] for x in (own.squared, own.error, own.norm)
+        )
         rounded = slack(rows.values, norm + np.float64(rows.norm.max()), 0.0)
         return apart(keys + (squared - rounded), error, rows.error, rows.values), 0.0
 

@@ -83,4 +83,6 @@ def test_products_of_int8_values_fit_int32(d):
 def test_dithers_of_the_sides_are_uniform_and_differ():
     one, other = codes.dither(36_864)
     assert (np.abs(np.stack([one, other])) <= 0.5).all()
-    assert one.var() == pytest.approx(1 / 12, rel=0.02) and abs(np.corrcoef(one, other)[0, 1]) < 0.02
+    assert (
+        one.var() == pytest.approx(1 / 12, rel=0.02) and abs(np.corrcoef(one, other)[0, 1]) < 0.02
+    )
