@@ -51,8 +51,8 @@ class Ranked:
 def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ranked:
     """Ranks candidates by exact distance, in the order of their bounds, up to the k-th distance.
 
-    The bounds rule out the rest (optimal multi-step search, Seidl & Kriegel 1998). Each distance has a bound
-    of its error. Float64 decides where these leave the order open; the lower index wins ties.
+    The bounds rule out the rest (optimal multi-step search, Seidl & Kriegel 1998). Each distance has
+    a bound of its error. Float64 decides where these leave the order open; the lower index wins ties.
 
     Args:
       queries: a block of n queries.
@@ -149,8 +149,8 @@ def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every
 def _distances(queries, numbers, references: Rows, chosen) -> tuple[np.ndarray, np.ndarray]:
     """Squared distances `(m, c)` of the queries `numbers` `(m,)` to the references `chosen` `(m, c)`.
 
-    The second array bounds their errors. Long rows in memory are multiplied where they are, which takes half
-    of the time of differences; these follow where rows lie too close together for products.
+    The second array bounds their errors. Long rows in memory are multiplied where they are, in half of
+    the time of differences; these follow where rows lie too close together for products.
     """
     d = queries.shape[1]
     lanes = math.gcd(d, LANES)
