@@ -6,9 +6,9 @@ import functools
 import jax
 import numpy as np
 
-from vprjax.retrieval import encode, product, refine
+from vprjax.retrieval import codes, encode, product, refine
 from vprjax.retrieval.rows import Rows
-from vprjax.retrieval.scan import Scanner
+from vprjax.retrieval.scan import Encoder, Scanner
 from vprjax.runtime import parallel
 
 SHARES = (0.125, 0.25, 0.5)  # shares of the dimensions that a pruned scan may multiply
@@ -23,7 +23,11 @@ GATHER, FAR, CALLS = 16.0, 45.0, 24e3
 ENCODING = 60.0  # time of encoding a number, likewise
 AGAIN = 2.0  # time of searching a query again, in scans of one query
 SPARE = 7  # candidates kept beyond k: a float32 scan's
-FEWEST_SPARE = {"bfloat16": 39, "int8": 119, "pruned": 119}  # of other scans, whose bounds are looser
+FEWEST_SPARE = {
+    "bfloat16": 39,
+    "int8": 39,
+    "pruned": 119,
+}  # of other scans, whose bounds are looser
 MOST_SPARE = 250
 FULL = 0.02  # share of queries that may need more
 
@@ -77,17 +81,21 @@ def way(scan: str, queries: Rows, references: Rows, k: int) -> Way:
     best = min(costs, key=lambda name: costs[name][0])
     if best == "float32":
         return Way(best, Scanner(encode.float32))
-    encoder, mean = _encoder(best, sample), sample.mean
-    scanner = Scanner(functools.partial(encoder, mean=mean), float(np.median(sample.kth)))
+    of_queries, of_references = _encoders(best, sample, sample.mean)
+    scanner = Scanner(of_references, float(np.median(sample.kth)), of_queries)
     return Way(best, scanner, costs[best][1])
 
 
-def _encoder(name: str, sample: _Sample):
-    if name in ("bfloat16", "int8"):
-        return getattr(encode, name)
+def _encoders(name: str, sample: _Sample, mean: np.ndarray) -> list[Encoder]:
+    """Those of queries and of references."""
+    if name == "int8":
+        sides = codes.QUERIES, codes.REFERENCES
+        return [functools.partial(codes.int8, mean=mean, side=side) for side in sides]
+    if name == "bfloat16":
+        return 2 * [functools.partial(encode.bfloat16, mean=mean)]
     both = np.concatenate([sample.references, sample.queries])
     bases = encode.learn_bases(both, float(name.split()[1]))
-    return functools.partial(encode.rotated, bases=bases)
+    return 2 * [functools.partial(encode.rotated, mean=mean, bases=bases)]
 
 
 @np.errstate(invalid="ignore", over="ignore")  # the scan refuses what is not finite
@@ -127,9 +135,10 @@ def _costs(sample: _Sample, q: int, r: int, k: int, scan: str) -> dict[str, tupl
         if scan in ("auto", name):
             kind = name if name == "bfloat16" else product.fastest_whole()
             sides = (sample.queries, sample.references)
-            sides = (x[:: -(-len(x) // MEASURED)] for x in sides)
-            errors = [getattr(encode, name)(x, nothing).error.mean() for x in sides]
-            cost, spare = _refining(sample, sum(errors), r, k, FEWEST_SPARE[name])
+            both = zip(_encoders(name, sample, nothing), sides, strict=True)
+            own, error = (run(x[:: -(-len(x) // MEASURED)]).error.mean() for run, x in both)
+            missed = np.hypot(own, error) if name == "int8" else own + error
+            cost, spare = _refining(sample, missed, r, k, FEWEST_SPARE[name])
             costs[name] = speeds[kind] + encoding + cost, spare
     if scan == "pruned":
         costs |= _pruned(sample, q, r, k, speeds["bfloat16"], encoding)

@@ -21,8 +21,8 @@ ROTATED = 64  # rows rotated at once, at least
 LANES = 512  # numbers per float32 sum; float64 adds up these sums
 EPS = float(np.finfo(np.float32).eps)
 CACHE_BYTES = 256 << 10  # float32 numbers that one thread encodes at once
+LEAST = 6  # rows at once, as NumPy's calls take longer than they do alone
 TINY = 2.0**-124  # what a number too small for float32 may lose in a sum, per term
-LEVELS = 127  # of int8
 ALIGNED = 64  # bytes; a CPU device takes arrays that start at a multiple without a copy
 
 
@@ -32,16 +32,20 @@ class Encoded(NamedTuple):
     Attributes:
       values: `(n, m)` float32, bfloat16 or int8.
       scale: `(n,)` float32, what 1 in a row's `values` stands for.
-      squared: `(n,)` float32, squared norms of `scale * values`.
-      error: `(n,)` float32, at least the distance between the values and what they stand for.
+      squared: `(n,)` float32, squared norms of `scale * values`; `codes` says what they are of int8.
+      error: `(n,)` float32, at least the distance between the values and what they stand for, or `codes`'s.
+      norm: `(n,)` float32, what rounding errors of distances grow with.
       total: `(n,)` int32, sums of int8 values; 0 for others.
+      bias: `(n,)` float32, what products of int8 values hold too much for this row; 0 for others.
     """
 
     values: np.ndarray
     scale: np.ndarray
     squared: np.ndarray
     error: np.ndarray
+    norm: np.ndarray
     total: np.ndarray
+    bias: np.ndarray
 
 
 def shifted(rows: Encoded, reach: float) -> np.ndarray:
@@ -66,57 +70,33 @@ def squared_norms(rows: np.ndarray) -> np.ndarray:
 
 def float32(rows: np.ndarray) -> Encoded:
     """The rows `(n, d)` themselves."""
+    out = empty(len(rows), 0, np.float32)
+    out.error[:] = 0
     rows = np.ascontiguousarray(rows, np.float32)
-    n = len(rows)
-    squared = np.empty(n, np.float32)
 
     def some(part: slice) -> None:
-        squared[part] = squared_norms(rows[part])
+        out.squared[part] = squared_norms(rows[part])
+        out.norm[part] = np.sqrt(out.squared[part])
 
-    _by_parts(some, *rows.shape)
-    return Encoded(
-        rows, np.ones(n, np.float32), squared, np.zeros(n, np.float32), np.zeros(n, np.int32)
-    )
+    by_parts(some, *rows.shape)
+    return out._replace(values=rows)
 
 
 def bfloat16(rows: np.ndarray, mean: np.ndarray) -> Encoded:
     """Rows minus `mean` `(d,)` in bfloat16: the shift keeps distances and makes rounding errors small."""
-    out = _empty(*rows.shape, ml_dtypes.bfloat16)
+    out = empty(*rows.shape, ml_dtypes.bfloat16)
 
     def some(part: slice) -> None:
-        left, rounded = _buffers(part.stop - part.start, rows.shape[1])
+        left, rounded = buffers(part.stop - part.start, rows.shape[1])
         np.subtract(rows[part], mean, out=left)
         out.values[part] = left
         rounded[...] = out.values[part]
         squared = squared_norms(rounded)
         left -= rounded
         out.squared[part], out.error[part] = squared, _error(left, squared)
+        out.norm[part] = np.sqrt(squared)
 
-    _by_parts(some, *rows.shape)
-    return out
-
-
-def int8(rows: np.ndarray, mean: np.ndarray) -> Encoded:
-    """Rows minus `mean` `(d,)` as whole numbers of one step per row, the largest number over 127."""
-    out = _empty(*rows.shape, np.int8)
-    levels = most_levels(rows.shape[1])
-    ones = np.ones(rows.shape[1], np.float32)
-
-    def some(part: slice) -> None:
-        left, steps = _buffers(part.stop - part.start, rows.shape[1])
-        np.subtract(rows[part], mean, out=left)
-        most = np.maximum(left.max(axis=1), -left.min(axis=1))
-        scale = np.maximum(most, np.float32(TINY * LEVELS)) / np.float32(levels)
-        np.multiply(left, 1 / scale[:, None], out=steps)
-        np.rint(steps, out=steps)
-        out.values[part], out.scale[part] = steps, scale
-        out.total[part] = np.vecdot(steps, ones)  # exact: float32 holds whole numbers up to 2^24
-        squared = squared_norms(steps) * scale.astype(np.float64) ** 2
-        steps *= scale[:, None]
-        left -= steps
-        out.squared[part], out.error[part] = squared, _error(left, squared)
-
-    _by_parts(some, *rows.shape)
+    by_parts(some, *rows.shape)
     return out
 
 
@@ -129,7 +109,7 @@ def rotated(rows: np.ndarray, mean: np.ndarray, bases: np.ndarray) -> Encoded:
     """
     blocks, width, m = bases.shape
     n, d = rows.shape
-    out = _empty(n, blocks * m + 1, ml_dtypes.bfloat16)
+    out = empty(n, blocks * m + 1, ml_dtypes.bfloat16)
 
     def some(part: slice) -> None:
         left = np.zeros((part.stop - part.start, blocks * width), np.float32)
@@ -145,10 +125,11 @@ def rotated(rows: np.ndarray, mean: np.ndarray, bases: np.ndarray) -> Encoded:
         out.values[part] = whole
         rounded = out.values[part].astype(np.float32)
         out.squared[part] = squared_norms(rounded)
+        out.norm[part] = np.sqrt(out.squared[part])
         whole -= rounded
         out.error[part] = _error(whole, squared) + (rounding(width) * np.sqrt(squared) + root)
 
-    _by_parts(some, n, d, ROTATED)
+    by_parts(some, n, d, ROTATED)
     return out
 
 
@@ -158,11 +139,6 @@ def joined(parts: Sequence[Encoded]) -> Encoded:
     values = aligned((n, m), parts[0].values.dtype)
     np.concatenate([part.values for part in parts], out=values)
     return Encoded(values, *(np.concatenate(some) for some in list(zip(*parts, strict=True))[1:]))
-
-
-def most_levels(d: int) -> int:
-    """Levels above 0 that int8 values may take, so that products of `d` dimensions fit int32."""
-    return min(LEVELS, math.isqrt((2**31 - 1) // d))
 
 
 def _error(left: np.ndarray, squared: np.ndarray) -> np.ndarray:
@@ -215,22 +191,24 @@ def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
     return raw[first : first + size].view(dtype).reshape(shape)
 
 
-def _empty(n: int, m: int, dtype) -> Encoded:
-    one, squared, error = np.ones(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    return Encoded(aligned((n, m), dtype), one, squared, error, np.zeros(n, np.int32))
+def empty(n: int, m: int, dtype) -> Encoded:
+    """Room for `n` rows of `m` values, whose scale is 1 and which products hold as they are."""
+    squared, error, norm = np.empty((3, n), np.float32)
+    one, total, bias = np.ones(n, np.float32), np.zeros(n, np.int32), np.zeros(n, np.float32)
+    return Encoded(aligned((n, m), dtype), one, squared, error, norm, total, bias)
 
 
 _local = threading.local()
 
 
-def _buffers(n: int, d: int) -> np.ndarray:
+def buffers(n: int, d: int) -> np.ndarray:
     """Two arrays `(n, d)` of this thread: fresh memory per step costs more than the sums."""
     if getattr(_local, "buffer", np.empty(0)).size < 2 * n * d:
         _local.buffer = np.empty(2 * n * d, np.float32)
     return _local.buffer[: 2 * n * d].reshape(2, n, d)
 
 
-def _by_parts(some: Callable[[slice], None], n: int, d: int, least: int = 1) -> None:
+def by_parts(some: Callable[[slice], None], n: int, d: int, least: int = LEAST) -> None:
     """Calls `some` on parts of the rows that fit a core's cache; infinities show in the norms."""
     step = max(least, CACHE_BYTES // (4 * d))
 

@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from vprjax.retrieval import encode, product, refine
+from vprjax.retrieval import codes, encode, product, refine
 from vprjax.retrieval.bounds import Candidates, apart, slack
 from vprjax.retrieval.choose import SPARE
 from vprjax.retrieval.rows import Block, Parts, Rows
 
 MOST_BYTES = 32 << 20  # of one product: more queries are searched in several
-CODED, MOST_CODED = 1 << 24, 1 << 30  # numbers of the references from and up to which codes are made
-CODED_SPARE = 96  # candidates kept beyond k, whose bounds are looser
+CODED, MOST_CODED = (
+    1 << 24,
+    1 << 30,
+)  # numbers of the references from and up to which codes are made
+CODED_SPARE = 24  # candidates kept beyond k, whose bounds are looser
 SAMPLE = 512  # references whose mean the codes leave out
 FEWEST = 2  # queries of one product of codes: XLA takes one alone by a slow loop
 
@@ -103,28 +106,29 @@ class Few:
             return None
         chosen = np.unique(np.linspace(0, r - 1, min(SAMPLE, r)).astype(np.int64))
         mean = self._rows(chosen).mean(axis=0)
-        parts = [encode.int8(part, mean) for part in self._parts]
-        codes = parts[0] if len(parts) == 1 else encode.joined(parts)
-        return mean, codes, jax.device_put(codes.values)
+        parts = [codes.int8(part, mean, codes.REFERENCES) for part in self._parts]
+        whole = parts[0] if len(parts) == 1 else encode.joined(parts)
+        return mean, whole, jax.device_put(whole.values)
 
     def _scan_codes(self, queries) -> tuple[np.ndarray, float]:
         """Lower bounds `(q, r)` of squared distances, and 0."""
-        mean, codes, placed = self._codes
-        own = encode.int8(queries, mean)
-        if not (np.isfinite(own.squared).all() and np.isfinite(codes.squared).all()):
+        mean, rows, placed = self._codes
+        own = codes.int8(queries, mean, codes.QUERIES)
+        if not (np.isfinite(own.squared).all() and np.isfinite(rows.squared).all()):
             raise ValueError("descriptors hold NaN or infinity")
         values = product.whole_numbers(own.values)
         values = np.resize(values, (max(FEWEST, len(values)), values.shape[1]))
         products = np.asarray(product.of_rows(values, placed))[: len(queries)]
-        excess = product.excess(values, codes.total)
-        keys = (products if excess is None else products - excess).astype(np.float32)
-        keys *= -2 * codes.scale
+        keys = (products - product.excess(values, rows)).astype(np.float32)
+        keys -= own.bias[:, None]
+        keys *= -2 * rows.scale
         keys *= own.scale[:, None]
-        keys += codes.squared
-        squared = own.squared.astype(np.float64)[:, None]
-        norms = np.sqrt(squared) + np.sqrt(np.float64(codes.squared.max()))
-        error = own.error.astype(np.float64)[:, None] + codes.error
-        return apart(keys + (squared - slack(codes.values, norms, 0.0)), error), 0.0
+        keys += rows.squared
+        squared, error, norm = (
+            x.astype(np.float64)[:, None] for x in (own.squared, own.error, own.norm)
+        )
+        rounded = slack(rows.values, norm + np.float64(rows.norm.max()), 0.0)
+        return apart(keys + (squared - rounded), error, rows.error, rows.values), 0.0
 
     def _ranked(self, queries, scanned, below, k: int) -> tuple[np.ndarray, np.ndarray]:
         spare = SPARE if self._codes is None else CODED_SPARE

@@ -16,6 +16,7 @@ from vprjax.runtime import parallel
 OFFSET = 128  # from int8 to the uint8 of the same order
 ROWS, DIMENSIONS = 1024, 2048  # of the products that are timed
 ROUNDS = 5
+GROUP = 8  # keys per minimum, whose partition bounds the smallest keys
 
 
 def dot(queries: jax.Array, references: jax.Array) -> jax.Array:
@@ -63,9 +64,16 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     return offset(values) if values.dtype == np.int8 and fastest_whole() == "uint8" else values
 
 
-def excess(values: np.ndarray, total: np.ndarray) -> np.ndarray | None:
-    """What products with `values` of `whole_numbers` hold too much, from the references' sums."""
-    return OFFSET * total if values.dtype == np.uint8 else None
+def excess(values: np.ndarray, rows) -> np.ndarray | None:
+    """What products of `whole_numbers`'s `values` hold too much per reference, `(r,)` int32.
+
+    It is the references' `bias` in whole numbers and, with uint8, what `OFFSET` adds; it may wrap around as
+    products do.
+    """
+    if values.dtype not in (np.uint8, np.int8):
+        return None
+    bias = np.rint(rows.bias).astype(np.int32)
+    return bias + OFFSET * rows.total if values.dtype == np.uint8 else bias
 
 
 def offset(values: np.ndarray) -> np.ndarray:
@@ -74,6 +82,34 @@ def offset(values: np.ndarray) -> np.ndarray:
 
 
 of_rows = jax.jit(dot)
+
+
+@jax.jit
+def keys(own, values, rows, placed, shifted, excess):
+    """Keys `(q, r)` float32 that a scan orders by, and the least `(q, groups)` of each group of them.
+
+    A group holds the keys of every `groups`-th reference, at most `GROUP`. One program multiplies, scales
+    and looks for minima: passes of their own over the keys take as long as a product of few dimensions.
+
+    Args:
+      own: `scale` and `bias` of the queries.
+      values: theirs, of `whole_numbers`.
+      rows: -2 times the references' `scale`.
+      placed: their values.
+      shifted: their part of the keys.
+      excess: what products hold too much for them, or None.
+    """
+    products, (scale, bias) = dot(values, placed), own
+    if excess is None:
+        found = shifted[None] - 2 * products
+    else:
+        # One scale after the other: their own product may be too small for float32.
+        whole = (products - excess[None]).astype(jnp.float32) - bias[:, None]
+        found = whole * rows[None] * scale[:, None] + shifted[None]
+    n, m = found.shape
+    groups = -(-m // GROUP)
+    wide = jnp.pad(found, ((0, 0), (0, groups * GROUP - m)), constant_values=jnp.inf)
+    return found, wide.reshape(n, GROUP, groups).min(axis=1)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import threading
 
 import numpy as np
@@ -25,7 +26,9 @@ DIRECT, LOADING = (
     16,
     60,
 )  # time of one exact distance, and of one row's copy, in products of a matrix
-STEP = 4  # candidates of a query evaluated at once, after the first k, or a quarter of k
+STEP = 2  # candidates of a query evaluated at once, after the first k, or an eighth of k
+FEWEST_LANES = 64  # numbers per sum, below which calls take longer than sums
+FINE = 16  # times a difference's error, up to which a product is as good
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +51,8 @@ class Ranked:
 def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ranked:
     """Ranks candidates by exact distance, in the order of their bounds, up to the k-th distance.
 
-    The bounds rule out the rest (optimal multi-step search, Seidl & Kriegel 1998). Distances are sums of
-    squared float32 differences with a relative error below `near`. Float64 decides near-ties; the lower
-    index wins ties.
+    The bounds rule out the rest (optimal multi-step search, Seidl & Kriegel 1998). Each distance has
+    a bound of its error. Float64 decides where these leave the order open; the lower index wins ties.
 
     Args:
       queries: a block of n queries.
@@ -123,29 +125,67 @@ def near(d: int) -> float:
 def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every: bool):
     indices, lower = candidates.indices, candidates.lower
     n, kept = indices.shape
-    tolerance, lost = 1 + near(queries.shape[1]), TINY * queries.shape[1]
-    exact = np.full((n, kept), np.inf)
+    exact, error = np.full((n, kept), np.inf), np.zeros((n, kept))
     open_, done, evaluated = np.arange(n), 0, 0
     while len(open_) and done < kept:
-        columns = slice(done, min(kept, done + (max(STEP, k // 4) if done else k)))
+        columns = slice(done, min(kept, done + (max(STEP, k // 8) if done else k)))
         chosen = indices[open_, columns]
-        exact[open_, columns] = _distances(queries, open_, references, chosen)
+        exact[open_, columns], error[open_, columns] = _distances(
+            queries, open_, references, chosen
+        )
         evaluated += chosen.size
         done = columns.stop
         if done < kept:
-            kth = np.partition(exact[open_, :done], k - 1, axis=1)[:, k - 1]
-            open_ = open_[lower[open_, done] <= kth * tolerance + lost]
+            reached = np.partition((exact + error)[open_, :done], k - 1, axis=1)[:, k - 1]
+            open_ = open_[lower[open_, done] <= reached]
     exact[~np.isfinite(lower)] = np.inf  # padding, if there are fewer references than candidates
     order = np.lexsort((indices, exact), axis=1)
-    exact = np.take_along_axis(exact, order, axis=1)
-    indices = np.take_along_axis(indices, order, axis=1)
-    _settle_ties(queries, references, exact, indices, k)
-    sure = np.full(n, True) if every else candidates.rest > exact[:, k - 1] * tolerance + lost
+    exact, error, indices = (np.take_along_axis(x, order, axis=1) for x in (exact, error, indices))
+    _settle_ties(queries, references, exact, error, indices, k)
+    sure = np.full(n, True) if every else candidates.rest > exact[:, k - 1] + error[:, k - 1]
     return exact[:, :k], indices[:, :k], sure, evaluated
 
 
-def _distances(queries, numbers, references: Rows, chosen) -> np.ndarray:
+def _distances(queries, numbers, references: Rows, chosen) -> tuple[np.ndarray, np.ndarray]:
     """Squared distances `(m, c)` of the queries `numbers` `(m,)` to the references `chosen` `(m, c)`.
+
+    The second array bounds their errors. Long rows in memory are multiplied where they are, in half of
+    the time of differences; these follow where rows lie too close together for products.
+    """
+    d = queries.shape[1]
+    lanes = math.gcd(d, LANES)
+    if d < LONG or lanes < FEWEST_LANES or not references.in_memory:
+        out = _differences(queries, numbers, references, chosen)
+        return out, near(d) * out + TINY * d
+    out, error = _by_products(queries, numbers, references, chosen, lanes)
+    rows, columns = np.nonzero(~(error <= FINE * near(d) * out))
+    close = chosen[rows, columns]
+    out[rows, columns] = _differences(queries, numbers[rows], references, close[:, None])[:, 0]
+    error[rows, columns] = near(d) * out[rows, columns] + TINY * d
+    return out, error
+
+
+def _by_products(queries, numbers, references: Rows, chosen, lanes: int):
+    """`_distances` from products of rows, one reference after the other with all its queries."""
+    (m, c), d = chosen.shape, queries.shape[1]
+    cut = [queries[number].reshape(-1, lanes) for number in numbers]
+    own = np.array([np.vecdot(row, row).sum(dtype=np.float64) for row in cut])
+    flat, sums = chosen.ravel(), np.empty((2, d // lanes), np.float32)
+    squared, norms = np.empty(m * c), np.empty(m * c)
+    last = None
+    for place in np.argsort(flat, kind="stable").tolist():
+        if flat[place] != last:
+            last = flat[place]
+            row = references.array[last].reshape(-1, lanes)
+            norm = np.vecdot(row, row, out=sums[1]).sum(dtype=np.float64)
+        product = np.vecdot(row, cut[place // c], out=sums[0]).sum(dtype=np.float64)
+        norms[place], squared[place] = norm, norm - 2 * product
+    squared = squared.reshape(m, c) + own[:, None]
+    return squared, near(d) * (np.sqrt(norms.reshape(m, c)) + np.sqrt(own)[:, None]) ** 2
+
+
+def _differences(queries, numbers, references: Rows, chosen) -> np.ndarray:
+    """Squared distances, as of `_distances`, by sums of squared differences.
 
     Each thread reuses one small buffer: fresh memory per step costs more than the sums.
     """
@@ -182,15 +222,16 @@ def _buffer(rows: int, d: int) -> np.ndarray:
 
 
 @np.errstate(invalid="ignore")  # infinite distances are no ties
-def _settle_ties(queries, references, exact, indices, k: int) -> None:
-    """Sorts again in float64 the neighbours that float32 cannot tell apart."""
-    slack, lost = 2 * near(queries.shape[1]), 2 * TINY * queries.shape[1]
+def _settle_ties(queries, references, exact, error, indices, k: int) -> None:
+    """Sorts again in float64 the neighbours whose distances lie within their errors `(n, kept)`."""
     first = exact[:, : k + 1]
-    tied = np.diff(first, axis=1) <= slack * first[:, 1:] + lost
+    both = error[:, : first.shape[1] - 1] + error[:, 1 : first.shape[1]]
+    tied = np.diff(first, axis=1) <= both
     for row in np.flatnonzero((tied & np.isfinite(first[:, 1:])).any(axis=1)):
-        count = np.searchsorted(exact[row], exact[row, k - 1] * (1 + slack) + lost, side="right")
-        squared, found = exact[row, :count], indices[row, :count]
-        close = (np.diff(squared) <= slack * squared[1:] + lost) & np.isfinite(squared[1:])
+        reached = exact[row, k - 1] + error[row, k - 1] + error[row].max()
+        count = np.searchsorted(exact[row], reached, side="right")
+        squared, found, missed = exact[row, :count], indices[row, :count], error[row, :count]
+        close = (np.diff(squared) <= missed[:-1] + missed[1:]) & np.isfinite(squared[1:])
         close = np.append(close, False) | np.append(False, close)
         squared[close] = squared_distances(queries[row], references, found[close])
         order = np.lexsort((found, squared))

@@ -20,20 +20,23 @@ from vprjax.retrieval.select import Kept
 from vprjax.runtime import parallel
 from vprjax.runtime.prefetch import prefetch
 
-PRODUCTS = 1 << 23  # of queries and references that the host selects from at once
+PRODUCTS = 1 << 21  # of queries and references at once, which stay in a processor's cache
+EVEN = 64  # a multiple of queries, whose rows start where a CPU device takes them without a copy
+Encoder = Callable[[np.ndarray], encode.Encoded]
 WHOLE, SPLIT = False, True  # an argument is whole on every device, or split over them
 
 
 class Scanner:
     """Scans with one encoding; each block size compiles once."""
 
-    def __init__(self, encoder: Callable[[np.ndarray], encode.Encoded], reach: float = 0.0):
-        """Takes an encoder of `encode` and about the distance of a k-th neighbour.
+    def __init__(self, encoder: Encoder, reach: float = 0.0, of_queries: Encoder | None = None):
+        """Takes an encoder of `encode` or `codes` and about the distance of a k-th neighbour.
 
         The scan orders references by `d^2 - 2 reach error`, a bound's square where d is `reach`: any
-        number is right, and a good one keeps those with the smallest bounds.
+        number is right, and a good one keeps those with the smallest bounds. Queries may have their own
+        encoder.
         """
-        self._encoder, self._reach = encoder, reach
+        self._encoder, self._reach, self._of_queries = encoder, reach, of_queries or encoder
 
     def scan(self, queries: np.ndarray, references: Rows, plan: Plan) -> Candidates:
         """Candidates of a block of queries.
@@ -49,10 +52,9 @@ class Scanner:
         if jax.default_backend() == "cpu" and parallel.device_count() == 1:
             return self._scan_here(queries, references, plan)
         count, reach = len(references), self._reach
-        own = self._encoder(queries)
-        values = product.whole_numbers(own.values)
-        values, scale = (_padded(x, plan.query_rows) for x in (values, own.scale))
-        placed = parallel.place_copies(values), parallel.place_copies(scale)
+        own = self._of_queries(queries)
+        parts = product.whole_numbers(own.values), own.scale, own.bias
+        placed = [parallel.place_copies(_padded(part, plan.query_rows)) for part in parts]
 
         def produce(number: int) -> encode.Encoded:
             rows, size = _share(references, plan, number)
@@ -68,23 +70,26 @@ class Scanner:
 
     def _scan_here(self, queries: np.ndarray, references: Rows, plan: Plan) -> Candidates:
         """`scan` on one CPU: XLA multiplies, the host selects."""
-        own, count, size = self._encoder(queries), len(references), plan.reference_rows
+        own, count, size = self._of_queries(queries), len(references), plan.reference_rows
         kept, values = Kept.nothing(len(queries), plan.kept), product.whole_numbers(own.values)
-        parts = -(-len(queries) * size // PRODUCTS)
-        step = -(-len(queries) // max(parts, plan.parts))
+        parts = max(-(-len(queries) * size // PRODUCTS), plan.parts)
+        step = min(-(-len(queries) // (parts * EVEN)) * EVEN, len(queries))
 
         def produce(number: int) -> encode.Encoded:
             return self._encoder(references(slice(number * size, min((number + 1) * size, count))))
 
         for number, rows in prefetch(produce, 0, _blocks(count, plan), depth=1):
             kept.take_extremes(rows)
-            shifted = encode.shifted(rows, self._reach)
-            excess = product.excess(values, rows.total)
+            others = -2 * rows.scale, jax.device_put(rows.values)
+            others += encode.shifted(rows, self._reach), product.excess(values, rows)
             for first in range(0, len(queries), step):
-                part = slice(first, min(first + step, len(queries)))
-                products = np.asarray(product.of_rows(values[part], rows.values))
-                kept.merge(part, products, own.scale, rows, shifted, excess, number * size)
-            del rows
+                # The last part overlaps the one before and so has the same shape.
+                start = min(first, len(queries) - step)
+                part = slice(start, start + step)
+                found = product.keys((own.scale[part], own.bias[part]), values[part], *others)
+                keys, minima = (np.asarray(x)[first - start :] for x in found)
+                kept.merge(first, keys, minima, rows, number * size)
+            del rows, others
         extremes = kept.least_error, kept.most_error, kept.norm
         return bounded((kept.keys, kept.indices, kept.error), extremes, own, self._reach)
 
@@ -112,8 +117,9 @@ def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
         first = parallel.place_copies(np.int32(number * plan.reference_rows))
         best = _merge_columns(count)(best, *total, first)
         best.norm.block_until_ready()
-    none = np.zeros(len(own), np.float32)
-    return _gathered(best, encode.Encoded(np.empty((0, d), np.float32), none, own, none, none), 0.0)
+    whole = encode.empty(len(own), 0, np.float32)._replace(values=np.empty((0, d), np.float32))
+    whole.squared[:], whole.norm[:], whole.error[:] = own, np.sqrt(own), 0
+    return _gathered(best, whole, 0.0)
 
 
 class _Placed(NamedTuple):
@@ -122,14 +128,14 @@ class _Placed(NamedTuple):
     values: jax.Array
     scale: jax.Array
     shifted: jax.Array
-    squared: jax.Array
     error: jax.Array
+    norm: jax.Array
     total: jax.Array
+    bias: jax.Array
 
     @classmethod
     def of(cls, rows: encode.Encoded, size: int, reach: float) -> "_Placed":
-        shifted = encode.shifted(rows, reach)
-        parts = rows.values, rows.scale, shifted, rows.squared, rows.error, rows.total
+        parts = rows._replace(squared=encode.shifted(rows, reach))
         return cls(*(parallel.place_shards(_padded(part, size)) for part in parts))
 
 
@@ -191,23 +197,24 @@ def _products() -> Callable:
 def _step(count: int, parts: int) -> Callable:
     """A function that multiplies and merges one block of references, one part of the queries at a time."""
 
-    def step(best: Best, values, scale, rows: _Placed, first):
+    def step(best: Best, values, scale, bias, rows: _Placed, first):
         def one(part):
-            kept, values, scale = part
+            kept, values, scale, bias = part
             products = product.dot(values, rows.values)
             if values.dtype == jnp.uint8:
                 products -= product.OFFSET * rows.total[None, :]
             if products.dtype == jnp.int32:
                 # One scale after the other: their own product may be too small for float32.
-                products = products.astype(jnp.float32) * scale[:, None] * rows.scale[None, :]
+                products = products.astype(jnp.float32) - bias[:, None] - rows.bias[None, :]
+                products = products * scale[:, None] * rows.scale[None, :]
             return _merge(kept, products, rows, first, count)
 
-        cut = (best[:3], values, scale)
+        cut = (best[:3], values, scale, bias)
         cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), cut)
         kept = (x.reshape(-1, *x.shape[2:]) for x in jax.lax.map(one, cut))
         return Best(*kept, *_extremes(best, rows, first, count))
 
-    return parallel.map_shards(step, (SPLIT, WHOLE, WHOLE, SPLIT, WHOLE), donate=(0,))
+    return parallel.map_shards(step, (SPLIT, WHOLE, WHOLE, WHOLE, SPLIT, WHOLE), donate=(0,))
 
 
 @functools.cache
@@ -216,7 +223,7 @@ def _merge_columns(count: int) -> Callable:
 
     def step(best: Best, products, squared, first):
         zeros = jnp.zeros_like(squared)
-        rows = _Placed(None, None, squared, squared, zeros, None)
+        rows = _Placed(None, None, squared, zeros, jnp.sqrt(squared), None, None)
         kept = _merge(best[:3], products, rows, first, count)
         return Best(*kept, *_extremes(best, rows, first, count))
 
@@ -234,7 +241,7 @@ def _extremes(best: Best, rows: _Placed, first, count: int):
     return (
         jnp.minimum(best.least_error, least),
         jnp.maximum(best.most_error, rows.error.max()),
-        jnp.maximum(best.norm, jnp.sqrt(rows.squared.max())),
+        jnp.maximum(best.norm, rows.norm.max()),
     )
 
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from vprjax.retrieval.encode import Encoded
+from vprjax.retrieval.product import GROUP
 from vprjax.retrieval.threads import on_threads
 
-GROUP = 8  # keys per minimum, whose partition bounds the smallest keys
-CACHE_BYTES = 512 << 10  # keys that one thread looks through at once
+CACHE_BYTES = 512 << 10  # minima that one thread looks through at once
 CROWDED = 4  # times as many keys below the bound as are kept, past which all are partitioned
 
 
@@ -36,60 +36,56 @@ class Kept:
         """Widens the extremes by a block of references; NaN stays."""
         self.least_error = np.minimum(self.least_error, rows.error.min())
         self.most_error = np.maximum(self.most_error, rows.error.max())
-        self.norm = np.maximum(self.norm, np.sqrt(rows.squared.max()))
+        self.norm = np.maximum(self.norm, rows.norm.max())
 
-    def merge(self, part: slice, products, scale, rows: Encoded, shifted, excess, first) -> None:
+    def merge(self, first: int, keys, minima, rows: Encoded, start: int) -> None:
         """Takes the smallest keys of a block.
 
         Args:
-          part: the queries of the products.
-          products: `(part, m)` of the values, float32 or int32.
-          scale: `(n,)` of all queries.
+          first: number of the first query.
+          keys: `(n, m)`, of `product.keys`, and so are the `minima`.
+          minima: `(n, groups)`, of every `groups`-th key.
           rows: the m references.
-          shifted: `(m,)`, their part of the keys.
-          excess: `(m,)` int32, to take from their products, or None.
-          first: number of the first of these references.
+          start: number of the first of these references.
         """
-        step = max(1, CACHE_BYTES // (4 * products.shape[1]))
+        step = max(1, CACHE_BYTES // (4 * minima.shape[1]))
 
-        def some(start: int) -> None:
-            block = products[start : start + step]
-            own = slice(part.start + start, part.start + start + len(block))
-            if block.dtype == np.int32:
-                block = block if excess is None else block - excess
-                keys = block.astype(np.float32)
-                keys *= -2 * rows.scale
-                keys *= scale[own, None]
-            else:
-                keys = block * np.float32(-2)
-            keys += shifted
-            self._merge_some(own, keys, rows, first)
+        def some(top: int) -> None:
+            part = slice(top, min(top + step, len(keys)))
+            own = slice(first + part.start, first + part.stop)
+            self._merge_some(own, keys[part], minima[part], rows, start)
 
-        on_threads(some, range(0, len(products), step))
+        on_threads(some, range(0, len(keys), step))
 
-    def _merge_some(self, own: slice, keys: np.ndarray, rows: Encoded, first: int) -> None:
-        kept, (n, m) = self.keys.shape[1], keys.shape
+    def _merge_some(self, own: slice, keys, minima, rows: Encoded, start: int) -> None:
+        kept, (n, m), groups = self.keys.shape[1], keys.shape, minima.shape[1]
         bound = self.keys[own].max(axis=1)
-        if m // GROUP >= kept:
-            groups = keys[:, : m // GROUP * GROUP].reshape(n, GROUP, -1).min(axis=1)
-            bound = np.minimum(bound, np.partition(groups, kept - 1, axis=1)[:, kept - 1])
-        found = np.flatnonzero(keys <= bound[:, None])
-        numbers, columns = np.divmod(found, m)
+        if groups >= kept:
+            bound = np.minimum(bound, np.partition(minima, kept - 1, axis=1)[:, kept - 1])
+        numbers, columns = np.divmod(np.flatnonzero(minima <= bound[:, None]), groups)
+        columns = (columns[:, None] + groups * np.arange(GROUP)).ravel()
+        numbers = np.repeat(numbers, GROUP)
+        columns, numbers = columns[columns < m], numbers[columns < m]
+        found = keys[numbers, columns]
+        near = found <= bound[numbers]
+        numbers, columns, found = numbers[near], columns[near], found[near]
         counts = np.bincount(numbers, minlength=n)
         width = int(counts.max())
         if width > CROWDED * kept:
             columns = np.argpartition(keys, kept - 1, axis=1)[:, :kept]
             more = np.take_along_axis(keys, columns, axis=1)
         else:
+            order = np.argsort(numbers, kind="stable")
+            numbers, columns, found = numbers[order], columns[order], found[order]
             places = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
             more, where = np.full((n, width), np.inf, np.float32), np.zeros((n, width), np.int64)
-            more[numbers, places], where[numbers, places] = keys.ravel()[found], columns
+            more[numbers, places], where[numbers, places] = found, columns
             columns = where
         every = np.concatenate([self.keys[own], more], axis=1)
         best = np.argpartition(every, kept - 1, axis=1)[:, :kept]
         for name, new in (
             ("keys", more),
-            ("indices", first + columns),
+            ("indices", start + columns),
             ("error", rows.error[columns]),
         ):
             both = np.concatenate([getattr(self, name)[own], new], axis=1)
