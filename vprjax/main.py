@@ -166,6 +166,7 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    huge_pages.restart()
+    if "jax" not in sys.modules:  # else another program runs this module, and would start again
+        huge_pages.restart()
     sys.stdout.reconfigure(errors="replace")  # letters that the terminal's encoding lacks
     app.run(main, flags_parser=parse_flags)

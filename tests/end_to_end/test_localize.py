@@ -52,6 +52,7 @@ def room(tmp_path_factory):
         *commands.small("gem,triplet", folder / "run", folder / "data"),
         "--config.train.steps=4",
         "--config.train.checkpoint_every=4",
+        "--config.dataset.query_splits=('test02',)",
         "--config.dataset.tolerances=(25.0, 10.0, 5.0, 2.0)",
     )
     commands.run("vprjax.main", *flags)

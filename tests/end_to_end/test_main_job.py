@@ -16,7 +16,6 @@ STEPS = (
     "--config.train.checkpoint_every=2",
     "--config.tuples.mining_interval=4",
 )
-BOTH = "--config.dataset.query_splits=('test01','test02')"
 ABROAD = {"name": "abroad", "height": 48, "width": 64, "route_length": 150.0, "seed": 1, "train": 8}
 ABROAD |= {"train_laps": 1, "reference": 16, "test01": 16, "test02": 12}
 run = functools.partial(commands.run_with, commands.USERS, "vprjax.main")
@@ -38,7 +37,7 @@ def trained(tmp_path_factory, data_dir):
     option = f"--config={json.dumps(ABROAD)}"
     commands.run("tfds_builders", "build", "synthetic", f"--data_dir={data_dir}", option)
     others = "--config.eval.other_datasets=('synthetic/abroad',)"
-    return folder, train(folder, data_dir, "gem,triplet", BOTH, others, "--config.eval.blend=0.5")
+    return folder, train(folder, data_dir, "gem,triplet", others, "--config.eval.blend=0.5")
 
 
 def test_results_hold_both_models_and_where_they_come_from(trained):

@@ -26,7 +26,6 @@ SMALL = (
     "--config.places.batch_places=2",
     "--config.places.min_images=2",
     "--config.eval.batch=8",
-    "--config.dataset.query_splits=('test02',)",  # a drive less to evaluate and to draw
 )
 
 

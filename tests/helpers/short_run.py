@@ -33,6 +33,7 @@ class Dataset:
     name, version, metadata = "places_csv/mine", "1.0.0", {}
     folder = pathlib.Path("nowhere")
     counts = dict.fromkeys(("train", "reference", "test01", "test02"), 80)
+    images = counts.get
 
     def places(self, splits):
         found = DRIVE()

@@ -32,6 +32,7 @@ FLAGS = (
     "--config.tuples.remembered=2",
     "--config.optim.ema=0.9",
     "--config.validation.every=5",
+    "--config.dataset.query_splits=('test02',)",
     "--config.validation.query_split=test01",
     "--config.validation.reference_split=train",
 )

@@ -45,10 +45,10 @@ def check_disk(
         return
     splits = {config.dataset.reference_split, *config.dataset.query_splits}
     splits |= {*config.dataset.train_splits} if config.eval.pca else set()
-    images = sum(dataset.counts[split] for split in splits)
+    images = sum(dataset.images(split) for split in splits)
     for other in others:
         own = {other.config.dataset.reference_split, *other.config.dataset.query_splits}
-        images += sum(other.dataset.counts[split] for split in own)
+        images += sum(other.dataset.images(split) for split in own)
         splits |= own
     dimension = dimensions(module)
     number = np.dtype(store.DTYPES[config.eval.descriptor_dtype]).itemsize

@@ -88,6 +88,23 @@ def check_lists(config, dataset: Dataset) -> None:
                 )
 
 
+def check_validation(config, dataset: Dataset) -> None:
+    """Checks that validation can choose: it counts by distance, and describes single images.
+
+    Raises:
+      ConfigError: the dataset lists the right answers to its queries.
+    """
+    listed_splits = dataset.metadata.get("positives") or {}
+    if config.validation.every and any(
+        name in listed_splits for name in config.dataset.query_splits
+    ):
+        raise ConfigError(
+            f"{dataset.name} lists its right answers, and validation counts by distance within "
+            f"dataset.tolerances={tuple(config.dataset.tolerances)}, where no checkpoint would be better "
+            "than another: set validation.every=0"
+        )
+
+
 def positives(dataset: Dataset, query: str, reference: str) -> list[np.ndarray] | None:
     """Per query the numbers of the right references; None where the dataset lists none.
 

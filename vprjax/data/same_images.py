@@ -43,7 +43,7 @@ def stored(dataset: Dataset, split: str) -> np.ndarray | None:
     except OSError:
         return None
     digests, seal = data[:-DIGEST], data[-DIGEST:]
-    if len(digests) != DIGEST * dataset.counts[split] or digest(digests) != seal:
+    if len(digests) != DIGEST * dataset.images(split) or digest(digests) != seal:
         return None
     return np.frombuffer(digests, np.uint64)
 

@@ -136,6 +136,15 @@ class Dataset:
     _builder: Any = dataclasses.field(repr=False)
     _read: dict[str, "Places"] = dataclasses.field(default_factory=dict, repr=False)
 
+    def images(self, split: str) -> int:
+        """Returns the number of a split's images, also where its places are windows of them."""
+        windows = self.metadata.get("windows") or {}
+        return (
+            self._builder.info.splits[split].num_examples
+            if split in windows
+            else self.counts[split]
+        )
+
     def places(self, splits: tuple[str, ...]) -> Places:
         """Returns the poses of the named splits, one after the other, with random access to images.
 

@@ -97,6 +97,11 @@ def _prepared(name: str, split: str, data_dir: str | None) -> Source:
     section = types.SimpleNamespace(name=name, data_dir=data_dir or "")
     dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
     places = dataset.places((split,))
+    if places.windows is not None:
+        raise DataError(
+            f"{name}:{split} asks and answers with windows of frames, and a map holds single images: build "
+            "the dataset under a protocol of single images"
+        )
     n = len(places)
     frames = Frames(
         image_ids=np.array(places.image_ids, np.str_),

@@ -60,7 +60,9 @@ def int8(rows: np.ndarray, mean: np.ndarray, side: int) -> Encoded:
         lengths, scale = encode.squared_norms(steps), scale.astype(np.float64)
         squared = lengths - 2 * _sums(steps, own) + whole_dither - encode.squared_norms(left)
         out.squared[part], out.error[part] = scale**2 * squared, c * scale
-        out.norm[part] = scale * (np.sqrt(lengths) + ROUNDED * math.sqrt(d))
+        norm = scale * (np.sqrt(lengths) + ROUNDED * math.sqrt(d))
+        # Where the squared norm overflows float32, the scan refuses as a float32 scan does.
+        out.norm[part] = np.where(np.isfinite(out.squared[part]), norm, np.inf)
 
     encode.by_parts(some, n, d)
     return out

@@ -168,6 +168,8 @@ def _check_evaluation(
     dataset = source.open_dataset(config)
     checks.check_splits(config, dataset, training=trained is None)
     protocol.check_lists(config, dataset)
+    if trained is None:
+        protocol.check_validation(config, dataset)
     if config.baseline.name:
         baseline.check(config, dataset)
         return dataset

@@ -31,7 +31,7 @@ def dataset(tmp_path):
         return types.SimpleNamespace(
             name="places_csv/mine",
             folder=tmp_path,
-            counts={name: len(images) for name, images in splits.items()},
+            images={name: len(images) for name, images in splits.items()}.get,
             places=lambda names: split(names[0], splits[names[0]]),
         )
 

@@ -313,7 +313,7 @@ def test_descriptors_that_the_disk_has_no_room_for_are_a_config_error(
     config, tmp_path, monkeypatch
 ):
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
-    dataset = SimpleNamespace(counts={"reference": 60, "test01": 40, "train": 1000})
+    dataset = SimpleNamespace(images={"reference": 60, "test01": 40, "train": 1000}.get)
     module = models.build_for_platform(config.model, parallel.AXIS)
     begun = tmp_path / "descriptors/off_the_shelf_reference/rows"
     begun.parent.mkdir(parents=True)
@@ -372,12 +372,12 @@ def test_abroad_the_projection_of_home_follows_the_model(config, tmp_path):
 
 def test_the_disk_needs_room_for_other_datasets_too(config, tmp_path, monkeypatch):
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
-    dataset = SimpleNamespace(counts={"reference": 60, "test01": 40})
+    dataset = SimpleNamespace(images={"reference": 60, "test01": 40}.get)
     module = models.build_for_platform(config.model, parallel.AXIS)
     own = config.copy_and_resolve_references()
     own.dataset.query_splits = ("val",)
     counts = {"reference": 10, "val": 5, "train": 99}
-    other = elsewhere.Elsewhere(own, SimpleNamespace(counts=counts))
+    other = elsewhere.Elsewhere(own, SimpleNamespace(images=counts.get))
     usage = SimpleNamespace(free=2 * 115 * 16 * 4)
     monkeypatch.setattr(limits.shutil, "disk_usage", lambda _: usage)
     limits.check_disk(config, module, dataset, tmp_path, 2, [other])

@@ -73,6 +73,15 @@ def test_distances_do_not_count(section, key, value):
         protocol.check_lists(c, dataset())
 
 
+def test_validation_cannot_choose_by_distance():
+    c = config()
+    protocol.check_validation(c, dataset())
+    c.validation.every = 10
+    with pytest.raises(ConfigError, match=r"lists its right answers.*set validation\.every=0"):
+        protocol.check_validation(c, dataset())
+    protocol.check_validation(c, dataset(positives=None))
+
+
 def test_lists_of_other_images():
     with pytest.raises(DataError, match=r"set dataset\.reference_split=ref"):
         protocol.positives(dataset(), "query", "other")

@@ -1,5 +1,6 @@
 """Sources of a map: positions files, folders that tfds_builders reads, splits of prepared datasets."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from tests.helpers import memory_places, short_run
 from tests.helpers.made_up_model import SIZE, drive, picture
 from vprjax.data import source
 from vprjax.data.pictures import Form
+from vprjax.data.together import Windows
 from vprjax.errors import DataError
 from vprjax.localize import sources
 
@@ -155,6 +157,16 @@ def test_a_prepared_split(monkeypatch):
     assert (found.pictures(FORM).images([7, 3]) == places.images([7, 3])).all()
     smaller = found.pictures(Form(4, 5)).images([7])
     assert smaller.shape == (1, 4, 5, 3) and (smaller == 7).all()
+
+
+def test_windows_of_frames_are_no_single_images(monkeypatch):
+    dataset = short_run.Dataset()
+    places = dataset.places(("train",))
+    numbers = np.arange(3)[None]
+    dataset.places = lambda splits: dataclasses.replace(places, windows=Windows(places, numbers))
+    monkeypatch.setattr(source, "open_dataset", lambda config: dataset)
+    with pytest.raises(DataError, match=r"places_csv/mine:reference asks .* windows of frames"):
+        sources.read("places_csv/mine:reference")
 
 
 def test_numbers_of_frames_are_no_times(monkeypatch):

@@ -86,3 +86,9 @@ def test_dithers_of_the_sides_are_uniform_and_differ():
     assert (
         one.var() == pytest.approx(1 / 12, rel=0.02) and abs(np.corrcoef(one, other)[0, 1]) < 0.02
     )
+
+
+def test_a_squared_norm_that_overflows_is_no_finite_norm():
+    rows = np.stack([np.full(4, 1e20, np.float32), np.ones(4, np.float32)])
+    found = codes.int8(rows, np.zeros(4, np.float32), codes.REFERENCES)
+    assert np.isinf(found.norm[0]) and np.isfinite(found.norm[1])

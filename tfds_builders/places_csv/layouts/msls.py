@@ -217,8 +217,14 @@ def _positions(
 
 def _answerable(city: pathlib.Path, query: Side, database: Side, told: Told) -> Side:
     """The queries of a city, in val without those that have no right answer."""
-    if _part(city) != "val" or not database.frames or not query.frames:
+    if _part(city) != "val" or not query.frames:
         return query
+    if not database.frames:
+        told.left_out += [
+            LeftOut("val_query", frame.image_id, f"{city.name} has no database image")
+            for frame in query.frames
+        ]
+        return query._replace(frames=[], positions=query.positions[:0], middles=query.middles[:0])
     if query.length:
         return _answerable_windows(query, database, told)
     from scipy.spatial import cKDTree  # slow to import
