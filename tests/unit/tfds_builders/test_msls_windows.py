@@ -138,10 +138,11 @@ def test_queries_of_a_city_without_a_database_window_stay_out(tmp_path):
     for city, rows in (("cph", outside), ("sf", DATABASE)):
         write_side(tmp_path / f"raw/train_val/{city}/database", city, rows, 0)
         write_side(tmp_path / f"raw/train_val/{city}/query", city, QUERY, 0)
-    option = '--config={"name": "mine", "layout": "msls", "choices": {"subtask": "n2d"}, "protocol": "msls_25m_seq2seq"}'
+    values = {"name": "mine", "layout": "msls", "choices": {"subtask": "n2d"}}
+    option = f"--config={json.dumps(values | {'protocol': 'msls_25m_seq2seq'})}"
     assert command("build", "places_csv", tmp_path / "raw", tmp_path / "out", option) == 0
     told = metadata(tmp_path, builder="places_csv")
-    asked = built_keys(tmp_path, "val_query", told["windows"])
+    asked = built_keys(tmp_path / "out/places_csv/mine/1.0.0", "val_query", told["windows"])
     assert asked and {city for city, _ in asked} == {"sf"}
     assert len(told["positives"]["val_query"]["lists"]) == len(asked)
     assert "cph has no database image" in str(told["counts"])
