@@ -138,12 +138,7 @@ class Dataset:
 
     def images(self, split: str) -> int:
         """Returns the number of a split's images, also where its places are windows of them."""
-        windows = self.metadata.get("windows") or {}
-        return (
-            self._builder.info.splits[split].num_examples
-            if split in windows
-            else self.counts[split]
-        )
+        return self._builder.info.splits[split].num_examples
 
     def places(self, splits: tuple[str, ...]) -> Places:
         """Returns the poses of the named splits, one after the other, with random access to images.
