@@ -44,6 +44,8 @@ LATER = {
     "eval.expansion_power": 3.0,
 }
 SECTIONS = ("baseline", "keep", "others")  # that runs of earlier versions lack
+# The key of each section that picks its variant.
+CHOICE = {"model": "pooling", "loss": "name", "baseline": "name"}
 
 # Old name -> new name: the keys of one head or loss alone have their own section.
 RENAMED = {
@@ -161,13 +163,20 @@ def differences(before: Mapping, after: Mapping) -> dict[str, tuple]:
     return {key: (was.get(key), now.get(key)) for key in keys if was.get(key) != now.get(key)}
 
 
+def _chosen(key: str, config) -> bool:
+    """Returns whether the head, loss or baseline that a key belongs to is the one that a config picks."""
+    section, name, _ = key.split(".")
+    return config[section][CHOICE[section]] == name
+
+
 def check_resumed(
     config, provenance: Mapping, saved: Mapping, folder, without_effect: Sequence[str] = ()
 ) -> None:
     """Raises ConfigError where the run saved in `folder` began with a value that this run may not change.
 
     Another digest of the training images (`image_set`) comes from a dataset that was built anew. The keys
-    `without_effect` change nothing for these images.
+    `without_effect` change nothing for these images. A head, loss or baseline that the config does not pick
+    has keys without effect.
     """
     facts = ["trained_on", "weights_sha256"]
     # Earlier versions lack some.
@@ -180,7 +189,7 @@ def check_resumed(
         free = (
             key in (*FREE, *without_effect)
             or key.startswith("eval.")
-            or (key in OWN and OWN[key].free)
+            or (key in OWN and (OWN[key].free or not _chosen(key, config)))
         )
         if not free or (config.validation.every and key in VALIDATED):
             back = "build the dataset as it was" if key == "image_set" else "set it back"

@@ -112,6 +112,17 @@ def test_a_workdir_of_another_run_is_refused(section, key, value):
         changes.check_resumed(c, made, saved, "runs/mine")
 
 
+def test_keys_of_heads_and_losses_that_a_run_does_not_use_are_free():
+    c, made, saved = begun()
+    assert (c.model.pooling, c.loss.name) == ("gem", "triplet")
+    c.model.salad.token_dim, c.model.netvlad.clusters = 7, 3
+    c.loss.arcface.scale = 2.0
+    changes.check_resumed(c, made, saved, "runs/mine")
+    c.loss.triplet.margin = 0.9
+    with pytest.raises(ConfigError, match=r"holds a run with loss\.triplet\.margin="):
+        changes.check_resumed(c, made, saved, "runs/mine")
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
