@@ -2,13 +2,14 @@
 
 import contextlib
 import json
+import pathlib
 import re
 import types
 
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base, nordland, synthetic
+from configs import base, nordland, robotcar, synthetic
 from vprjax.config import changes, checks
 from vprjax.errors import ConfigError
 
@@ -121,6 +122,19 @@ def test_keys_of_heads_and_losses_that_a_run_does_not_use_are_free():
     c.loss.triplet.margin = 0.9
     with pytest.raises(ConfigError, match=r"holds a run with loss\.triplet\.margin="):
         changes.check_resumed(c, made, saved, "runs/mine")
+
+
+def test_a_run_that_an_earlier_version_began_goes_on():
+    """The file holds the config that version d1364c0 saved in a checkpoint of RobotCar's config."""
+    saved = json.loads((pathlib.Path(__file__).parent / "robotcar_d1364c0.json").read_text())
+    c = robotcar.get_config("resnet50,gem,triplet")
+    c.dataset.name, c.model.stage, c.places.batch_places = "robotcar/small", "conv1", 2
+    c.tuples.heading_degrees = 0.0  # that version drew positives whichever way they look
+    made = {"trained_on": "robotcar/small:1.0.0", "weights_sha256": "12"}
+    changes.check_resumed(c, made, {"config": saved, "provenance": made}, "runs/mine")
+    c.tuples.batch += 1
+    with pytest.raises(ConfigError, match=r"holds a run with tuples\.batch="):
+        changes.check_resumed(c, made, {"config": saved, "provenance": made}, "runs/mine")
 
 
 @pytest.mark.parametrize(
