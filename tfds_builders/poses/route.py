@@ -131,4 +131,10 @@ def line(name: str, values: Mapping[str, Any]) -> str:
         f"{name}: headings agree with the motion by {values['agreement']:.3f} (1 is best) at "
         f"{values['offset_degrees']:+.1f} degrees over {values['moving']:,} moving images"
     )
+    if metres := values.get("lag_metres"):
+        how, where = ("after", "before") if metres > 0 else ("before", "behind")
+        told += (
+            f", {abs(metres):.1f} m ({abs(values['lag_images']):.1f} images) {how} it: right for a camera "
+            f"so far {where} the rear axle, else poses come that {'late' if metres > 0 else 'early'}"
+        )
     return told + (f": {values['likely']}" if values["likely"] else "")
