@@ -137,10 +137,12 @@ def colmap(raw):
     return {"layout": "colmap"}
 
 
-def kitti_row_less(raw):
+def kitti_row_less(raw, last=0):
+    """The first row is lost; the last one is there twice or not."""
     raw_kitti.odometry(raw, MADE)
     path = raw / "poses/00.txt"
-    path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[1:], *lines[-1:] * last]) + "\n")
     return {"layout": "kitti_odometry"}
 
 
@@ -265,6 +267,11 @@ CASES = {  # what is wrong, where: raw tree and config, exit status, words of th
         kitti_row_less,
         2,
         ("poses/00.txt has 59 rows where", "these are of two sequences, or a file is cut"),
+    ),
+    "late by one image, kitti_odometry of as many rows": (
+        functools.partial(kitti_row_less, last=1),
+        0,
+        ("00.txt begins 2.00 m from the first image's place, or turned", "each image has a later"),
     ),
     "late by one image, boreas": (
         functools.partial(boreas, change=lambda f: [str(int(f[0]) + 50_000), *f[1:]]),

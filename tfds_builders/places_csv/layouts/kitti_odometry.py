@@ -6,6 +6,7 @@ z forward. The plan is (x, z); what is called north here is where the first imag
 
 import functools
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from tfds_builders.poses import axes, calibration, rigid, tables, times
 from tfds_builders.poses.rigid import Poses
 
 CAMERAS = ("image_0", "image_1", "image_2", "image_3")
+START = 0.05  # metres, and entries of a rotation, by which the first row may differ from none
 
 
 def read_kitti(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None):
@@ -66,6 +68,7 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
             "sequences, or a file is cut"
         )
     log = Poses(clock, places, turns)
+    told.warnings += _late(drive, path, log)
     if drive.camera != "image_0":
         log = rigid.mounted(log, calibration.beside(root / "calib.txt", f"P{drive.camera[-1]}:"))
     frames = drives.frame_numbers(files)
@@ -73,6 +76,18 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
     there = np.minimum(frames, len(table) - 1)
     reasons = np.where(frames < len(table), "", "no row of its frame")
     return Shots(files, axes.to_enu(log.take(there), axes.WORLDS["y-down"]), reasons, look=0.0)
+
+
+def _late(drive: Drive, path: pathlib.Path, log: Poses) -> Iterator[str]:
+    """Yields a sentence where the first row is not the first camera's place in its own frame."""
+    apart, turned = np.abs(log.places[0]).max(), np.abs(log.turns[0] - np.eye(3)).max()
+    if max(apart, turned) > START:
+        away = np.linalg.norm(log.places[0])
+        yield (
+            f"{drive.split}: {path.name} begins {away:.2f} m from the first image's place, or turned from "
+            "it: if its first rows are lost, each image has a later one's pose; else positions and "
+            "north are of another frame"
+        )
 
 
 def read_times(path: pathlib.Path) -> np.ndarray:
