@@ -141,6 +141,8 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """
         plan = self.plan(manual_dir)
         check_split_names(str(manual_dir), plan.splits)
+        if empty := [name for name, frames in plan.splits.items() if not frames]:
+            raise RawDataError(f"{manual_dir}: no image is left in split {', '.join(empty)}")
         every = [frame for frames in plan.splits.values() for frame in frames]
         check_frames(every, plan.unlocated)
         plan.warnings += doubts.of_poses(plan.splits, plan.position_unit, plan.free)

@@ -12,7 +12,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, from_north
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts import csv_rows
-from tfds_builders.places_csv.layouts.folders import remedy
+from tfds_builders.places_csv.layouts.folders import is_hidden, remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
@@ -42,7 +42,11 @@ def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     Raises:
       RawDataError: names every city without a table, bad row, and table whose images are missing.
     """
-    tables = {path.stem: path for path in sorted((folder / "Dataframes").glob("*.csv"))}
+    tables = {
+        path.stem: path
+        for path in sorted((folder / "Dataframes").glob("*.csv"))
+        if not is_hidden(path.name)
+    }
     asked = [city.strip() for city in told.choices["cities"].split(",") if city.strip()]
     unknown = [city for city in asked if city not in tables]
     if unknown or not tables:
@@ -107,7 +111,8 @@ def _images(folder: pathlib.Path) -> dict[Key, str]:
         names = sorted(entry.name for entry in os.scandir(folder))
     except OSError as error:
         raise RawDataError(
-            f"{folder} cannot be read ({error.strerror}); unpack the city's images there"
+            f"{folder} cannot be read ({error.strerror}); unpack the city's images there, or name "
+            'the other cities in "choices": {"cities": "A,B"}'
         ) from error
     found = {}
     for name in names:

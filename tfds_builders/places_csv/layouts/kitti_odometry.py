@@ -28,25 +28,39 @@ def read_kitti(folder: pathlib.Path, told: Told, splits: dict[str, str] | None =
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, _posed(folder), _cameras(folder))
+    chosen = drives.choose(splits or {}, _posed(folder, told), _cameras(folder))
     return drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
 
 
-def _posed(folder: pathlib.Path) -> list[str]:
+def _posed(folder: pathlib.Path, told: Told) -> list[str]:
+    """Sequences with times and poses; `told` takes a warning on those with pictures that lack either."""
     sequences = folder / "sequences"
-    found = sorted(path.name for path in sequences.glob("*") if (path / "times.txt").is_file())
-    posed = [name for name in found if (folder / f"poses/{name}.txt").is_file()]
-    if not posed:
+    shown = {p.parent.name for p in sequences.glob("*/image_*") if not is_hidden(p.parent.name)}
+    timed = {path.parent.name for path in sequences.glob("*/times.txt")}
+    posed = {path.stem for path in (folder / "poses").glob("*.txt")}
+    clockless = sorted(shown & posed - timed)
+    unpack = f"no sequences/{clockless[0]}/times.txt" if clockless else ""
+    unpack += "; unpack the archive of the calibration files, which holds it" if clockless else ""
+    found = sorted(timed & posed)
+    if not found:
         do = remedy(
             folder,
             ["sequences/*/times.txt", "poses/*.txt"],
-            "unpack the odometry images, calibration and ground truth poses there",
+            f"there is {unpack}"
+            if unpack
+            else "unpack the odometry images, calibration and ground truth poses there",
         )
         raise RawDataError(
             f"{folder} holds no sequences/NN/times.txt with a poses/NN.txt (only 00 to 10 have poses); "
             f"{do}"
         )
-    return posed
+    if unpack:
+        told.warnings.append(f"{', '.join(clockless)}: left out, with pictures but {unpack}")
+    if bare := sorted(shown - posed):
+        told.warnings.append(
+            f"{', '.join(bare)}: left out, with pictures but no poses/NN.txt (only 00 to 10 have one)"
+        )
+    return found
 
 
 def _cameras(folder: pathlib.Path) -> tuple[str, ...]:
