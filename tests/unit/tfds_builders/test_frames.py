@@ -90,4 +90,4 @@ def test_columns_take_a_small_part_of_the_memory():
     )
     taken = tracemalloc.get_traced_memory()[0] / len(frames)
     tracemalloc.stop()
-    assert 64 < taken < 160  # bytes an image; the list takes about 600
+    assert 64 < taken < 160  # bytes an image; the list takes 548
