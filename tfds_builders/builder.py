@@ -6,10 +6,11 @@ writer needs TensorFlow beyond 1 GB and sorts a whole split in memory.
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -20,6 +21,7 @@ import tensorflow_datasets as tfds
 from tfds_builders import digests, doubts, encoding, images, sixteen_bit, writer
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, check_frames, check_split_names
+from tfds_builders.frames import Frames
 from tfds_builders.images import Stored
 from tfds_builders.pixels import Pixels
 from tfds_builders.poses import route
@@ -56,7 +58,7 @@ class Plan:
       timed: whether timestamps are microseconds, else they number frames.
     """
 
-    splits: dict[str, list[Frame]]
+    splits: dict[str, Sequence[Frame]]
     pose_source: str
     position_unit: str = "m"
     found: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -141,13 +143,17 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """
         plan = self.plan(manual_dir)
         check_split_names(str(manual_dir), plan.splits)
-        every = [frame for frames in plan.splits.values() for frame in frames]
-        check_frames(every, plan.unlocated)
+        if empty := [name for name, frames in plan.splits.items() if not frames]:
+            raise RawDataError(f"{manual_dir}: no image is left in split {', '.join(empty)}")
+        for name in plan.splits:
+            plan.splits[name] = Frames.of(plan.splits[name])  # lets go of the list
+        check_frames(itertools.chain(*plan.splits.values()), plan.unlocated)
         plan.warnings += doubts.of_poses(plan.splits, plan.position_unit, plan.free)
         plan.check_motion()
         config: PlacesConfig = self.builder_config
         self._limits = sixteen_bit.fixed(config.sixteen_bit)
         if config.sixteen_bit == "percentiles":
+            every = Frames.joined([*plan.splits.values()])
             self._limits = sixteen_bit.percentiles(every, self.read, self.where)
         return plan
 
@@ -283,7 +289,7 @@ class PlacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         plan = self._plan_with_metadata(dl_manager)
         return {name: self._generate_examples(frames) for name, frames in plan.splits.items()}
 
-    def _generate_examples(self, frames: list[Frame]):
+    def _generate_examples(self, frames: Sequence[Frame]):
         """For Beam: frames to records on any runner; keys keep the order."""
         beam = tfds.core.lazy_imports.apache_beam
         limits = self._limits

@@ -1,11 +1,12 @@
 """Doubts about positions and headings; a run has the same rules (vprjax/data/doubts.py)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tfds_builders.frame import Frame
+from tfds_builders.frames import Frames
 
 TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less
@@ -16,27 +17,27 @@ FAR = 1000.0  # metres to the nearest other image, beyond which a position stand
 MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
 
 
-def of_poses(splits: dict[str, list[Frame]], unit: str, free: bool = False) -> Iterator[str]:
+def of_poses(splits: Mapping[str, Sequence[Frame]], unit: str, free: bool = False) -> Iterator[str]:
     """Yields a sentence where positions in `unit` do not look like metres, or headings like radians.
 
     A camera that is `free` to move to any side may stay above a desk.
     """
-    frames = [frame for split in splits.values() for frame in split]
-    turns = [abs(frame.heading) for frame in frames if abs(frame.heading) > TURN]
-    if turns:
+    columns = {name: Frames.of(frames) for name, frames in splits.items()}
+    headings = np.abs(np.concatenate([np.zeros(0), *(f.headings for f in columns.values())]))
+    turns = headings[headings > TURN]
+    if len(turns):
         yield (
-            f"headings are radians; {len(turns)} of {len(frames)} are beyond 2 pi, up to {max(turns):g}: "
-            "if these are degrees, write radians"
+            f"headings are radians; {len(turns)} of {len(headings)} are beyond 2 pi, up to "
+            f"{turns.max():g}: if these are degrees, write radians"
         )
-    if unit == "m" and len(frames) > 1 and not free:
-        yield from _in_degrees(splits)
-        yield from _nowhere(np.array([frame.position for frame in frames if frame.located]))
+    if unit == "m" and len(headings) > 1 and not free:
+        known = {name: f.positions[f.located] for name, f in columns.items() if f.located.any()}
+        yield from _in_degrees(known)
+        yield from _nowhere(np.concatenate([np.zeros((0, 2)), *known.values()]))
 
 
-def _in_degrees(splits: dict[str, list[Frame]]) -> Iterator[str]:
-    """Yields a sentence where positions span or step less than metres can."""
-    known = {name: [f.position for f in split if f.located] for name, split in splits.items()}
-    places = {name: np.array(positions) for name, positions in known.items() if positions}
+def _in_degrees(places: dict[str, np.ndarray]) -> Iterator[str]:
+    """Yields a sentence where positions `(n, 2)` of the splits span or step less than metres can."""
     if not places:
         return
     every = np.concatenate([*places.values()])

@@ -10,7 +10,7 @@ from tfds_builders.build import check_manual_dir
 from tfds_builders.builder import PlacesBuilder, Plan, sizes_differ
 from tfds_builders.encoding import in_order
 from tfds_builders.errors import RawDataError
-from tfds_builders.frame import Frame
+from tfds_builders.frames import Frames
 from tfds_builders.places_csv import zones
 from tfds_builders.poses.route import line
 from tfds_builders.progress import Progress
@@ -39,13 +39,13 @@ def run(args) -> int:
     return 0
 
 
-def _where(name: str, frames: list[Frame], plan: Plan) -> str:
+def _where(name: str, frames: Frames, plan: Plan) -> str:
     """The line on where a split's images lie: extent, first place on earth, first heading."""
-    located = [frame for frame in frames if frame.located]
+    located = frames.take(frames.located)
     if not located:
         return f"{name}: no image has a position"
     first, unit = located[0], plan.position_unit
-    width, height = np.ptp([frame.position for frame in located], axis=0)
+    width, height = np.ptp(located.positions, axis=0)
     told = f"{name}: {len(located):,} images on {width:,.1f} x {height:,.1f} {unit} (x, y)"
     if crs := plan.notes.get("crs"):
         ((latitude, longitude),) = zones.to_degrees(np.array([first.position]), crs)

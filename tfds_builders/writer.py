@@ -1,5 +1,7 @@
 """Writes one split in order, with bounded memory, no TensorFlow and the same bytes each time."""
 
+from collections.abc import Sequence
+
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, file_adapters
 from tensorflow_datasets.core.utils import shard_utils
@@ -15,7 +17,7 @@ POSE_BYTES = (
 )
 
 
-def write_split(builder, name: str, frames: list[Frame], chunks: Chunks) -> tfds.core.SplitInfo:
+def write_split(builder, name: str, frames: Sequence[Frame], chunks: Chunks) -> tfds.core.SplitInfo:
     """Writes the records of `frames` into TFDS's usual number of shards, and the digests of their images.
 
     Returns the split's info.

@@ -7,7 +7,10 @@ from tests.helpers.raw_drives import Drive, pictures
 
 
 def colmap(folder, made: Drive, world: np.ndarray, names, comma="", home="sparse/0") -> None:
-    """A model in a world of other axes: `world` is 3x3, east-north-up to the model's."""
+    """A model in a world of other axes: `world` is 3x3, east-north-up to the model's.
+
+    Each image sees a point 5 m before it and to the right, which the next image sees too.
+    """
     (folder / home).mkdir(parents=True, exist_ok=True)
     lines = ["# Image list with two lines of data per image:", f"# Number of images: {len(names)}"]
     turns, places = world @ made.turns, made.places @ world.T
@@ -22,6 +25,12 @@ def colmap(folder, made: Drive, world: np.ndarray, names, comma="", home="sparse
             "" if number % 2 else "355.968 4.50115 -1 863.644 4.99844 17"
         )  # some see no point
     (folder / home / "images.txt").write_text("\n".join(lines) + "\n")
+    seen = places[: len(names)] + turns[: len(names)] @ (1.0, 0.2, 5.0)
+    points = ["# 3D point list with one line of data per point:"]
+    for number, point in enumerate(seen[:-1], 1):
+        track = f"{number} 17 {number + 1} 4"
+        points.append(f"{number} {' '.join(map(repr, point.tolist()))} 9 9 9 0.5 {track}")
+    (folder / home / "points3D.txt").write_text("\n".join(points) + "\n")
 
 
 def seasons(folder, made: Drive, condition, unposed=(), camera="rear", first=0) -> None:

@@ -1,12 +1,13 @@
 """Warnings on datasets that build but whose order or positions are not what some uses need."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from tfds_builders.frame import Frame
+from tfds_builders.frames import Frames
 from tfds_builders.places_csv.layouts.variant import Layout
 
 
-def warnings(layout: Layout, splits: dict[str, list[Frame]]) -> Iterator[str]:
+def warnings(layout: Layout, splits: Mapping[str, Sequence[Frame]]) -> Iterator[str]:
     """Yields a sentence per doubt about the frames of a layout, besides those of `tfds_builders.doubts`."""
     untimed = [name for name, split in splits.items() if layout.untimed and counted(split)]
     if untimed:
@@ -15,7 +16,7 @@ def warnings(layout: Layout, splits: dict[str, list[Frame]]) -> Iterator[str]:
             "matching, intervals and stretches do not mean time"
         )
     for name, split in splits.items():
-        lacking = sum(not frame.located for frame in split)
+        lacking = int((~Frames.of(split).located).sum())
         if lacking:
             yield (
                 f"{name}: {lacking} of {len(split)} images have no position, so the split can hold queries "
@@ -23,6 +24,6 @@ def warnings(layout: Layout, splits: dict[str, list[Frame]]) -> Iterator[str]:
             )
 
 
-def counted(frames: list[Frame]) -> bool:
+def counted(frames: Sequence[Frame]) -> bool:
     """Whether the timestamps only number the frames."""
-    return [frame.timestamp for frame in frames] == list(range(len(frames)))
+    return Frames.of(frames).counted

@@ -1,5 +1,6 @@
 """Poses by image name, of the text files of 3D models: COLMAP's `images.txt` and VisualSFM's `.nvm`."""
 
+import itertools
 import pathlib
 import re
 
@@ -15,6 +16,8 @@ NVM_HEADER = "NVM_V3"
 
 def read_images_txt(path: pathlib.Path) -> tuple[list[str], Poses]:
     """Image names and camera-to-world poses of COLMAP's `images.txt`, whose rows are world-to-camera.
+
+    The poses' times are the images' numbers in the model.
 
     An image takes two lines: `ID QW QX QY QZ TX TY TZ CAMERA NAME`, by blanks or commas, and its points in
     the picture, which may be an empty line.
@@ -49,8 +52,37 @@ def read_images_txt(path: pathlib.Path) -> tuple[list[str], Poses]:
         raise RawDataError(*(problems or [f"{path} holds no images; reconstruct the scene first"]))
     values = tables.numbers(path, table, 1, 7)
     turns = tables.rotations(path, table, values[:, :4], "wxyz")
-    there = Poses(np.arange(len(table), dtype=np.int64), values[:, 4:], turns)
+    numbers = tables.column(path, table, 0, int)
+    there = Poses(np.array(numbers, np.int64), values[:, 4:], turns)
     return [row.fields[9] for row in table], rigid.inverse(there)
+
+
+def behind(path: pathlib.Path, poses: Poses, most: int = 1000) -> tuple[int, int]:
+    """How many points of COLMAP's `points3D.txt` lie behind a camera that sees them, and of how many.
+
+    A point takes a line: `ID X Y Z R G B ERROR` and pairs of an image's number and a point in its picture.
+
+    Args:
+      path: of the file; `(0, 0)` where it is missing.
+      poses: as `read_images_txt` returns them.
+      most: points that are looked at, from the file's beginning: it may hold gigabytes.
+    """
+    if not path.is_file():
+        return 0, 0
+    rows = {number: row for row, number in enumerate(poses.times.tolist())}
+    found = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in itertools.islice((each for each in file if each[:1] != "#"), most):
+            try:
+                fields = [float(text) for text in re.split(r"[\s,]+", line.strip())]
+                found += [(rows[n], fields[1:4]) for n in map(int, fields[8::2]) if n in rows]
+            except (ValueError, OverflowError):  # no row of this format
+                continue
+    if not found:
+        return 0, 0
+    seen, points = np.array([row for row, _ in found]), np.array([point for _, point in found])
+    depths = ((points - poses.places[seen]) * poses.turns[seen, :, 2]).sum(axis=1)
+    return int((depths <= 0).sum()), len(found)
 
 
 def _holds_points(line: str) -> bool:

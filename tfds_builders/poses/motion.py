@@ -20,6 +20,7 @@ STRAIGHT = 0.98  # length of the mean direction above which a road tells little
 ASIDE = 20.0  # degrees of offset that a lens, a lever or grid north explain
 SHIFTS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)  # images
 LEVER = 4.0  # metres before the rear axle, from where a camera's own motion lags its heading
+TOLD = math.radians(0.5)  # of headings that a lag below that explains, above which it is told
 
 
 class Motion(NamedTuple):
@@ -30,12 +31,15 @@ class Motion(NamedTuple):
       agreement: length of the mean difference, 0 to 1.
       offset: its angle, degrees clockwise from the direction of motion to the heading.
       cause: what is likely wrong, "" where nothing is.
+      lag: metres of the way by which headings follow the motion, and the same in images; 0 where the two
+        do not differ by a lag.
     """
 
     moving: int
     agreement: float
     offset: float
     cause: str = ""
+    lag: tuple[float, float] = (0.0, 0.0)
 
     def as_json(self) -> dict[str, Any]:
         """The figures for a dataset's metadata."""
@@ -44,6 +48,8 @@ class Motion(NamedTuple):
             "agreement": round(self.agreement, 4),
             "offset_degrees": round(self.offset, 2),
             "likely": self.cause,
+            "lag_metres": round(self.lag[0], 2),
+            "lag_images": round(self.lag[1], 2),
         }
 
 
@@ -93,7 +99,8 @@ def measure(positions: np.ndarray, headings: np.ndarray, look: float = 0.0) -> M
     if not cause:
         step = float(np.median(np.linalg.norm(np.diff(positions, axis=0), axis=1)))
         cause = _late(headings, along, step) or _aside(length, offset, look)
-    return Motion(int(use.sum()), length, offset, cause)
+    lag = (0.0, 0.0) if cause else _lag(headings, along, positions)
+    return Motion(int(use.sum()), length, offset, cause, lag)
 
 
 def _mean(angles: np.ndarray) -> tuple[float, float]:
@@ -153,6 +160,26 @@ def _late(headings: np.ndarray, along: np.ndarray, step: float) -> str:
     shift = min(sorted(near), key=error)
     count = f"{abs(shift)} image{'s' * (abs(shift) > 1)} {'late' if shift > 0 else 'early'}"
     return f"headings come {count}: poses and images are joined wrongly, or clocks differ"
+
+
+def _lag(headings: np.ndarray, along: np.ndarray, positions: np.ndarray) -> tuple[float, float]:
+    """Metres and images by which headings follow the motion, where that explains most of what they differ.
+
+    A heading `d` metres late differs by `-d` times the curvature: `d` is the slope of a least-squares line.
+    """
+    apart = np.angle(np.exp(1j * (headings - along)[1:-1]))
+    way = np.linalg.norm(positions[2:] - positions[:-2], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bends = np.angle(np.exp(1j * (along[2:] - along[:-2]))) / way
+    use = np.isfinite(apart) & np.isfinite(bends)
+    if use.sum() < LEAST:
+        return 0.0, 0.0
+    apart, bends = (values[use] - values[use].mean() for values in (apart, bends))
+    lag = -float(apart @ bends / max(bends @ bends, 1e-12))
+    left = apart + lag * bends
+    if left @ left > apart @ apart / 2 or abs(lag) * bends.std() < TOLD:
+        return 0.0, 0.0
+    return lag, lag / float(np.median(way[use]) / 2)
 
 
 def _aside(length: float, offset: float, look: float) -> str:

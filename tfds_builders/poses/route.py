@@ -2,12 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfds_builders.frame import Frame
+from tfds_builders.frames import Frames
 from tfds_builders.poses import motion
 
 FASTEST = 60.0  # metres a second
@@ -20,7 +21,7 @@ NAMED = "headings do not follow the motion"
 
 
 def check(
-    splits: Mapping[str, list[Frame]],
+    splits: Mapping[str, Sequence[Frame]],
     altitudes: Mapping[str, float],
     looks: Mapping[str, float],
     free: bool = False,
@@ -37,12 +38,12 @@ def check(
     """
     told, doubts = {}, []
     for name, frames in splits.items():
-        located = [frame for frame in frames if frame.located]
+        columns = Frames.of(frames)
+        located = columns.take(columns.located)
         if len(located) < 3:
             continue
-        positions = np.array([frame.position for frame in located])
-        headings = np.array([frame.heading for frame in located])
-        found = motion.measure(positions, headings, looks.get(name, 0.0))
+        positions = located.positions
+        found = motion.measure(positions, located.headings, looks.get(name, 0.0))
         if found:
             told[name] = found.as_json()
         if found and found.cause and not free:
@@ -59,7 +60,7 @@ def check(
     return told, doubts
 
 
-def _speeds(name: str, frames: list[Frame], positions: np.ndarray, timed: bool) -> Iterator[str]:
+def _speeds(name: str, frames: Frames, positions: np.ndarray, timed: bool) -> Iterator[str]:
     """Yields a sentence where a step is faster than `FASTEST` or crosses a border of two zones."""
     steps = np.diff(positions, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
@@ -69,9 +70,8 @@ def _speeds(name: str, frames: list[Frame], positions: np.ndarray, timed: bool) 
             f"{name}: {len(border):,} steps leap over {abs(steps[i, 0]) / 1e3:.0f} km east, first before "
             f"{frames[i + 1].image_id}: the eastings of two UTM zones; project all into one"
         )
-    times = np.array([frame.timestamp for frame in frames])
-    seconds = np.diff(times) / 1e6
-    if len(border) or not timed or np.array_equal(times, np.arange(len(times))):
+    seconds = np.diff(frames.timestamps) / 1e6
+    if len(border) or not timed or frames.counted:
         return  # they only number the frames
     with np.errstate(divide="ignore", invalid="ignore"):
         speeds = np.where(seconds > 0, lengths / seconds, 0.0)
@@ -89,9 +89,10 @@ def _speeds(name: str, frames: list[Frame], positions: np.ndarray, timed: bool) 
         )
 
 
-def _heights(name, frames: list[Frame], positions: np.ndarray, altitudes) -> Iterator[str]:
+def _heights(name, frames: Frames, positions: np.ndarray, altitudes) -> Iterator[str]:
     """Yields a sentence where the heights of a drive span too much of its plan."""
-    heights = np.array([altitudes.get(frame.image_id, math.nan) for frame in frames])
+    known = frames if altitudes else []
+    heights = np.array([altitudes.get(frame.image_id, math.nan) for frame in known])
     heights = heights[np.isfinite(heights)]
     if len(heights) < 3:
         return
@@ -104,13 +105,13 @@ def _heights(name, frames: list[Frame], positions: np.ndarray, altitudes) -> Ite
         )
 
 
-def _rigs(splits: Mapping[str, list[Frame]]) -> Iterator[str]:
+def _rigs(splits: Mapping[str, Sequence[Frame]]) -> Iterator[str]:
     """Yields a sentence per two splits of the same times at the same positions."""
-    located = {name: [frame for frame in split if frame.located] for name, split in splits.items()}
+    columns = {name: Frames.of(split) for name, split in splits.items()}
     timed = {
-        name: {frame.timestamp: frame for frame in frames}
-        for name, frames in located.items()
-        if [frame.timestamp for frame in splits[name]] != list(range(len(splits[name])))
+        name: {frame.timestamp: frame for frame in frames.take(frames.located)}
+        for name, frames in columns.items()
+        if not frames.counted
     }
     for (one, ours), (other, theirs) in itertools.combinations(timed.items(), 2):
         some = list(ours)[:: max(1, len(ours) // SOME)]  # two of many splits rarely share a time
@@ -131,4 +132,10 @@ def line(name: str, values: Mapping[str, Any]) -> str:
         f"{name}: headings agree with the motion by {values['agreement']:.3f} (1 is best) at "
         f"{values['offset_degrees']:+.1f} degrees over {values['moving']:,} moving images"
     )
+    if metres := values.get("lag_metres"):
+        how, where = ("after", "before") if metres > 0 else ("before", "behind")
+        told += (
+            f", {abs(metres):.1f} m ({abs(values['lag_images']):.1f} images) {how} it: right for a camera "
+            f"so far {where} the rear axle, else poses come that {'late' if metres > 0 else 'early'}"
+        )
     return told + (f": {values['likely']}" if values["likely"] else "")

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from tests.helpers import raw_boreas, raw_drives
 from tests.helpers.commands import ROOT
@@ -97,6 +98,26 @@ def test_the_real_camera_looks_where_the_real_vehicle_points():
     lidar = 90 + math.degrees(float(row[9])) - 46.9
     assert np.abs(found - lidar).max() < 0.3
     assert axes.uprightness(poses.turns) > 0.999
+
+
+@real
+def test_the_real_camera_looks_where_the_real_vehicle_drives():
+    """A lidar's rows at 13 m/s, and the camera's place on it from both sensors' rows of one stop."""
+    camera, lidar, moving = (
+        boreas.read_poses(REAL / f"{day}_{sensor}_poses_rows2000.csv")
+        for day, sensor in ((FIRST, "camera"), (FIRST, "lidar"), (SECOND, "lidar"))
+    )
+    mean = (Rotation.from_matrix(lidar.turns).mean(), Rotation.from_matrix(camera.turns).mean())
+    turn = (mean[0].inv() * mean[1]).as_matrix()
+    lever = mean[0].inv().apply((camera.places - lidar.places).mean(axis=0))
+    places = moving.places + moving.turns @ lever
+    steps = np.diff(places, axis=0)
+    assert np.linalg.norm(steps, axis=1).min() > 1.3  # metres in a tenth of a second
+    headings = axes.headings(moving.turns @ turn)
+    middle = (headings[1:] + headings[:-1]) / 2
+    along = np.arctan2(steps[:, 0], steps[:, 1])
+    assert np.abs(np.degrees(middle - along)).max() < 0.3
+    assert abs(np.degrees((middle - along).mean())) < 0.1
 
 
 @real

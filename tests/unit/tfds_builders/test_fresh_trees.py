@@ -1,6 +1,7 @@
 """Trees as a download leaves them: a folder too high or too deep, packed, half unpacked, with CRLF."""
 
 import gzip
+import shutil
 
 import pytest
 
@@ -119,6 +120,25 @@ def damage(root, how):
         (root / "raw/images/night.zip").touch()
     elif how == "a query less":
         next((root / "raw/query").iterdir()).unlink()
+    elif how == "times not unpacked":
+        (root / "raw/sequences/00/times.txt").unlink()
+    elif how == "one sequence's times not unpacked":
+        raw_kitti.odometry(root / "raw", MADE, "05", first=100)
+        (root / "raw/sequences/05/times.txt").unlink()
+    elif how == "a sequence of the test":
+        raw_kitti.odometry(root / "raw", MADE, "11", first=100)
+        (root / "raw/poses/11.txt").unlink()
+    elif how == "a drive of the test":
+        raw_kitti.kitti360(root / "raw", MADE, "drive_0008", first=100)
+        (root / "raw/data_poses/drive_0008/cam0_to_world.txt").unlink()
+    elif how == "a camera in small letters":
+        (root / "raw/one/lb3/Cam5").rename(root / "raw/one/lb3/cam5")
+    elif how == "reference without its model":
+        pictures = root / "raw/images"
+        shutil.copytree(pictures / "night", pictures / "overcast-reference")
+    elif how == "list of Windows":
+        path = one / "rgb.txt"
+        path.write_text(path.read_text().replace(" rgb/", " rgb\\"))
     elif how == "no pictures":
         for path in (one / "camera").iterdir():
             path.unlink()
@@ -137,6 +157,13 @@ def damage(root, how):
         ("robotcar_seasons", "condition packed", 2, "such as night; unpack images/night.zip there"),
         ("vpr_bench", "a query less", 2, "rows for 3 images in query/; unpack all queries"),
         ("tum", "gzip by another name", 2, "groundtruth.txt is packed; unpack it"),
+        ("kitti_odometry", "times not unpacked", 2, "no sequences/00/times.txt; unpack the archive of"),
+        ("kitti_odometry", "one sequence's times not unpacked", 0, "05: left out, with pictures but no"),
+        ("kitti_odometry", "a sequence of the test", 0, "11: left out, with pictures but no poses/NN.txt"),
+        ("kitti360", "a drive of the test", 0, "drive_0008: left out, with pictures but no data_poses/"),
+        ("nclt", "a camera in small letters", 2, "lb3/Cam5 holds no images; rename cam5, as downloaded"),
+        ("robotcar_seasons", "reference without its model", 0, "overcast-reference: left out, with pict"),
+        ("tum", "list of Windows", 0, ""),
         ("tum", "packed list", 2, "rgb.txt cannot be read (No such file or directory); unpack"),
     ],
 )  # fmt: skip

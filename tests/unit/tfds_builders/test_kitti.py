@@ -69,6 +69,9 @@ def damage_odometry(raw, how):
         lines = raw_kitti.rows(raw_drives.NORTHWARD @ turns, places @ raw_drives.NORTHWARD.T)
     elif how == "cut":
         lines = lines[:-1]
+    elif how == "moved":  # the first rows of a straight road are lost
+        moved = [line.split() for line in lines]
+        lines = [" ".join([*row[:11], str(float(row[11]) + 2)]) for row in moved]
     elif how == "mirrored":
         lines = [" ".join([f"-{line}".replace("--", ""), ""]) for line in lines]
     path.write_text("\n".join(lines))
@@ -80,6 +83,7 @@ def damage_odometry(raw, how):
         ("world to camera", 0, "headings do not follow the motion"),
         ("z up", 0, "cameras stand 90 degrees from upright"),
         ("cut", 2, "poses/00.txt has 59 rows where"),
+        ("moved", 0, "00.txt begins 2.00 m from the first image's place"),
         ("mirrored", 2, "poses/00.txt:1: its 3x3 part is no rotation"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from tests.helpers import raw_drives, raw_models
 from tests.helpers.commands import ROOT
@@ -83,6 +84,37 @@ def test_colmap_read_wrongly_is_told(tmp_path, capsys, how, told):
         path.write_text("\n".join([*lines[:2], " ".join(first), *lines[3:]]))
     assert raw_drives.build(tmp_path, "colmap", verb="validate") == 2
     assert told in capsys.readouterr().err
+
+
+def rewritten(line, how):
+    """A row of a model whose writer had another order of quaternions, or another direction of poses."""
+    number, w, x, y, z, *rest = line.split()
+    if how == "xyzw":
+        return " ".join([number, x, y, z, w, *rest])
+    turn = Rotation.from_quat([float(value) for value in (x, y, z, w)])
+    centre = -turn.inv().apply([float(value) for value in rest[:3]])
+    x, y, z, w = turn.inv().as_quat()
+    return " ".join([number, *map(repr, map(float, (w, x, y, z, *centre))), *rest[3:]])
+
+
+@pytest.mark.parametrize("world", [Y_DOWN, np.eye(3), Y_UP])
+@pytest.mark.parametrize("how", ["xyzw", "camera to world", ""])
+def test_colmaps_points_lie_before_the_cameras(tmp_path, capsys, how, world):
+    """They tell another reading, where a scene without an up and a scale tells none."""
+    raw_models.colmap(tmp_path / "raw", raw_drives.drive(), world, NAMES)
+    path = tmp_path / "raw/sparse/0/images.txt"
+    lines = path.read_text().splitlines()
+    if how:
+        lines[2::2] = [rewritten(line, how) for line in lines[2::2]]
+    path.write_text("\n".join([*lines, ""]))
+    assert raw_drives.build(tmp_path, "colmap", verb="validate") == 0
+    said = capsys.readouterr().err
+    assert ("of 118 points of points3D.txt lie behind the cameras that see them" in said) == bool(
+        how
+    )
+    (path.parent / "points3D.txt").unlink()
+    assert raw_drives.build(tmp_path, "colmap", verb="validate") == 0
+    assert "points3D" not in capsys.readouterr().err
 
 
 def backwards(made):

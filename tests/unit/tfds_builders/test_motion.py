@@ -94,6 +94,31 @@ def test_one_image_late_is_told_where_images_are_far_apart():
     assert motion.measure(2 * places, np.roll(headings, 1)).cause == ""
 
 
+def bicycle(lever, step, count=300):
+    """Places and headings of a camera `lever` metres before the rear axle, on a weaving road."""
+    fine = 50
+    way = np.arange(count * fine) * step / fine
+    headings = 1.1 * np.sin(way / 17)
+    middle = (headings[1:] + headings[:-1]) / 2
+    legs = step / fine * np.stack([np.sin(middle), np.cos(middle)], axis=1)
+    axle = np.vstack([[0, 0], np.cumsum(legs, axis=0)])
+    ahead = lever * np.stack([np.sin(headings), np.cos(headings)], axis=1)
+    return (axle + ahead)[::fine], headings[::fine]
+
+
+@pytest.mark.parametrize("lever", [2.0, -1.0])
+def test_a_camera_before_the_axle_and_late_poses_are_told_alike(lever):
+    """Below 4 m the motion cannot tell the two apart: the lag is told and not doubted."""
+    found = motion.measure(*bicycle(lever, 1.0))
+    assert found.cause == "" and found.lag == pytest.approx((lever, lever), rel=0.1)
+    places, headings = bicycle(0.0, 1.0)
+    assert motion.measure(places, headings).lag == (0.0, 0.0)
+    late = motion.measure(places, np.roll(headings, int(lever)))
+    assert late.cause == "" and late.lag == pytest.approx((lever, lever), rel=0.1)
+    noise = np.radians(np.random.default_rng(0).normal(0, 2, len(headings)))
+    assert motion.measure(places, headings + noise).lag == (0.0, 0.0)  # no lag explains it
+
+
 def test_what_is_no_drive_is_not_measured():
     mixed = np.random.default_rng(0).permutation(len(RIGHT))
     assert motion.measure(RIGHT[mixed], HEADINGS) is None  # photos of a town, in any order
@@ -184,6 +209,20 @@ def test_a_table_is_checked_too(tmp_path, capsys, name, verb):
     del info["motion"]  # as in a dataset of an earlier version
     (built(tmp_path, builder="places_csv") / "metadata.json").write_text(json.dumps(info))
     assert f"train: headings agree with the motion {told}" in shown(tmp_path, capsys)
+
+
+def test_a_lag_is_in_the_line_on_the_motion():
+    told, doubts = route.check({"a": frames(headings=np.roll(HEADINGS, 1))}, {}, {})
+    assert not doubts and told["a"]["lag_images"] == pytest.approx(1, abs=0.1)
+    assert (
+        ", 2.0 m (1.0 images) after it: right for a camera so far before the rear axle, else "
+        in (route.line("a", told["a"]))
+    )
+    told, _ = route.check({"a": frames(headings=np.roll(HEADINGS, -1))}, {}, {})
+    assert (
+        " before it: right for a camera so far behind the rear axle, else poses come that early"
+        in (route.line("a", told["a"]))
+    )
 
 
 def shown(root, capsys):

@@ -6,9 +6,15 @@ import numpy as np
 import pyproj
 import pytest
 
-from tests.helpers import raw_drives, raw_kitti, raw_models, raw_trajectories
+from tests.helpers import raw_drives, raw_gsv_cities, raw_kitti, raw_models, raw_trajectories
 from tests.helpers.raw_places import built, command, records
-from tests.unit.tfds_builders import test_mapillary, test_nordland, test_st_lucia
+from tests.unit.tfds_builders import (
+    test_dbstruct_sets,
+    test_mapillary,
+    test_nordland,
+    test_st_lucia,
+)
+from tests.unit.tfds_builders.test_layouts import write, write_dbstruct
 from tfds_builders import tracks
 from tfds_builders.errors import RawDataError
 from tfds_builders.poses import models
@@ -226,3 +232,52 @@ def test_lists_that_an_editor_saved_with_a_mark_of_utf_8(tmp_path):
     table = other / "mapillary_image_description.json"
     table.write_bytes(mark + json.dumps(json.loads(table.read_text())).encode())
     assert command("validate", "places_csv", other, tmp_path, test_mapillary.OPTION) == 0
+
+
+def test_hidden_files_of_a_mac_are_no_tables(tmp_path, capsys):
+    """An archive made there holds a `._x` beside each file."""
+    raw_gsv_cities.write(tmp_path / "raw", {"London": raw_gsv_cities.LONDON})
+    (tmp_path / "raw/Dataframes/._London.csv").write_bytes(b"\0\1")
+    assert raw_drives.build(tmp_path, "gsv_cities", verb="validate") == 0
+    tokyo = tmp_path / "tokyo"
+    test_dbstruct_sets.write_tokyo(tokyo / "raw")
+    for path in (tokyo / "raw/247query_subset_v2").glob("*.jpg"):
+        path.rename(path.with_suffix(".JPG"))
+        path.with_name(f"._{path.name}").write_bytes(b"\0\1")
+    assert raw_drives.build(tokyo, "tokyo247", verb="validate", protocol="tokyo247_315") == 0
+    assert "247query_subset_v2: 3 queries" in capsys.readouterr().err
+
+
+def test_a_season_kept_as_jpeg(tmp_path):
+    raw = tmp_path / "raw"
+    test_nordland.write_seasons(raw)
+    for path in (raw / "winter").glob("*.png"):
+        path.rename(path.with_suffix(".jpg"))
+    assert raw_drives.build(tmp_path, "nordland", protocol="nordland_10_frames") == 0
+    found = records(built(tmp_path, builder="places_csv"), "queries")
+    assert [r["image_id"].decode() for r in found] == [
+        f"winter/images-{n:05d}.jpg" for n in test_nordland.KEPT
+    ]
+
+
+def test_an_empty_list_of_frames(tmp_path, capsys):
+    test_nordland.write_seasons(tmp_path / "raw")
+    (tmp_path / "raw/cleanImageNames.txt").write_text("")
+    said = told(tmp_path, "nordland", capsys, protocol="nordland_10_frames")
+    assert "cleanImageNames.txt is empty; put the dataset's there, or remove it" in said
+
+
+def test_a_mapillary_table_of_windows(tmp_path):
+    raw = tmp_path / "raw"
+    write(raw, *(f"ride/{n}.jpg" for n in range(3)))
+    entries = [test_mapillary.entry(rf"C:\Users\ann\ride\{n}.jpg", n) for n in range(3)]
+    (raw / "mapillary_image_description.json").write_text(json.dumps(entries))
+    assert command("build", "places_csv", raw, tmp_path / "out", test_mapillary.OPTION) == 0
+    found = records(built(tmp_path, builder="places_csv"), "ride")
+    assert [r["image_id"] for r in found] == [b"ride/2.jpg", b"ride/1.jpg", b"ride/0.jpg"]
+
+
+def test_pittsburghs_tables_in_a_folder_of_their_own(tmp_path, capsys):
+    write(tmp_path / "raw", "000/a.jpg", "datasets/000/c.jpg")
+    write_dbstruct(tmp_path / "raw/datasets/p.mat", ["000/a.jpg"], [[1, 2]], ["c.jpg"], [[5, 6]])
+    assert "with a dbStruct; move datasets/p.mat there" in told(tmp_path, "dbstruct", capsys)

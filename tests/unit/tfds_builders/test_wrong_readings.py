@@ -15,6 +15,7 @@ from tests.helpers import (
     raw_drives,
     raw_fourseasons,
     raw_kitti,
+    raw_models,
     raw_msls,
     raw_nclt,
     raw_photos,
@@ -124,10 +125,24 @@ def late(raw):
     return table(raw, np.cumsum(steps, axis=0), np.roll(headings, 1))
 
 
-def kitti_row_less(raw):
+def colmap(raw):
+    """A model whose writer put w last."""
+    names = [f"{i:03d}.jpg" for i in range(COUNT)]
+    raw_models.colmap(raw, MADE, raw_drives.NORTHWARD.T, names)
+    path = raw / "sparse/0/images.txt"
+    lines = path.read_text().splitlines()
+    fields = [line.split() for line in lines[2::2]]
+    lines[2::2] = [" ".join([f[0], *f[2:5], f[1], *f[5:]]) for f in fields]
+    path.write_text("\n".join([*lines, ""]))
+    return {"layout": "colmap"}
+
+
+def kitti_row_less(raw, last=0):
+    """The first row is lost; the last one is there twice or not."""
     raw_kitti.odometry(raw, MADE)
     path = raw / "poses/00.txt"
-    path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[1:], *lines[-1:] * last]) + "\n")
     return {"layout": "kitti_odometry"}
 
 
@@ -229,6 +244,11 @@ CASES = {  # what is wrong, where: raw tree and config, exit status, words of th
     "quaternion order, tum": (trajectory("tum", order="wxyz"), 0, ORDER),
     "quaternion order, euroc": (trajectory("euroc", order="xyzw"), 0, ORDER),
     "quaternion order, 4seasons": (fourseasons, 0, ORDER),
+    "quaternion order, colmap": (
+        colmap,
+        0,
+        ("points of points3D.txt lie behind the cameras that see them: the quaternions of images",),
+    ),
     "body for camera, kitti360": (functools.partial(kitti360, rows=body_rows), 0, BODY),
     "body for camera, kitti360's poses.txt": (
         functools.partial(
@@ -247,6 +267,11 @@ CASES = {  # what is wrong, where: raw tree and config, exit status, words of th
         kitti_row_less,
         2,
         ("poses/00.txt has 59 rows where", "these are of two sequences, or a file is cut"),
+    ),
+    "late by one image, kitti_odometry of as many rows": (
+        functools.partial(kitti_row_less, last=1),
+        0,
+        ("00.txt begins 2.00 m from the first image's place, or turned", "each image has a later"),
     ),
     "late by one image, boreas": (
         functools.partial(boreas, change=lambda f: [str(int(f[0]) + 50_000), *f[1:]]),

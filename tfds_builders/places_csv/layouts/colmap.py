@@ -7,6 +7,7 @@ Source: https://colmap.github.io/format.html.
 
 import functools
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from tfds_builders.poses import models
 from tfds_builders.poses.rigid import Poses
 
 TABLE = "images.txt"
+POINTS = "points3D.txt"
 HOMES = ("", "sparse", "sparse/0")
+BEHIND = 0.05  # of the points that cameras see; a sound model has none
 
 
 def read_colmap(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None):
@@ -28,6 +31,7 @@ def read_colmap(folder: pathlib.Path, told: Told, splits: dict[str, str] | None 
       RawDataError: names every problem.
     """
     names, poses = models.read_images_txt(_table(folder))
+    told.warnings += _turned(_table(folder).with_name(POINTS), poses)
     poses, up = models.upright(poses)
     rows = {name: row for row, name in enumerate(names)}
     told.warnings.append(
@@ -49,6 +53,17 @@ def read_colmap(folder: pathlib.Path, told: Told, splits: dict[str, str] | None 
         )
     shots = functools.partial(_shots, root, every, rows, poses, bool(splits))
     return drives.read(folder, told, chosen, shots, free=True)
+
+
+def _turned(path: pathlib.Path, poses: Poses) -> Iterator[str]:
+    """Yields a sentence where cameras see points that lie behind them."""
+    wrong, every = models.behind(path, poses)
+    if wrong > BEHIND * every:
+        yield (
+            f"{wrong:,} of {every:,} points of {path.name} lie behind the cameras that see them: "
+            f"the quaternions of {TABLE} have another order than w x y z, its rows are camera to world, or "
+            "the two files are of two models"
+        )
 
 
 def _table(folder: pathlib.Path) -> pathlib.Path:

@@ -75,10 +75,13 @@ def find(folder: pathlib.Path, told: Told, mark: str, images: Sequence[str] = ()
     bare = sorted(path.name for path in inside if path.name not in names)
     bare = [name for name in bare if any((folder / name / held).is_dir() for held in images)]
     if bare:
-        told.warnings.append(
-            f"{', '.join(bare)}: left out, with pictures but no {mark}; unpack the poses there"
-        )
+        told.warnings.append(poseless(bare, mark))
     return names
+
+
+def poseless(names: Sequence[str], mark: str) -> str:
+    """The sentence on folders that hold pictures and no poses."""
+    return f"{', '.join(names)}: left out, with pictures but no {mark}; unpack the poses there"
 
 
 def choose(splits: Mapping[str, str], found: Iterable[str], cameras: Sequence[str]) -> list[Drive]:
@@ -216,7 +219,10 @@ def image_files(folder: pathlib.Path, told: Told) -> list[pathlib.Path]:
             path.name for path in around if path.is_dir() and visible(path, path.iterdir(), [])
         ]
         do = "unpack the camera's images there"
-        do += f', or name another camera in "splits": DRIVE/{others[0]}' if others else ""
+        if others and others[0].lower() == folder.name.lower():
+            do = f"rename {others[0]}, as downloaded"
+        elif others:
+            do += f', or name another camera in "splits": DRIVE/{others[0]}'
         raise RawDataError(f"{folder} holds no images; {do}")
     return found
 

@@ -1,8 +1,9 @@
 """Folders of images as splits: what the layouts without a table share."""
 
+import os
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
@@ -23,9 +24,37 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".zst")
 SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found")
 
 
+def files_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All files below a folder, sorted by path, with those below links to folders on other disks.
+
+    A link to a folder that holds the link is passed over. Python's own `rglob` follows no link.
+
+    Raises:
+      RawDataError: a folder that is no system's may not be read.
+    """
+    return sorted(map(pathlib.Path, _files(str(folder), (os.path.realpath(folder),))))
+
+
+def _files(folder: str, above: tuple[str, ...]) -> Iterator[str]:
+    """Yields the files below `folder`; `above` holds the real paths from the top down to it."""
+    try:
+        entries = list(os.scandir(folder))
+    except PermissionError as error:
+        if is_hidden(os.path.basename(folder)):
+            return
+        raise RawDataError(f"{folder} may not be read; allow it, or move it away") from error
+    for entry in entries:
+        if not entry.is_dir():
+            yield entry.path
+            continue
+        real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
+        if not any(other == real or other.startswith(f"{real.rstrip('/')}/") for other in above):
+            yield from _files(entry.path, (*above, real))
+
+
 def image_files(folder: pathlib.Path, warnings: list[str]) -> list[pathlib.Path]:
     """All images below `folder`, sorted by path; `warnings` takes the counts of those passed over."""
-    files = sorted(folder.rglob("*"))
+    files = files_below(folder)
     others = [path for path in files if path.suffix.lower() in OTHERS]
     if others:
         warnings.append(

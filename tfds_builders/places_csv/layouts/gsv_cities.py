@@ -10,9 +10,10 @@ import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, from_north
+from tfds_builders.frames import Frames
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts import csv_rows
-from tfds_builders.places_csv.layouts.folders import remedy
+from tfds_builders.places_csv.layouts.folders import is_hidden, remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
@@ -33,7 +34,7 @@ class Key(NamedTuple):
     panorama: str
 
 
-def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
+def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, Frames]:
     """Reads the tables of all cities, or of those in the choice `cities`, as the split `train`.
 
     Latitudes and longitudes become metres of the city's UTM zone; of several zones see
@@ -42,7 +43,11 @@ def read_gsv_cities(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     Raises:
       RawDataError: names every city without a table, bad row, and table whose images are missing.
     """
-    tables = {path.stem: path for path in sorted((folder / "Dataframes").glob("*.csv"))}
+    tables = {
+        path.stem: path
+        for path in sorted((folder / "Dataframes").glob("*.csv"))
+        if not is_hidden(path.name)
+    }
     asked = [city.strip() for city in told.choices["cities"].split(",") if city.strip()]
     unknown = [city for city in asked if city not in tables]
     if unknown or not tables:
@@ -97,8 +102,10 @@ def _city(folder: pathlib.Path, table: pathlib.Path, told: Told, problems: list[
         )
     if not frames:
         problems.append(f"{table} names no image; put the dataset's own table there")
-        return [], np.empty((0, 2)), None
-    return frames, *zones.project(np.array(degrees), [f.image_id for f in frames], told.warnings)
+        return Frames.of([]), np.empty((0, 2)), None
+    return Frames.of(frames), *zones.project(
+        np.array(degrees), [f.image_id for f in frames], told.warnings
+    )
 
 
 def _images(folder: pathlib.Path) -> dict[Key, str]:
@@ -107,7 +114,8 @@ def _images(folder: pathlib.Path) -> dict[Key, str]:
         names = sorted(entry.name for entry in os.scandir(folder))
     except OSError as error:
         raise RawDataError(
-            f"{folder} cannot be read ({error.strerror}); unpack the city's images there"
+            f"{folder} cannot be read ({error.strerror}); unpack the city's images there, or name "
+            'the other cities in "choices": {"cities": "A,B"}'
         ) from error
     found = {}
     for name in names:
@@ -130,7 +138,7 @@ def _degrees(where: str, row: csv_rows.Row) -> tuple[float, float]:
     return tuple(csv_rows.number(where, key, row[key], most) for key, most in limits.items())
 
 
-def _joined(cities: dict, told: Told) -> list[Frame]:
+def _joined(cities: dict, told: Told) -> Frames:
     """The frames of all cities, one after the other, with positions in metres."""
     told.notes["cities"] = {city: zone.crs for city, (_, _, zone) in cities.items()}
     used = {zone for _, _, zone in cities.values()}
@@ -141,13 +149,12 @@ def _joined(cities: dict, told: Told) -> list[Frame]:
         told.warnings.append(
             f"{len(cities)} cities lie in {len(used)} UTM zones, so {zones.SIDE_BY_SIDE}"
         )
-    frames = []
+    parts: list[Frames] = []
     for held, positions, zone in cities.values():
         if not told.crs:
             positions = zones.side_by_side(positions, zone)
-        for frame, position in zip(held, positions.tolist(), strict=True):
-            frames.append(frame._replace(position=tuple(position), timestamp=len(frames)))
-    return frames
+        parts.append(held.placed(positions, sum(map(len, parts))))
+    return Frames.joined(parts)
 
 
 LAYOUT = Layout(

@@ -43,7 +43,7 @@ def read_kitti360(folder: pathlib.Path, told: Told, splits: dict[str, str] | Non
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, _posed(folder), CAMERAS)
+    chosen = drives.choose(splits or {}, _posed(folder, told), CAMERAS)
     found = drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
     told.crs = world()
     if set(TWINS) <= {drive.name for drive in chosen}:
@@ -53,7 +53,8 @@ def read_kitti360(folder: pathlib.Path, told: Told, splits: dict[str, str] | Non
     return found
 
 
-def _posed(folder: pathlib.Path) -> list[str]:
+def _posed(folder: pathlib.Path, told: Told) -> list[str]:
+    """Drives with pictures and poses; `told` takes a warning on those with pictures alone."""
     posed = {path.parent.name for path in folder.glob(f"data_poses/*/{TABLE}")}
     found = sorted(name for name in posed if (folder / "data_2d_raw" / name).is_dir())
     if not found:
@@ -65,6 +66,9 @@ def _posed(folder: pathlib.Path) -> list[str]:
         raise RawDataError(
             f"{folder} holds no data_poses/DRIVE/{TABLE} with a data_2d_raw/DRIVE; {do}"
         )
+    shown = sorted(path.parts[-2] for c in CAMERAS for path in folder.glob(f"data_2d_raw/*/{c}"))
+    if bare := sorted({*shown} - {*found}):
+        told.warnings.append(drives.poseless(bare, f"data_poses/DRIVE/{TABLE}"))
     return found
 
 

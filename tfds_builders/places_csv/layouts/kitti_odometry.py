@@ -6,6 +6,7 @@ z forward. The plan is (x, z); what is called north here is where the first imag
 
 import functools
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from tfds_builders.poses import axes, calibration, rigid, tables, times
 from tfds_builders.poses.rigid import Poses
 
 CAMERAS = ("image_0", "image_1", "image_2", "image_3")
+START = 0.05  # metres, and entries of a rotation, by which the first row may differ from none
 
 
 def read_kitti(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = None):
@@ -26,25 +28,39 @@ def read_kitti(folder: pathlib.Path, told: Told, splits: dict[str, str] | None =
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, _posed(folder), _cameras(folder))
+    chosen = drives.choose(splits or {}, _posed(folder, told), _cameras(folder))
     return drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
 
 
-def _posed(folder: pathlib.Path) -> list[str]:
+def _posed(folder: pathlib.Path, told: Told) -> list[str]:
+    """Sequences with times and poses; `told` takes a warning on those with pictures that lack either."""
     sequences = folder / "sequences"
-    found = sorted(path.name for path in sequences.glob("*") if (path / "times.txt").is_file())
-    posed = [name for name in found if (folder / f"poses/{name}.txt").is_file()]
-    if not posed:
+    shown = {p.parent.name for p in sequences.glob("*/image_*") if not is_hidden(p.parent.name)}
+    timed = {path.parent.name for path in sequences.glob("*/times.txt")}
+    posed = {path.stem for path in (folder / "poses").glob("*.txt")}
+    clockless = sorted(shown & posed - timed)
+    unpack = f"no sequences/{clockless[0]}/times.txt" if clockless else ""
+    unpack += "; unpack the archive of the calibration files, which holds it" if clockless else ""
+    found = sorted(timed & posed)
+    if not found:
         do = remedy(
             folder,
             ["sequences/*/times.txt", "poses/*.txt"],
-            "unpack the odometry images, calibration and ground truth poses there",
+            f"there is {unpack}"
+            if unpack
+            else "unpack the odometry images, calibration and ground truth poses there",
         )
         raise RawDataError(
             f"{folder} holds no sequences/NN/times.txt with a poses/NN.txt (only 00 to 10 have poses); "
             f"{do}"
         )
-    return posed
+    if unpack:
+        told.warnings.append(f"{', '.join(clockless)}: left out, with pictures but {unpack}")
+    if bare := sorted(shown - posed):
+        told.warnings.append(
+            f"{', '.join(bare)}: left out, with pictures but no poses/NN.txt (only 00 to 10 have one)"
+        )
+    return found
 
 
 def _cameras(folder: pathlib.Path) -> tuple[str, ...]:
@@ -66,6 +82,7 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
             "sequences, or a file is cut"
         )
     log = Poses(clock, places, turns)
+    told.warnings += _late(drive, path, log)
     if drive.camera != "image_0":
         log = rigid.mounted(log, calibration.beside(root / "calib.txt", f"P{drive.camera[-1]}:"))
     frames = drives.frame_numbers(files)
@@ -73,6 +90,18 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
     there = np.minimum(frames, len(table) - 1)
     reasons = np.where(frames < len(table), "", "no row of its frame")
     return Shots(files, axes.to_enu(log.take(there), axes.WORLDS["y-down"]), reasons, look=0.0)
+
+
+def _late(drive: Drive, path: pathlib.Path, log: Poses) -> Iterator[str]:
+    """Yields a sentence where the first row is not the first camera's place in its own frame."""
+    apart, turned = np.abs(log.places[0]).max(), np.abs(log.turns[0] - np.eye(3)).max()
+    if max(apart, turned) > START:
+        away = np.linalg.norm(log.places[0])
+        yield (
+            f"{drive.split}: {path.name} begins {away:.2f} m from the first image's place, or turned from "
+            "it: if its first rows are lost, each image has a later one's pose; else positions and "
+            "north are of another frame"
+        )
 
 
 def read_times(path: pathlib.Path) -> np.ndarray:

@@ -78,7 +78,9 @@ def _fault(entry: dict) -> str:
 
 def _below(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     """The file below `folder` at the longest end of a path."""
-    parts = [part for part in pathlib.PurePath(name).parts if part not in ("/", "..")]
+    windows = "\\" in name and "/" not in name
+    of = pathlib.PureWindowsPath if windows else pathlib.PurePath
+    parts = [part for part in of(name).parts if part not in (of(name).anchor, "..")]
     for first in range(len(parts)):
         path = folder.joinpath(*parts[first:])
         if path.is_file():

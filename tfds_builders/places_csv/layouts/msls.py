@@ -11,6 +11,7 @@ import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, from_north
+from tfds_builders.frames import Frames
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts import csv_rows, msls_tables, windows
 from tfds_builders.places_csv.layouts.variant import Layout, LeftOut, Protocol, Told
@@ -36,7 +37,7 @@ class Side(NamedTuple):
     then holds the right windows of the other side by query.
     """
 
-    frames: list[Frame]
+    frames: Frames
     positions: np.ndarray
     zone: zones.Zone | None  # None where positions are kept secret
     length: int = 0  # 0 where images ask and answer
@@ -44,7 +45,7 @@ class Side(NamedTuple):
     right: Sequence[list[int]] = ()
 
 
-def read_msls(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
+def read_msls(folder: pathlib.Path, told: Told) -> dict[str, Frames]:
     """Reads all cities, or those in the choice `cities`, as `train_`, `val_` and `test_` splits.
 
     Left out are panoramas; of val and test, images outside the choice `subtask`; of val, queries without a
@@ -137,7 +138,7 @@ def _side(
         )
         for key in kept
     ]
-    return Side(frames, positions, zone, length, middles)
+    return Side(Frames.of(frames), positions, zone, length, middles)
 
 
 def _reason(key: str, wanted: set[str] | None, raw: msls_tables.Table | None, told: Told) -> str:
@@ -224,7 +225,8 @@ def _answerable(city: pathlib.Path, query: Side, database: Side, told: Told) -> 
             LeftOut("val_query", frame.image_id, f"{city.name} has no database image")
             for frame in query.frames
         ]
-        return query._replace(frames=[], positions=query.positions[:0], middles=query.middles[:0])
+        none = {"positions": query.positions[:0], "middles": query.middles[:0]}
+        return query._replace(frames=query.frames[:0], **none)
     if query.length:
         return _answerable_windows(query, database, told)
     from scipy.spatial import cKDTree  # slow to import
@@ -236,8 +238,7 @@ def _answerable(city: pathlib.Path, query: Side, database: Side, told: Told) -> 
         for frame, found in zip(query.frames, near, strict=True)
         if not found
     ]
-    kept = [frame for frame, found in zip(query.frames, near, strict=True) if found]
-    return Side(kept, query.positions[near], query.zone)
+    return Side(query.frames.take(near), query.positions[near], query.zone)
 
 
 def _answerable_windows(query: Side, database: Side, told: Told) -> Side:
@@ -251,14 +252,14 @@ def _answerable_windows(query: Side, database: Side, told: Told) -> Side:
         LeftOut("val_query", query.frames[row].image_id, reason) for row in np.flatnonzero(~inside)
     ]
     return query._replace(
-        frames=[query.frames[row] for row in np.flatnonzero(inside)],
+        frames=query.frames.take(inside),
         positions=query.positions[inside],
         middles=windows.renumbered(middles, inside),
         right=[found for found in right if found],
     )
 
 
-def _splits(cities: dict[pathlib.Path, dict[str, Side]], told: Told) -> dict[str, list[Frame]]:
+def _splits(cities: dict[pathlib.Path, dict[str, Side]], told: Told) -> dict[str, Frames]:
     """The sides of all cities as splits, in one zone or side by side."""
     every = [(city, side, held) for city, sides in cities.items() for side, held in sides.items()]
     used = {held.zone for _, _, held in every if held.zone}
@@ -270,13 +271,13 @@ def _splits(cities: dict[pathlib.Path, dict[str, Side]], told: Told) -> dict[str
         told.warnings.append(f"the cities lie in {len(used)} UTM zones, so {zones.SIDE_BY_SIDE}")
     if told.protocol in TASKS:
         _tell_windows(every, told)
-    splits: dict[str, list[Frame]] = {}
+    parts: dict[str, list[Frames]] = {}
     for city, side, held in every:
         apart = held.zone and not told.crs
         positions = zones.side_by_side(held.positions, held.zone) if apart else held.positions
-        split = splits.setdefault(f"{_part(city)}_{side}", [])
-        for frame, position in zip(held.frames, positions.tolist(), strict=True):
-            split.append(frame._replace(position=tuple(position), timestamp=len(split)))
+        split = parts.setdefault(f"{_part(city)}_{side}", [])
+        split.append(held.frames.placed(positions, sum(map(len, split))))
+    splits = {name: Frames.joined(held) for name, held in parts.items()}
     empty = [name for name, frames in splits.items() if not frames]
     if empty:
         raise RawDataError(

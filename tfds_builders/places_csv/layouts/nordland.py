@@ -89,8 +89,11 @@ def _frames(folder: pathlib.Path, season: str, split: str, told: Told) -> list[p
             f"counts the {ALL:,} that it names"
         )
         return paths
-    names = set((folder / LIST).read_text(encoding="utf-8-sig").split())
-    missing = sorted(names - {path.name for path in paths})
+    listed = (folder / LIST).read_text(encoding="utf-8-sig").split()
+    names = {pathlib.PurePath(name).stem for name in listed}  # some keep a season as JPEG
+    if not names:
+        raise RawDataError(f"{folder / LIST} is empty; put the dataset's there, or remove it")
+    missing = sorted(names - {path.stem for path in paths})
     if missing:
         raise RawDataError(
             f"{folder / season} lacks {len(missing):,} of the {len(names):,} frames of {LIST}: "
@@ -99,9 +102,9 @@ def _frames(folder: pathlib.Path, season: str, split: str, told: Told) -> list[p
     told.left_out += [
         LeftOut(split, path.relative_to(folder).as_posix(), f"not in {LIST}")
         for path in paths
-        if path.name not in names
+        if path.stem not in names
     ]
-    return [path for path in paths if path.name in names]
+    return [path for path in paths if path.stem in names]
 
 
 def _check_alike(folder: pathlib.Path, seasons: dict[str, list[pathlib.Path]]) -> None:

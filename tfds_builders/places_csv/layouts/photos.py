@@ -14,6 +14,7 @@ from tfds_builders.places_csv.layouts.folders import (
     OTHERS,
     check_apart,
     done,
+    files_below,
     in_time,
     is_hidden,
     split_name,
@@ -79,7 +80,7 @@ def located(photos: list[Photo], told: Told) -> dict[str, list[Frame]]:
 
 def _read_all(folder: pathlib.Path, told: Told) -> list[Photo]:
     """Every photo below `folder`, sorted by path; `told` takes those in a format that is not read."""
-    files = sorted(folder.rglob("*"))
+    files = files_below(folder)
     every = visible(folder, files, told.warnings)
     others = (path.relative_to(folder) for path in files if path.suffix.lower() in OTHERS)
     unread = [path for path in others if not any(map(is_hidden, path.parts))]

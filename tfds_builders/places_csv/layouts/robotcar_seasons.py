@@ -14,7 +14,7 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import drives
 from tfds_builders.places_csv.layouts.drives import Drive, Shots
-from tfds_builders.places_csv.layouts.folders import remedy
+from tfds_builders.places_csv.layouts.folders import files_below, is_hidden, remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import models, tables, times
 from tfds_builders.poses.rigid import Poses
@@ -41,6 +41,9 @@ def read_robotcar_seasons(folder: pathlib.Path, told: Told, splits: dict[str, st
         raise RawDataError(
             f"{folder / 'images'} holds no folder of a condition such as {min(posed)}; {do}"
         )
+    bare = sorted(p.parent.name for p in folder.glob("images/*/rear") if p.parent.name not in posed)
+    if bare:
+        told.warnings.append(drives.poseless(bare, f"row in {LIST} and no {MODEL}"))
     chosen = drives.choose(splits or {}, there, CAMERAS)
     shots = functools.partial(_shots, folder, told, rows, poses)
     return drives.read(folder, told, chosen, shots, free=True)
@@ -48,14 +51,15 @@ def read_robotcar_seasons(folder: pathlib.Path, told: Told, splits: dict[str, st
 
 def _poses(folder: pathlib.Path) -> tuple[list[str], Poses]:
     """Names without suffix, and poses, of the list and of every model that is there."""
-    lists = sorted(folder.rglob(LIST))
+    every = [p for p in files_below(folder) if not is_hidden(p.name)]
+    lists = [path for path in every if path.name == LIST]
     if not lists:
         raise RawDataError(f"{folder} holds no {LIST}; download it with the dataset's lists")
     table = tables.rows(lists[0], None, [17])
     turns, places = tables.rigid_motions(lists[0], table, 1, 16)
     nothing = np.arange(len(table), dtype=np.int64)
     found = [([row.fields[0] for row in table], Poses(nothing, places, turns))]
-    found += [models.read_nvm(path) for path in sorted(folder.rglob(MODEL))]
+    found += [models.read_nvm(path) for path in every if path.match(MODEL)]
     names = [name.rpartition(".")[0] for part, _ in found for name in part]
     return names, Poses(
         *(np.concatenate(parts) for parts in zip(*(p for _, p in found), strict=True))

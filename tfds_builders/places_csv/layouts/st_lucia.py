@@ -10,7 +10,7 @@ from tfds_builders.frame import Frame
 from tfds_builders.places_csv import zones
 from tfds_builders.places_csv.layouts import aligned
 from tfds_builders.places_csv.layouts.csv_rows import number
-from tfds_builders.places_csv.layouts.folders import image_files, split_name
+from tfds_builders.places_csv.layouts.folders import files_below, image_files, split_name
 from tfds_builders.places_csv.layouts.variant import Layout, LeftOut, Protocol, Told
 
 TABLE, VIDEO = "fGPS.txt", "webcam_video.avi"
@@ -27,7 +27,7 @@ def read_st_lucia(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     Raises:
       RawDataError: no recording is there, a line is wrong, or images are missing.
     """
-    tables = sorted(path for path in folder.glob(f"**/{TABLE}"))
+    tables = [path for path in files_below(folder) if path.name == TABLE]
     if not tables:
         raise RawDataError(f"{folder} holds no {TABLE}; unpack the recordings' archives there")
     problems: list[str] = []

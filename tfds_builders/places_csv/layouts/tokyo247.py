@@ -54,7 +54,8 @@ def read_tokyo247(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
 
 def _queries(folder: pathlib.Path, told: Told) -> list[Frame]:
     asked = QUERIES[told.protocol]
-    paths = sorted((folder / asked.folder).glob("*.jpg"))
+    inside = sorted((folder / asked.folder).glob("[!.]*"))
+    paths = [path for path in inside if path.suffix.lower() == ".jpg"]
     if not paths:
         raise RawDataError(
             f"{folder / asked.folder} holds no .jpg; {told.protocol} needs {asked.folder}.zip, "

@@ -35,7 +35,8 @@ def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:
     root = folder / drive.name
     table = tables.rows(root / LIST, None, [2])
     clock = np.array(tables.column(root / LIST, table, 0, times.seconds), np.int64)
-    files = [pathlib.Path(os.path.normpath(root / row.fields[1])) for row in table]
+    names = [row.fields[1].replace("\\", "/") for row in table]  # some are written on Windows
+    files = [pathlib.Path(os.path.normpath(root / name)) for name in names]
     outside = [n for n, path in enumerate(files) if not path.is_relative_to(folder)]
     if outside:
         line, (_, name) = table[outside[0]]

@@ -1,7 +1,7 @@
 """What a dataset layout declares."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tfds_builders.errors import RawDataError
@@ -81,7 +81,7 @@ class Layout:
     """
 
     title: str
-    read: Callable[..., dict[str, list[Frame]]]
+    read: Callable[..., dict[str, Sequence[Frame]]]
     position_unit: str
     pose_source: str
     untimed: str = ""
