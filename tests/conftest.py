@@ -5,12 +5,15 @@ import tempfile
 
 import launch_local
 
+from tests.helpers import commands
+
 # Programs that were compiled once serve all tests of this worker and the commands that they start.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vprjax-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # Most programs here run once: what optimising them takes is never won back.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {commands.QUICK}"
 os.environ["XLA_FLAGS"] = launch_local.virtual(8)["XLA_FLAGS"]
 
 import pathlib
@@ -20,7 +23,7 @@ import jax
 import pytest
 from absl import logging
 
-from tests.helpers import commands, programs, ready
+from tests.helpers import programs, ready
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -115,10 +115,12 @@ def test_two_processes_are_as_one_and_their_checkpoint_goes_on_in_another_number
 
 
 @pytest.mark.parametrize(("loss", "last"), [("contrastive", 4), ("arcface", 6)])
-def test_two_processes_are_as_one_device_whose_checkpoint_goes_on_with_four(loss, last, tmp_path):
+def test_two_processes_are_as_one_device_whose_checkpoint_goes_on_with_four(
+    loss, last, tiny, tmp_path
+):
     one, two, four = tmp_path / "one", tmp_path / "two", tmp_path / "four"
-    main(loss, one, tmp_path, 1)
-    main(loss, two, tmp_path, 4, *LAUNCH)
+    main(loss, one, tiny, 1)
+    main(loss, two, tiny, 4, *LAUNCH)
     assert_same(outcome(one), outcome(two), last)
     assert len(outcome(one)[4]) == (2 if loss == "contrastive" else 0)
     files = [workdir / calibration.FILE for workdir in (one, two)]
@@ -132,7 +134,7 @@ def test_two_processes_are_as_one_device_whose_checkpoint_goes_on_with_four(loss
     for step in range(4, last + 1, 2):
         shutil.rmtree(four / f"checkpoints/{step}")
     (four / "results.json").unlink()
-    assert f"resume from {four}/checkpoints/2" in main(loss, four, tmp_path, 4).stderr
+    assert f"resume from {four}/checkpoints/2" in main(loss, four, tiny, 4).stderr
     assert_same(outcome(one), outcome(four), last)
     pairs = zip(*(jax.tree.leaves(outcome(run)[1]) for run in (one, four)), strict=True)
     assert any((a != b).any() for a, b in pairs)  # another number of devices rounds otherwise
@@ -145,9 +147,9 @@ def test_two_processes_are_as_one_device_whose_checkpoint_goes_on_with_four(loss
         ("--workdir={} --config.model.weights=${{VPRJAX_PROCESS_ID#0}}", "weights file 1"),
     ],
 )
-def test_what_is_wrong_in_one_process_is_told_at_once(tmp_path, differs, told):
+def test_what_is_wrong_in_one_process_is_told_at_once(tiny, tmp_path, differs, told):
     config = f"--config=configs/synthetic.py:mobilenetv2,gem,triplet {' '.join(FLAGS)}"
-    words = f"exec {sys.executable} -m vprjax.main {config} --config.dataset.data_dir={tmp_path}"
+    words = f"exec {sys.executable} -m vprjax.main {config} --config.dataset.data_dir={tiny}"
     command = ["sh", "-c", f"{words} {differs.format(tmp_path / 'run')}"]
     done = subprocess.run(
         [sys.executable, *LAUNCH[:-1], *command],
