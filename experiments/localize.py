@@ -5,8 +5,10 @@
     python experiments/localize.py neighbours --run=RUN --reference=synthetic/default:reference
     python experiments/localize.py confidence --run=RUN --reference=synthetic/default:reference \
         --queries=synthetic/default:test01 --test=synthetic/default:test02 --elsewhere=FOLDER
+    python experiments/localize.py thresholds --run=RUN --known=synthetic/default:reference \
+        --queries=synthetic/default:test01 --test=synthetic/default:test02 --elsewhere=FOLDER
 
-A command replaces its own row of `localize.jsonl`, from which all tables of `localize.md` are made.
+A command replaces its own rows of `localize.jsonl`, from which all tables of `localize.md` are made.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import shlex
 import sys
 
 from analysis import localize_record
-from benchmarks import confidence, map_scale, neighbours, serve_load
+from benchmarks import confidence, map_scale, neighbours, serve_load, thresholds
 
 from vprjax.errors import VprjaxError
 from vprjax.report.provenance import code_version
@@ -29,6 +31,7 @@ COMMANDS = {
     "serve": serve_load,
     "neighbours": neighbours,
     "confidence": confidence,
+    "thresholds": thresholds,
 }
 
 
@@ -58,11 +61,14 @@ def main() -> int:
     args = command_line().parse_args()
     code = code_version()
     try:
-        name, facts = COMMANDS[args.command].measure(args)
-        facts |= {"machine": cpu(), "code": code, "command": shown(sys.argv)}
-        print(json.dumps({name: facts}, indent=1))
+        found = COMMANDS[args.command].measure(args)
+        made = {"machine": cpu(), "code": code, "command": shown(sys.argv)}
+        rows = {
+            name: facts | made for name, facts in (found if isinstance(found, list) else [found])
+        }
+        print(json.dumps(rows, indent=1))
         tables = {key: (module.TITLE, module.COLUMNS) for key, module in COMMANDS.items()}
-        localize_record.keep(args.records, tables, args.command, name, facts)
+        localize_record.keep(args.records, tables, args.command, rows)
         return 0
     except (VprjaxError, OSError) as error:
         print(f"localize: error: {error}", file=sys.stderr)

@@ -16,24 +16,22 @@ def keep(
     folder: pathlib.Path,
     tables: Mapping[str, tuple[str, Columns]],
     section: str,
-    name: str,
-    facts: dict,
+    found: Mapping[str, dict],
 ) -> None:
-    """Replaces one row of the record and writes its page again.
+    """Replaces rows of the record and writes its page again.
 
     Args:
       folder: of the record.
       tables: title and columns by section.
-      section: of the row, a key of `tables`.
-      name: of the row.
-      facts: JSON values.
+      section: of the rows, a key of `tables`.
+      found: facts by the name of the row, JSON values.
 
     Raises:
       DataError: the record cannot be read.
       OSError: it cannot be written.
     """
     record = read(folder / FILE)
-    record.setdefault(section, {})[name] = facts
+    record.setdefault(section, {}).update(found)
     folder.mkdir(parents=True, exist_ok=True)
     rows = (
         {"section": section, "name": name, "facts": facts}
@@ -73,10 +71,13 @@ def page(record: dict, tables: Mapping[str, tuple[str, Columns]]) -> str:
             cells = (str(cell(facts)) for cell in columns.values())
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
+        made: dict[str, list[str]] = {}  # rows of one command share a line
         for name, facts in rows.items():
-            lines.append(
-                f"- {name}: {facts['machine']}, code {facts['code']}, `{facts['command']}`"
-            )
+            how = f"{facts['machine']}, code {facts['code']}, `{facts['command']}`"
+            made.setdefault(how, []).append(name)
+        for how, names in made.items():
+            several = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            lines.append(f"- {names[0]}{several}: {how}")
     return "\n".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ COLUMNS = {
     "tested on": lambda f: f"{f['tested_on']} ({f['queries']})",
     "FCM within the radius": lambda f: share(f["right"]),
     "rule": lambda f: f["rule"],
+    "on validation: precision, located": lambda f: _validation(f),
     "precision of located": lambda f: share(f["precision"], f["precision_interval"]),
     "located": lambda f: share(f["answered"], f["answered_interval"]),
     "elsewhere refused": lambda f: "; ".join(
@@ -59,7 +60,7 @@ def measure(args) -> tuple[str, dict]:
         asked = calibrate.answers_of_map(
             places, sources.read(args.test, args.data_dir), whole.radius
         )
-        values = asked.distances if args.plain else asked.ratios
+        values, _ = asked.measures(found.measure, found.likeness)
         checked = calibration.check(found, values, asked.right)
         facts = {
             "precision_asked": found.precision,
@@ -70,6 +71,8 @@ def measure(args) -> tuple[str, dict]:
             "right": float(asked.right.mean()),
             "rule": found.measure,
             "threshold": found.threshold,
+            "likeness": found.likeness,
+            "validation": [found.reached, found.answered],
             "precision": checked.precision,
             "precision_interval": checked.precision_interval,
             "answered": checked.answered,
@@ -82,7 +85,12 @@ def measure(args) -> tuple[str, dict]:
             },
         }
     kind = "its own calibration" if not args.queries else args.queries
-    return f"{model.title}, {kind}, {found.measure}", facts
+    other = f", {100 * found.precision:g} %" if found.precision != calibrate.PRECISION else ""
+    return f"{model.title}, {kind}, {found.measure}{other}", facts
+
+
+def _validation(facts: dict) -> str:
+    return ", ".join(map(share, facts["validation"])) if "validation" in facts else ""
 
 
 def _refused(places, elsewhere, found: calibration.Calibration) -> dict:

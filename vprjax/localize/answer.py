@@ -7,6 +7,7 @@ import numpy as np
 from vprjax.localize.calibration import RATIO, Calibration
 
 BELIEF = "belief"  # the rule of a drive that is followed
+LIKENESS = "likeness"  # the rule of a picture too unlike the map
 FARTHEST = 2.0  # between two descriptors of length 1
 
 
@@ -21,8 +22,10 @@ class Answer:
       confidence: in 0 to 1: how sure it is that the first is the place; see `confidences`.
       located: whether that is sure enough; None without a calibration.
       numbers: `(k,)` int64, the images' numbers in the map.
-      rule: what confidence and `located` go by: "ratio" to the next other place, "distance", or "belief"
-        where a drive is followed; None without a calibration.
+      rule: what confidence and `located` go by: "ratio" to the next other place, "distance", "likeness"
+        where the picture is too unlike the map, or "belief" where a drive is followed; None without a
+        calibration.
+      queries: count of the validation queries that confidence and `located` rest on; 0 without any.
     """
 
     image_ids: np.ndarray
@@ -32,6 +35,7 @@ class Answer:
     located: bool | None
     numbers: np.ndarray
     rule: str | None = None
+    queries: int = 0
 
 
 def by_ratio(calibration: Calibration | None) -> bool:

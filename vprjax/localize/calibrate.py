@@ -8,7 +8,7 @@ import numpy as np
 from vprjax.data.source import Places
 from vprjax.errors import DataError
 from vprjax.evaluation import fcm
-from vprjax.localize import next_place
+from vprjax.localize import likeness, next_place
 from vprjax.localize.calibration import DISTANCE, RATIO, Calibration, fit
 from vprjax.localize.model import Model
 from vprjax.retrieval.few import Few
@@ -28,6 +28,8 @@ class Answers(NamedTuple):
       right: `(m,)` bool.
       lost_ratios: `(l,)`, of the answers where the query's own place is taken out of the map.
       lost_distances: `(l,)`.
+      likeness: `(m,)` of the queries to the map.
+      lost_likeness: `(l,)`.
     """
 
     ratios: np.ndarray
@@ -35,6 +37,17 @@ class Answers(NamedTuple):
     right: np.ndarray
     lost_ratios: np.ndarray
     lost_distances: np.ndarray
+    likeness: np.ndarray
+    lost_likeness: np.ndarray
+
+    def measures(self, measure: str, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Measures `(m,)` of the answers, `(l,)` of the lost ones; infinite below the `least` likeness."""
+        known, lost = {
+            DISTANCE: (self.distances, self.lost_distances),
+            RATIO: (self.ratios, self.lost_ratios),
+        }[measure]
+        alike = self.likeness >= least, self.lost_likeness >= least
+        return np.where(alike[0], known, np.inf), np.where(alike[1], lost, np.inf)
 
 
 def answers(
@@ -59,23 +72,36 @@ def answers(
     rows, positions = np.asarray(queries[0][known]), queries[1][known]
     found = next_place.search(rows, *references, radius)
     errors = fcm.match_errors(positions, references[1][found.indices[:, 0]])
-    lost = _lost((rows, positions), references, radius)
-    return Answers(found.ratios[:, 0], found.distances[:, 0], errors <= radius, *lost)
+    lost_ratios, lost_distances, chosen = _lost((rows, positions), references, radius)
+    alike = likeness.of(rows, likeness.centre(references[0]))
+    return Answers(
+        found.ratios[:, 0],
+        found.distances[:, 0],
+        errors <= radius,
+        lost_ratios,
+        lost_distances,
+        alike,
+        alike[chosen],
+    )
 
 
-def _lost(queries, references, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ratios and distances of the answers to at most `MOST_LOST` queries in a map without their places."""
+def _lost(queries, references, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ratios and distances of the answers to at most `MOST_LOST` queries in a map without their places.
+
+    The numbers of these queries come last.
+    """
     chosen = np.unique(np.linspace(0, len(queries[0]) - 1, MOST_LOST).round().astype(int))
-    few, ratios, distances = Few([references[0][:]]), [], []
-    for row, position in zip(queries[0][chosen], queries[1][chosen], strict=True):
-        gaps = np.linalg.norm(references[1] - position, axis=1)
+    few, ratios, distances, numbers = Few([references[0][:]]), [], [], []
+    for number in chosen:
+        row, gaps = queries[0][number], np.linalg.norm(references[1] - queries[1][number], axis=1)
         own = ~(gaps > radius)[None]  # an unknown place may be the query's
         if own.all():
             continue
         found = next_place.search_few(few, row[None], references[1], radius, 1, own)
         ratios.append(found.ratios[0, 0])
         distances.append(found.distances[0, 0])
-    return np.array(ratios), np.array(distances)
+        numbers.append(number)
+    return np.array(ratios), np.array(distances), np.array(numbers, np.int64)
 
 
 def other_places(images: Places, seed: int) -> Places:
@@ -155,11 +181,12 @@ def answers_of_map(places, queries, radius: float) -> Answers:
 
 
 def _fit(found: Answers, precision: float, model: Model, data: str, radius: float) -> Calibration:
-    facts = {"model": model.id, "data": data, "radius": float(radius)}
-    ways = (found.distances, found.lost_distances), (found.ratios, found.lost_ratios)
+    least = likeness.limit(found.likeness)
+    facts = {"model": model.id, "data": data, "radius": float(radius), "likeness": least}
     plain, ratio = (
         fit(values, found.right, precision, lost, measure=measure, **facts)
-        for (values, lost), measure in zip(ways, (DISTANCE, RATIO), strict=True)
+        for measure in (DISTANCE, RATIO)
+        for values, lost in [found.measures(measure, least)]
     )
     return dataclasses.replace(ratio, plain=plain)
 

@@ -7,6 +7,7 @@ finds the largest value at which answers keep a precision, and how often answers
 
 Queries of known places alone would say nothing of strange ones: where nearly all answers are right, any
 value keeps the precision. So each query counts twice, once lost: with its place taken out of the map.
+Lost queries are of the map's own kind; a picture of another kind is told by its likeness to the map.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ class Calibration:
       data: the queries and the map that it rests on, for people.
       queries: their count.
       radius: an answer is right up to this distance in position units; another place lies beyond it.
-      precision: share of right answers that was asked for, in 0 to 1.
+      precision: share of right answers that was asked for, in 0 to 1, where half of all queries are lost.
       threshold: the largest measure of an answer that counts as located; -1 where none has the precision.
       reached: precision of the located answers among these queries; 0 where there are none.
       answered: share of these queries that are located.
@@ -49,6 +50,8 @@ class Calibration:
       measure: "ratio" or "distance"; a file without it is of an earlier version and means the distance.
       plain: beside a calibration by ratios, the one of the same queries by distances. It judges answers
         without a position, which know no other place; None in files of earlier versions.
+      likeness: the least `likeness` to the map of a picture that can be located; -1 refuses none, as do
+        files of earlier versions.
     """
 
     model: str
@@ -63,6 +66,7 @@ class Calibration:
     shares: tuple[float, ...]
     measure: str = DISTANCE
     plain: "Calibration | None" = None
+    likeness: float = -1.0
 
     def __post_init__(self):
         """Raises DataError where the measure is unknown."""
@@ -76,7 +80,10 @@ class Calibration:
         return self if known or self.measure == DISTANCE else self.plain
 
     def confidence(self, values: np.ndarray) -> np.ndarray:
-        """How often an answer of each measure is right, in 0 to 1, linear between the known ones."""
+        """How often an answer of each measure is right, in 0 to 1, linear between the known ones.
+
+        An infinite measure is of a picture unlike the map, whose confidence is the least of all.
+        """
         return np.interp(values, self.distances, self.shares)
 
     def located(self, values: np.ndarray) -> np.ndarray:
@@ -89,7 +96,8 @@ class Calibration:
         if self.threshold < 0:
             return (
                 f"no {name} gives {100 * self.precision:g} % right answers on "
-                f"{self.queries:,} queries, so nothing is located"
+                f"{self.queries:,} queries where as many more are lost, so nothing is located; give more "
+                "queries or a lower precision"
             )
         return (
             f"of {self.queries:,} queries, {100 * self.answered:.1f} % have an answer whose {name} "
@@ -139,17 +147,17 @@ def fit(
 ) -> Calibration:
     """Calibrates on the answers to queries with known positions.
 
-    The threshold is the largest `t` at which answers with `value <= t` are right in a share of at least
-    `precision`, and a share `REFUSED` of the lost queries' answers lies above it. Shares fall with the
-    value (isotonic regression) and take half of all queries as lost; a block of `n` answers of which `k`
-    are right counts as `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
+    Half of all queries are taken as lost. The threshold is the largest `t` at which answers with
+    `value <= t` are right in a share of at least `precision`, and a share `REFUSED` of the lost queries'
+    answers lies above it. Shares fall with the value (isotonic regression); a block of `n` answers of
+    which `k` are right counts as `(k + 1/2) / (n + 1)`, so that few answers never make certainty.
 
     Args:
-      values: `(q,)` measures of the queries' answers.
+      values: `(q,)` measures of the queries' answers, infinite where a query is unlike the map.
       right: `(q,)` bool.
       precision: in 0 to 1.
       lost: `(m,)` measures of answers to queries whose place the map lacks; none by default.
-      facts: `model`, `data`, `radius` and `measure` of the calibration.
+      facts: `model`, `data`, `radius`, `measure` and `likeness` of the calibration.
 
     Raises:
       ValueError: there is no query, lengths differ, or the precision is not in 0 to 1.
@@ -162,7 +170,8 @@ def fit(
     every, good = np.concatenate([values, lost]), np.concatenate([right, np.zeros(len(lost))])
     weights = np.ones(len(every))
     weights[len(values) :] = len(values) / max(1, len(lost))
-    knots, shares = _shares(every, good, weights)
+    alike = np.isfinite(every)
+    knots, shares = _shares(every[alike], good[alike], weights[alike])
     return Calibration(
         queries=len(right),
         precision=float(precision),
@@ -177,12 +186,13 @@ def fit(
 
 def _threshold(values, right, lost, precision: float) -> float:
     """The largest value up to which enough answers are right and few lost ones located; -1 for none."""
-    order = np.argsort(values, kind="stable")
-    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    ends = np.append(np.diff(values[order]) > 0, True)  # equal values are located together
-    few = np.searchsorted(lost, values[order], side="right") <= (1 - REFUSED) * len(lost) + 1e-9
-    enough = np.flatnonzero(ends & few & (shares >= precision))
-    return float(values[order][enough[-1]]) if len(enough) else -1.0
+    order = np.argsort(values, kind="stable")[: np.isfinite(values).sum()]
+    rising = values[order]
+    ends = np.append(np.diff(rising) > 0, True)[: len(order)]  # equal values are located together
+    strange = np.searchsorted(lost, rising, side="right") / max(1, len(lost))
+    shares = np.cumsum(right[order]) / (np.arange(1, len(order) + 1) + len(values) * strange)
+    enough = np.flatnonzero(ends & (strange <= 1 - REFUSED + 1e-9) & (shares >= precision))
+    return float(rising[enough[-1]]) if len(enough) else -1.0
 
 
 def _shares(values, right, weights) -> tuple[np.ndarray, np.ndarray]:

@@ -17,8 +17,8 @@ import numpy as np
 
 from vprjax import retrieval
 from vprjax.errors import DataError
-from vprjax.localize import additions, calibration, folder, next_place, sources
-from vprjax.localize.answer import Answer, by_ratio, confidences, located
+from vprjax.localize import additions, calibration, folder, likeness, next_place, sources
+from vprjax.localize.answer import LIKENESS, Answer, by_ratio, confidences, located
 from vprjax.localize.calibration import Calibration
 from vprjax.localize.follow import Follower
 from vprjax.localize.frames import Frames, joined
@@ -58,7 +58,8 @@ class Map:
             )
         opened = [folder.open_part(at / part["folder"], header) for part in header["parts"]]
         self.folder, self.header = at, header
-        self.__dict__.pop("drives", None)
+        for name in ("drives", "_centre"):
+            self.__dict__.pop(name, None)
         self.frames: Frames = joined([frames for _, frames in opened])
         self._few = Few([rows for rows, _ in opened])
         self.descriptors = self._few.references
@@ -152,6 +153,11 @@ class Map:
         sources = np.repeat([part["source"] for part in parts], [part["images"] for part in parts])
         names = np.char.add(np.char.add(sources, "\n"), self.frames.drives)
         return np.unique(names, return_inverse=True)[1]
+
+    @functools.cached_property
+    def _centre(self) -> np.ndarray:
+        """Of the descriptors, for likeness; the first answer by a calibration reads them."""
+        return likeness.centre(self.descriptors)
 
     def __repr__(self) -> str:
         """Returns the folder, the number of images and the model's title."""
@@ -270,7 +276,10 @@ class Map:
         else:
             found = retrieval.nearest(descriptors, self.descriptors, k)
             found = *found, found[0]
-        return [self._answer(*one, calibration) for one in zip(*found, strict=True)]
+        alike = np.full(len(descriptors), np.inf)
+        if calibration is not None:
+            alike = likeness.of(descriptors, self._centre)
+        return [self._answer(*one, calibration) for one in zip(*found, alike, strict=True)]
 
     def nearest_of(
         self, numbers: np.ndarray, k: int, left_out: np.ndarray, calibration: Calibration | None
@@ -295,10 +304,12 @@ class Map:
         """Whether ratios count: without any position there is no other place."""
         return by_ratio(calibration) and bool(np.isfinite(self.frames.positions).any())
 
-    def _answer(self, distances, numbers, values, calibration) -> Answer:
+    def _answer(self, distances, numbers, values, alike, calibration) -> Answer:
         positions = self.frames.positions[numbers]
         judge = calibration and calibration.judging(bool(np.isfinite(positions[0]).all()))
-        value = values[0] if by_ratio(judge) else distances[0]
+        value, rule = values[0] if by_ratio(judge) else distances[0], judge and judge.measure
+        if judge and alike < judge.likeness:
+            value, rule = np.inf, LIKENESS
         return Answer(
             self.frames.image_ids[numbers],
             positions,
@@ -306,7 +317,8 @@ class Map:
             float(confidences(value, judge)),
             located(value, judge),
             numbers,
-            judge and judge.measure,
+            rule,
+            judge.queries if judge else 0,
         )
 
 

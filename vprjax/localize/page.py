@@ -120,8 +120,14 @@ def summary(places, answers: Sequence) -> str:
     located = sum(answer.located for answer in answers)
     return (
         f"{count} It knows the places of {located:,} of {len(answers):,} queries. The share beside a "
-        "verdict is how often such answers are right."
+        f"verdict is how often such answers are right{_basis(answers)}."
     )
+
+
+def _basis(answers: Sequence) -> str:
+    """The validation queries that the shares rest on, in words; "" where a drive is followed."""
+    count = max((answer.queries for answer in answers), default=0)
+    return f", by {count:,} validation queries" if count else ""
 
 
 def _row(number: int, name: str, answer, drawing: Drawing, shown: tuple[Picture, ...]) -> Row:

@@ -233,6 +233,7 @@ def as_json(answer, k: int) -> dict:
         "confidence": round(float(answer.confidence), 6),
         "located": answer.located,
         "rule": answer.rule,
+        "queries": answer.queries,
         "k": k,
     }
 

@@ -7,7 +7,7 @@ import localize
 import numpy as np
 import pytest
 from analysis import localize_record
-from benchmarks import confidence, neighbours
+from benchmarks import confidence, neighbours, thresholds
 
 from tests.helpers import made_up_model
 from vprjax.errors import DataError
@@ -23,14 +23,14 @@ def test_a_row_is_replaced_and_the_page_has_every_section(tmp_path):
         ("a", "two", {"x": 3}),
         ("a", "one", {"x": 4}),
     ):
-        localize_record.keep(tmp_path, TABLES, section, name, facts | MACHINE)
+        localize_record.keep(tmp_path, TABLES, section, {name: facts | MACHINE})
     page = (tmp_path / localize_record.PAGE).read_text()
     assert "## First\n\n| | x |\n| --- | ---: |\n| one | 4 |\n| two | 3 |\n" in page
     assert page.index("## First") < page.index("## Second") and "| row | 1 |" in page
-    assert "- two: a machine, code 1, `python it.py`" in page
+    assert "- one and 1 more: a machine, code 1, `python it.py`" in page
     (tmp_path / localize_record.FILE).write_text("{")
     with pytest.raises(DataError, match=r"localize\.jsonl is damaged"):
-        localize_record.keep(tmp_path, TABLES, "a", "one", MACHINE)
+        localize_record.keep(tmp_path, TABLES, "a", {"one": MACHINE})
 
 
 def test_the_record_names_no_folder_of_this_machine():
@@ -47,7 +47,7 @@ def test_the_record_names_no_folder_of_this_machine():
 @pytest.fixture
 def model(monkeypatch):
     found = made_up_model.model()
-    for module in (confidence, neighbours):
+    for module in (confidence, neighbours, thresholds):
         monkeypatch.setattr(module.vprjax, "load", lambda _: found)
     return found
 
@@ -75,10 +75,38 @@ def test_a_calibration_is_measured_on_other_queries(tmp_path, model):
         (far,) = facts["elsewhere"].values()
         assert far["refused"] == 1.0 and far["pictures"] == 30 and far["interval"][0] > 0.8
         cells = [str(cell(facts)) for cell in confidence.COLUMNS.values()]
-        assert cells[3] == f"{100 * facts['right']:.1f}" and "100.0 [" in cells[5]
+        assert cells[3] == f"{100 * facts['right']:.1f}" and "100.0 [" in cells[6]
+        assert cells[5] == "100.0, 50.0"
     args.queries = ""
     with pytest.raises(SystemExit, match="has no calibration: name --queries=SOURCE"):
         confidence.measure(args)
+
+
+def test_rules_are_compared_on_the_same_answers(tmp_path, model):
+    drive, folder = made_up_model.drive, tmp_path
+    args = types.SimpleNamespace(
+        run="run",
+        known=[str(drive(folder / "a", range(20))), str(drive(folder / "b", range(20, 40)))],
+        queries=str(drive(folder / "queries", [*range(20), *range(100, 120)])),
+        reference=str(drive(folder / "map", range(40))),
+        test=str(drive(folder / "test", [*range(30), *range(200, 210)])),
+        elsewhere=[str(drive(folder / "far", range(300, 330)))],
+        radius=25.0,
+        data_dir=None,
+    )
+    rows = [facts for _, facts in thresholds.measure(args)]
+    assert len(rows) == 4 * 4 * 2
+    for facts in rows:
+        cells = [str(cell(facts)) for cell in thresholds.COLUMNS.values()]
+        few = facts["rule"] in ("one_more", "bound")  # 20 answers cannot show 99 %
+        assert (facts["validation"] == 0) == few == (facts["threshold"] is None), facts
+        assert [*facts["elsewhere"].values()] == [1.0]
+        assert cells[5] == ("" if few else "100.0 [88.4, 100.0]")
+    by_rule = {name: rule for name, (_, rule) in thresholds.RULES.items()}
+    counts = thresholds.Counts(queries=200, located=100, wrong=1, lost=0.02)
+    assert by_rule["plain"](counts) == 0.99 and by_rule["one_more"](counts) == 0.98
+    assert by_rule["half"](counts) == pytest.approx(99 / 104)
+    assert by_rule["bound"](counts._replace(located=299, wrong=0)) == pytest.approx(0.99, abs=1e-4)
 
 
 def test_a_map_is_compared_with_the_results(tmp_path, model):

@@ -12,7 +12,7 @@ from configs import base
 from tests.helpers import made_up_model, memory_places
 from vprjax import run
 from vprjax.errors import DataError
-from vprjax.localize import answer, calibrate, calibration, sources
+from vprjax.localize import answer, calibrate, calibration, likeness, sources
 from vprjax.localize.map import Map
 from vprjax.training import validation
 
@@ -37,7 +37,8 @@ def other(folder, shift, numbers=range(N), **more):
 
 
 def test_a_map_locates_after_its_calibration(places, tmp_path):
-    assert places.query(made_up_model.picture(3)).located is None
+    first = places.query(made_up_model.picture(3))
+    assert first.located is None and first.queries == 0
     queries = other(tmp_path / "queries", 5.0)
     found = calibrate.of_map(places, queries, 25.0, 0.99, "queries")
     assert (found.queries, found.reached, found.answered) == (N, 1.0, 1.0)
@@ -46,6 +47,9 @@ def test_a_map_locates_after_its_calibration(places, tmp_path):
     found.write(places.folder / calibration.FILE)
     again = Map.open(places.folder, places.model)
     known, strange = again.query([made_up_model.picture(3), made_up_model.picture(999)])
+    assert (known.queries, strange.queries) == (N, N)
+    every = again.query([made_up_model.picture(number) for number in range(N)])
+    assert all(one.located for one in [*every, again.query(made_up_model.picture(7))])
     assert known.located is True and strange.located is False
     assert known.confidence > 0.9 and strange.distances[0] > found.threshold
     other_model = dataclasses.replace(found, model="another")
@@ -54,11 +58,9 @@ def test_a_map_locates_after_its_calibration(places, tmp_path):
 
 
 def test_answers_beyond_the_radius_are_wrong(places, tmp_path):
-    ratios, distances, right, *_ = calibrate.answers_of_map(
-        places, other(tmp_path / "q", 30.0), 25.0
-    )
-    assert not right.any() and len(ratios) == N and (ratios < 0.01).all()
-    assert distances == pytest.approx(0, abs=1e-3)
+    asked = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
+    assert not asked.right.any() and len(asked.ratios) == N and (asked.ratios < 0.01).all()
+    assert asked.distances == pytest.approx(0, abs=1e-3)
     found = calibrate.of_map(places, other(tmp_path / "q", 30.0), 25.0, 0.99, "q")
     assert found.threshold == -1 and "nothing is located" in found.words()
 
@@ -135,6 +137,49 @@ def test_queries_of_known_places_alone_tell_strange_ones_too(places, tmp_path):
     assert not any(one.located for one in places.query_descriptors(rows, 1, found))
     whole = other(tmp_path / "whole", 5.0)
     assert len(calibrate.answers_of_map(places, whole, 1000.0).lost_ratios) == 0
+
+
+def test_a_picture_of_another_kind_is_not_located(places, tmp_path):
+    """It is near to the map's strangest image alone, so that its ratio is small."""
+    queries = other(tmp_path / "queries", 5.0)
+    found = dataclasses.replace(
+        calibrate.of_map(places, queries, 25.0, 0.99, "queries"), threshold=0.5
+    )
+    rows = places.descriptors[np.arange(N)]
+    middle = likeness.centre(rows)
+    outermost = int((rows @ middle).argmin())
+    assert found.likeness == pytest.approx((rows @ middle).min(), abs=2e-5)
+    row = rows[outermost] - 0.2 * middle
+    row /= np.linalg.norm(row)
+    anyhow = dataclasses.replace(found, likeness=-1.0)
+    for many in (1, 20):  # one pass, and a search of many
+        asked = np.tile(row, (many, 1))
+        refused = places.query_descriptors(asked, 5, found)[0]
+        taken = places.query_descriptors(asked, 5, anyhow)[0]
+        assert (refused.located, refused.rule) == (False, "likeness")
+        assert (taken.located, taken.rule) == (True, "ratio")
+        assert refused.confidence == min(found.shares) < taken.confidence
+        assert refused.numbers[0] == outermost and refused.queries == N
+        assert refused.numbers.tolist() == taken.numbers.tolist()
+        assert refused.distances.tolist() == taken.distances.tolist()
+    places.add(made_up_model.drive(tmp_path / "more", range(500, 540), split="more"))
+    grown = likeness.centre(places.descriptors[np.arange(2 * N)])
+    edge = dataclasses.replace(found, likeness=float(row @ grown) - 1e-4)
+    assert places.query_descriptors(row[None], 5, edge)[0].rule == "ratio"
+
+
+def test_what_counts_of_an_answer(places, tmp_path):
+    asked = calibrate.answers_of_map(places, other(tmp_path / "queries", 5.0), 25.0)
+    least = float(np.median(asked.likeness))
+    for measure, known, lost in (
+        ("ratio", asked.ratios, asked.lost_ratios),
+        ("distance", asked.distances, asked.lost_distances),
+    ):
+        found = asked.measures(measure, least)
+        for values, plain in zip(found, (known, lost), strict=True):
+            alike = np.isfinite(values)
+            assert alike.sum() == N / 2 and (values[alike] == plain[alike]).all()
+            assert (asked.likeness[alike] >= least).all()
 
 
 def test_what_cannot_calibrate(places, tmp_path):

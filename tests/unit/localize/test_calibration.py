@@ -44,6 +44,33 @@ def test_of_lost_queries_nearly_all_are_refused():
     assert calibration.fit(values, right, 0.75, many, **FACTS).threshold == 0.3
 
 
+def test_the_precision_holds_where_half_of_all_queries_are_lost():
+    values = np.linspace(0.001, 0.4, 400)
+    right = np.full(400, True)
+    lost = np.concatenate([[0.2005, 0.3005], np.full(98, 0.9)])  # each counts as four
+    found = {p: calibration.fit(values, right, p, lost, **FACTS) for p in (0.99, 0.98, 0.9)}
+    # 300 right of 304 are 98.7 %, 400 of 408 are 98.04 %.
+    assert [c.threshold for c in found.values()] == pytest.approx([0.2, 0.4, 0.4])
+    lost[2:12] = 0.1005  # a tenth would be located beyond
+    assert calibration.fit(values, right, 0.5, lost, **FACTS).threshold == pytest.approx(0.1)
+    wrong = right.copy()
+    wrong[150] = False
+    assert calibration.fit(values, wrong, 0.99, lost[:1], **FACTS).threshold == pytest.approx(0.2)
+    assert calibration.fit(values, right, 0.99, **FACTS).threshold == pytest.approx(0.4)
+
+
+def test_queries_unlike_the_map_are_never_located():
+    values = np.array([np.inf, 0.1, 0.2, np.inf])
+    right, lost = np.full(4, True), np.array([np.inf, 0.9])
+    found = calibration.fit(values, right, 0.5, lost, **FACTS)
+    assert (found.threshold, found.answered, found.queries) == (0.2, 0.5, 4)
+    assert np.isfinite(found.distances).all()
+    assert found.confidence(np.array([np.inf]))[0] == min(found.shares)
+    assert not found.located(np.array([np.inf]))[0]
+    none = calibration.fit(values[[0, 3]], right[:2], 0.5, **FACTS)
+    assert none.threshold == -1.0 and none.answered == 0
+
+
 def test_equal_distances_are_located_together():
     distances, right = np.array([0.1, 0.2, 0.2, 0.2]), np.array([True, True, True, False])
     assert calibration.fit(distances, right, 0.99, **FACTS).threshold == 0.1
@@ -98,10 +125,10 @@ def test_a_file_of_an_earlier_version_means_distances(tmp_path):
     found.write(path)
     assert calibration.read(path) == found
     values = checksum.unseal(path.read_text())
-    del values["measure"]
+    del values["measure"], values["likeness"]
     path.write_text(json.dumps(checksum.seal(values)))
     old = calibration.read(path)
-    assert old == dataclasses.replace(found, measure="distance")
+    assert old == dataclasses.replace(found, measure="distance") and old.likeness == -1
     assert "have an answer whose descriptor distance is at most" in old.words()
     assert "have an answer whose ratio to the next other place is at most" in found.words()
     path.write_text(json.dumps(checksum.seal({**values, "measure": "angle"})))

@@ -54,6 +54,7 @@ def test_json_says_null_for_what_is_unknown(places, answered):
 
     first, second = json.loads(FORMATS[".json"].text(places, answered), parse_constant=refuse)
     assert first["image"] == 'a, "b".png' and first["located"] is first["rule"] is None
+    assert first["queries"] == 0
     match = first["matches"][0]
     assert (match["x"], match["altitude"], match["heading"]) == (500030.0, 40.0, 0.5)
     assert second["matches"][0]["x"] is None and second["matches"][0]["heading"] is None

@@ -37,6 +37,7 @@ def images(text):
 def test_every_answer_has_a_row_a_dot_and_two_pictures(places, tmp_path):
     text = written(tmp_path, places, [VIEWS[7], VIEWS[3], VIEWS[7][:, ::-1]])
     assert "It knows the places of 2 of 3 queries." in text
+    assert "how often such answers are right, by 40 validation queries." in text
     assert len(re.findall(r'<tr id="row', text)) == 3
     assert len(re.findall(r'class="known"', text)) == 2
     assert len(re.findall(r'class="unknown"', text)) == 1

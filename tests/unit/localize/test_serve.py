@@ -106,7 +106,7 @@ def test_a_photo_gets_the_nearest_places(client):
     assert found["positions"][0] == pytest.approx(small_map.loop()[7], abs=1e-3)
     assert found["distances"] == sorted(found["distances"])
     assert found["confidence"] == 0.97
-    assert found["located"] is True and found["rule"] == "distance"
+    assert found["located"] is True and found["rule"] == "distance" and found["queries"] == 40
     assert {len(found[name]) for name in ("image_ids", "numbers", "positions", "distances")} == {3}
     assert found["k"] == 3
 

@@ -53,7 +53,8 @@ def _run(args: argparse.Namespace) -> None:
     print(f"{found.words(places.unit)}; written to {path}")
     if test:
         asked = calibrate.answers_of_map(places, test, args.radius)
-        print(f"{args.test}: {calibration.check(found, asked.ratios, asked.right).words()}")
+        values, _ = asked.measures(found.measure, found.likeness)
+        print(f"{args.test}: {calibration.check(found, values, asked.right).words()}")
 
 
 COMMAND = Command(

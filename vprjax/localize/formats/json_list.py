@@ -17,6 +17,7 @@ def values(places, asked: Asked, answer: Answer) -> dict:
         "located": answer.located,
         "confidence": round(answer.confidence, 6),
         "rule": answer.rule,
+        "queries": answer.queries,
         "matches": [
             {
                 "image": str(frames.image_ids[number]),
