@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 
 CODING = ("utf-8", "surrogatepass")  # names that are no UTF-8 on disk are refused later, by name
@@ -57,7 +58,7 @@ class Frames(Sequence[Frame]):
             ends.append(len(text))
             positions.extend(frame.position)
             headings.append(frame.heading)
-            timestamps.append(frame.timestamp)
+            timestamps.append(_fitting(frame))
             codes.append(labels.setdefault(frame.label, len(labels)))
         bounds = np.frombuffer(ends, np.int64)
         return cls(
@@ -100,9 +101,12 @@ class Frames(Sequence[Frame]):
         numbers = np.arange(first, first + len(self))
         return Frames(self._columns._replace(positions=positions, timestamps=numbers))
 
-    def take(self, which: np.ndarray) -> "Frames":
-        """The frames of a mask `(n,)` or of numbers."""
-        every = np.arange(len(self))[which]
+    def take(self, which: np.ndarray | slice) -> "Frames":
+        """The frames of a mask `(n,)`, of numbers or of a slice."""
+        if isinstance(which, slice):
+            every = np.arange(*which.indices(len(self)))
+        else:
+            every = np.flatnonzero(which) if which.dtype == bool else which
         names, codes = self._columns.labels
         listed = self._columns.sources
         return Frames(
@@ -167,6 +171,16 @@ class Frames(Sequence[Frame]):
     def __iter__(self) -> Iterator[Frame]:
         """Yields one frame after the other."""
         return map(self.__getitem__, range(len(self)))
+
+
+def _fitting(frame: Frame) -> int:
+    """The time of a frame; raises RawDataError where no int64 holds it."""
+    if abs(frame.timestamp) >= 1 << 63:
+        raise RawDataError(
+            f"{frame.source}: its time or number {frame.timestamp} is beyond 64 bits; correct it or "
+            "leave the image out"
+        )
+    return frame.timestamp
 
 
 def _folder(frames: Sequence[Frame]) -> str:

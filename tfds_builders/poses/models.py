@@ -52,9 +52,14 @@ def read_images_txt(path: pathlib.Path) -> tuple[list[str], Poses]:
         raise RawDataError(*(problems or [f"{path} holds no images; reconstruct the scene first"]))
     values = tables.numbers(path, table, 1, 7)
     turns = tables.rotations(path, table, values[:, :4], "wxyz")
-    numbers = tables.column(path, table, 0, int)
+    numbers = [_number(row.fields[0]) for row in table]
     there = Poses(np.array(numbers, np.int64), values[:, 4:], turns)
     return [row.fields[9] for row in table], rigid.inverse(there)
+
+
+def _number(text: str) -> int:
+    """An image's number, which only points refer to; -1 where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
 
 
 def behind(path: pathlib.Path, poses: Poses, most: int = 1000) -> tuple[int, int]:

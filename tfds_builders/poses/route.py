@@ -115,7 +115,7 @@ def _rigs(splits: Mapping[str, Sequence[Frame]]) -> Iterator[str]:
     }
     for (one, ours), (other, theirs) in itertools.combinations(timed.items(), 2):
         some = list(ours)[:: max(1, len(ours) // SOME)]  # two of many splits rarely share a time
-        if 2 * sum(time in theirs for time in some) < len(some):
+        if not some or 2 * sum(time in theirs for time in some) < len(some):
             continue
         pairs = [(ours[time], theirs[time]) for time in ours.keys() & theirs.keys()]
         apart = max(math.dist(a.position, b.position) for a, b in pairs)

@@ -38,6 +38,8 @@ def test_frames_come_back():
     same([frames[-1], frames[0]], [made()[-1], made()[0]])
     same(frames[:None], made())
     same(frames.take(frames.located), made()[:2] + made()[3:])
+    same(frames[::-2], made()[::-2])
+    same(frames.take(np.array([-1, 0])), [made()[-1], made()[0]])
     same(frames.take(np.array([5, 1])), [made()[5], made()[1]])
     same(Frames.of([]), [])
     assert Frames.of(frames) is frames and not Frames.of([]) and not frames.counted

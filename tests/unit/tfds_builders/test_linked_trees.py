@@ -45,8 +45,12 @@ def test_a_linked_folder_is_read_as_any_other(tmp_path, capsys, layout):
     assert test_fresh_trees.warnings(after.err) == test_fresh_trees.warnings(before.err)
 
 
-def test_links_in_a_circle_end(tmp_path):
-    """To a folder above, to the folder that holds RAW, and two that hold each other."""
+def names_below(raw):
+    return [path.relative_to(raw).as_posix() for path in folders.files_below(raw)]
+
+
+def test_a_link_into_the_tree_adds_nothing(tmp_path):
+    """To the folder itself, one above, the one that holds RAW, another of RAW, and to nothing."""
     write(tmp_path / "raw/a", "1.png")
     write(tmp_path / "raw/b", "2.png")
     for link, target in (
@@ -54,11 +58,33 @@ def test_links_in_a_circle_end(tmp_path):
         ("a/up", ""),
         ("a/to_b", "raw/b"),
         ("b/to_a", "raw/a"),
+        ("latest", "raw/b"),
+        ("gone", "raw/c"),
+        ("me", "raw/me"),
     ):
         (tmp_path / "raw" / link).symlink_to(tmp_path / target)
-    found = folders.files_below(tmp_path / "raw")
-    names = [path.relative_to(tmp_path / "raw").as_posix() for path in found]
-    assert names == ["a/1.png", "a/to_b/2.png", "b/2.png", "b/to_a/1.png"]
+    assert [n for n in names_below(tmp_path / "raw") if n not in ("gone", "me")] == [
+        "a/1.png", "b/2.png",
+    ]  # fmt: skip
+
+
+def test_folders_elsewhere_that_link_to_each_other_are_read_once(tmp_path):
+    count = 12
+    for n in range(count):
+        write(tmp_path / f"disk/{n:02d}", f"{n}.png")
+    for n in range(count):
+        for other in range(count):
+            (tmp_path / f"disk/{n:02d}/to{other:02d}").symlink_to(tmp_path / f"disk/{other:02d}")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/day").symlink_to(tmp_path / "disk/03")
+    found = names_below(tmp_path / "raw")
+    assert sorted(int(name.split("/")[-1].removesuffix(".png")) for name in found) == [
+        *range(count)
+    ]
+    for name in ("one", "two"):  # RAW's own links are both read: each is a split
+        (tmp_path / f"raw/{name}").symlink_to(tmp_path / "disk/05")
+    found = names_below(tmp_path / "raw")
+    assert {"one/5.png", "two/5.png"} <= set(found)
 
 
 def test_a_locked_folder_is_told(tmp_path, monkeypatch):
@@ -72,6 +98,7 @@ def test_a_locked_folder_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folders.os, "scandir", locked)
     (tmp_path / "lost+found").mkdir()
+    (tmp_path / "#recycle/day").mkdir(parents=True)
     assert folders.files_below(tmp_path) == []
     (tmp_path / "day").mkdir()
     with pytest.raises(RawDataError, match="day may not be read; allow it, or move it away"):

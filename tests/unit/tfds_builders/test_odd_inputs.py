@@ -260,6 +260,38 @@ def test_a_season_kept_as_jpeg(tmp_path):
     ]
 
 
+def test_a_season_kept_under_two_suffixes(tmp_path, capsys):
+    """The list names the PNG images, so JPEG copies beside them are left out; alone they would do."""
+    raw = tmp_path / "raw"
+    test_nordland.write_seasons(raw)
+    for path in sorted((raw / "winter").glob("*.png")):
+        path.with_suffix(".jpg").write_bytes(path.read_bytes())
+    assert raw_drives.build(tmp_path, "nordland", protocol="nordland_10_frames") == 0
+    found = records(built(tmp_path, builder="places_csv"), "queries")
+    assert [r["image_id"].decode() for r in found] == [
+        f"winter/images-{n:05d}.png" for n in test_nordland.KEPT
+    ]
+    assert [r["position"][0] for r in found] == list(range(len(found)))
+    for path in sorted((raw / "winter").glob("*.png")):
+        path.rename(path.with_suffix(".jpeg"))
+    said = told(tmp_path, "nordland", capsys, protocol="nordland_10_frames")
+    assert f"holds {len(found)} frames of cleanImageNames.txt twice, under two suffixes" in said
+
+
+def test_a_frame_number_beyond_64_bits(tmp_path, capsys):
+    write(tmp_path / "raw", *(f"{split}/{n}.png" for split in "ab" for n in (1, 10**24)))
+    assert f"its time or number {10**24} is beyond 64 bits" in told(tmp_path, "aligned", capsys)
+
+
+def test_queries_without_positions_before_a_database_with_times(tmp_path, capsys):
+    write(tmp_path / "raw", "q/1.png", "q/2.png", "d/1.png", "d/2.png")
+    (tmp_path / "raw/places.csv").write_text(
+        "sequence,image,x,y,heading,time\n"
+        "test01,q/1.png,,,,1\ntest01,q/2.png,,,,2\nreference,d/1.png,0,0,,1\nreference,d/2.png,5,0,,2\n"
+    )
+    assert raw_drives.build(tmp_path, "csv", verb="validate") == 0, capsys.readouterr().err
+
+
 def test_an_empty_list_of_frames(tmp_path, capsys):
     test_nordland.write_seasons(tmp_path / "raw")
     (tmp_path / "raw/cleanImageNames.txt").write_text("")
@@ -280,4 +312,6 @@ def test_a_mapillary_table_of_windows(tmp_path):
 def test_pittsburghs_tables_in_a_folder_of_their_own(tmp_path, capsys):
     write(tmp_path / "raw", "000/a.jpg", "datasets/000/c.jpg")
     write_dbstruct(tmp_path / "raw/datasets/p.mat", ["000/a.jpg"], [[1, 2]], ["c.jpg"], [[5, 6]])
+    write(tmp_path / "raw/__MACOSX", "a.jpg")
+    (tmp_path / "raw/__MACOSX/._p.mat").write_bytes(b"\0\1")
     assert "with a dbStruct; move datasets/p.mat there" in told(tmp_path, "dbstruct", capsys)

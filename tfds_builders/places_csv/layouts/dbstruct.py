@@ -33,6 +33,7 @@ def read_dbstruct(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     tables = sorted(path for path in folder.glob("*.mat") if not is_hidden(path.name))
     if not tables:
         deeper = sorted(path.relative_to(folder) for path in folder.glob("*/*.mat"))
+        deeper = [path for path in deeper if not any(map(is_hidden, path.parts))]
         do = f"move {deeper[0]} there" if deeper else "put the dataset's there"
         raise RawDataError(f"{folder} holds no .mat file with a dbStruct; {do}")
     splits: dict[str, list[Frame]] = {}

@@ -25,31 +25,60 @@ SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found")
 
 
 def files_below(folder: pathlib.Path) -> list[pathlib.Path]:
-    """All files below a folder, sorted by path, with those below links to folders on other disks.
+    """All files below a folder, sorted by path, with those below links to folders elsewhere.
 
-    A link to a folder that holds the link is passed over. Python's own `rglob` follows no link.
+    A link into the folder itself, whose files are read already, is passed over. Python's own `rglob`
+    follows no link.
 
     Raises:
       RawDataError: a folder that is no system's may not be read.
     """
-    return sorted(map(pathlib.Path, _files(str(folder), (os.path.realpath(folder),))))
+    top = os.path.realpath(folder)
+    return sorted(map(pathlib.Path, _files(str(folder), (top,), set(), False)))
 
 
-def _files(folder: str, above: tuple[str, ...]) -> Iterator[str]:
-    """Yields the files below `folder`; `above` holds the real paths from the top down to it."""
+def _files(folder: str, tops: tuple[str, ...], linked: set[str], hidden: bool) -> Iterator[str]:
+    """Yields the files below `folder`.
+
+    Args:
+      folder: its path, by links.
+      tops: the real paths of the whole tree, and of the links that led here.
+      linked: real paths of all links that were followed; a link behind a link adds what is not there yet.
+      hidden: whether the folder lies below a system's.
+    """
     try:
-        entries = list(os.scandir(folder))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except PermissionError as error:
-        if is_hidden(os.path.basename(folder)):
+        if hidden:
             return
         raise RawDataError(f"{folder} may not be read; allow it, or move it away") from error
     for entry in entries:
-        if not entry.is_dir():
+        if not _is_folder(entry):
             yield entry.path
             continue
-        real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
-        if not any(other == real or other.startswith(f"{real.rstrip('/')}/") for other in above):
-            yield from _files(entry.path, (*above, real))
+        inner = tops
+        if entry.is_symlink():
+            real = os.path.realpath(entry.path)
+            if any(_holds(top, real) or _holds(real, top) for top in tops):
+                continue
+            if len(tops) > 1 and real in linked:
+                continue
+            linked.add(real)
+            inner = (*tops, real)
+        yield from _files(entry.path, inner, linked, hidden or is_hidden(entry.name))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Whether it is a folder or a link to one; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _holds(folder: str, path: str) -> bool:
+    """Whether a real path is the folder or lies below it."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def image_files(folder: pathlib.Path, warnings: list[str]) -> list[pathlib.Path]:

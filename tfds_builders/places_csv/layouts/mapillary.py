@@ -78,13 +78,13 @@ def _fault(entry: dict) -> str:
 
 def _below(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     """The file below `folder` at the longest end of a path."""
-    windows = "\\" in name and "/" not in name
-    of = pathlib.PureWindowsPath if windows else pathlib.PurePath
-    parts = [part for part in of(name).parts if part not in (of(name).anchor, "..")]
-    for first in range(len(parts)):
-        path = folder.joinpath(*parts[first:])
-        if path.is_file():
-            return path
+    windows = [pathlib.PureWindowsPath(name)] if "\\" in name and "/" not in name else []
+    for whole in (pathlib.PurePath(name), *windows):
+        parts = [part for part in whole.parts if part not in (whole.anchor, "..")]
+        for first in range(len(parts)):
+            path = folder.joinpath(*parts[first:])
+            if path.is_file():
+                return path
     return None
 
 

@@ -90,21 +90,30 @@ def _frames(folder: pathlib.Path, season: str, split: str, told: Told) -> list[p
         )
         return paths
     listed = (folder / LIST).read_text(encoding="utf-8-sig").split()
-    names = {pathlib.PurePath(name).stem for name in listed}  # some keep a season as JPEG
-    if not names:
+    if not listed:
         raise RawDataError(f"{folder / LIST} is empty; put the dataset's there, or remove it")
-    missing = sorted(names - {path.stem for path in paths})
+    names = {pathlib.PurePath(name).name for name in listed}
+    absent = names - {path.name for path in paths}
+    stems = {pathlib.PurePath(name).stem for name in absent}  # some keep a season as JPEG
+    chosen = [path for path in paths if path.name in names or path.stem in stems]
+    missing = sorted(stems - {path.stem for path in chosen})
     if missing:
         raise RawDataError(
             f"{folder / season} lacks {len(missing):,} of the {len(names):,} frames of {LIST}: "
             f"{some(missing)}; unpack the whole season there"
         )
+    if twice := len(chosen) - len({path.stem for path in chosen}):
+        raise RawDataError(
+            f"{folder / season} holds {twice:,} frames of {LIST} twice, under two suffixes; "
+            "keep one of each"
+        )
+    kept = set(chosen)
     told.left_out += [
         LeftOut(split, path.relative_to(folder).as_posix(), f"not in {LIST}")
         for path in paths
-        if path.stem not in names
+        if path not in kept
     ]
-    return [path for path in paths if path.stem in names]
+    return chosen
 
 
 def _check_alike(folder: pathlib.Path, seasons: dict[str, list[pathlib.Path]]) -> None:
