@@ -35,10 +35,15 @@ def test_a_moved_workdir_keeps_its_programs(tmp_path):
     assert [path.name for path in kept(tmp_path / "there")] == [path.name for path in first]
 
 
-def test_a_program_that_a_kill_cut_short_is_compiled_again(tmp_path):
-    for path in kept(tmp_path):
-        path.write_bytes(path.read_bytes()[:-20])
-    assert kept(tmp_path)  # the program ran to its end
+def test_a_program_that_a_kill_cut_short_is_compiled_and_kept_again(tmp_path):
+    paths = kept(tmp_path)
+    whole = {path: path.read_bytes() for path in paths}
+    for path in paths:
+        path.write_bytes(whole[path][:-20])
+    (paths[0].parent / "jit_other-1-cache").write_bytes(compile_cache.ZSTANDARD + b"1234")
+    again = kept(tmp_path)
+    assert {path: len(path.read_bytes()) for path in paths} == {p: len(w) for p, w in whole.items()}
+    assert len(again) == len(paths) + 1  # what another library compressed stays
 
 
 def test_a_folder_that_the_user_named_stays(tmp_path):
