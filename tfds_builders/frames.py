@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.frame import Frame
+from tfds_builders.frame import Frame, check_frames
 
 CODING = ("utf-8", "surrogatepass")  # names that are no UTF-8 on disk are refused later, by name
 
@@ -176,6 +176,7 @@ class Frames(Sequence[Frame]):
 def _fitting(frame: Frame) -> int:
     """The time of a frame; raises RawDataError where no int64 holds it."""
     if abs(frame.timestamp) >= 1 << 63:
+        check_frames([frame], unlocated=True)  # a number that is a position too
         raise RawDataError(
             f"{frame.source}: its time or number {frame.timestamp} is beyond 64 bits; correct it or "
             "leave the image out"

@@ -17,6 +17,8 @@ from tests.unit.tfds_builders import (
 from tests.unit.tfds_builders.test_layouts import write, write_dbstruct
 from tfds_builders import tracks
 from tfds_builders.errors import RawDataError
+from tfds_builders.frame import Frame
+from tfds_builders.frames import Frames
 from tfds_builders.poses import models
 
 NANOS = 1_305_031_098_665_900_000
@@ -280,7 +282,13 @@ def test_a_season_kept_under_two_suffixes(tmp_path, capsys):
 
 def test_a_frame_number_beyond_64_bits(tmp_path, capsys):
     write(tmp_path / "raw", *(f"{split}/{n}.png" for split in "ab" for n in (1, 10**24)))
-    assert f"its time or number {10**24} is beyond 64 bits" in told(tmp_path, "aligned", capsys)
+    assert "position (1e+24, 0.0) is not finite or beyond 1e+15" in told(
+        tmp_path, "aligned", capsys
+    )
+    with pytest.raises(
+        RawDataError, match="its time or number 9223372036854775808 is beyond 64 bits"
+    ):
+        Frames.of([Frame("a.png", (0.0, 0.0), timestamp=1 << 63, source="raw/a.png")])
 
 
 def test_queries_without_positions_before_a_database_with_times(tmp_path, capsys):
