@@ -69,7 +69,7 @@ def _calibration(places):
 
 COMMAND = Command(
     "find pairs of a map's images that show one place at different times",
-    "python -m vprjax.localize loops --map=maps/monday --out=loops/monday --window=30s --k=3",
+    "python -m vprjax.localize loops --map=maps/monday --out=loops-monday --window=30s --k=3",
     _arguments,
     _run,
 )
