@@ -168,9 +168,8 @@ def _lag(headings: np.ndarray, along: np.ndarray, positions: np.ndarray) -> tupl
     A heading `d` metres late differs by `-d` times the curvature: `d` is the slope of a least-squares line.
     """
     away = np.exp(1j * (headings - along)[1:-1])
-    apart = np.angle(
-        away * np.conj(np.nansum(away))
-    )  # about their mean: no jump where cameras look back
+    # About their mean, angles do not jump by a turn where cameras look back.
+    apart = np.angle(away * np.conj(np.nansum(away)))
     way = np.linalg.norm(positions[2:] - positions[:-2], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         bends = np.angle(np.exp(1j * (along[2:] - along[:-2]))) / way
