@@ -51,7 +51,7 @@ def test_a_batch_that_the_device_has_no_memory_for_is_halved_and_no_image_is_los
 
     monkeypatch.setattr(parallel, "compile_called", compiled)
     extract = extraction.Extractor(first_pixels, 128)
-    found = extract({"w": np.ones((8, 2))}, drive(n=300), np.arange(595), "describe")
+    found = extract({"w": np.ones((8, 2), np.float32)}, drive(n=300), np.arange(595), "describe")
     assert found.tolist() == [[i % 256] * 2 for i in range(595)]
     assert sizes[:5] == [16, 16, 16, 8, 4] and set(sizes[4:]) == {4}
     assert said[0].startswith(
@@ -74,7 +74,7 @@ def test_a_batch_whose_plan_exceeds_the_memory_is_halved_before_it_runs(monkeypa
         extraction.memory, "beyond_arguments", lambda _, waiting: sizes[waiting // 480]
     )  # two batches of 8 x 10 x 3 bytes an image wait
     extract = extraction.Extractor(first_pixels, 128)
-    found = extract({"w": np.ones((8, 2))}, drive(n=70), np.arange(70), "describe")
+    found = extract({"w": np.ones((8, 2), np.float32)}, drive(n=70), np.arange(70), "describe")
     assert found[:, 0].tolist() == list(range(70))
     assert [line.rpartition(" ")[2] for line in said if "does not fit" in line] == ["64", "32"]
 
@@ -87,5 +87,5 @@ def test_a_batch_far_beyond_the_images_is_not_filled_with_repeats(monkeypatch):
         type(places), "images", lambda self, i: [read.append(len(i)), images(self, i)][1]
     )
     extract = extraction.Extractor(first_pixels, 100_000)
-    found = extract({"w": np.ones((8, 2))}, places, np.arange(24), "describe")
+    found = extract({"w": np.ones((8, 2), np.float32)}, places, np.arange(24), "describe")
     assert found[:, 0].tolist() == list(range(24)) and sum(read) <= 32
