@@ -35,6 +35,7 @@ LATER = {
     "protocol": "",
     "choices": {},
     "splits": {},
+    "world": "town",
 }
 
 

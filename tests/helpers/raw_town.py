@@ -21,7 +21,7 @@ CONDITIONS = {"train": "low_sun", "reference": "cloudy", "test01": "sunny", "tes
 def lap(split: str, count: int):
     """One drive: its lap, the town, and positions, headings, times and pictures of its frames."""
     this = drive.Lap(split, CONDITIONS.get(split, "sunny"), count)
-    scene = make_scene(SEED, LENGTH, this)
+    scene = make_scene("town", SEED, LENGTH, this)
     positions, headings, times = drive.poses(scene.world, this, SEED)
     pictures = [
         render.render(scene, position, heading, *SIZE, seed=i)

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 
 from tfds_builders.synthetic import textures
-from tfds_builders.synthetic.world import Walls, World
+from tfds_builders.synthetic.world import Walls, World, box
 
 SPEED = 5.0  # metres per second
 PAUSE = 600.0  # seconds between laps
@@ -36,8 +36,8 @@ class Lap:
 def poses(world: World, lap: Lap, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions `(n, 2)` metres, headings `(n,)` radians and times `(n,)` microseconds of a lap.
 
-    The camera wanders by about +-1 m in its lane and looks a few degrees aside. Each lap's first frame
-    lies at another point within one spacing.
+    The camera wanders by about +-1 m in its lane, less in rooms, and looks a few degrees aside. Each lap's
+    first frame lies at another point within one spacing.
     """
     rng = lap.rng(seed, 1)
     spacing = world.length / lap.count
@@ -46,7 +46,7 @@ def poses(world: World, lap: Lap, seed: int) -> tuple[np.ndarray, np.ndarray, np
     phases = rng.uniform(0, 2 * np.pi, 4)
     lateral = 0.6 * np.sin(3 * wave + phases[0]) + 0.4 * np.sin(11 * wave + phases[1])
     aside = np.radians(2.5) * (np.sin(5 * wave + phases[2]) + 0.6 * np.sin(17 * wave + phases[3]))
-    positions, headings = world.at(s, lateral)
+    positions, headings = world.at(s, lateral * world.sway)
     headings = np.angle(np.exp(1j * (headings + aside + rng.normal(0, np.radians(0.7), lap.count))))
     times = np.round((lap.start + s / SPEED) * 1e6).astype(np.int64)
     return positions, headings, times
@@ -60,15 +60,11 @@ def occluders(world: World, lap: Lap, seed: int) -> tuple[Walls, np.ndarray]:
         long, tall = rng.uniform(3.6, 6.5), rng.uniform(1.4, 2.6)
         lateral = rng.choice([-4.4, 4.4, 4.4, 2.4]) + rng.uniform(-0.2, 0.2)
         centre, heading = world.at(s, lateral)
-        forward = np.array([np.cos(heading), np.sin(heading)]) * long / 2
-        left = np.array([-np.sin(heading), np.cos(heading)]) * 0.9
-        corners = [centre + forward + left, centre - forward + left]
-        corners += [centre - forward - left, centre + forward - left]
+        corners, following = box(centre, heading, long, 1.8)
         side, front = textures.vehicle_side(rng, long, tall), textures.vehicle_side(rng, 1.8, tall)
         for i in range(4):
             start.append(corners[i])
-            end.append(corners[(i + 1) % 4])
+            end.append(following[i])
             height.append(tall)
             drawn.append(side[0] if i % 2 == 0 else front[0])
-    walls = Walls(np.array(start), np.array(end), np.array(height), np.arange(len(start)))
-    return walls, np.stack(drawn)
+    return Walls.of(start, end, height), np.stack(drawn)

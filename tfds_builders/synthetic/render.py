@@ -7,7 +7,7 @@ import numpy as np
 
 from tfds_builders.synthetic import textures
 from tfds_builders.synthetic.conditions import Condition, sun_direction
-from tfds_builders.synthetic.world import GROUND_PX, Walls, World
+from tfds_builders.synthetic.world import Walls, World
 
 CAMERA_HEIGHT = 1.6  # metres
 FIELD_OF_VIEW = np.radians(80)  # horizontal
@@ -23,7 +23,7 @@ class Scene:
     """The scene that all frames of one lap share.
 
     Attributes:
-      world: the town.
+      world: the town, or the rooms.
       condition: light and weather.
       walls: the town's walls and those of its vehicles.
       atlas: `(t, h, w, 4)` textures of both.
@@ -47,7 +47,7 @@ def make_scene(
     """The town under a condition, with `occluders`: the walls of vehicles and their textures."""
     walls, atlas, glow = world.walls, world.atlas, _lit_windows(world, condition)
     if occluders is not None:
-        walls = _joined(walls, occluders[0], len(atlas))
+        walls = walls.joined(occluders[0], len(atlas))
         atlas = np.concatenate([atlas, occluders[1]])
         glow = np.concatenate([glow, np.zeros(occluders[1].shape[:3], glow.dtype)])
     ground_light, lamps = _light_ground(world, condition)
@@ -66,9 +66,11 @@ def _light_ground(world: World, condition: Condition) -> tuple[np.ndarray, np.nd
             world.draw(lit, np.array([a, b, b + away, a + away]), 0)
     lamps = np.zeros(shape, np.float32)
     if condition.lamps:
-        for x, y in (world.lamps - world.origin) * GROUND_PX:
-            cv2.circle(lamps, (int(x), int(y)), int(3.5 * GROUND_PX), 1.0, -1)
-        lamps = cv2.GaussianBlur(lamps, (0, 0), 2.0 * GROUND_PX) * 1.6 * condition.lamps
+        for x, y in (world.lamps - world.origin) * world.ground_px:
+            cv2.circle(lamps, (int(x), int(y)), int(3.5 * world.ground_px), 1.0, -1)
+        lamps = (
+            cv2.GaussianBlur(lamps, (0, 0), 2.0 * world.ground_px) * world.lamp * condition.lamps
+        )
     ground = np.array(condition.ambient) + condition.sun * lit[..., None]
     return (ground + lamps[..., None] * LAMP_COLOUR).astype(np.float32), lamps
 
@@ -111,7 +113,20 @@ def _background(scene: Scene, position, rays, down):
         points, scene.ground_light
     )
     far[below] = np.minimum(z, FAR)
+    if world.ceiling is not None:
+        _cover(image, far, scene, position, rays, down)
     return image, far
+
+
+def _cover(image, far, scene: Scene, position, rays, down) -> None:
+    """Paints the ceiling, which lamps and the light from windows reach."""
+    above = down < -1e-3
+    z = ((CAMERA_HEIGHT - scene.world.ceiling_height) / down[above])[:, None]
+    points = position + z[..., None] * rays[None, :, :]
+    light = np.array(scene.condition.ambient, np.float32) + np.float32(0.3 * scene.condition.sun)
+    light = light + scene.world.ground_at(points, scene.lamps)[..., None] * LAMP_COLOUR
+    image[above] = scene.world.ground_at(points, scene.world.ceiling) * light
+    far[above] = np.minimum(z, FAR)
 
 
 def _hits(walls: Walls, position, rays):
@@ -127,7 +142,7 @@ def _hits(walls: Walls, position, rays):
 
 def _paint_walls(image, far, scene: Scene, position, rays, down):
     """Paints walls from far to near; returns the foot row of the nearest wall of each column."""
-    walls = scene.walls
+    walls, px = scene.walls, scene.world.px
     z, u = _hits(walls, position, rays)
     order = np.argsort(z, axis=1)[:, :LAYERS]
     shade = _shades(walls, scene.condition, position).astype(np.float32)
@@ -139,9 +154,9 @@ def _paint_walls(image, far, scene: Scene, position, rays, down):
         depth = z[columns, wall]
         level = CAMERA_HEIGHT - down[:, None] * depth[None, :]  # metres above the ground
         y, i = np.nonzero((level >= 0) & (level < walls.height[wall][None, :]))
-        row = np.minimum((level[y, i] * textures.PX).astype(int), textures.HEIGHT - 1)
-        at = u[columns, wall] * np.minimum(long[wall], textures.LONGEST)
-        column = np.minimum((at * textures.PX).astype(int), textures.WIDTH - 1)[i]
+        row = np.minimum((level[y, i] * px).astype(int), textures.HEIGHT - 1)
+        at = u[columns, wall] * np.minimum(long[wall], (textures.WIDTH - 1) / px)
+        column = np.minimum((at * px).astype(int), textures.WIDTH - 1)[i]
         texture = walls.texture[wall][i]
         solid = scene.atlas[texture, row, column, 3] > 0
         y, i, row, column, texture = (v[solid] for v in (y, i, row, column, texture))
@@ -178,15 +193,6 @@ def _lit_windows(world: World, condition) -> np.ndarray:
     lit = np.kron(cells < 0.3, np.ones((14, 14), bool))
     lit = lit[:, : textures.HEIGHT, : textures.WIDTH]
     return (world.windows * lit * 0.8 * condition.lamps).astype(np.float32)
-
-
-def _joined(walls: Walls, others: Walls, offset: int) -> Walls:
-    return Walls(
-        np.concatenate([walls.start, others.start]),
-        np.concatenate([walls.end, others.end]),
-        np.concatenate([walls.height, others.height]),
-        np.concatenate([walls.texture, others.texture + offset]),
-    )
 
 
 def _develop(image, far, foot, down, across, condition, rng) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The TFDS builder of a rendered drive with exact poses and no raw data."""
+"""The TFDS builder of a rendered drive or walk with exact poses and no raw data."""
 
 import concurrent.futures
 import contextlib
@@ -16,21 +16,23 @@ from tfds_builders.builder import config_values
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.schema import PlacesConfig, features, record
-from tfds_builders.synthetic import drive, render
+from tfds_builders.synthetic import drive, render, rooms
 from tfds_builders.synthetic.conditions import CONDITIONS
 from tfds_builders.synthetic.world import make_world
 
 CHUNK = 32  # frames per task
 MOST_BYTES = 1000 << 20  # limit of TFDS's in-order writer without TensorFlow
+WORLDS = {"town": (make_world, drive.occluders), "rooms": (rooms.make_rooms, rooms.furniture)}
 TRAIN = ("cloudy", "low_sun", "blue_hour", "night")  # the conditions of training laps, in turn
 
 
 @dataclasses.dataclass
 class SyntheticConfig(PlacesConfig):
-    """The size of the drive, which is rendered at `height x width`.
+    """The world and the size of the drive, which is rendered at `height x width`.
 
     Attributes:
-      seed: of the town and of all laps.
+      world: "town", or "rooms": corridors and rooms of a building, lit through windows and by lamps.
+      seed: of the world and of all laps.
       route_length: metres.
       train: frames of the training split, spread over its laps.
       train_laps: laps of the training split, each with its own vehicles and line.
@@ -42,6 +44,7 @@ class SyntheticConfig(PlacesConfig):
     height: int = 96
     width: int = 128
     image_format: str = "jpeg"
+    world: str = "town"
     seed: int = 0
     route_length: float = 300.0
     train: int = 600
@@ -53,6 +56,8 @@ class SyntheticConfig(PlacesConfig):
     def check(self) -> None:
         """Raises RawDataError where a value cannot be used."""
         super().check()
+        if self.world not in WORLDS:
+            raise RawDataError(f"world is {self.world!r}; give {' or '.join(map(repr, WORLDS))}")
         if min(self.height, self.width) < 16 or not self.image_format:
             raise RawDataError(
                 "a synthetic config needs a height and width of 16 or more and a format"
@@ -91,7 +96,7 @@ class SyntheticConfig(PlacesConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Laps of a closed street route: train (several laps), reference, test01, test02."""
+    """Laps of a closed route: train (several laps), reference, test01, test02."""
 
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {  # noqa: RUF012  # TFDS's own attribute
@@ -120,6 +125,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             reference=24,
             test01=24,
             test02=24,
+        ),
+        SyntheticConfig(
+            name="rooms",
+            description="150 m through a building, 4,500 images of 64x48, twelve training laps.",
+            world="rooms",
+            height=48,
+            width=64,
+            route_length=150.0,
+            train=3600,
+            train_laps=12,
+            reference=300,
+            test01=300,
+            test02=300,
         ),
         SyntheticConfig(
             name="cold_sized",
@@ -184,13 +202,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 # The config values that decide the pixels: what a rendering process is sent.
-RENDERED = ("height", "width", "image_format", "quality", "seed", "route_length")
+RENDERED = ("height", "width", "image_format", "quality", "world", "seed", "route_length")
 
 
 def render_chunk(config: dict, lap: drive.Lap, first: int) -> list[tuple[Frame, bytes]]:
     """Frames `first .. first + CHUNK` of a lap with their encoded images."""
     seed = config["seed"]
-    scene = make_scene(seed, config["route_length"], lap)
+    scene = make_scene(config["world"], seed, config["route_length"], lap)
     positions, headings, times = drive.poses(scene.world, lap, seed)
     out = []
     for i in range(first, min(first + CHUNK, lap.count)):
@@ -209,7 +227,8 @@ def render_chunk(config: dict, lap: drive.Lap, first: int) -> list[tuple[Frame, 
 
 
 @functools.lru_cache(maxsize=1)
-def make_scene(seed: int, length: float, lap: drive.Lap) -> render.Scene:
-    """The lap's scene, which a process makes once for all chunks of the lap."""
-    world = make_world(seed, length)
-    return render.make_scene(world, CONDITIONS[lap.condition], drive.occluders(world, lap, seed))
+def make_scene(kind: str, seed: int, length: float, lap: drive.Lap) -> render.Scene:
+    """The lap's scene in a world of `WORLDS`, which a process makes once for all chunks of the lap."""
+    make, occluders = WORLDS[kind]
+    world = make(seed, length)
+    return render.make_scene(world, CONDITIONS[lap.condition], occluders(world, lap, seed))

@@ -1,4 +1,4 @@
-"""The town of one seed: a closed route, house fronts along it, the ground from above."""
+"""A world: a closed route, walls along it, the ground from above; and the town of one seed."""
 
 import dataclasses
 import functools
@@ -22,10 +22,27 @@ class Walls:
     height: np.ndarray
     texture: np.ndarray
 
+    @classmethod
+    def of(cls, start: list, end: list, height: list) -> "Walls":
+        """Walls that each have a texture of their own, in this order."""
+        return cls(np.array(start), np.array(end), np.array(height), np.arange(len(start)))
+
+    def joined(self, others: "Walls", offset: int) -> "Walls":
+        """These and `others`, whose textures begin at `offset`."""
+        return Walls(
+            np.concatenate([self.start, others.start]),
+            np.concatenate([self.end, others.end]),
+            np.concatenate([self.height, others.height]),
+            np.concatenate([self.texture, others.texture + offset]),
+        )
+
+
+NONE = Walls(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0, int))
+
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The town that all laps share.
+    """The town, or the rooms, that all laps share.
 
     Attributes:
       centre: `(m, 2)` route points about 0.25 m apart, closed, metres.
@@ -36,7 +53,12 @@ class World:
       windows: `(t, h, w)` their window masks.
       ground: BGR raster, seen from above.
       origin: `(2,)` the raster's corner, metres.
-      lamps: `(l, 2)` street lamps, metres.
+      lamps: `(l, 2)` street or ceiling lamps, metres.
+      px: texels per metre.
+      ground_px: pixels of the ground raster per metre.
+      ceiling: BGR raster of the ground's shape, `ceiling_height` metres up; None is the open sky.
+      lamp: strength of a lamp where `Condition.lamps` is 1.
+      sway: share of a car's wander that the camera makes.
     """
 
     centre: np.ndarray
@@ -48,6 +70,12 @@ class World:
     ground: np.ndarray
     origin: np.ndarray
     lamps: np.ndarray
+    px: int = textures.PX
+    ground_px: int = GROUND_PX
+    ceiling: np.ndarray | None = None
+    ceiling_height: float = np.inf
+    lamp: float = 1.6
+    sway: float = 1.0
 
     def at(self, s: np.ndarray, lateral: np.ndarray = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Position `(..., 2)` and heading (radians, 0 is east) at arc length `s`, `lateral` m left."""
@@ -68,16 +96,16 @@ class World:
 
     def ground_at(self, points: np.ndarray, raster: np.ndarray) -> np.ndarray:
         """The nearest values of a ground raster at `points` `(..., 2)`, metres; its border outside."""
-        px = ((points - self.origin) * GROUND_PX).astype(np.int32)
+        px = ((points - self.origin) * self.ground_px).astype(np.int32)
         y = np.clip(px[..., 1], 0, raster.shape[0] - 1)
         x = np.clip(px[..., 0], 0, raster.shape[1] - 1)
         return raster[y, x]
 
     def draw(self, raster: np.ndarray, points: np.ndarray, colour, width: float = 0.0) -> None:
         """Draws a polyline of `width` metres, or a filled polygon at width 0, into a ground raster."""
-        px = np.round((points - self.origin) * GROUND_PX).astype(np.int32)
+        px = np.round((points - self.origin) * self.ground_px).astype(np.int32)
         if width:
-            cv2.polylines(raster, [px], False, colour, max(1, round(width * GROUND_PX)))
+            cv2.polylines(raster, [px], False, colour, max(1, round(width * self.ground_px)))
         else:
             cv2.fillPoly(raster, [px], colour)
 
@@ -89,11 +117,9 @@ def make_world(seed: int, length: float) -> World:
     centre, arc, total = _route(rng, length)
     origin = centre.min(axis=0) - MARGIN
     size = np.ceil((np.ptp(centre, axis=0) + 2 * MARGIN) * GROUND_PX).astype(int)
-    empty = np.zeros((0, 2))
-    none = Walls(empty, empty, np.zeros(0), np.zeros(0, int))
     atlas = np.zeros((0, textures.HEIGHT, textures.WIDTH, 4), np.uint8)
     ground = np.zeros((size[1], size[0], 3), np.uint8)
-    bare = World(centre, arc, total, none, atlas, atlas[..., 0], ground, origin, empty)
+    bare = World(centre, arc, total, NONE, atlas, atlas[..., 0], ground, origin, np.zeros((0, 2)))
     walls, atlas, windows = _houses(rng, bare)
     lamps = np.concatenate(
         [bare.at(np.arange(0, total, 18.0) + 9 * i, 5.0 - 10 * i)[0] for i in (0, 1)]
@@ -112,6 +138,11 @@ def _route(rng, length: float):
         after = np.roll(points, -1, axis=0)
         points = np.stack([0.75 * points + 0.25 * after, 0.25 * points + 0.75 * after], axis=1)
         points = points.reshape(-1, 2)
+    return even_route(points, length)
+
+
+def even_route(points: np.ndarray, length: float):
+    """A closed polygon at about `length` metres, its points 0.25 m apart, their arc lengths, its length."""
     steps = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
     points, steps = points * length / steps.sum(), steps * length / steps.sum()
     arc = np.concatenate([[0], np.cumsum(steps)])
@@ -150,8 +181,17 @@ def _houses(rng, world: World):
                 end.append(place + along)
                 height.append(6.0)
                 drawn.append(trees[rng.integers(len(trees))])
-    walls = Walls(np.array(start), np.array(end), np.array(height), np.arange(len(start)))
+    walls = Walls.of(start, end, height)
     return walls, np.stack([t for t, _ in drawn]), np.stack([w for _, w in drawn])
+
+
+def box(centre: np.ndarray, heading: float, long: float, wide: float) -> tuple[list, list]:
+    """The starts and ends of an upright box's four walls; the first and third lie along its heading."""
+    forward = np.array([np.cos(heading), np.sin(heading)]) * long / 2
+    left = np.array([-np.sin(heading), np.cos(heading)]) * wide / 2
+    corners = [centre + forward + left, centre - forward + left]
+    corners += [centre - forward - left, centre + forward - left]
+    return corners, corners[1:] + corners[:1]
 
 
 def _paint_ground(rng, world: World) -> None:
