@@ -13,6 +13,7 @@ import numpy as np
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import FARTHEST, LATEST
 from tfds_builders.places_csv import remedies, zones
+from tfds_builders.poses import times
 
 LARGEST = 1 << 28  # bytes; a day of GPX at ten points a second has half of them
 LONG_GAP = 30.0  # seconds without a point, over which a straight line is a guess
@@ -163,7 +164,7 @@ def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
         for fields in filter(None, reader):
             row, fault = _point(fields, places, most)
             rows.append(row)
-            naive += not fault and is_naive(fields[places[0]])
+            naive += not fault and times.form(fields[places[0]]) == times.NAIVE
             if fault:
                 problems.append(f"{path}:{reader.line_num}: {fault}; correct or remove the row")
     except csv.Error as error:
@@ -178,7 +179,7 @@ def _point(fields: list[str], places: list[int], most: tuple[float, float]) -> t
     try:
         time, *place = (fields[i] for i in places)
         place = [float(text) for text in place]
-        row = (seconds(time), *place, math.nan)
+        row = (times.clock(time), *place, math.nan)
     except (IndexError, ValueError) as error:
         return (), f"time and position are no numbers ({error})"
     if abs(row[0]) > LATEST / 1e6:
@@ -186,30 +187,6 @@ def _point(fields: list[str], places: list[int], most: tuple[float, float]) -> t
     if not all(abs(value) <= bound for value, bound in zip(place, most, strict=True)):  # NaN too
         return (), f"{place} is beyond {most[0]:g}, {most[1]:g}"
     return row, ""
-
-
-def seconds(text: str) -> float:
-    """Seconds of a number, or since 1970 of an ISO time, taken as UTC without an offset.
-
-    Raises:
-      ValueError: the text is neither.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        return _utc(datetime.datetime.fromisoformat(text.strip()))
-    if not math.isfinite(number):
-        raise ValueError(f"{text!r} is no time")
-    return number
-
-
-def is_naive(text: str) -> bool:
-    """Whether a text is a date and clock without an offset from UTC; raises ValueError as `seconds`."""
-    try:
-        float(text)
-    except ValueError:
-        return datetime.datetime.fromisoformat(text.strip()).tzinfo is None
-    return False
 
 
 def _utc(moment: datetime.datetime) -> float:

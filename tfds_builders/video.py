@@ -12,6 +12,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.places_csv.layouts.folders import split_name
 from tfds_builders.places_csv.layouts.variant import Layout, LeftOut, Told
+from tfds_builders.poses import times
 from tfds_builders.progress import Progress
 
 QUALITY = 95  # of the frames' JPEG
@@ -93,12 +94,12 @@ def _start(option: str | None, track: tracks.Track, told: Told) -> float:
         told.warnings.append("the video is taken to start when the track does; else give --start")
         return float(track.times[0])
     try:
-        if tracks.is_naive(option):
+        if times.form(option) == times.NAIVE:
             told.warnings.append(
                 f"--start={option} has no offset from UTC, so it is taken as UTC: write Z or +01:00 "
                 "behind it"
             )
-        return tracks.seconds(option)
+        return times.clock(option)
     except ValueError as error:
         raise RawDataError(
             f"--start={option} is no time; write 2024-02-29T12:00:00+01:00, or seconds where a CSV does"

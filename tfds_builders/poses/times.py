@@ -1,7 +1,8 @@
-"""Times as whole nanoseconds, of texts whose unit a layout declares; no time becomes a float."""
+"""Times of texts: whole nanoseconds in a unit that a layout declares, or seconds of a number or date."""
 
 import datetime
 import decimal
+import math
 import re
 
 UNITS = {  # digits of a time since 1970 from 2001 to 2286, and its nanoseconds
@@ -11,6 +12,8 @@ UNITS = {  # digits of a time since 1970 from 2001 to 2286, and its nanoseconds
     "nanoseconds": (19, 1),
 }
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+NUMBER_FORM = "a number"
+NAIVE = "a date without an offset from UTC"
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
@@ -61,6 +64,33 @@ def moment(text: str) -> int:
         raise ValueError(f"time {text.strip()!r} is no YYYY-MM-DD hh:mm:ss.nnnnnnnnn")
     whole_seconds = (found - EPOCH) // datetime.timedelta(seconds=1)
     return whole_seconds * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def clock(text: str) -> float:
+    """Seconds of a number, or since 1970 of an ISO date and time, taken as UTC without an offset.
+
+    Raises:
+      ValueError: the text is neither.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        moment = datetime.datetime.fromisoformat(text.strip())
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return aware.timestamp()
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is no time")
+    return number
+
+
+def form(text: str) -> str:
+    """What kind of time a text is; raises ValueError as `clock`."""
+    try:
+        float(text)
+    except ValueError:
+        naive = datetime.datetime.fromisoformat(text.strip()).tzinfo is None
+        return NAIVE if naive else "a date with an offset from UTC"
+    return NUMBER_FORM
 
 
 def _check_digits(text: str, digits: str, unit: str, wanted: int) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.helpers.raw_places import command, image, write_raw
 from tfds_builders.errors import RawDataError
+from tfds_builders.places_csv.layouts.table import read_table
+from tfds_builders.places_csv.layouts.variant import Told
 
 HEAD = "sequence,image,x,y\n"
 DEGREES = "sequence,image,lat,lon\n"
@@ -182,3 +184,57 @@ def test_a_name_of_a_hundred_thousand_letters_is_told_at_once():
     start = time.process_time()
     RawDataError("a" * 100_000 + " has no pose", "'" * 100_000, "a/" * 50_000)
     assert time.process_time() - start < 2
+
+
+TIMED = "sequence,image,x,y,time\n"
+
+
+def frames_of(tmp_path, *times):
+    """The frames of a table whose images 000.png, 001.png, ... have these times."""
+    raw = write_raw(tmp_path / "raw", ["train"])
+    rows = [f"train,train/{i:03d}.png,{i},0,{time}\n" for i, time in enumerate(times)]
+    (raw / "places.csv").write_text(TIMED + "".join(rows))
+    return read_table(raw / "places.csv", Told())["train"]
+
+
+def test_dates_order_a_sequence_across_offsets(tmp_path):
+    frames = frames_of(tmp_path, "2024-02-29T12:00:00.25+01:00", "2024-02-29 10:59:59Z")
+    assert [frame.image_id for frame in frames] == ["train/train/001.png", "train/train/000.png"]
+    assert [frame.timestamp for frame in frames] == [1709204399_000000, 1709204400_250000]
+
+
+def test_a_date_without_an_offset_is_utc(tmp_path):
+    frames = frames_of(tmp_path, "2024-02-29T11:00:00.250001", "2024-02-29T11:00:01")
+    assert [frame.timestamp for frame in frames] == [1709204400_250001, 1709204401_000000]
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        (
+            ("2024-02-29T11:00:00Z", "2024-02-29T11:00:01"),
+            ":3: time is a date without an offset from UTC, where that of line 2 is a date with an offset",
+        ),
+        (
+            ("5.0", "2024-02-29T11:00:01"),
+            ":3: time is a date without an offset from UTC, where that of line 2 is a number; write all",
+        ),
+        (
+            ("2024-13-29T11:00:00Z",),
+            ":2: time is '2024-13-29T11:00:00Z'; give a number in seconds or a date",
+        ),
+        (("2024:02:29 11:00:00",), "give a number in seconds or a date as 2024-02-29T12:00:00Z"),
+        (
+            ("2024-02-29",),
+            ":2: time is '2024-02-29'; give a number in seconds or a date as 2024-02-29T12",
+        ),
+        (
+            ("9999-02-28T11:00:00",),
+            ":2: time is '9999-02-28T11:00:00'; give a number in seconds or a date",
+        ),
+    ],
+)
+def test_dates_that_cannot_be_compared(tmp_path, times, says):
+    with pytest.raises(RawDataError) as raised:
+        frames_of(tmp_path, *times)
+    assert says in str(raised.value)

@@ -8,8 +8,8 @@ import numpy as np
 import pyproj
 import pytest
 
-from tfds_builders import tracks
 from tfds_builders.__main__ import main
+from tfds_builders.poses.times import clock
 
 RATE, COUNT = 10, 50  # frames a second, frames
 START = 1_709_204_400  # 2024-02-29T11:00:00Z
@@ -178,4 +178,4 @@ def test_frames_of_another_run_are_kept(tmp_path, film, capsys):
 @pytest.mark.parametrize("text", ["nan", "inf", "noon", ""])
 def test_what_is_no_time(text):
     with pytest.raises(ValueError):
-        tracks.seconds(text)
+        clock(text)

@@ -11,24 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.errors import RawDataError
-from tfds_builders.frame import FARTHEST, LATEST, Frame, has_controls
-from tfds_builders.places_csv import remedies, zones
+from tfds_builders.frame import Frame, has_controls
+from tfds_builders.places_csv import numbers, remedies, zones
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
 TABLE = "places.csv"
-METRES, DEGREES = ("x", "y"), ("lat", "lon")
+METRES, DEGREES = numbers.METRES, numbers.DEGREES
 REQUIRED = ("sequence", "image")
 OPTIONAL = ("heading", "time", "label")
 KNOWN = REQUIRED + METRES + DEGREES + OPTIONAL
 ALIASES = {"latitude": "lat", "longitude": "lon", "lng": "lon", "long": "lon"}
-NUMBERS = {  # unit, and the largest of either sign
-    "x": ("metres", FARTHEST),
-    "y": ("metres", FARTHEST),
-    "lat": ("degrees", zones.FARTHEST_NORTH),
-    "lon": ("degrees", 180),
-    "heading": ("radians", FARTHEST),
-    "time": ("seconds", LATEST / 1e6),
-}
 SHORTEST = (
     1000  # microseconds between two images: no camera is faster; an hour's share of a second is 278
 )
@@ -37,7 +29,7 @@ SHORTEST = (
 class Row(NamedTuple):
     """One valid row; `place`, `heading` and `time` are NaN where the row has none.
 
-    `place` is x and y, or latitude and longitude, as the header has.
+    `place` is x and y, or latitude and longitude, as the header has; `clock` tells how the time is written.
     """
 
     line: int
@@ -46,6 +38,7 @@ class Row(NamedTuple):
     place: tuple[float, float]
     heading: float
     time: float
+    clock: str
     label: str
 
 
@@ -154,8 +147,9 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
     if image_problem:
         problems.append(f"{where}: {image_problem}")
     pair = DEGREES if "lat" in header else METRES
-    place = [_coordinate(where, values, key, pair, problems) for key in pair]
-    heading, time = (_optional(where, values, key, problems) for key in ("heading", "time"))
+    place = [numbers.coordinate(where, values, key, pair, problems) for key in pair]
+    heading = numbers.optional(where, values, "heading", problems)
+    time, clock = numbers.time(where, values, problems)
     if len(problems) > before:
         return None
     return Row(
@@ -165,53 +159,9 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
         tuple(place),
         heading,
         time,
+        clock,
         values.get("label", ""),
     )
-
-
-def _coordinate(where, values, key: str, pair: tuple[str, str], problems: list[str]) -> float:
-    """A column of the position; NaN where both are unknown, or after a fault is added to `problems`."""
-    if all(values[name].lower() in remedies.UNKNOWN for name in pair):
-        return math.nan
-    if values[key]:
-        return _number(where, key, values[key], problems)
-    problems.append(
-        f"{where}: {key} is empty; give a number in {NUMBERS[key][0]}, or leave {' and '.join(pair)} "
-        "empty where a query's position is unknown"
-    )
-    return math.nan
-
-
-def _optional(where, values, key: str, problems: list[str]) -> float:
-    text = values.get(key, "")
-    return math.nan if text.lower() in remedies.UNKNOWN else _number(where, key, text, problems)
-
-
-def _number(where, key: str, text: str, problems: list[str]) -> float:
-    """A column's number; NaN after a fault is added to `problems`."""
-    unit, most = NUMBERS[key]
-    try:
-        number = float(text)
-    except ValueError:
-        remedy = remedies.number(text) or f"give a number in {unit}"
-        if text.lower() in remedies.OTHER_UNKNOWN:
-            both = next((pair for pair in (METRES, DEGREES) if key in pair), (key,))
-            remedy += f", or leave {' and '.join(both)} empty where it is unknown"
-        problems.append(f"{where}: {key} is {text!r}; {remedy}")
-        return math.nan
-    if abs(number) <= most:
-        return number
-    if key == "time" and abs(number) < 1e20:
-        problems.append(f"{where}: time is {text}; {remedies.clock(number)}")
-    elif key == "lat" and 90 < abs(number) <= 180:
-        problems.append(
-            f"{where}: lat is {text}, beyond 90 degrees; are lat and lon in each other's column?"
-        )
-    else:  # NaN too
-        problems.append(
-            f"{where}: {key} is {text}; give a finite number in {unit} up to {most:g}, or remove the row"
-        )
-    return math.nan
 
 
 def _image_problem(images: remedies.Images, image: str) -> str | None:
@@ -247,6 +197,13 @@ def _check_duplicates(csv_path, rows: list[Row], problems: list[str]) -> None:
 
 
 def _check_times(csv_path, sequences: dict[str, list[Row]], problems: list[str]) -> None:
+    timed = [row for rows in sequences.values() for row in rows if not math.isnan(row.time)]
+    problems += [
+        f"{csv_path}:{row.line}: time is {row.clock}, where that of line {timed[0].line} is "
+        f"{timed[0].clock}; write all times alike"
+        for row in timed
+        if row.clock != timed[0].clock
+    ]
     for sequence, rows in sequences.items():
         without = [row.line for row in rows if math.isnan(row.time)]
         if 0 < len(without) < len(rows):
@@ -315,10 +272,10 @@ def _frames(folder: pathlib.Path, rows: list[Row]) -> list[Frame]:
 def _fast(splits: dict[str, list[Frame]]) -> Iterator[str]:
     """Yields a sentence per split whose times lie too near to each other for seconds."""
     for name, frames in splits.items():
-        times = np.array([frame.timestamp for frame in frames])
-        steps = np.diff(times)
+        stamps = np.array([frame.timestamp for frame in frames])
+        steps = np.diff(stamps)
         counted = np.array_equal(
-            times, np.arange(len(times))
+            stamps, np.arange(len(stamps))
         )  # the rows' numbers, where none has a time
         if not counted and (steps > 0).any() and np.median(steps[steps > 0]) < SHORTEST:
             yield (
