@@ -4,6 +4,7 @@ python -m vprjax.localize {map,query,calibrate,loops,serve} ...
 """
 
 import argparse
+import logging
 import sys
 
 from vprjax.errors import VprjaxError
@@ -54,4 +55,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("absl").setLevel(logging.ERROR)  # hides the libraries' own lines
     sys.exit(main())
