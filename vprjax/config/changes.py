@@ -79,6 +79,11 @@ VALIDATED = (
     *("dataset.tolerances", "eval.heading_degrees", "eval.standardise", "eval.query_expansion"),
     *("eval.database_augmentation", "eval.expansion_power", "eval.rerank", "eval.rerank_bits"),
 )
+# Such a key changes nothing while all these are off.
+ONLY_WITH = {
+    "eval.rerank_bits": ("rerank",),
+    "eval.expansion_power": ("query_expansion", "database_augmentation"),
+}
 
 
 def completed(saved: Mapping) -> dict:
@@ -191,7 +196,8 @@ def check_resumed(
             or key.startswith("eval.")
             or (key in OWN and (OWN[key].free or not _chosen(key, config)))
         )
-        if not free or (config.validation.every and key in VALIDATED):
+        idle = key in ONLY_WITH and not any(config.eval[name] for name in ONLY_WITH[key])
+        if not free or (config.validation.every and key in VALIDATED and not idle):
             back = "build the dataset as it was" if key == "image_set" else "set it back"
             raise ConfigError(
                 f"{folder} holds a run with {key}={was!r}, this one has {now!r}: name another --workdir "

@@ -155,6 +155,24 @@ def test_what_a_validation_measures_with_stays(section, key, value):
         changes.check_resumed(c, made, saved, "runs/mine")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "switch"),
+    [
+        ("rerank_bits", 64, "rerank"),
+        ("expansion_power", 1.5, "query_expansion"),
+        ("expansion_power", 1.5, "database_augmentation"),
+    ],
+)
+def test_what_a_validation_does_not_use_is_free(key, value, switch):
+    c, made, saved = begun()
+    c.validation.every = saved["config"]["validation"]["every"] = 5
+    c.eval[key] = value
+    changes.check_resumed(c, made, saved, "runs/mine")
+    c.eval[switch] = saved["config"]["eval"][switch] = 4
+    with pytest.raises(ConfigError, match=rf"runs/mine holds a run with eval\.{key}="):
+        changes.check_resumed(c, made, saved, "runs/mine")
+
+
 def test_a_run_of_an_earlier_version_did_not_say_its_images():
     c, made, saved = begun()
     changes.check_resumed(c, made | {"image_set": "12"}, saved, "runs/mine")
