@@ -1,5 +1,6 @@
 """Home against abroad: the front of settings that no other beats in both, and its picture."""
 
+import collections
 import pathlib
 from collections.abc import Mapping
 
@@ -12,6 +13,8 @@ from analysis.text_table import NAMES
 PICTURE = "forgetting.svg"
 COLOURS = {"triplet": "#2a9d72", "contrastive": "#d4671c", "arcface": "#2f81f7"}
 OTHER = "#57606a"
+COLUMNS = 2
+LEAST = 4  # settings in a panel
 
 
 def _panel_of(line) -> tuple[str, str, str]:
@@ -47,16 +50,20 @@ def front(points: Mapping) -> list:
 def picture(path: pathlib.Path, points: Mapping) -> None:
     """Draws points by `forgetting.Line`, abroad over home, and the front: a panel per model and datasets.
 
+    Panels of fewer than `LEAST` settings are left to the table, where others have as many.
+
     Raises:
       OSError: the file cannot be written.
     """
-    panels = list(dict.fromkeys(map(_panel_of, points)))
-    best = front(points)
+    counts = collections.Counter(map(_panel_of, points))
+    panels = [panel for panel, n in counts.items() if n >= min(LEAST, max(counts.values()))]
+    best, rows = front(points), -(-len(panels) // COLUMNS)
     with matplotlib.rc_context({"svg.hashsalt": "vprjax", "text.parse_math": False}):
-        figure = Figure(figsize=(6.4, 4.4 * len(panels)), layout="constrained")
-        for axis, panel in zip(
-            figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True
-        ):
+        figure = Figure(figsize=(5.6 * COLUMNS, 4.2 * rows), layout="constrained")
+        axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+        for axis in axes[len(panels) :]:
+            axis.remove()
+        for axis, panel in zip(axes, panels, strict=False):
             own = {line: point for line, point in points.items() if _panel_of(line) == panel}
             _panel(axis, panel, own, best)
         figure.savefig(path, metadata={"Date": None})
