@@ -14,7 +14,7 @@ PICTURE = "forgetting.svg"
 COLOURS = {"triplet": "#2a9d72", "contrastive": "#d4671c", "arcface": "#2f81f7"}
 OTHER = "#57606a"
 COLUMNS = 2
-LEAST = 4  # settings in a panel
+LEAST = 4  # points in a panel
 
 
 def _panel_of(line) -> tuple[str, str, str]:
@@ -50,7 +50,8 @@ def front(points: Mapping) -> list:
 def picture(path: pathlib.Path, points: Mapping) -> None:
     """Draws points by `forgetting.Line`, abroad over home, and the front: a panel per model and datasets.
 
-    Panels of fewer than `LEAST` settings are left to the table, where others have as many.
+    Numbers name the settings beside each panel. Panels of fewer than `LEAST` points are left to the table,
+    where others have as many.
 
     Raises:
       OSError: the file cannot be written.
@@ -59,7 +60,7 @@ def picture(path: pathlib.Path, points: Mapping) -> None:
     panels = [panel for panel, n in counts.items() if n >= min(LEAST, max(counts.values()))]
     best, rows = front(points), -(-len(panels) // COLUMNS)
     with matplotlib.rc_context({"svg.hashsalt": "vprjax", "text.parse_math": False}):
-        figure = Figure(figsize=(5.6 * COLUMNS, 4.2 * rows), layout="constrained")
+        figure = Figure(figsize=(8 * COLUMNS, 3.9 * rows), layout="constrained")
         axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
         for axis in axes[len(panels) :]:
             axis.remove()
@@ -70,10 +71,14 @@ def picture(path: pathlib.Path, points: Mapping) -> None:
 
 
 def _panel(axis, panel: tuple[str, str, str], points: dict, best: list) -> None:
+    settings = list(dict.fromkeys(line.setting for line in points))
+    key = "\n".join(f"{i} {setting}" for i, setting in enumerate(settings, start=1))
+    axis.text(1.03, 1, key, transform=axis.transAxes, va="top", fontsize=7.5)
     for line, (x, y) in points.items():
         shape = "o" if line.loss else "*"
         axis.plot(x, y, shape, color=COLOURS.get(line.loss, OTHER), ms=9 if shape == "*" else 6)
-        axis.annotate(line.setting, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
+        number = str(1 + settings.index(line.setting))
+        axis.annotate(number, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
     edge = sorted(points[line] for line in points if line in best)
     axis.plot(*zip(*edge, strict=True), color="#8b949e", lw=1, zorder=0)
     for loss in dict.fromkeys(line.loss for line in points if line.loss):
