@@ -157,7 +157,7 @@ def _from_pil(image: PIL.Image.Image, number: int) -> np.ndarray:
         )
     try:
         return np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB"))
-    except OSError as error:  # PIL decodes late
+    except (OSError, ValueError) as error:  # PIL decodes late, and not after close()
         raise DataError(f"picture {number} cannot be decoded ({error}); replace it") from error
 
 

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns 0, or 2 for a mistake that the user can mend."""
+    """Runs the command; returns 0, 2 for a mistake that the user can mend, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
     try:
         size, free = parse_size(args.size)
@@ -54,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     except (VprjaxError, OSError) as error:  # an OSError comes from a full or unwritable disk
         print(f"vprjax: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
     return 0
 
 

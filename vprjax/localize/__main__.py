@@ -5,6 +5,7 @@ python -m vprjax.localize {map,query,calibrate,loops,serve} ...
 
 import argparse
 import logging
+import os
 import sys
 
 from vprjax.errors import VprjaxError
@@ -46,6 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     except VprjaxError as error:
         print(f"vprjax: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:  # a full disk, a lost mount
         print(f"vprjax: error: {error}; run the same command again to go on", file=sys.stderr)
         return 1

@@ -36,9 +36,14 @@ class Follower:
           k: number of places to name, at most.
 
         Raises:
-          DataError: the picture cannot be read.
+          DataError: the picture cannot be read, there are several, or `k` is below 1.
         """
-        distances = self._places.distances(self._places.model.describe(picture)[0])
+        if k < 1:
+            raise DataError(f"k is {k}; give 1 or more")
+        described = self._places.model.describe(picture)
+        if len(described) != 1:
+            raise DataError(f"{len(described)} pictures at once; give one frame per step")
+        distances = self._places.distances(described[0])
         _, belief = self._filter.step(distances, seconds)
         order = np.argsort(-self._filter.belief, kind="stable")[: min(k, len(distances))]
         frames = self._places.frames

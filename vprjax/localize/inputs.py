@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,10 @@ def read(text: str, fps: float = 1.0) -> Iterator[Asked]:
         return _video(path, _opened(path), fps)
     if path.is_dir():
         found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in PICTURES and p.is_file()]
+        hidden = [p for p in found if p.name.startswith(".")]  # a Mac's ._x.jpg is no picture
+        found = [p for p in found if not p.name.startswith(".")]
+        if hidden:
+            log(f"{path}: {len(hidden):,} hidden files are passed over, such as {hidden[0].name}")
         return _files([(str(p.relative_to(path)), p) for p in found], f"{path} holds no pictures")
     if path.is_file():
         return _files([(text, path)], "")
@@ -70,7 +75,8 @@ def read(text: str, fps: float = 1.0) -> Iterator[Asked]:
 def _files(found: list[tuple[str, pathlib.Path]], otherwise: str) -> Iterator[Asked]:
     if not found:
         raise DataError(otherwise)
-    return (Asked(name, path) for name, path in found)
+    # A name that is no UTF-8 could not be written to any answer.
+    return (Asked(os.fsencode(name).decode(errors="replace"), path) for name, path in found)
 
 
 def _stream() -> Iterator[Asked]:

@@ -8,8 +8,10 @@ import hashlib
 import os
 import pathlib
 import types
+from collections.abc import Sequence
 
 import ml_collections
+import numpy as np
 
 from vprjax import models
 from vprjax.config import changes
@@ -50,6 +52,7 @@ def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) 
     """
     if size is not None and not _is_size(size):
         raise DataError(f"size is {size!r}; give (height, width) in pixels, such as (224, 224)")
+    size = size and (int(size[0]), int(size[1]))
     path = pathlib.Path(path).expanduser()
     if engine is not None:
         _check_engine(path, engine)
@@ -86,7 +89,11 @@ def _load(path: pathlib.Path, size: Size) -> Model:
 
 
 def _is_size(size) -> bool:
-    return len(tuple(size)) == 2 and all(type(n) is int and n > 0 for n in size)
+    return (
+        isinstance(size, Sequence)
+        and len(size) == 2
+        and all(isinstance(n, int | np.integer) and n is not True and n > 0 for n in size)
+    )
 
 
 def _sized(form: Form, size: Size) -> Form:

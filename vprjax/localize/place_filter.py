@@ -51,10 +51,12 @@ class PlaceFilter:
           distances: `(n,)` descriptor distances of the frame to the map.
           seconds: time since the last frame; the first frame's has no effect.
         """
-        if self._rate is None:
+        first = self._rate is None
+        if first:
             near, far = np.quantile(distances, [0.025, 0.975])
             self._rate = np.log(RATIO) / max(far - near, 1e-12)
-        moved = self._move(self._speed * max(seconds, 0.0)) @ self.belief
+        reach = 0.0 if first else self._speed * max(seconds, 0.0)
+        moved = self._move(reach) @ self.belief
         moved = (1 - LOST) * moved / moved.sum() + LOST / len(moved)
         weights = moved * np.exp(-self._rate * (distances - distances.min()))
         self.belief = weights / weights.sum()

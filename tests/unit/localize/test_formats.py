@@ -1,6 +1,7 @@
 """Files of answers, read back by what reads such files."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -12,6 +13,7 @@ from tests.helpers import made_up_model
 from tests.helpers.made_up_model import drive, picture
 from vprjax.errors import DataError
 from vprjax.localize.formats import FORMATS, table
+from vprjax.localize.formats.variant import known
 from vprjax.localize.inputs import Asked
 from vprjax.localize.map import Map
 
@@ -42,6 +44,14 @@ def test_csv_has_a_line_per_picture(places, answered):
     assert rows[0]["match_2"] == answered[0][1].image_ids[1]
     nothing = FORMATS[".csv"].text(places, [])
     assert nothing == "image,time,located,confidence,match,x,y,distance\n"
+
+
+def test_a_position_beyond_the_projection_is_null(places, answered):
+    far = answered[0][1]
+    far = dataclasses.replace(far, positions=np.full_like(far.positions, 1e12))
+    written = FORMATS[".geojson"].text(places, [(answered[0][0], far)])
+    assert "Infinity" not in written and json.loads(written)["features"][0]["geometry"] is None
+    assert known(np.inf) is None and known(np.float64(2.5)) == 2.5
 
 
 def test_located_in_words():

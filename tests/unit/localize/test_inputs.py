@@ -1,6 +1,8 @@
 """What a map is asked about: files, folders, globs, videos, and streams of JPEG and PNG images."""
 
 import io
+import os
+import pathlib
 import sys
 
 import cv2
@@ -137,6 +139,8 @@ def test_files_folders_and_globs(folder):
     assert found(folder / "a.jpg") == [str(folder / "a.jpg")]
     assert found(folder / "*.[jP]*") == [str(folder / "a.jpg"), str(folder / "b.PNG")]
     assert found(folder / "**/*.png") == [str(folder / "deep/c.png")]
+    (folder / "deep" / "._c.png").write_bytes(b"a Mac's notes")
+    assert found(folder) == ["a.jpg", "b.PNG", "deep/c.png"]
     one = next(inputs.read(str(folder)))
     assert one.picture == folder / "a.jpg" and one.time is None
     with pytest.raises(DataError, match="empty holds no pictures"):
@@ -144,6 +148,13 @@ def test_files_folders_and_globs(folder):
     for nothing in ("missing.jpg", "*.gif"):
         with pytest.raises(DataError, match="is not there: give a picture, a folder"):
             inputs.read(str(folder / nothing))
+
+
+def test_a_name_that_is_no_utf_8_can_be_written(tmp_path):
+    path = os.fsencode(tmp_path / "caf") + b"\xe9.png"
+    pathlib.Path(os.fsdecode(path)).write_bytes(encoded(1, ".png"))
+    (one,) = inputs.read(str(tmp_path))
+    assert one.name == "caf\N{REPLACEMENT CHARACTER}.png" and one.picture.is_file()
 
 
 def filmed(path, frames, fps):

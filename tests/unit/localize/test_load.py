@@ -157,9 +157,10 @@ def test_another_size_is_another_model(run):
     model, larger = vprjax.load(run[0]), vprjax.load(run[0], size=(16, 20))
     assert larger.size == (16, 20) and larger.digest == model.digest and larger.id != model.id
     assert vprjax.load(run[0]).id == model.id
+    assert vprjax.load(run[0], size=tuple(np.array([16, 20]))).id == larger.id
     image = np.random.default_rng(0).integers(0, 255, (16, 20, 3), dtype=np.uint8)
     assert (larger.describe(image) != model.describe(image)).any()
-    for wrong in ((16,), (16, 0), (16.0, 20), "ab"):
+    for wrong in ((16,), (16, 0), (16.0, 20), "ab", 16, (True, 20)):
         with pytest.raises(DataError, match=r"give \(height, width\) in pixels"):
             vprjax.load(run[0], size=wrong)
 

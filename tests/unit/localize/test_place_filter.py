@@ -56,8 +56,9 @@ def test_belief_is_a_distribution_and_the_first_pause_has_no_effect():
     places = PlaceFilter(ROUTE, 12.0, 15.0)
     first = places.step(distances()[0], 1e9)
     assert places.belief.sum() == pytest.approx(1) and (places.belief > 0).all()
-    again = PlaceFilter(ROUTE, 12.0, 15.0)
-    assert again.step(distances()[0], 0.0) == pytest.approx(first)
+    for pause in (0.0, 3.0):  # a move would favour the middle of the route
+        again = PlaceFilter(ROUTE, 12.0, 15.0)
+        assert again.step(distances()[0], pause) == first
 
 
 def test_what_cannot_be_filtered():

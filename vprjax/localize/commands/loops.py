@@ -32,6 +32,8 @@ def _run(args: argparse.Namespace) -> None:
     out = pathlib.Path(args.out).expanduser()
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"--out={out}: there is no folder {out.absolute().parent}; make it")
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        raise ConfigError(f"--threshold={args.threshold:g}: give a confidence from 0 to 1")
     import numpy as np
 
     from vprjax.console import log

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import os
 import pathlib
 import sys
 
@@ -49,6 +50,7 @@ def _run(args: argparse.Namespace) -> None:
     from vprjax.localize.load import load
     from vprjax.localize.map import Map
 
+    args.out, args.page = (path and os.path.expanduser(path) for path in (args.out, args.page))
     output = _format(args.out)
     _check_page(args.page)
     places = Map.open(args.map)
@@ -61,6 +63,13 @@ def _run(args: argparse.Namespace) -> None:
     if args.speed is None and (words := answer.doubt(places.calibration, places.frames.positions)):
         log(words)
     page = _page(places) if args.page else None
+
+    def keep() -> None:
+        if output and found:
+            _write(pathlib.Path(args.out), output.text(places, found))
+        if page and found:
+            page.write(pathlib.Path(args.page))
+
     try:
         if args.speed is None:
             answered = _answered(places, asked, args.k, 1 if live else places.model.batch)
@@ -72,11 +81,11 @@ def _run(args: argparse.Namespace) -> None:
             if live or not output:
                 _print(one, first=not found, k=min(args.k, len(places)))
             found.append(one if output else None)
-    finally:  # Ctrl-C ends a stream: what was answered is kept
-        if output and found:
-            _write(pathlib.Path(args.out), output.text(places, found))
-        if page and found:
-            page.write(pathlib.Path(args.page))
+    except BaseException as error:
+        if live or isinstance(error, KeyboardInterrupt):  # what was answered is kept
+            keep()
+        raise  # a damaged picture leaves an earlier file as it is
+    keep()
     log(f"{len(found):,} pictures answered" + (f" in {args.out}" if output else ""))
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+import numpy as np
 import pyproj
 
 from vprjax.errors import DataError
@@ -42,8 +43,8 @@ def _text(places, answers: Sequence[tuple[Asked, Answer]]) -> str:
 def _feature(places, change: pyproj.Transformer, asked: Asked, answer: Answer) -> dict:
     """The first place as a point; none where the picture counts as not located."""
     geometry, (x, y) = None, answer.positions[0]
-    if x == x and y == y and answer.located is not False:
-        degrees = [round(value, DIGITS) for value in change.transform(x, y)]
+    degrees = [round(value, DIGITS) for value in change.transform(x, y)]
+    if np.isfinite(degrees).all() and answer.located is not False:  # NaN, or beyond the projection
         geometry = {"type": "Point", "coordinates": degrees}
     properties = json_list.values(places, asked, answer)
     return {"type": "Feature", "geometry": geometry, "properties": properties}

@@ -24,8 +24,8 @@ class Format:
 
 
 def known(value: float | None) -> float | None:
-    """A number, or None for NaN."""
-    return None if value is None or math.isnan(value) else float(value)
+    """A number, or None for NaN and infinity, which JSON cannot hold."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def shortest(value) -> float:

@@ -1,0 +1,100 @@
+"""The query command keeps what it wrote before, follows a drive, and names what cannot be asked."""
+
+import os
+
+import pytest
+
+from tests.helpers import made_up_model
+from tests.helpers.made_up_model import drive, picture
+from vprjax.errors import DataError
+from vprjax.export.__main__ import main as export
+from vprjax.localize.__main__ import main
+from vprjax.localize.map import Map
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A saved map of twelve pictures, which opens with its made-up model."""
+    built = Map.build(made_up_model.model(), drive(tmp_path / "monday"), tmp_path / "map")
+    monkeypatch.setattr(Map, "open", lambda *_: built)
+    return built
+
+
+def ask(tmp_path, *flags):
+    return main(["query", "--map=map", f"--images={tmp_path / 'asked'}", *flags])
+
+
+def test_a_damaged_picture_leaves_an_earlier_file_as_it_is(tmp_path, places, capsys):
+    drive(tmp_path / "asked", range(6))
+    out = tmp_path / "good.csv"
+    assert ask(tmp_path, f"--out={out}") == 0
+    before = out.read_bytes()
+    assert before.count(b"\n") == 7
+    (tmp_path / "asked/005.png").write_bytes(b"no picture")
+    assert ask(tmp_path, f"--out={out}") == 2
+    assert "005.png" in capsys.readouterr().err and out.read_bytes() == before
+
+
+def test_ctrl_c_keeps_what_is_answered(tmp_path, places, monkeypatch):
+    drive(tmp_path / "asked", range(6))
+    whole, calls = Map.query, []
+
+    def query(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(Map, "query", query)
+    assert ask(tmp_path, f"--out={tmp_path / 'part.csv'}") == 130
+    assert (tmp_path / "part.csv").read_text().count("\n") == 5
+
+
+def test_a_home_folder_is_meant_by_its_sign(tmp_path, places, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    drive(tmp_path / "asked", range(2))
+    assert ask(tmp_path, "--out=~/answers.json") == 0
+    assert (tmp_path / "answers.json").is_file()
+
+
+def test_a_reader_that_has_enough_ends_the_command(tmp_path, places, monkeypatch, capfd):
+    drive(tmp_path / "asked", range(2))
+
+    class Head:
+        def write(self, text):
+            raise BrokenPipeError
+
+        def fileno(self):
+            return taken
+
+    taken = os.open(os.devnull, os.O_WRONLY)
+    monkeypatch.setattr("sys.stdout", Head())
+    assert ask(tmp_path) == 0
+    os.close(taken)
+    assert "run the same command again" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("threshold", ["95", "-0.1", "nan"])
+def test_a_threshold_in_percent_is_refused(tmp_path, places, capsys, threshold):
+    assert main(["loops", "--map=map", f"--out={tmp_path / 'a'}", f"--threshold={threshold}"]) == 2
+    assert "give a confidence from 0 to 1" in capsys.readouterr().err
+    assert not [*tmp_path.glob("a-*")]
+
+
+def test_a_step_takes_one_frame(places):
+    follower = places.follow(20.0)
+    with pytest.raises(DataError, match="2 pictures at once; give one frame per step"):
+        follower.step([picture(0), picture(1)], 0.0)
+    with pytest.raises(DataError, match="k is 0; give 1 or more"):
+        follower.step(picture(0), 0.0, k=0)
+    assert follower.step(picture(3), 0.0, k=1).image_ids.tolist() == ["003.png"]
+
+
+def test_ctrl_c_ends_an_export_in_a_word(tmp_path, monkeypatch, capsys):
+    def write(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vprjax.export.write.write", write)
+    words = ["--model=runs/mine", "--format=stablehlo", f"--out={tmp_path / 'a.bin'}"]
+    assert export(words) == 130
+    assert capsys.readouterr().err == "interrupted; nothing was written\n"
