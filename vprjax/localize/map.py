@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from vprjax import retrieval
+from vprjax.console import log
 from vprjax.errors import DataError
 from vprjax.localize import additions, asked, calibration, folder, likeness, next_place, sources
 from vprjax.localize.answer import LIKENESS, Answer, by_ratio, confidences, located
@@ -41,7 +42,7 @@ class Map:
 
     def __init__(self, at: pathlib.Path, model=None):
         """Opens the map at a folder; see `open`."""
-        self._model = None
+        self._model, self._passed_over = None, False
         self._read(at)
         if model is not None:
             self._check_model(model)
@@ -207,13 +208,21 @@ class Map:
     def calibration(self) -> Calibration | None:
         """What the measures of the model's answers mean: the map's own, else its run's, else None.
 
-        One of another model, or of another size of pictures, does not count.
+        One of another model, or of another size of pictures, does not count, and a line says so once.
         """
         file = self.folder / calibration.FILE
         found = calibration.read(file) if file.exists() else None
         if found is None and self.model.calibration:
             found = calibration.from_json(self.model.calibration)
-        return found if found and found.model == self.model.id else None
+        if found is None or found.model == self.model.id:
+            return found
+        if not self._passed_over:
+            log(
+                f"{self.folder}: its calibration is of another model or size of pictures and does not "
+                "count; calibrate this map"
+            )
+        self._passed_over = True
+        return None
 
     def follow(self, speed: float, radius: float = 25.0) -> Follower:
         """Answers the frames of a drive one by one, each from all frames so far (`place_filter`).
@@ -252,7 +261,7 @@ class Map:
         self,
         descriptors: np.ndarray,
         k: int = 5,
-        calibration: Calibration | None | Literal["own"] = "own",
+        calibration: Calibration | Literal["own"] | None = "own",
     ) -> list[Answer]:
         """The answers to descriptors of the map's own model.
 
