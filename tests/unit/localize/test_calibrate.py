@@ -180,10 +180,12 @@ def test_what_counts_of_an_answer(places, tmp_path):
 
 def test_what_cannot_calibrate(places, tmp_path):
     few = other(tmp_path / "few", 0.0, range(9))
-    with pytest.raises(DataError, match="9 queries have a position, and a calibration needs 10"):
+    with pytest.raises(DataError, match=r"9 pictures of .* have a position, .* needs 10 or more"):
         calibrate.of_map(places, few, 25.0, 0.99, "few")
-    with pytest.raises(DataError, match=r"EPSG:32632 .* EPSG:32631"):
-        calibrate.of_map(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), 25.0, 0.9, "far")
+    with pytest.raises(DataError, match=r"an unknown system, .* EPSG:32631: bring both to one"):
+        calibrate.of_map(places, other(tmp_path / "flat", 0.0, crs=None), 25.0, 0.9, "flat")
+    far = calibrate.checked(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), "far").frames
+    assert far.crs == "EPSG:32631" and 900_000 < far.positions[0, 0] < 940_000
     file = made_up_model.drive(tmp_path / "unknown", range(N))
     document = json.loads(file.read_text())
     document["splits"]["drive"][4] |= {"x": None, "y": None}

@@ -3,10 +3,11 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from tests.helpers import made_up_model
-from vprjax.localize import calibration, load
+from vprjax.localize import additions, calibration, load
 from vprjax.localize.__main__ import main
 from vprjax.localize.map import Map
 
@@ -73,3 +74,46 @@ def test_a_map_of_another_size_keeps_its_calibration_to_itself(runs, tmp_path, c
     assert (runs / calibration.FILE).read_bytes() == before
     for at, model in ((whole.folder, load.load(runs)), (large.folder, sized)):
         assert Map.open(at, model).query(made_up_model.picture(3)).located is True
+
+
+@pytest.fixture
+def whole(runs, tmp_path):
+    """A map of `N` pictures."""
+    return Map.build(
+        load.load(runs), made_up_model.drive(tmp_path / "map", range(N)), tmp_path / "whole"
+    )
+
+
+def refused(runs, capsys, places, *sources):
+    """The sentence that `calibrate` ends with, nothing written, for its queries and its test."""
+    names = [f"--{name}={file}" for name, file in zip(("queries", "test"), sources, strict=False)]
+    assert main(["calibrate", f"--map={places.folder}", *names]) == 2
+    assert not (runs / calibration.FILE).exists()
+    assert not (places.folder / calibration.FILE).exists()
+    return capsys.readouterr().err
+
+
+def test_the_maps_own_pictures_do_not_calibrate_it(runs, whole, tmp_path, capsys):
+    copies = made_up_model.drive(tmp_path / "copies", range(N))
+    own = tmp_path / "map/positions.json"
+    queries = made_up_model.drive_again(tmp_path / "queries", 5.0, range(N))
+    for sources in ((own,), (queries, own)):
+        said = refused(runs, capsys, whole, *sources)
+        assert f"40 of 40 pictures of {own} are images of the map itself" in said
+    said = refused(runs, capsys, whole, copies)
+    assert "all 40 pictures of" in said and "at descriptor distance 0" in said
+    frames = dataclasses.replace(whole.frames, paths=np.full(N, "", np.str_))
+    header = {"parts": [{"source": "places_csv/mine:reference", "images": N}]}
+    for name, count in (("places_csv/mine:reference", N), ("places_csv/other:reference", 0)):
+        assert additions.held(header, frames, frames, name) == count
+
+
+def test_what_cannot_be_tested_is_refused_before_anything_is_described(
+    runs, whole, tmp_path, capsys, monkeypatch
+):
+    queries = made_up_model.drive_again(tmp_path / "queries", 5.0, range(N))
+    flat = made_up_model.drive_again(tmp_path / "flat", 5.0, range(N), crs=None)
+    few = made_up_model.drive_again(tmp_path / "few", 5.0, range(9))
+    monkeypatch.setattr(made_up_model.Pixels, "stream", lambda *_: pytest.fail("describes"))
+    assert "an unknown system" in refused(runs, capsys, whole, queries, flat)
+    assert f"9 pictures of {few} have a position" in refused(runs, capsys, whole, queries, few)

@@ -44,8 +44,11 @@ def _run(args: argparse.Namespace) -> None:
     from vprjax.localize.map import Map
 
     places = Map.open(args.map)
-    queries = sources.read(args.queries, args.data_dir)
-    test = sources.read(args.test, args.data_dir) if args.test else None
+    queries, test = (
+        calibrate.checked(places, sources.read(name, args.data_dir), name) if name else None
+        for name in (args.queries, args.test)
+    )
+    found = calibrate.of_map(places, queries, args.radius, args.precision / 100, args.queries)
     path = _home(places) / calibration.FILE
     found.write(path)
     print(f"{found.words(places.unit)}; written to {path}")
