@@ -169,7 +169,8 @@ def of_map(places, queries, radius: float, precision: float, name: str) -> Calib
             f"all {len(found.distances):,} pictures of {name} have an image of the map at descriptor "
             "distance 0, so they are the map's own: give pictures that it does not hold"
         )
-    return _fit(found, precision, places.model, f"{name} against {places.folder.name}", radius)
+    fitted = _fit(found, precision, places.model, f"{name} against {places.folder.name}", radius)
+    return dataclasses.replace(fitted, images=len(places))
 
 
 def checked(places, queries, name: str = "the queries"):

@@ -117,3 +117,18 @@ def test_what_cannot_be_tested_is_refused_before_anything_is_described(
     monkeypatch.setattr(made_up_model.Pixels, "stream", lambda *_: pytest.fail("describes"))
     assert "an unknown system" in refused(runs, capsys, whole, queries, flat)
     assert f"9 pictures of {few} have a position" in refused(runs, capsys, whole, queries, few)
+
+
+def test_a_map_that_grew_asks_for_another_calibration(runs, whole, tmp_path, capsys):
+    queries = made_up_model.drive_again(tmp_path / "queries", 5.0, range(N))
+    assert main(["calibrate", f"--map={whole.folder}", f"--queries={queries}"]) == 0
+    assert calibration.read(runs / calibration.FILE).images == N
+    asking = ["query", f"--map={whole.folder}", f"--images={tmp_path / 'map/003.png'}"]
+    assert main(asking) == 0 and "calibrate again" not in capsys.readouterr().err
+    more = made_up_model.drive(tmp_path / "more", range(500, 530))
+    adding = ["map", f"--model={runs}", f"--out={whole.folder}", f"--images={more}", "--add"]
+    words = "made with a map of 40 images, and this one has 70: calibrate again"
+    for command in (adding, asking):
+        assert main(command) == 0 and capsys.readouterr().err.count(words) == 1
+    assert main(["calibrate", f"--map={whole.folder}", f"--queries={queries}"]) == 0
+    assert main(asking) == 0 and "calibrate again" not in capsys.readouterr().err
