@@ -55,7 +55,7 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
         source = source.subset(fresh)
     if not any(np.isfinite(part.positions).any() for part in known):
         header |= {"position_unit": source.frames.unit, "crs": source.frames.crs}
-    frames = _in_system(source.frames, header, name)
+    frames = in_system(source.frames, header, name, "build a map of its own")
     source = Source(_renamed(frames, known, name), source.pictures, source.contents)
     _append(at, header, model, source, _origin(name, data_dir))
     return len(fresh)
@@ -112,8 +112,33 @@ def _renamed(frames: Frames, known: list[Frames], name: str) -> Frames:
     return Frames(image_ids=ids, **columns)
 
 
-def _in_system(frames: Frames, header: dict, name: str) -> Frames:
-    """The frames with positions in the map's unit and system."""
+def held(header: dict, known: Frames, frames: Frames, name: str) -> int:
+    """Number of the frames of a source that a map holds: files by their path, records by source and id.
+
+    Args:
+      header: the map's.
+      known: the map's images.
+      frames: those of the source.
+      name: the source.
+    """
+    parts = header["parts"]
+    sources = np.repeat([part["source"] for part in parts], [part["images"] for part in parts])
+
+    def marks(x: Frames, origins):
+        return [
+            (p, "") if p else (o, i) for p, o, i in zip(x.paths, origins, x.image_ids, strict=True)
+        ]
+
+    own, have = _origin(name, None)["source"], set(marks(known, sources))
+    return sum(mark in have for mark in marks(frames, [own] * len(frames)))
+
+
+def in_system(frames: Frames, header: dict, name: str, advice: str) -> Frames:
+    """The frames with positions in the map's unit and system.
+
+    Raises:
+      DataError: no known change leads there; the sentence ends with the advice.
+    """
     known = np.isfinite(frames.positions).all(axis=1)
     same = {"unit": header["position_unit"], "crs": header["crs"]}
     columns = {**vars(frames), **same}
@@ -122,7 +147,7 @@ def _in_system(frames: Frames, header: dict, name: str) -> Frames:
     if not frames.crs or not header["crs"]:
         raise DataError(
             f"{name} has positions in {frames.unit} of {frames.crs or 'an unknown system'}, the map in "
-            f"{header['position_unit']} of {header['crs'] or 'an unknown system'}: build a map of its own"
+            f"{header['position_unit']} of {header['crs'] or 'an unknown system'}: {advice}"
         )
     log(f"{name}: positions are brought from {frames.crs} to the map's {header['crs']}")
     change = pyproj.Transformer.from_crs(frames.crs, header["crs"], always_xy=True)

@@ -54,6 +54,16 @@ def doubt(calibration: Calibration | None, positions: np.ndarray) -> str:
     return f"{images} stay without a verdict, as the calibration is of an earlier version; calibrate again"
 
 
+def outgrown(calibration: Calibration | None, images: int) -> str:
+    """A sentence where a calibration was made with a map of another number of images; "" elsewhere."""
+    if calibration is None or calibration.images in (0, images):
+        return ""
+    return (
+        f"the calibration was made with a map of {calibration.images:,} images, and this one has "
+        f"{images:,}: calibrate again"
+    )
+
+
 def confidences(values: np.ndarray, calibration: Calibration | None) -> np.ndarray:
     """How sure answers of these measures are, float64 in 0 to 1; it falls with the measure.
 

@@ -8,7 +8,7 @@ import numpy as np
 from vprjax.data.source import Places
 from vprjax.errors import DataError
 from vprjax.evaluation import fcm
-from vprjax.localize import likeness, next_place
+from vprjax.localize import additions, likeness, next_place
 from vprjax.localize.calibration import DISTANCE, RATIO, Calibration, fit
 from vprjax.localize.model import Model
 from vprjax.retrieval.few import Few
@@ -16,6 +16,7 @@ from vprjax.retrieval.few import Few
 PRECISION = 0.99  # share of right answers where nobody asks for another
 FEWEST = 10  # queries with a position that a calibration needs
 MOST_LOST = 1_000  # queries whose place is taken out of the map
+SAME = 1e-3  # a descriptor distance up to this is rounding: both pictures are one
 MOST_OTHERS = 10_000  # images of other places that make a small map larger
 
 
@@ -64,11 +65,7 @@ def answers(
       DataError: fewer than `FEWEST` queries have a position.
     """
     known = np.flatnonzero(np.isfinite(queries[1]).all(axis=1))
-    if len(known) < FEWEST:
-        raise DataError(
-            f"{len(known)} queries have a position, and a calibration needs {FEWEST} or more; give more "
-            "queries that the model did not train on"
-        )
+    _check_count(len(known))
     rows, positions = np.asarray(queries[0][known]), queries[1][known]
     found = next_place.search(rows, *references, radius)
     errors = fcm.match_errors(positions, references[1][found.indices[:, 0]])
@@ -83,6 +80,15 @@ def answers(
         alike,
         alike[chosen],
     )
+
+
+def _check_count(count: int, name: str = "the queries") -> None:
+    """Raises DataError where so few queries with a position calibrate nothing."""
+    if count < FEWEST:
+        raise DataError(
+            f"{count} pictures of {name} have a position, and a calibration needs {FEWEST} or more; give "
+            "more that the model did not train on"
+        )
 
 
 def _lost(queries, references, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -155,26 +161,52 @@ def of_map(places, queries, radius: float, precision: float, name: str) -> Calib
       name: of the queries, for people.
 
     Raises:
-      DataError: a picture cannot be read, too few have a position, or their system is not the map's.
+      DataError: as in `checked`, a picture cannot be read, or all are copies of the map's.
     """
     found = answers_of_map(places, queries, radius)
-    return _fit(found, precision, places.model, f"{name} against {places.folder.name}", radius)
+    if (found.distances <= SAME).all():
+        raise DataError(
+            f"all {len(found.distances):,} pictures of {name} have an image of the map at descriptor "
+            "distance 0, so they are the map's own: give pictures that it does not hold"
+        )
+    fitted = _fit(found, precision, places.model, f"{name} against {places.folder.name}", radius)
+    return dataclasses.replace(fitted, images=len(places))
+
+
+def checked(places, queries, name: str = "the queries"):
+    """The queries of a `Map`, a `sources.Source`, with positions in its system; describes nothing.
+
+    Args:
+      places: the map.
+      queries: pictures with positions.
+      name: of the queries: the source that they were read from.
+
+    Raises:
+      DataError: an image of the map or too many queries lack a position, the map holds a query, or no
+        known change leads from their system to the map's.
+    """
+    theirs = places.frames
+    known = np.isfinite(theirs.positions).all(axis=1)
+    if not known.all():
+        raise DataError(
+            f"{(~known).sum():,} of {len(theirs):,} images of {places.folder} have no position, "
+            "so nothing says whether an answer with one of them is right; build a map without them"
+        )
+    _check_count(np.isfinite(queries.frames.positions).all(axis=1).sum(), name)
+    own = additions.held(places.header, theirs, queries.frames, name)
+    if own:
+        raise DataError(
+            f"{own:,} of {len(queries.frames):,} pictures of {name} are images of the map itself: give "
+            "pictures that it does not hold"
+        )
+    frames = additions.in_system(queries.frames, places.header, name, "bring both to one system")
+    return dataclasses.replace(queries, frames=frames)
 
 
 def answers_of_map(places, queries, radius: float) -> Answers:
     """`answers` of a map to a `sources.Source` of pictures with positions."""
+    queries = checked(places, queries)
     own, theirs = queries.frames, places.frames
-    if (own.unit, own.crs) != (theirs.unit, theirs.crs):
-        raise DataError(
-            f"positions of the queries are {own.crs or 'of no known system'} in {own.unit}, the map's "
-            f"{theirs.crs or 'of no known system'} in {theirs.unit}: bring both to one system"
-        )
-    known = np.flatnonzero(np.isfinite(theirs.positions).all(axis=1))
-    if len(known) < len(theirs):
-        raise DataError(
-            f"{len(theirs) - len(known):,} of {len(theirs):,} images of {places.folder} have no position, "
-            "so nothing says whether an answer with one of them is right; build a map without them"
-        )
     pictures = queries.pictures(places.model.form)
     rows = np.concatenate([*places.model.stream(pictures)])
     return answers((rows, own.positions), (places.descriptors, theirs.positions), radius)

@@ -52,6 +52,8 @@ class Calibration:
         without a position, which know no other place; None in files of earlier versions.
       likeness: the least `likeness` to the map of a picture that can be located; -1 refuses none, as do
         files of earlier versions.
+      images: number of images of the map that it was made with, whose mean likeness counts from; 0 where it
+        was made without a map, and in files of earlier versions.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Calibration:
     measure: str = DISTANCE
     plain: "Calibration | None" = None
     likeness: float = -1.0
+    images: int = 0
 
     def __post_init__(self):
         """Raises DataError where the measure is unknown."""

@@ -11,13 +11,14 @@ import pathlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 
 from vprjax import retrieval
+from vprjax.console import log
 from vprjax.errors import DataError
-from vprjax.localize import additions, calibration, folder, likeness, next_place, sources
+from vprjax.localize import additions, asked, calibration, folder, likeness, next_place, sources
 from vprjax.localize.answer import LIKENESS, Answer, by_ratio, confidences, located
 from vprjax.localize.calibration import Calibration
 from vprjax.localize.follow import Follower
@@ -41,7 +42,7 @@ class Map:
 
     def __init__(self, at: pathlib.Path, model=None):
         """Opens the map at a folder; see `open`."""
-        self._model = None
+        self._model, self._passed_over = None, False
         self._read(at)
         if model is not None:
             self._check_model(model)
@@ -207,13 +208,21 @@ class Map:
     def calibration(self) -> Calibration | None:
         """What the measures of the model's answers mean: the map's own, else its run's, else None.
 
-        One of another model, or of another size of pictures, does not count.
+        One of another model, or of another size of pictures, does not count, and a line says so once.
         """
         file = self.folder / calibration.FILE
         found = calibration.read(file) if file.exists() else None
         if found is None and self.model.calibration:
             found = calibration.from_json(self.model.calibration)
-        return found if found and found.model == self.model.id else None
+        if found is None or found.model == self.model.id:
+            return found
+        if not self._passed_over:
+            log(
+                f"{self.folder}: its calibration is of another model or size of pictures and does not "
+                "count; calibrate this map"
+            )
+        self._passed_over = True
+        return None
 
     def follow(self, speed: float, radius: float = 25.0) -> Follower:
         """Answers the frames of a drive one by one, each from all frames so far (`place_filter`).
@@ -241,30 +250,38 @@ class Map:
           DataError: a picture cannot be read, or the map's model is not there.
         """
         model = self.model
-        answers = self.query_descriptors(model.describe(images), k, self.calibration)
-        return answers[0] if _is_one(images) else answers
+        answers = self.query_descriptors(model.describe(images), k)
+        return answers[0] if asked.is_one(images) else answers
 
     def distances(self, descriptor: np.ndarray) -> np.ndarray:
         """L2 distances `(n,)` float32 of one descriptor `(d,)` of the map's own model to all its images."""
         return self._few.all_of(descriptor)
 
     def query_descriptors(
-        self, descriptors: np.ndarray, k: int = 5, calibration: Calibration | None = None
+        self,
+        descriptors: np.ndarray,
+        k: int = 5,
+        calibration: Calibration | Literal["own"] | None = "own",
     ) -> list[Answer]:
-        """The answers to descriptors `(q, d)` of the map's own model.
+        """The answers to descriptors of the map's own model.
 
         Neighbours and distances are those of `retrieval.search`, and so an evaluation's.
 
+        Args:
+          descriptors: `(q, d)` float.
+          k: number of places to name, at most.
+          calibration: what judges the answers. "own" is the map's `calibration`, as in `query`. None judges
+            nothing and needs no model.
+
         Raises:
-          DataError: they have another number of dimensions.
+          ConfigError: they are no float array `(q, d)`, or hold NaN or infinity.
+          DataError: they have another number of dimensions, or "own" lacks the map's model.
         """
-        if descriptors.ndim != 2 or descriptors.shape[1] != self.descriptors.shape[1]:
-            raise DataError(
-                f"descriptors {descriptors.shape} do not fit the map's {self.descriptors.shape}: describe "
-                "with the map's own model"
-            )
+        descriptors = asked.rows(descriptors, self.descriptors.shape)
         if k < 1:
             raise DataError(f"k is {k}; give 1 or more")
+        if isinstance(calibration, str):
+            calibration = self.calibration
         k = min(k, len(self))
         if len(descriptors) < MANY:
             found = self._find(descriptors, k, calibration)
@@ -320,10 +337,3 @@ class Map:
             rule,
             judge.queries if judge else 0,
         )
-
-
-def _is_one(images) -> bool:
-    """Whether this is one picture, not several."""
-    if isinstance(images, np.ndarray):
-        return images.ndim == 3
-    return isinstance(images, str | os.PathLike) or not isinstance(images, Iterable)

@@ -27,13 +27,8 @@ def places(tmp_path):
 
 
 def other(folder, shift, numbers=range(N), **more):
-    """Queries of the same pictures, `shift` metres on, as a source."""
-    file = made_up_model.drive(folder, numbers, **more)
-    document = json.loads(file.read_text())
-    for row in document["splits"]["drive"]:
-        row["x"] += shift
-    file.write_text(json.dumps(document))
-    return sources.read(file)
+    """Queries of nearly the same pictures, `shift` metres on, as a source."""
+    return sources.read(made_up_model.drive_again(folder, shift, numbers, **more))
 
 
 def test_a_map_locates_after_its_calibration(places, tmp_path):
@@ -48,7 +43,7 @@ def test_a_map_locates_after_its_calibration(places, tmp_path):
     again = Map.open(places.folder, places.model)
     known, strange = again.query([made_up_model.picture(3), made_up_model.picture(999)])
     assert (known.queries, strange.queries) == (N, N)
-    every = again.query([made_up_model.picture(number) for number in range(N)])
+    every = again.query(queries.frames.paths.tolist())
     assert all(one.located for one in [*every, again.query(made_up_model.picture(7))])
     assert known.located is True and strange.located is False
     assert known.confidence > 0.9 and strange.distances[0] > found.threshold
@@ -60,7 +55,7 @@ def test_a_map_locates_after_its_calibration(places, tmp_path):
 def test_answers_beyond_the_radius_are_wrong(places, tmp_path):
     asked = calibrate.answers_of_map(places, other(tmp_path / "q", 30.0), 25.0)
     assert not asked.right.any() and len(asked.ratios) == N and (asked.ratios < 0.01).all()
-    assert asked.distances == pytest.approx(0, abs=1e-3)
+    assert asked.distances == pytest.approx(0, abs=1e-2)
     found = calibrate.of_map(places, other(tmp_path / "q", 30.0), 25.0, 0.99, "q")
     assert found.threshold == -1 and "nothing is located" in found.words()
 
@@ -123,8 +118,9 @@ def test_queries_of_known_places_alone_tell_strange_ones_too(places, tmp_path):
         assert lost.min() > 10 * known.max()
     by_hand = []
     rows = places.descriptors[np.arange(N)].astype(np.float64)
-    for number in range(N):
-        gaps = np.linalg.norm(rows - rows[number], axis=1)
+    asking = [*places.model.stream(queries.pictures(places.model.form))]
+    for number, row in enumerate(np.concatenate(asking).astype(np.float64)):
+        gaps = np.linalg.norm(rows - row, axis=1)
         away = np.flatnonzero(np.abs(10 * np.arange(N) - 10 * number - 5) > 25)
         first = away[gaps[away].argmin()]
         others = away[np.abs(away - first) > 2]
@@ -148,7 +144,7 @@ def test_a_picture_of_another_kind_is_not_located(places, tmp_path):
     rows = places.descriptors[np.arange(N)]
     middle = likeness.centre(rows)
     outermost = int((rows @ middle).argmin())
-    assert found.likeness == pytest.approx((rows @ middle).min(), abs=2e-5)
+    assert found.likeness == pytest.approx((rows @ middle).min(), abs=2e-3)
     row = rows[outermost] - 0.2 * middle
     row /= np.linalg.norm(row)
     anyhow = dataclasses.replace(found, likeness=-1.0)
@@ -184,10 +180,12 @@ def test_what_counts_of_an_answer(places, tmp_path):
 
 def test_what_cannot_calibrate(places, tmp_path):
     few = other(tmp_path / "few", 0.0, range(9))
-    with pytest.raises(DataError, match="9 queries have a position, and a calibration needs 10"):
+    with pytest.raises(DataError, match=r"9 pictures of .* have a position, .* needs 10 or more"):
         calibrate.of_map(places, few, 25.0, 0.99, "few")
-    with pytest.raises(DataError, match=r"EPSG:32632 .* EPSG:32631"):
-        calibrate.of_map(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), 25.0, 0.9, "far")
+    with pytest.raises(DataError, match=r"an unknown system, .* EPSG:32631: bring both to one"):
+        calibrate.of_map(places, other(tmp_path / "flat", 0.0, crs=None), 25.0, 0.9, "flat")
+    far = calibrate.checked(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), "far").frames
+    assert far.crs == "EPSG:32631" and 900_000 < far.positions[0, 0] < 940_000
     file = made_up_model.drive(tmp_path / "unknown", range(N))
     document = json.loads(file.read_text())
     document["splits"]["drive"][4] |= {"x": None, "y": None}

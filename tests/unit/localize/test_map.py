@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import made_up_model
 from tests.helpers.made_up_model import drive, picture
 from vprjax import retrieval
-from vprjax.errors import DataError
+from vprjax.errors import ConfigError, DataError
 from vprjax.localize import load
 from vprjax.localize.calibration import Calibration
 from vprjax.localize.map import Map
@@ -80,6 +80,31 @@ def test_a_calibration_says_what_is_located(model, tmp_path):
     known, strange = places.query([picture(3), picture(99)])
     assert known.located is True and known.confidence == pytest.approx(0.9)
     assert strange.located is False and strange.confidence < 0.9
+
+
+def test_descriptors_are_judged_as_pictures_are(model, tmp_path):
+    facts = {"model": model.id, "data": "d", "queries": 9, "radius": 5.0, "precision": 0.9}
+    facts |= {"threshold": 0.1, "reached": 1.0, "answered": 0.5}
+    model.calibration = {**facts, "distances": [0.0, 2.0], "shares": [0.9, 0.1]}
+    places = Map.build(model, drive(tmp_path / "monday"))
+    (asked,), rows = places.query([picture(3)]), model.describe(picture(3))
+    (own,), (plain,) = places.query_descriptors(rows), places.query_descriptors(rows, 5, None)
+    assert (own.confidence, own.located, own.rule) == (asked.confidence, True, "distance")
+    assert (plain.confidence, plain.located, plain.rule) == (1, None, None)
+
+
+def test_descriptors_of_no_use_are_named(model, tmp_path):
+    places = Map.build(model, drive(tmp_path / "monday"))
+    rows = np.ones((3, 24), np.float32)
+    rows[1, 5] = np.nan
+    for wrong, words in (
+        (rows[:1].tolist(), r"are a list: give a float array \(q, d\)"),
+        (rows[0], r"float32 \(24,\): give a float array \(q, d\), one descriptor as"),
+        (np.ones((2, 24), int), r"int64 \(2, 24\): give a float array"),
+        (rows, "1 of 3 descriptors hold NaN or infinity, the first at row 1"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            places.query_descriptors(wrong)
 
 
 def test_another_model_is_refused(model, tmp_path):

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, VprjaxError
 from vprjax.localize.commands.variant import Command
 
 
@@ -44,17 +44,36 @@ def _run(args: argparse.Namespace) -> None:
     from vprjax.localize.map import Map
 
     places = Map.open(args.map)
-    queries = sources.read(args.queries, args.data_dir)
-    test = sources.read(args.test, args.data_dir) if args.test else None
+    queries, test = (
+        calibrate.checked(places, sources.read(name, args.data_dir), name) if name else None
+        for name in (args.queries, args.test)
+    )
     found = calibrate.of_map(places, queries, args.radius, args.precision / 100, args.queries)
-    home = pathlib.Path(places.model.source)
-    path = (home if home.is_dir() else places.folder) / calibration.FILE
+    path = _home(places) / calibration.FILE
     found.write(path)
     print(f"{found.words(places.unit)}; written to {path}")
     if test:
         asked = calibrate.answers_of_map(places, test, args.radius)
         values, _ = asked.measures(found.measure, found.likeness)
         print(f"{args.test}: {calibration.check(found, values, asked.right).words()}")
+
+
+def _home(places) -> pathlib.Path:
+    """Where the map's calibration belongs: the run's workdir, unless the run loads as another model.
+
+    A map of another size of pictures has its own, and so has a map that holds one, as that comes first.
+    """
+    from vprjax.localize import calibration
+    from vprjax.localize.load import load
+
+    workdir = pathlib.Path(places.model.source)
+    if not workdir.is_dir() or (places.folder / calibration.FILE).exists():
+        return places.folder
+    try:
+        same = load(workdir).id == places.model.id
+    except VprjaxError:  # a run of an earlier version loads with a size alone
+        same = False
+    return workdir if same else places.folder
 
 
 COMMAND = Command(

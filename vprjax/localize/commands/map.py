@@ -33,6 +33,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     wanted = size(args.size)
     from vprjax.console import log
+    from vprjax.localize import answer
     from vprjax.localize.load import load
     from vprjax.localize.map import Map
 
@@ -44,6 +45,8 @@ def _run(args: argparse.Namespace) -> None:
         places = Map.build(model, args.images, args.out, args.data_dir)
     located = int((places.frames.positions == places.frames.positions).all(axis=1).sum())
     log(f"{args.out}: {len(places):,} images, {located:,} with a position; {model.title}")
+    if args.add and (words := answer.outgrown(places.calibration, len(places))):
+        log(words)
 
 
 COMMAND = Command(
