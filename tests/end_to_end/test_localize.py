@@ -274,7 +274,7 @@ def test_a_calibrated_map_locates_and_a_drive_is_followed(room, tmp_path):
         0.99,
         25.0,
         1.0,
-    )  # all but the map's own pictures
+    )  # nearly the map's own pictures
     assert f"ratio to the next other place is at most {found.threshold:.4f}" in said
     assert "synthetic/tiny:test01: " in said and "queries are located" in said
     stored(room, tmp_path / "asked")
