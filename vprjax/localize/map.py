@@ -51,11 +51,11 @@ class Map:
     def _read(self, at: pathlib.Path) -> None:
         header = folder.read_header(at)
         if header is None:
-            begun = (
-                " (its building was cut short: run the same command again)" if at.is_dir() else ""
-            )
+            begun = (at / folder.part_name(0)).is_dir()
             raise DataError(
-                f"{at} holds no map{begun}; build one with python -m vprjax.localize map"
+                f"{at} holds no map"
+                + (" (its building was cut short: run the same command again)" if begun else "")
+                + "; build one with python -m vprjax.localize map"
             )
         opened = [folder.open_part(at / part["folder"], header) for part in header["parts"]]
         self.folder, self.header = at, header

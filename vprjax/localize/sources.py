@@ -77,7 +77,10 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
         before, _, split = str(name).rpartition(":")
         path = pathlib.Path(before).expanduser()
         if not path.exists():
-            return _prepared(before, split, data_dir)
+            try:
+                return _prepared(before, split, data_dir)
+            except DataError as error:
+                raise DataError(f"there is no folder {path}, and: {error}") from error
     if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
         return _positions(path, split)
     if path.suffix.lower() == ".json" and path.is_file():

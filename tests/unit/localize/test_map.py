@@ -273,3 +273,9 @@ def test_no_room_on_the_disk_is_said_first(model, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
     with pytest.raises(DataError, match=r"needs 1,152 more bytes, but only 100 are free"):
         Map.build(model, source, tmp_path / "map")
+
+
+def test_what_was_never_a_map_is_not_called_cut_short(model, tmp_path):
+    for never in (drive(tmp_path / "photos").parent, drive(tmp_path / "photos"), tmp_path / "gone"):
+        with pytest.raises(DataError, match=r"holds no map; build one with"):
+            Map.open(never, model)

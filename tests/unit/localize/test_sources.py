@@ -176,3 +176,8 @@ def test_numbers_of_frames_are_no_times(monkeypatch):
     monkeypatch.setattr(source, "open_dataset", lambda config: dataset)
     monkeypatch.setattr(type(places), "contents", "made up")
     assert np.isnan(sources.read("places_csv/mine:reference").frames.times).all()
+
+
+def test_a_mistyped_folder_with_a_split_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"there is no folder .*pics/monday, and: dataset"):
+        sources.read(tmp_path / "pics/monday:train", str(tmp_path))
