@@ -112,7 +112,7 @@ def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
     timed = [point for part in parts for point in part]
     points = [
         (
-            _utc(point.time),
+            times.utc(point.time).timestamp(),
             point.latitude,
             point.longitude,
             math.nan if point.elevation is None else point.elevation,
@@ -136,7 +136,7 @@ def _check_apart(path: pathlib.Path, parts: list[list]) -> None:
     """Raises RawDataError where two segments run at one time: a position would jump between them."""
     spans = []
     for number, part in enumerate(parts, 1):
-        clock = [_utc(point.time) for point in part]
+        clock = [times.utc(point.time).timestamp() for point in part]
         spans += [(min(clock), max(clock), number)] if clock else []
     for (_, end, one), (start, _, two) in itertools.pairwise(sorted(spans)):
         if start < end:
@@ -187,8 +187,3 @@ def _point(fields: list[str], places: list[int], most: tuple[float, float]) -> t
     if not all(abs(value) <= bound for value, bound in zip(place, most, strict=True)):  # NaN too
         return (), f"{place} is beyond {most[0]:g}, {most[1]:g}"
     return row, ""
-
-
-def _utc(moment: datetime.datetime) -> float:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    return aware.timestamp()

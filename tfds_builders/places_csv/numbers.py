@@ -18,7 +18,7 @@ NUMBERS = {  # unit, and the largest of either sign
     "time": ("seconds", LATEST / 1e6),
 }
 OR = {"time": " or a date as 2024-02-29T12:00:00Z"}
-DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d", re.ASCII)
+DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d", re.ASCII)
 
 
 def coordinate(where, values, key: str, pair: tuple[str, str], problems: list[str]) -> float:

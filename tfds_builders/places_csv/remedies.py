@@ -10,7 +10,10 @@ from tfds_builders.errors import RawDataError
 
 HEADER_HELP = "the header is sequence,image,x,y (or lat,lon) and optionally heading,time,label"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
-UNITS = {"time": ", in seconds", "heading": ", in radians clockwise from north"}
+UNITS = {
+    "time": ", in seconds or as dates with an offset",
+    "heading": ", in radians clockwise from north",
+}
 HABITS = {  # other names of the columns, in small letters
     "sequence": "split,seq,sequence_id,sequence_key,run,drive,traversal",
     "image": "file,filename,file_name,path,img,image_path,image_name,name",
@@ -19,7 +22,7 @@ HABITS = {  # other names of the columns, in small letters
     "x": "easting,east,utm_east,utm_x,pos_x,position_x",
     "y": "northing,north,utm_north,utm_y,pos_y,position_y",
     "heading": "yaw,azimuth,bearing,compass,compass_angle,angle,course,northdeg",
-    "time": "timestamp,stamp,t,time_s,time_ms,time_us,time_ns,utime,unix_time",
+    "time": "timestamp,datetime,date,stamp,t,time_s,time_ms,time_us,time_ns,utime,unix_time",
     "label": "place,place_id,class,class_id,room",
 }
 # Numbers beyond the seconds of any year that a record holds, and the unit that they then have.

@@ -14,6 +14,7 @@ UNITS = {  # digits of a time since 1970 from 2001 to 2286, and its nanoseconds
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 NUMBER_FORM = "a number"
 NAIVE = "a date without an offset from UTC"
+SHORT_FRACTION = re.compile(r"[Tt ]\d\d(:?\d\d)?[.,]", re.ASCII)
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
@@ -75,12 +76,21 @@ def clock(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        moment = datetime.datetime.fromisoformat(text.strip())
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-        return aware.timestamp()
+        return utc(_date(text)).timestamp()
     if not math.isfinite(number):
         raise ValueError(f"{text!r} is no time")
     return number
+
+
+def utc(date: datetime.datetime) -> datetime.datetime:
+    """The date itself, in UTC where it has no offset."""
+    return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+
+
+def _date(text: str) -> datetime.datetime:
+    if SHORT_FRACTION.search(text):  # Python takes these for fractions of a second
+        raise ValueError(f"{text!r} has a fraction of an hour or a minute")
+    return datetime.datetime.fromisoformat(text.strip().upper())
 
 
 def form(text: str) -> str:
@@ -88,8 +98,7 @@ def form(text: str) -> str:
     try:
         float(text)
     except ValueError:
-        naive = datetime.datetime.fromisoformat(text.strip()).tzinfo is None
-        return NAIVE if naive else "a date with an offset from UTC"
+        return NAIVE if _date(text).tzinfo is None else "a date with an offset from UTC"
     return NUMBER_FORM
 
 

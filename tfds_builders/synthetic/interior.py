@@ -44,7 +44,7 @@ def wall(rng: np.random.Generator, width: float) -> tuple[np.ndarray, np.ndarray
 
 
 def side(rng: np.random.Generator, width: float, tall: float) -> tuple[np.ndarray, np.ndarray]:
-    """One side of a cupboard, table, box or person of `width x tall` metres."""
+    """One side of a cupboard, table or box of `width x tall` metres."""
     texture, panes = blank()
     h, w = int(tall * PX), max(2, int(width * PX))
     colour = (

@@ -119,7 +119,7 @@ def _background(scene: Scene, position, rays, down):
 
 
 def _cover(image, far, scene: Scene, position, rays, down) -> None:
-    """Paints the ceiling, which lamps and the light from windows reach."""
+    """Paints the ceiling, which lamps reach, and a share of the sun."""
     above = down < -1e-3
     z = ((CAMERA_HEIGHT - scene.world.ceiling_height) / down[above])[:, None]
     points = position + z[..., None] * rays[None, :, :]

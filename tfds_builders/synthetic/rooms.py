@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from tfds_builders.synthetic import interior, textures
 from tfds_builders.synthetic.drive import Lap
@@ -16,6 +17,8 @@ MARGIN = 9.0  # metres of floor around the walk
 OUTSIDE = 5.5  # metres from the walk to the building's outer walls
 CLEAR = 0.8  # metres around the walk that no wall enters
 CORNER = 0.8  # metres within which the walk turns, standard deviation
+STRIP = 256  # rows that noise is drawn for at once
+LONGEST = 600.0  # metres of a walk: its floor takes 0.2 GiB, and each rendering process has one
 LAMP = 0.35  # strength of a lamp at night
 SWAY = 0.35  # share of a car's wander
 
@@ -57,7 +60,7 @@ def make_rooms(seed: int, length: float) -> World:
 
 
 def furniture(world: World, lap: Lap, seed: int) -> tuple[Walls, np.ndarray]:
-    """What stands at the walls during one lap alone, people too: boxes of four walls, their textures."""
+    """Boxes beside the walk during one lap alone: their walls, four each, and textures."""
     rng = lap.rng(seed, 2)
     places = rng.uniform(0, world.length, max(2, int(world.length / 6)))
     return _boxes(rng, world, [(s, rng.choice([-1.25, 1.25])) for s in places])
@@ -105,9 +108,8 @@ def _walls(rng, world: World) -> tuple[Walls, list]:
 
 def _clear(world: World, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Which lines `(n, 2)` to `(n, 2)` leave the walk free: `(n,)` bool."""
-    points = start + (end - start) * np.linspace(0, 1, 12)[:, None, None]
-    apart = np.linalg.norm(points[:, :, None] - world.centre, axis=-1)
-    return apart.min(axis=(0, 2)) > CLEAR
+    walk, shares = cKDTree(world.centre), np.linspace(0, 1, 12)[:, None, None]
+    return walk.query(start + (end - start) * shares)[0].min(axis=0) > CLEAR
 
 
 def _outside(world: World) -> tuple[list, list]:
@@ -135,13 +137,15 @@ def _boxes(rng, world: World, places: list) -> tuple[Walls, np.ndarray]:
         start, end = start + corners, end + following
         height += [tall] * 4
         drawn += sides * 2
+    if not drawn:
+        return NONE, np.zeros((0, textures.HEIGHT, textures.WIDTH, 4), np.uint8)
     return Walls.of(start, end, height), np.stack(drawn)
 
 
 def _paint(rng, world: World, lamps: list) -> None:
     """Paints the floor, tiled or with a runner along the walk, and the ceiling with its lamps."""
     for raster, low, high in ((world.ground, 70, 190), (world.ceiling, 190, 235)):
-        raster[:] = rng.uniform(low, high) + rng.normal(0, 8, 3)
+        raster[:] = np.clip(rng.uniform(low, high) + rng.normal(0, 8, 3), 0, 255)
         for _ in range(12):  # every part of the building its own
             place = world.at(rng.uniform(0, world.length))[0]
             colour = tuple(int(c) for c in rng.uniform(low, high) + rng.normal(0, 10, 3))
@@ -155,6 +159,8 @@ def _paint(rng, world: World, lamps: list) -> None:
         world.draw(world.ground, line, colour, rng.uniform(0.8, 1.6))
     for corners in lamps:
         world.draw(world.ceiling, np.array(corners), (255, 255, 255))
-    noise = rng.normal(0, 4, world.ground.shape[:2])[..., None]
-    for raster in (world.ground, world.ceiling):
-        raster[:] = np.clip(raster + noise, 0, 255).astype(np.uint8)
+    for first in range(0, len(world.ground), STRIP):
+        rows = slice(first, first + STRIP)
+        noise = rng.normal(0, 4, world.ground[rows].shape[:2])[..., None]
+        for raster in (world.ground, world.ceiling):
+            raster[rows] = np.clip(raster[rows] + noise, 0, 255).astype(np.uint8)

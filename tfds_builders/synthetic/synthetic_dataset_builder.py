@@ -31,7 +31,8 @@ class SyntheticConfig(PlacesConfig):
     """The world and the size of the drive, which is rendered at `height x width`.
 
     Attributes:
-      world: "town", or "rooms": corridors and rooms of a building, lit through windows and by lamps.
+      world: "town", or "rooms": corridors and rooms of a building. The sun shines into it as if it
+        had no ceiling.
       seed: of the world and of all laps.
       route_length: metres.
       train: frames of the training split, spread over its laps.
@@ -77,8 +78,11 @@ class SyntheticConfig(PlacesConfig):
                 f"{MOST_BYTES >> 20:,} MiB, TFDS's limit without TensorFlow; give "
                 f"{MOST_BYTES // size:,} images or fewer, or a smaller size"
             )
-        if not 60 <= self.route_length <= 20_000:
-            raise RawDataError(f"route_length is {self.route_length}; give 60 to 20000 metres")
+        longest = rooms.LONGEST if self.world == "rooms" else 20_000
+        if not 60 <= self.route_length <= longest:
+            raise RawDataError(
+                f"route_length is {self.route_length}; give 60 to {longest:g} metres"
+            )
 
     def laps(self) -> dict[str, list[drive.Lap]]:
         """The laps of every split, at least `PAUSE` apart: 660 s from start to start on 300 m."""

@@ -189,12 +189,12 @@ def test_a_name_of_a_hundred_thousand_letters_is_told_at_once():
 TIMED = "sequence,image,x,y,time\n"
 
 
-def frames_of(tmp_path, *times):
+def frames_of(tmp_path, *times, told=None):
     """The frames of a table whose images 000.png, 001.png, ... have these times."""
     raw = write_raw(tmp_path / "raw", ["train"])
     rows = [f"train,train/{i:03d}.png,{i},0,{time}\n" for i, time in enumerate(times)]
     (raw / "places.csv").write_text(TIMED + "".join(rows))
-    return read_table(raw / "places.csv", Told())["train"]
+    return read_table(raw / "places.csv", told or Told())["train"]
 
 
 def test_dates_order_a_sequence_across_offsets(tmp_path):
@@ -204,7 +204,11 @@ def test_dates_order_a_sequence_across_offsets(tmp_path):
 
 
 def test_a_date_without_an_offset_is_utc(tmp_path):
-    frames = frames_of(tmp_path, "2024-02-29T11:00:00.250001", "2024-02-29T11:00:01")
+    told = Told()
+    frames = frames_of(tmp_path, "2024-02-29T11:00:00.250001", "2024-02-29t11:00:01", told=told)
+    assert [words[:61] for words in told.warnings] == [
+        "places.csv: 2 of 2 times have no Z and no offset from UTC, so"
+    ]
     assert [frame.timestamp for frame in frames] == [1709204400_250001, 1709204401_000000]
 
 
@@ -222,6 +226,10 @@ def test_a_date_without_an_offset_is_utc(tmp_path):
         (
             ("2024-13-29T11:00:00Z",),
             ":2: time is '2024-13-29T11:00:00Z'; give a number in seconds or a date",
+        ),
+        (
+            ("2024-02-29T11:00.5Z",),
+            ":2: time is '2024-02-29T11:00.5Z'; give a number in seconds or a",
         ),
         (("2024:02:29 11:00:00",), "give a number in seconds or a date as 2024-02-29T12:00:00Z"),
         (

@@ -38,6 +38,14 @@ def test_nothing_stands_in_the_walk(seed):
         assert distance(positions, walls.start, walls.end).min() > render.NEAR
 
 
+def test_furniture_on_the_walk_is_left_out(world):
+    rng = np.random.default_rng(0)
+    walls, atlas = rooms._boxes(rng, world, [(s, 0.0) for s in range(0, 100, 10)])
+    assert len(walls.start) == len(atlas) == 0
+    walls, atlas = rooms._boxes(rng, world, [(s, 2.5) for s in range(0, 100, 10)])
+    assert len(walls.start) == len(atlas) > 20
+
+
 def test_the_camera_keeps_nearer_to_its_line_than_a_car(world):
     positions, _, _ = drive.poses(world, LAP, 3)
     nearest = np.linalg.norm(positions[:, None] - world.centre, axis=-1).min(axis=1)
@@ -110,9 +118,18 @@ def test_rooms_are_built_and_never_taken_for_the_town(tmp_path, capsys):
     builder = tfds.builder_from_directory(tmp_path / "synthetic" / "mine" / "1.1.0")
     assert builder.info.metadata["config"]["world"] == "rooms"
     assert [len(builder.as_data_source(split)) for split in ("train", "test02")] == [4, 2]
-    assert builder.as_data_source("test01")[0]["image"].shape == (16, 24, 3)
+    first = builder.as_data_source("reference")[0]
+    world, lap = (
+        rooms.make_rooms(0, 60.0),
+        drive.Lap("reference", "cloudy", 3, 100 * (60 / 5 + 600)),
+    )
+    scene = render.make_scene(world, CONDITIONS["cloudy"], rooms.furniture(world, lap, 0))
+    wanted = render.render(scene, first["position"], first["heading"], 16, 24)[..., ::-1]
+    assert np.abs(first["image"].astype(int) - wanted).mean() < 12  # noise and JPEG
     capsys.readouterr()
     assert build(tmp_path, world="town") == 2
     assert "is already built with world 'rooms', not 'town'" in capsys.readouterr().err
     assert build(tmp_path, name="other", world="garden") == 2
     assert "world is 'garden'; give 'town' or 'rooms'" in capsys.readouterr().err
+    assert build(tmp_path, name="other", route_length=700.0) == 2
+    assert "route_length is 700.0; give 60 to 600 metres" in capsys.readouterr().err

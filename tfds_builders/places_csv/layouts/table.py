@@ -14,6 +14,7 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame, has_controls
 from tfds_builders.places_csv import numbers, remedies, zones
 from tfds_builders.places_csv.layouts.variant import Layout, Told
+from tfds_builders.poses import times
 
 TABLE = "places.csv"
 METRES, DEGREES = numbers.METRES, numbers.DEGREES
@@ -66,6 +67,12 @@ def read_table(csv_path: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
         sequences = _projected(csv_path, sequences, told)
     splits = {names[name]: _frames(csv_path.parent, sequences[name]) for name in sequences}
     told.warnings += _fast(splits)
+    naive = sum(row.clock == times.NAIVE for row in rows)
+    if naive:
+        told.warnings.append(
+            f"{csv_path.name}: {naive:,} of {len(rows):,} times have no Z and no offset from UTC, so they "
+            "are taken as UTC; an hour that summer time repeats is out of order"
+        )
     return splits
 
 
