@@ -106,7 +106,7 @@ def _prepared(name: str, split: str, data_dir: str | None) -> Source:
     frames = Frames(
         image_ids=np.array(places.image_ids, np.str_),
         paths=np.full(n, "", np.str_),
-        drives=np.full(n, split, np.str_),
+        drives=np.full(n, split),
         positions=places.positions,
         headings=places.headings,
         times=_seconds(places.timestamps),

@@ -149,6 +149,7 @@ def test_a_prepared_split(monkeypatch):
     places = memory_places.drive()
     assert (found.frames.positions == places.positions).all()
     assert (found.frames.times == places.timestamps / 1e6).all()
+    assert set(found.frames.drives.tolist()) == {"reference"}
     assert (found.frames.unit, found.frames.crs, found.frames.paths[0]) == (
         "frames",
         "EPSG:32631",
