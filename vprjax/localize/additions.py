@@ -1,11 +1,14 @@
 """Fills a map's folder: its first images, and further ones."""
 
+import dataclasses
 import pathlib
+import types
 
 import numpy as np
 import pyproj
 
 from vprjax.console import log
+from vprjax.data.source import data_dir as datasets_folder
 from vprjax.descriptors import store
 from vprjax.errors import DataError
 from vprjax.localize import folder
@@ -47,7 +50,8 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     header = folder.read_header(at)
     folder.check_model(at, header, model)
     known = [folder.open_part(at / part["folder"], header)[1] for part in header["parts"]]
-    fresh = _missing(source.frames, known)
+    origin = _origin(name, data_dir)
+    fresh = _missing(source.frames, known, header, origin)
     if not len(fresh):
         log(f"{at} has all {len(source.frames):,} images of {name} already")
         return 0
@@ -57,7 +61,7 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
         header |= {"position_unit": source.frames.unit, "crs": source.frames.crs}
     frames = _in_system(source.frames, header, name)
     source = Source(_renamed(frames, known, name), source.pictures, source.contents)
-    _append(at, header, model, source, _origin(name, data_dir))
+    _append(at, header, model, source, origin)
     return len(fresh)
 
 
@@ -82,16 +86,38 @@ def _unique(source: Source) -> Source:
     return source
 
 
-def _missing(frames: Frames, known: list[Frames]) -> np.ndarray:
-    """Numbers of the frames that no part holds: a file is known by its path, a record by drive and id."""
+def _missing(frames: Frames, known: list[Frames], header: dict, origin: dict) -> np.ndarray:
+    """Numbers of the frames that no part holds: a file is known by its path, a record by source and id."""
+    have = set()
+    for part, about in zip(known, header["parts"], strict=True):
+        have.update(_marks(part, about))
+    before = _before(origin["source"])
+    renamed = dataclasses.replace(frames, image_ids=_named(before, frames.image_ids))
+    marks = zip(_marks(frames, origin), _marks(renamed, origin), strict=True)
+    return np.array([n for n, both in enumerate(marks) if have.isdisjoint(both)], np.int64)
 
-    def marks(x: Frames):
-        return (
-            (p, "") if p else (d, i) for p, d, i in zip(x.paths, x.drives, x.image_ids, strict=True)
-        )
 
-    have = {mark for part in known for mark in marks(part)}
-    return np.array([n for n, mark in enumerate(marks(frames)) if mark not in have], np.int64)
+def _marks(frames: Frames, origin: dict) -> list[tuple]:
+    """What tells each image from others: its path, else the dataset, its folder and the image's id."""
+    record = (origin["source"], str(_datasets(origin.get("data_dir"))))
+    pairs = zip(frames.paths.tolist(), frames.image_ids.tolist(), strict=True)
+    return [(path,) if path else (*record, image_id) for path, image_id in pairs]
+
+
+def _datasets(data_dir: str | None) -> pathlib.Path:
+    """The folder of prepared datasets."""
+    section = types.SimpleNamespace(data_dir=data_dir or "")
+    return datasets_folder(types.SimpleNamespace(dataset=section)).absolute()
+
+
+def _before(name: str) -> str:
+    """What goes before the ids of a source whose ids the map uses already."""
+    path = pathlib.Path(name).expanduser().absolute()
+    return path.parent.name if path.is_file() else path.name
+
+
+def _named(before: str, image_ids: np.ndarray) -> np.ndarray:
+    return np.array([f"{before}/{image_id}" for image_id in image_ids], np.str_)
 
 
 def _renamed(frames: Frames, known: list[Frames], name: str) -> Frames:
@@ -99,17 +125,18 @@ def _renamed(frames: Frames, known: list[Frames], name: str) -> Frames:
     have = {image_id for part in known for image_id in part.image_ids.tolist()}
     if have.isdisjoint(frames.image_ids.tolist()):
         return frames
-    path = pathlib.Path(name).expanduser().absolute()
-    before = path.parent.name if path.is_file() else path.name
-    ids = np.array([f"{before}/{image_id}" for image_id in frames.image_ids], np.str_)
+    ids = _named(_before(name), frames.image_ids)
     clashes = have.intersection(ids.tolist())
     if clashes:
-        raise DataError(
-            f"{min(clashes)} of {name} has the name of an image that the map holds from elsewhere; rename "
-            "the folder"
+        remedy = (
+            "rename the folder"
+            if pathlib.Path(name).expanduser().exists()
+            else "build a map of its own"
         )
-    columns = {key: value for key, value in vars(frames).items() if key != "image_ids"}
-    return Frames(image_ids=ids, **columns)
+        raise DataError(
+            f"{min(clashes)} of {name} has the name of an image that the map holds from elsewhere; {remedy}"
+        )
+    return dataclasses.replace(frames, image_ids=ids)
 
 
 def _in_system(frames: Frames, header: dict, name: str) -> Frames:

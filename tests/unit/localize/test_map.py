@@ -7,9 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.helpers import made_up_model
+from tests.helpers import made_up_model, short_run
 from tests.helpers.made_up_model import drive, picture
 from vprjax import retrieval
+from vprjax.data import source as datasets
 from vprjax.errors import DataError
 from vprjax.localize import load
 from vprjax.localize.calibration import Calibration
@@ -129,6 +130,25 @@ def test_add_skips_what_is_there_and_names_apart_what_is_not(model, tmp_path):
     assert answer.image_ids.tolist() == ["006.png", "tuesday/006.png"]  # ties to the first
     header = json.loads((tmp_path / "map/map.json").read_text())
     assert [part["images"] for part in header["parts"]] == [12, 2, 3]
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """Every dataset is the drive in memory."""
+    dataset = short_run.Dataset()
+    dataset.metadata = {"position_unit": "m"}
+    monkeypatch.setattr(datasets, "open_dataset", lambda config: dataset)
+
+
+def test_records_of_other_datasets_are_other_images(model, tmp_path, prepared):
+    places = Map.build(model, "synthetic/tiny:test01", tmp_path / "map")
+    assert places.add("synthetic/tiny:test01") == 0
+    assert places.add("synthetic/default:test01") == 80
+    assert places.frames.image_ids[80] == "default:test01/train/0"
+    assert places.add("synthetic/default:test01") == 0 and len(places) == 160
+    assert places.add("synthetic/tiny:test01", str(tmp_path)) == 80
+    with pytest.raises(DataError, match="from elsewhere; build a map of its own"):
+        places.add("synthetic/tiny:test01", str(tmp_path / "third"))
 
 
 def test_positions_of_another_zone_are_brought_to_the_maps(model, tmp_path):
