@@ -51,6 +51,7 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     folder.check_model(at, header, model)
     known = [folder.open_part(at / part["folder"], header)[1] for part in header["parts"]]
     origin = _origin(name, data_dir)
+    source = _unique(source)
     fresh = _missing(source.frames, known, header, origin)
     if not len(fresh):
         log(f"{at} has all {len(source.frames):,} images of {name} already")

@@ -151,6 +151,15 @@ def test_records_of_other_datasets_are_other_images(model, tmp_path, prepared):
         places.add("synthetic/tiny:test01", str(tmp_path / "third"))
 
 
+def test_one_name_for_two_images_is_refused(model, tmp_path):
+    places = Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
+    twice = drive(tmp_path / "tuesday", range(20, 23), id="q")
+    for made in (places.add, lambda name: Map.build(model, name)):
+        with pytest.raises(DataError, match="q names two images of one source; rename one"):
+            made(twice)
+    assert len(Map.open(tmp_path / "map", model)) == 12
+
+
 def test_positions_of_another_zone_are_brought_to_the_maps(model, tmp_path):
     places = Map.build(model, drive(tmp_path / "west"))
     east = drive(tmp_path / "east", range(30, 33), crs="EPSG:32632")
