@@ -36,7 +36,7 @@ def read_header(folder: pathlib.Path) -> dict | None:
     path = folder / HEADER
     try:
         header = checksum.unseal(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); build the map again") from error

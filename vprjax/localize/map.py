@@ -50,9 +50,8 @@ class Map:
     def _read(self, at: pathlib.Path) -> None:
         header = folder.read_header(at)
         if header is None:
-            begun = (
-                " (its building was cut short: run the same command again)" if at.is_dir() else ""
-            )
+            cut = (at / folder.part_name(0)).is_dir()
+            begun = " (its building was cut short: run the same command again)" if cut else ""
             raise DataError(
                 f"{at} holds no map{begun}; build one with python -m vprjax.localize map"
             )

@@ -262,8 +262,9 @@ def test_what_is_damaged_is_named(model, tmp_path):
     frames.write_bytes(frames.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"frames\.npz cannot be read .*build the map again"):
         Map.open(tmp_path / "map", model)
-    with pytest.raises(DataError, match="holds no map; build one with"):
-        Map.open(tmp_path / "nothing", model)
+    for other in ("nothing", "monday", "monday/000.png"):
+        with pytest.raises(DataError, match=f"{other} holds no map; build one with"):
+            Map.open(tmp_path / other, model)
     (tmp_path / "monday/005.png").write_text("no picture")
     with pytest.raises(DataError, match=r"005\.png is .*not an image of a format"):
         Map.build(model, source, tmp_path / "other")
