@@ -1,5 +1,6 @@
 """Maps: built, saved, opened, asked and added to; what does not fit is named."""
 
+import argparse
 import json
 import pathlib
 
@@ -14,6 +15,7 @@ from vprjax.data import source as datasets
 from vprjax.errors import DataError
 from vprjax.localize import load
 from vprjax.localize.calibration import Calibration
+from vprjax.localize.commands.map import COMMAND
 from vprjax.localize.map import Map
 
 
@@ -149,6 +151,19 @@ def test_records_of_other_datasets_are_other_images(model, tmp_path, prepared):
     assert places.add("synthetic/tiny:test01", str(tmp_path)) == 80
     with pytest.raises(DataError, match="from elsewhere; build a map of its own"):
         places.add("synthetic/tiny:test01", str(tmp_path / "third"))
+
+
+def test_an_addition_takes_the_maps_size(model, tmp_path, monkeypatch):
+    Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
+    asked = []
+    monkeypatch.setattr(load, "load", lambda path, size: asked.append(size) or model)
+    command = ["map", "--model=mine", f"--out={tmp_path / 'map'}", "--add"]
+    command.append(f"--images={drive(tmp_path / 'tuesday', range(20, 23))}")
+    for more in ([], ["--size=16x16"]):
+        parser = argparse.ArgumentParser()
+        COMMAND.arguments(parser)
+        COMMAND.run(parser.parse_args([*command[1:], *more]))
+    assert asked == [(8, 10), (16, 16)] and len(Map.open(tmp_path / "map", model)) == 15
 
 
 def test_one_name_for_two_images_is_refused(model, tmp_path):
