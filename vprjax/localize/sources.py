@@ -95,7 +95,10 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
 
 def _prepared(name: str, split: str, data_dir: str | None) -> Source:
     section = types.SimpleNamespace(name=name, data_dir=data_dir or "")
-    dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
+    try:
+        dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
+    except DataError as error:
+        raise DataError(f"there is no folder {name}, and as a dataset: {error}") from error
     places = dataset.places((split,))
     if places.windows is not None:
         raise DataError(

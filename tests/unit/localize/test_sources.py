@@ -106,8 +106,10 @@ def test_what_is_no_source_is_named(tmp_path):
         DataError, match=r"ride\.mp4 is a video.*positions \S+ --track=TRACK --fps=2 --frames"
     ):
         sources.read(tmp_path / "ride.mp4")
-    with pytest.raises(DataError, match="dataset 'missing' is not built under"):
-        sources.read("missing:reference", str(tmp_path))
+    with pytest.raises(
+        DataError, match=r"no folder pics/monday, .*dataset 'pics/monday' is not built under"
+    ):
+        sources.read("pics/monday:train", str(tmp_path))
 
 
 def test_a_folder_is_read_by_tfds_builders(tmp_path, monkeypatch):
