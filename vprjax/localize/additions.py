@@ -34,6 +34,8 @@ def first(at: pathlib.Path, model, source: Source, name: str, data_dir: str | No
     folder.check_model(at, header, model)
     key = store.open_store(at / header["parts"][0]["folder"]).key
     if len(header["parts"]) > 1 or key != folder.part_key(model, _unique(source)):
+        if words := _stale(source.frames, _known(at, header), header, _origin(name, data_dir)):
+            raise DataError(f"{at} holds a map already, and {words}")
         raise DataError(
             f"{at} holds a map of {header['parts'][0]['source']} already; add to it with --add, or name a "
             "new folder"
@@ -49,10 +51,12 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     """
     header = folder.read_header(at)
     folder.check_model(at, header, model)
-    known = [folder.open_part(at / part["folder"], header)[1] for part in header["parts"]]
+    known = _known(at, header)
     origin = _origin(name, data_dir)
     source = _unique(source)
     fresh = _missing(source.frames, known, header, origin)
+    if words := _stale(source.frames, known, header, origin):
+        log(f"warning: {words}")
     if not len(fresh):
         log(f"{at} has all {len(source.frames):,} images of {name} already")
         return 0
@@ -64,6 +68,10 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     source = Source(_renamed(frames, known, name), source.pictures, source.contents)
     _append(at, header, model, source, origin)
     return len(fresh)
+
+
+def _known(at: pathlib.Path, header: dict) -> list[Frames]:
+    return [folder.open_part(at / part["folder"], header)[1] for part in header["parts"]]
 
 
 def _append(at: pathlib.Path, header: dict, model, source: Source, origin: dict) -> None:
@@ -96,6 +104,26 @@ def _missing(frames: Frames, known: list[Frames], header: dict, origin: dict) ->
     renamed = dataclasses.replace(frames, image_ids=_named(before, frames.image_ids))
     marks = zip(_marks(frames, origin), _marks(renamed, origin), strict=True)
     return np.array([n for n, both in enumerate(marks) if have.isdisjoint(both)], np.int64)
+
+
+def _stale(frames: Frames, known: list[Frames], header: dict, origin: dict) -> str:
+    """Says how many images of the map have another file or position in the source; "" for none."""
+    own = {mark: number for number, mark in enumerate(_marks(frames, origin))}
+    same_system = (frames.unit, frames.crs) == (header["position_unit"], header["crs"])
+    changed = 0
+    for part, about in zip(known, header["parts"], strict=True):
+        pairs = [(own[m], n) for n, m in enumerate(_marks(part, about)) if m in own]
+        here, there = np.array(pairs, np.int64).reshape(-1, 2).T
+        new, old = frames.stamps[here], part.stamps[there]
+        differ = (new != old) & (new != 0) & (old != 0)
+        if same_system:
+            near = np.isclose(
+                frames.positions[here], part.positions[there], rtol=0, atol=1e-6, equal_nan=True
+            )
+            differ |= ~near.all(axis=1)
+        changed += int(differ.sum())
+    words = "picture has" if changed == 1 else "pictures have"
+    return f"{changed:,} {words} changed since it was built: build a new map" if changed else ""
 
 
 def _marks(frames: Frames, origin: dict) -> list[tuple]:

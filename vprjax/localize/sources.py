@@ -188,7 +188,9 @@ def _from_json(file: pathlib.Path, root: pathlib.Path, split: str) -> Source:
         ) from error
     if not len(frames):
         raise DataError(f"{root} holds no images")
-    return Source(frames, lambda form: Pictures(frames.paths.tolist(), form), _files(frames.paths))
+    stamps, contents = _files(frames.paths)
+    frames = dataclasses.replace(frames, stamps=stamps)
+    return Source(frames, lambda form: Pictures(frames.paths.tolist(), form), contents)
 
 
 def _tell(document: dict) -> None:
@@ -222,13 +224,13 @@ def _frames(document: dict, splits: dict, root: pathlib.Path) -> Frames:
     )
 
 
-def _files(paths: np.ndarray) -> str:
-    """SHA-256 of the files' sizes and times of change: reading them all would take a pass of its own.
+def _files(paths: np.ndarray) -> tuple[np.ndarray, str]:
+    """Stamps and SHA-256 of the files' sizes and times of change: reading them all would take a pass.
 
     Raises:
       DataError: a file is missing; the error names it.
     """
-    digest = hashlib.sha256()
+    digest, stamps = hashlib.sha256(), []
     for path in paths.tolist():
         try:
             found = os.stat(path)
@@ -236,7 +238,7 @@ def _files(paths: np.ndarray) -> str:
             raise DataError(
                 f"picture {path} cannot be read ({error.strerror}); check it"
             ) from error
-        digest.update(
-            f"{path}\n{found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogateescape")
-        )
-    return digest.hexdigest()
+        facts = f"{found.st_size} {found.st_mtime_ns}"
+        digest.update(f"{path}\n{facts}\n".encode(errors="surrogateescape"))
+        stamps.append(hashlib.sha256(facts.encode()).digest()[:8])
+    return np.frombuffer(b"".join(stamps), "<i8").astype(np.int64), digest.hexdigest()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -164,6 +165,32 @@ def test_an_addition_takes_the_maps_size(model, tmp_path, monkeypatch):
         COMMAND.arguments(parser)
         COMMAND.run(parser.parse_args([*command[1:], *more]))
     assert asked == [(8, 10), (16, 16)] and len(Map.open(tmp_path / "map", model)) == 15
+
+
+def test_changed_pictures_and_positions_are_told(model, tmp_path, capsys):
+    source = drive(tmp_path / "monday")
+    places = Map.build(model, source, tmp_path / "map")
+    os.utime(tmp_path / "monday/002.png", ns=(1, 1))
+    document = json.loads(source.read_text())
+    document["splits"]["drive"][5]["x"] += 1
+    source.write_text(json.dumps(document))
+    words = "2 pictures have changed since it was built: build a new map"
+    with pytest.raises(DataError, match=words):
+        Map.build(model, source, tmp_path / "map")
+    assert places.add(source) == 0 and words in capsys.readouterr().err
+
+
+def test_a_map_of_an_earlier_version_has_no_stamps(model, tmp_path, capsys):
+    source = drive(tmp_path / "monday")
+    Map.build(model, source, tmp_path / "map")
+    file = tmp_path / "map/part-0000/frames.npz"
+    with np.load(file) as found:
+        columns = {name: found[name] for name in found if name != "stamps"}
+    np.savez(file, **columns)
+    os.utime(tmp_path / "monday/002.png", ns=(1, 1))
+    places = Map.open(tmp_path / "map", model)
+    assert places.add(source) == 0 and "changed" not in capsys.readouterr().err
+    assert places.query(picture(2)).image_ids[0] == "002.png"
 
 
 def test_one_name_for_two_images_is_refused(model, tmp_path):
