@@ -1,11 +1,14 @@
 """Fills a map's folder: its first images, and further ones."""
 
+import dataclasses
 import pathlib
+import types
 
 import numpy as np
 import pyproj
 
 from vprjax.console import log
+from vprjax.data.source import data_dir as datasets_folder
 from vprjax.descriptors import store
 from vprjax.errors import DataError
 from vprjax.localize import folder
@@ -31,6 +34,8 @@ def first(at: pathlib.Path, model, source: Source, name: str, data_dir: str | No
     folder.check_model(at, header, model)
     key = store.open_store(at / header["parts"][0]["folder"]).key
     if len(header["parts"]) > 1 or key != folder.part_key(model, _unique(source)):
+        if words := _stale(source.frames, _known(at, header), header, _origin(name, data_dir)):
+            raise DataError(f"{at} holds a map already, and {words}")
         raise DataError(
             f"{at} holds a map of {header['parts'][0]['source']} already; add to it with --add, or name a "
             "new folder"
@@ -46,8 +51,12 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     """
     header = folder.read_header(at)
     folder.check_model(at, header, model)
-    known = [folder.open_part(at / part["folder"], header)[1] for part in header["parts"]]
-    fresh = _missing(source.frames, known)
+    known = _known(at, header)
+    origin = _origin(name, data_dir)
+    source = _unique(source)
+    fresh = _missing(source.frames, known, header, origin)
+    if words := _stale(source.frames, known, header, origin):
+        log(f"warning: {words}")
     if not len(fresh):
         log(f"{at} has all {len(source.frames):,} images of {name} already")
         return 0
@@ -57,8 +66,12 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
         header |= {"position_unit": source.frames.unit, "crs": source.frames.crs}
     frames = in_system(source.frames, header, name, "build a map of its own")
     source = Source(_renamed(frames, known, name), source.pictures, source.contents)
-    _append(at, header, model, source, _origin(name, data_dir))
+    _append(at, header, model, source, origin)
     return len(fresh)
+
+
+def _known(at: pathlib.Path, header: dict) -> list[Frames]:
+    return [folder.open_part(at / part["folder"], header)[1] for part in header["parts"]]
 
 
 def _append(at: pathlib.Path, header: dict, model, source: Source, origin: dict) -> None:
@@ -82,16 +95,58 @@ def _unique(source: Source) -> Source:
     return source
 
 
-def _missing(frames: Frames, known: list[Frames]) -> np.ndarray:
-    """Numbers of the frames that no part holds: a file is known by its path, a record by drive and id."""
+def _missing(frames: Frames, known: list[Frames], header: dict, origin: dict) -> np.ndarray:
+    """Numbers of the frames that no part holds: a file is known by its path, a record by source and id."""
+    have = set()
+    for part, about in zip(known, header["parts"], strict=True):
+        have.update(_marks(part, about))
+    before = _before(origin["source"])
+    renamed = dataclasses.replace(frames, image_ids=_named(before, frames.image_ids))
+    marks = zip(_marks(frames, origin), _marks(renamed, origin), strict=True)
+    return np.array([n for n, both in enumerate(marks) if have.isdisjoint(both)], np.int64)
 
-    def marks(x: Frames):
-        return (
-            (p, "") if p else (d, i) for p, d, i in zip(x.paths, x.drives, x.image_ids, strict=True)
-        )
 
-    have = {mark for part in known for mark in marks(part)}
-    return np.array([n for n, mark in enumerate(marks(frames)) if mark not in have], np.int64)
+def _stale(frames: Frames, known: list[Frames], header: dict, origin: dict) -> str:
+    """Says how many images of the map have another file or position in the source; "" for none."""
+    own = {mark: number for number, mark in enumerate(_marks(frames, origin))}
+    same_system = (frames.unit, frames.crs) == (header["position_unit"], header["crs"])
+    changed = 0
+    for part, about in zip(known, header["parts"], strict=True):
+        pairs = [(own[m], n) for n, m in enumerate(_marks(part, about)) if m in own]
+        here, there = np.array(pairs, np.int64).reshape(-1, 2).T
+        new, old = frames.stamps[here], part.stamps[there]
+        differ = (new != old) & (new != 0) & (old != 0)
+        if same_system:
+            near = np.isclose(
+                frames.positions[here], part.positions[there], rtol=0, atol=1e-6, equal_nan=True
+            )
+            differ |= ~near.all(axis=1)
+        changed += int(differ.sum())
+    words = "picture has" if changed == 1 else "pictures have"
+    return f"{changed:,} {words} changed since it was built: build a new map" if changed else ""
+
+
+def _marks(frames: Frames, origin: dict) -> list[tuple]:
+    """What tells each image from others: its path, else the dataset, its folder and the image's id."""
+    record = (origin["source"], str(_datasets(origin.get("data_dir"))))
+    pairs = zip(frames.paths.tolist(), frames.image_ids.tolist(), strict=True)
+    return [(path,) if path else (*record, image_id) for path, image_id in pairs]
+
+
+def _datasets(data_dir: str | None) -> pathlib.Path:
+    """The folder of prepared datasets."""
+    section = types.SimpleNamespace(data_dir=data_dir or "")
+    return datasets_folder(types.SimpleNamespace(dataset=section)).absolute()
+
+
+def _before(name: str) -> str:
+    """What goes before the ids of a source whose ids the map uses already."""
+    path = pathlib.Path(name).expanduser().absolute()
+    return path.parent.name if path.is_file() else path.name
+
+
+def _named(before: str, image_ids: np.ndarray) -> np.ndarray:
+    return np.array([f"{before}/{image_id}" for image_id in image_ids], np.str_)
 
 
 def _renamed(frames: Frames, known: list[Frames], name: str) -> Frames:
@@ -99,17 +154,18 @@ def _renamed(frames: Frames, known: list[Frames], name: str) -> Frames:
     have = {image_id for part in known for image_id in part.image_ids.tolist()}
     if have.isdisjoint(frames.image_ids.tolist()):
         return frames
-    path = pathlib.Path(name).expanduser().absolute()
-    before = path.parent.name if path.is_file() else path.name
-    ids = np.array([f"{before}/{image_id}" for image_id in frames.image_ids], np.str_)
+    ids = _named(_before(name), frames.image_ids)
     clashes = have.intersection(ids.tolist())
     if clashes:
-        raise DataError(
-            f"{min(clashes)} of {name} has the name of an image that the map holds from elsewhere; rename "
-            "the folder"
+        remedy = (
+            "rename the folder"
+            if pathlib.Path(name).expanduser().exists()
+            else "build a map of its own"
         )
-    columns = {key: value for key, value in vars(frames).items() if key != "image_ids"}
-    return Frames(image_ids=ids, **columns)
+        raise DataError(
+            f"{min(clashes)} of {name} has the name of an image that the map holds from elsewhere; {remedy}"
+        )
+    return dataclasses.replace(frames, image_ids=ids)
 
 
 def held(header: dict, known: Frames, frames: Frames, name: str) -> int:

@@ -7,7 +7,8 @@ import numpy as np
 
 from vprjax.errors import DataError, naming
 
-TEXTS, NUMBERS = ("image_ids", "paths", "drives"), ("headings", "times", "altitudes")
+TEXTS = ("image_ids", "paths", "drives")
+NUMBERS = ("headings", "times", "altitudes", "stamps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Frames:
       headings: `(n,)` float64 radians, NaN where unknown.
       times: `(n,)` float64 seconds, NaN where unknown.
       altitudes: `(n,)` float64, NaN where unknown.
+      stamps: `(n,)` int64, a digest of the file's size and time of change; 0 where unknown.
       unit: name of the position unit.
       crs: what the positions are coordinates of, e.g. "EPSG:32631"; None where unknown.
     """
@@ -35,6 +37,12 @@ class Frames:
     altitudes: np.ndarray
     unit: str = "m"
     crs: str | None = None
+    stamps: np.ndarray | None = None
+
+    def __post_init__(self):
+        """Datasets and maps of earlier versions have no stamps."""
+        if self.stamps is None:
+            object.__setattr__(self, "stamps", np.zeros(len(self.image_ids), np.int64))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -67,7 +75,9 @@ class Frames:
         try:
             with path.open("rb") as file:  # numpy leaves a damaged file open
                 found = np.load(file, allow_pickle=False)
-                columns = {name: found[name] for name in (*TEXTS, *NUMBERS, "positions")}
+                names = (*TEXTS, *NUMBERS, "positions")
+                columns = {name: found[name] for name in names if name != "stamps"}
+                columns["stamps"] = found["stamps"] if "stamps" in found else None
         except Exception as error:  # a damaged file makes numpy and zipfile raise anything
             raise DataError(f"{path} cannot be read ({error}); build the map again") from error
         return cls(**columns, unit=unit, crs=crs)

@@ -77,10 +77,7 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
         before, _, split = str(name).rpartition(":")
         path = pathlib.Path(before).expanduser()
         if not path.exists():
-            try:
-                return _prepared(before, split, data_dir)
-            except DataError as error:
-                raise DataError(f"there is no folder {path}, and: {error}") from error
+            return _prepared(before, split, data_dir)
     if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
         return _positions(path, split)
     if path.suffix.lower() == ".json" and path.is_file():
@@ -98,7 +95,10 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
 
 def _prepared(name: str, split: str, data_dir: str | None) -> Source:
     section = types.SimpleNamespace(name=name, data_dir=data_dir or "")
-    dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
+    try:
+        dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
+    except DataError as error:
+        raise DataError(f"there is no folder {name}, and as a dataset: {error}") from error
     places = dataset.places((split,))
     if places.windows is not None:
         raise DataError(
@@ -109,7 +109,7 @@ def _prepared(name: str, split: str, data_dir: str | None) -> Source:
     frames = Frames(
         image_ids=np.array(places.image_ids, np.str_),
         paths=np.full(n, "", np.str_),
-        drives=np.full(n, split, np.str_),
+        drives=np.full(n, split),
         positions=places.positions,
         headings=places.headings,
         times=_seconds(places.timestamps),
@@ -188,7 +188,9 @@ def _from_json(file: pathlib.Path, root: pathlib.Path, split: str) -> Source:
         ) from error
     if not len(frames):
         raise DataError(f"{root} holds no images")
-    return Source(frames, lambda form: Pictures(frames.paths.tolist(), form), _files(frames.paths))
+    stamps, contents = _files(frames.paths)
+    frames = dataclasses.replace(frames, stamps=stamps)
+    return Source(frames, lambda form: Pictures(frames.paths.tolist(), form), contents)
 
 
 def _tell(document: dict) -> None:
@@ -222,13 +224,13 @@ def _frames(document: dict, splits: dict, root: pathlib.Path) -> Frames:
     )
 
 
-def _files(paths: np.ndarray) -> str:
-    """SHA-256 of the files' sizes and times of change: reading them all would take a pass of its own.
+def _files(paths: np.ndarray) -> tuple[np.ndarray, str]:
+    """Stamps and SHA-256 of the files' sizes and times of change: reading them all would take a pass.
 
     Raises:
       DataError: a file is missing; the error names it.
     """
-    digest = hashlib.sha256()
+    digest, stamps = hashlib.sha256(), []
     for path in paths.tolist():
         try:
             found = os.stat(path)
@@ -236,7 +238,7 @@ def _files(paths: np.ndarray) -> str:
             raise DataError(
                 f"picture {path} cannot be read ({error.strerror}); check it"
             ) from error
-        digest.update(
-            f"{path}\n{found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogateescape")
-        )
-    return digest.hexdigest()
+        facts = f"{found.st_size} {found.st_mtime_ns}"
+        digest.update(f"{path}\n{facts}\n".encode(errors="surrogateescape"))
+        stamps.append(hashlib.sha256(facts.encode()).digest()[:8])
+    return np.frombuffer(b"".join(stamps), "<i8").astype(np.int64), digest.hexdigest()

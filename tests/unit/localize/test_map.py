@@ -1,18 +1,22 @@
 """Maps: built, saved, opened, asked and added to; what does not fit is named."""
 
+import argparse
 import json
+import os
 import pathlib
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from tests.helpers import made_up_model
+from tests.helpers import made_up_model, short_run
 from tests.helpers.made_up_model import drive, picture
 from vprjax import retrieval
+from vprjax.data import source as datasets
 from vprjax.errors import ConfigError, DataError
 from vprjax.localize import load
 from vprjax.localize.calibration import Calibration
+from vprjax.localize.commands.map import COMMAND
 from vprjax.localize.map import Map
 
 
@@ -156,6 +160,73 @@ def test_add_skips_what_is_there_and_names_apart_what_is_not(model, tmp_path):
     assert [part["images"] for part in header["parts"]] == [12, 2, 3]
 
 
+@pytest.fixture
+def prepared(monkeypatch):
+    """Every dataset is the drive in memory."""
+    dataset = short_run.Dataset()
+    dataset.metadata = {"position_unit": "m"}
+    monkeypatch.setattr(datasets, "open_dataset", lambda config: dataset)
+
+
+def test_records_of_other_datasets_are_other_images(model, tmp_path, prepared):
+    places = Map.build(model, "synthetic/tiny:test01", tmp_path / "map")
+    assert places.add("synthetic/tiny:test01") == 0
+    assert places.add("synthetic/default:test01") == 80
+    assert places.frames.image_ids[80] == "default:test01/train/0"
+    assert places.add("synthetic/default:test01") == 0 and len(places) == 160
+    assert places.add("synthetic/tiny:test01", str(tmp_path)) == 80
+    with pytest.raises(DataError, match="from elsewhere; build a map of its own"):
+        places.add("synthetic/tiny:test01", str(tmp_path / "third"))
+
+
+def test_an_addition_takes_the_maps_size(model, tmp_path, monkeypatch):
+    Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
+    asked = []
+    monkeypatch.setattr(load, "load", lambda path, size: asked.append(size) or model)
+    command = ["map", "--model=mine", f"--out={tmp_path / 'map'}", "--add"]
+    command.append(f"--images={drive(tmp_path / 'tuesday', range(20, 23))}")
+    for more in ([], ["--size=16x16"]):
+        parser = argparse.ArgumentParser()
+        COMMAND.arguments(parser)
+        COMMAND.run(parser.parse_args([*command[1:], *more]))
+    assert asked == [(8, 10), (16, 16)] and len(Map.open(tmp_path / "map", model)) == 15
+
+
+def test_changed_pictures_and_positions_are_told(model, tmp_path, capsys):
+    source = drive(tmp_path / "monday")
+    places = Map.build(model, source, tmp_path / "map")
+    os.utime(tmp_path / "monday/002.png", ns=(1, 1))
+    document = json.loads(source.read_text())
+    document["splits"]["drive"][5]["x"] += 1
+    source.write_text(json.dumps(document))
+    words = "2 pictures have changed since it was built: build a new map"
+    with pytest.raises(DataError, match=words):
+        Map.build(model, source, tmp_path / "map")
+    assert places.add(source) == 0 and words in capsys.readouterr().err
+
+
+def test_a_map_of_an_earlier_version_has_no_stamps(model, tmp_path, capsys):
+    source = drive(tmp_path / "monday")
+    Map.build(model, source, tmp_path / "map")
+    file = tmp_path / "map/part-0000/frames.npz"
+    with np.load(file) as found:
+        columns = {name: found[name] for name in found if name != "stamps"}
+    np.savez(file, **columns)
+    os.utime(tmp_path / "monday/002.png", ns=(1, 1))
+    places = Map.open(tmp_path / "map", model)
+    assert places.add(source) == 0 and "changed" not in capsys.readouterr().err
+    assert places.query(picture(2)).image_ids[0] == "002.png"
+
+
+def test_one_name_for_two_images_is_refused(model, tmp_path):
+    places = Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
+    twice = drive(tmp_path / "tuesday", range(20, 23), id="q")
+    for made in (places.add, lambda name: Map.build(model, name)):
+        with pytest.raises(DataError, match="q names two images of one source; rename one"):
+            made(twice)
+    assert len(Map.open(tmp_path / "map", model)) == 12
+
+
 def test_positions_of_another_zone_are_brought_to_the_maps(model, tmp_path):
     places = Map.build(model, drive(tmp_path / "west"))
     east = drive(tmp_path / "east", range(30, 33), crs="EPSG:32632")
@@ -258,8 +329,9 @@ def test_what_is_damaged_is_named(model, tmp_path):
     frames.write_bytes(frames.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"frames\.npz cannot be read .*build the map again"):
         Map.open(tmp_path / "map", model)
-    with pytest.raises(DataError, match="holds no map; build one with"):
-        Map.open(tmp_path / "nothing", model)
+    for other in ("nothing", "monday", "monday/000.png"):
+        with pytest.raises(DataError, match=f"{other} holds no map; build one with"):
+            Map.open(tmp_path / other, model)
     (tmp_path / "monday/005.png").write_text("no picture")
     with pytest.raises(DataError, match=r"005\.png is .*not an image of a format"):
         Map.build(model, source, tmp_path / "other")
@@ -273,9 +345,3 @@ def test_no_room_on_the_disk_is_said_first(model, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
     with pytest.raises(DataError, match=r"needs 1,152 more bytes, but only 100 are free"):
         Map.build(model, source, tmp_path / "map")
-
-
-def test_what_was_never_a_map_is_not_called_cut_short(model, tmp_path):
-    for never in (drive(tmp_path / "photos").parent, drive(tmp_path / "photos"), tmp_path / "gone"):
-        with pytest.raises(DataError, match=r"holds no map; build one with"):
-            Map.open(never, model)

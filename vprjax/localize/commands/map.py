@@ -7,7 +7,9 @@ from vprjax.localize.commands.variant import Command, size
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", required=True, help="workdir of a run, or a file of a released model or a backbone"
+        "--model",
+        required=True,
+        help="workdir of a run, or a file of a released model or a backbone",
     )
     parser.add_argument(
         "--images",
@@ -22,7 +24,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--add", action="store_true", help="add to the map in --out the images that it lacks"
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="size that images are brought to; the model's own by default"
+        "--size",
+        metavar="HxW",
+        help="size that images are brought to; the model's own by default, with --add the map's",
     )
     parser.add_argument(
         "--data_dir",
@@ -37,6 +41,8 @@ def _run(args: argparse.Namespace) -> None:
     from vprjax.localize.load import load
     from vprjax.localize.map import Map
 
+    if args.add and wanted is None:
+        wanted = tuple(Map.open(args.out).header["model"]["size"])
     model = load(args.model, wanted)
     if args.add:
         places = Map.open(args.out, model)
