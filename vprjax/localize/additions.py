@@ -99,20 +99,22 @@ def _missing(frames: Frames, known: list[Frames], header: dict, origin: dict) ->
     """Numbers of the frames that no part holds: a file is known by its path, a record by source and id."""
     have = set()
     for part, about in zip(known, header["parts"], strict=True):
-        have.update(_marks(part, about))
+        have.update(_marks(part, _record(about)))
     before = _before(origin["source"])
-    renamed = dataclasses.replace(frames, image_ids=_named(before, frames.image_ids))
-    marks = zip(_marks(frames, origin), _marks(renamed, origin), strict=True)
-    return np.array([n for n, both in enumerate(marks) if have.isdisjoint(both)], np.int64)
+    marks = enumerate(_marks(frames, _record(origin)))
+    both = (
+        (n, mark, (*mark[:-1], f"{before}/{mark[-1]}")) for n, mark in marks
+    )  # perhaps `_renamed`
+    return np.array([n for n, *names in both if have.isdisjoint(names)], np.int64)
 
 
 def _stale(frames: Frames, known: list[Frames], header: dict, origin: dict) -> str:
     """Says how many images of the map have another file or position in the source; "" for none."""
-    own = {mark: number for number, mark in enumerate(_marks(frames, origin))}
+    own = {mark: number for number, mark in enumerate(_marks(frames, _record(origin)))}
     same_system = (frames.unit, frames.crs) == (header["position_unit"], header["crs"])
     changed = 0
     for part, about in zip(known, header["parts"], strict=True):
-        pairs = [(own[m], n) for n, m in enumerate(_marks(part, about)) if m in own]
+        pairs = [(own[m], n) for n, m in enumerate(_marks(part, _record(about))) if m in own]
         here, there = np.array(pairs, np.int64).reshape(-1, 2).T
         new, old = frames.stamps[here], part.stamps[there]
         differ = (new != old) & (new != 0) & (old != 0)
@@ -126,17 +128,17 @@ def _stale(frames: Frames, known: list[Frames], header: dict, origin: dict) -> s
     return f"{changed:,} {words} changed since it was built: build a new map" if changed else ""
 
 
-def _marks(frames: Frames, origin: dict) -> list[tuple]:
-    """What tells each image from others: its path, else the dataset, its folder and the image's id."""
-    record = (origin["source"], str(_datasets(origin.get("data_dir"))))
+def _marks(frames: Frames, record: tuple[str, ...]) -> list[tuple]:
+    """What tells each image from others: its path, else what its records come from and the image's id."""
     pairs = zip(frames.paths.tolist(), frames.image_ids.tolist(), strict=True)
     return [(path,) if path else (*record, image_id) for path, image_id in pairs]
 
 
-def _datasets(data_dir: str | None) -> pathlib.Path:
-    """The folder of prepared datasets."""
-    section = types.SimpleNamespace(data_dir=data_dir or "")
-    return datasets_folder(types.SimpleNamespace(dataset=section)).absolute()
+def _record(origin: dict) -> tuple[str, str]:
+    """The prepared dataset that a source's records come from, and its folder."""
+    section = types.SimpleNamespace(data_dir=origin.get("data_dir", ""))
+    folder_of = datasets_folder(types.SimpleNamespace(dataset=section))
+    return origin["source"], str(folder_of.absolute())
 
 
 def _before(name: str) -> str:
@@ -177,16 +179,12 @@ def held(header: dict, known: Frames, frames: Frames, name: str) -> int:
       frames: those of the source.
       name: the source.
     """
-    parts = header["parts"]
-    sources = np.repeat([part["source"] for part in parts], [part["images"] for part in parts])
-
-    def marks(x: Frames, origins):
-        return [
-            (p, "") if p else (o, i) for p, o, i in zip(x.paths, origins, x.image_ids, strict=True)
-        ]
-
-    own, have = _origin(name, None)["source"], set(marks(known, sources))
-    return sum(mark in have for mark in marks(frames, [own] * len(frames)))
+    have, first_of = set(), 0
+    for part in header["parts"]:
+        numbers = np.arange(first_of, first_of + part["images"])
+        have.update(_marks(known.subset(numbers), (part["source"],)))
+        first_of += part["images"]
+    return sum(mark in have for mark in _marks(frames, (_origin(name, None)["source"],)))
 
 
 def in_system(frames: Frames, header: dict, name: str, advice: str) -> Frames:
