@@ -162,9 +162,9 @@ def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
         degrees = pairs[0] == ("lat", "lon")
         most = (zones.FARTHEST_NORTH, 180) if degrees else (FARTHEST, FARTHEST)
         for fields in filter(None, reader):
-            row, fault = _point(fields, places, most)
+            row, form, fault = _point(fields, places, most)
             rows.append(row)
-            naive += not fault and times.form(fields[places[0]]) == times.NAIVE
+            naive += form == times.NAIVE
             if fault:
                 problems.append(f"{path}:{reader.line_num}: {fault}; correct or remove the row")
     except csv.Error as error:
@@ -174,16 +174,18 @@ def _table(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
     return np.array(rows, np.float64).reshape(-1, 4), degrees, naive
 
 
-def _point(fields: list[str], places: list[int], most: tuple[float, float]) -> tuple[tuple, str]:
-    """Time, two coordinates and no altitude of a row, and what is wrong with it or ""."""
+def _point(
+    fields: list[str], places: list[int], most: tuple[float, float]
+) -> tuple[tuple, str, str]:
+    """Time, two coordinates and no altitude of a row, the time's form, and what is wrong or ""."""
     try:
         time, *place = (fields[i] for i in places)
         place = [float(text) for text in place]
-        row = (times.clock(time), *place, math.nan)
+        seconds, form = times.clock(time)
     except (IndexError, ValueError) as error:
-        return (), f"time and position are no numbers ({error})"
-    if abs(row[0]) > LATEST / 1e6:
-        return (), f"time is {time}; {remedies.clock(row[0])}"
+        return (), "", f"time and position are no numbers ({error})"
+    if abs(seconds) > LATEST / 1e6:
+        return (), "", f"time is {time}; {remedies.clock(seconds)}"
     if not all(abs(value) <= bound for value, bound in zip(place, most, strict=True)):  # NaN too
-        return (), f"{place} is beyond {most[0]:g}, {most[1]:g}"
-    return row, ""
+        return (), "", f"{place} is beyond {most[0]:g}, {most[1]:g}"
+    return (seconds, *place, math.nan), form, ""

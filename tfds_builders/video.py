@@ -94,12 +94,13 @@ def _start(option: str | None, track: tracks.Track, told: Told) -> float:
         told.warnings.append("the video is taken to start when the track does; else give --start")
         return float(track.times[0])
     try:
-        if times.form(option) == times.NAIVE:
+        start, form = times.clock(option)
+        if form == times.NAIVE:
             told.warnings.append(
                 f"--start={option} has no offset from UTC, so it is taken as UTC: write Z or +01:00 "
                 "behind it"
             )
-        return times.clock(option)
+        return start
     except ValueError as error:
         raise RawDataError(
             f"--start={option} is no time; write 2024-02-29T12:00:00+01:00, or seconds where a CSV does"

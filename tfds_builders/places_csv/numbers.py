@@ -45,8 +45,9 @@ def time(where, values, problems: list[str]) -> tuple[float, str]:
     text = values.get("time", "")
     if DATE.match(text):
         with contextlib.suppress(ValueError):  # the month 13: no number either
-            if abs(times.clock(text)) <= NUMBERS["time"][1]:
-                return times.clock(text), times.form(text)
+            seconds, form = times.clock(text)
+            if abs(seconds) <= NUMBERS["time"][1]:
+                return seconds, form
     return optional(where, values, "time", problems), times.NUMBER_FORM
 
 

@@ -13,6 +13,7 @@ UNITS = {  # digits of a time since 1970 from 2001 to 2286, and its nanoseconds
 }
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 NUMBER_FORM = "a number"
+DATE = "a date with an offset from UTC"
 NAIVE = "a date without an offset from UTC"
 SHORT_FRACTION = re.compile(r"[Tt ]\d\d(:?\d\d)?[.,]", re.ASCII)
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
@@ -67,8 +68,10 @@ def moment(text: str) -> int:
     return whole_seconds * 10**9 + int(fraction.ljust(9, "0"))
 
 
-def clock(text: str) -> float:
-    """Seconds of a number, or since 1970 of an ISO date and time, taken as UTC without an offset.
+def clock(text: str) -> tuple[float, str]:
+    """Seconds of a number, or since 1970 of an ISO date and time, and which of the forms above it has.
+
+    A date without an offset is taken as UTC.
 
     Raises:
       ValueError: the text is neither.
@@ -76,10 +79,11 @@ def clock(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        return utc(_date(text)).timestamp()
+        date = _date(text)
+        return utc(date).timestamp(), DATE if date.tzinfo else NAIVE
     if not math.isfinite(number):
         raise ValueError(f"{text!r} is no time")
-    return number
+    return number, NUMBER_FORM
 
 
 def utc(date: datetime.datetime) -> datetime.datetime:
@@ -91,15 +95,6 @@ def _date(text: str) -> datetime.datetime:
     if SHORT_FRACTION.search(text):  # Python takes these for fractions of a second
         raise ValueError(f"{text!r} has a fraction of an hour or a minute")
     return datetime.datetime.fromisoformat(text.strip().upper())
-
-
-def form(text: str) -> str:
-    """What kind of time a text is; raises ValueError as `clock`."""
-    try:
-        float(text)
-    except ValueError:
-        return NAIVE if _date(text).tzinfo is None else "a date with an offset from UTC"
-    return NUMBER_FORM
 
 
 def _check_digits(text: str, digits: str, unit: str, wanted: int) -> None:
