@@ -64,7 +64,7 @@ def picture(path: pathlib.Path, points: Mapping) -> None:
         axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
         for axis in axes[len(panels) :]:
             axis.remove()
-        for axis, panel in zip(axes, panels, strict=False):
+        for axis, panel in zip(axes[: len(panels)], panels, strict=True):
             own = {line: point for line, point in points.items() if _panel_of(line) == panel}
             _panel(axis, panel, own, best)
         figure.savefig(path, metadata={"Date": None})

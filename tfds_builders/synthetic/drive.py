@@ -62,9 +62,7 @@ def occluders(world: World, lap: Lap, seed: int) -> tuple[Walls, np.ndarray]:
         centre, heading = world.at(s, lateral)
         corners, following = box(centre, heading, long, 1.8)
         side, front = textures.vehicle_side(rng, long, tall), textures.vehicle_side(rng, 1.8, tall)
-        for i in range(4):
-            start.append(corners[i])
-            end.append(following[i])
-            height.append(tall)
-            drawn.append(side[0] if i % 2 == 0 else front[0])
+        start, end = start + corners, end + following
+        height += [tall] * 4
+        drawn += [side[0], front[0]] * 2
     return Walls.of(start, end, height), np.stack(drawn)
