@@ -23,7 +23,7 @@ from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
 from vprjax.training import begin, loop, preflight
-from vprjax.training.beside import Beside, find_beside, held_out_places, settled_blend
+from vprjax.training.beside import Beside, find_beside, settled_blend, with_validation
 from vprjax.training.validation import History, doubts
 from vprjax.weights.initialise import random_head
 
@@ -96,7 +96,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     checkpoints = open_for_reading(pathlib.Path(checkpoint).expanduser())
     saved = checkpoints.config(max(checkpoints.steps()))["config"]
     trained = ml_collections.ConfigDict(changes.completed(saved))
-    trained_on = trained.dataset
+    own, trained_on = trained.copy_and_resolve_references(), trained.dataset
     if config is not None:
         trained.dataset, trained.eval = config.dataset, config.eval
     code = load_code()
@@ -105,7 +105,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     home = preflight.trained_on_images(trained, ready.dataset, trained_on)
     beside = find_beside(trained, ready.dataset, home, workdir, count)
     if trained.eval.blend == blend.AUTO:
-        beside = dataclasses.replace(beside, held_out=held_out_places(trained, trained_on))
+        beside = with_validation(beside, trained, own)
     make_workdir(workdir)
     with hold_workdir(workdir):
         return evaluate_models(trained, ready, beside, checkpoints, workdir, code)

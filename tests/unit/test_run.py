@@ -148,7 +148,8 @@ def evaluate(monkeypatch, tmp_path):
         said.clear()
         reader = checkpoint.open_for_reading(tmp_path)
         ready = preflight.Ready(dataset)
-        return run.evaluate_models(config, ready, beside.Beside(), reader, tmp_path, "code"), said[:-1]
+        found = run.evaluate_models(config, ready, beside.Beside(), reader, tmp_path, "code")
+        return found, said[:-1]
 
     return evaluated
 
@@ -263,13 +264,36 @@ def test_evaluation_takes_the_blend_and_the_workdir_keeps_it(taken, tmp_path, mo
     found, provenance = taken(beside.Beside(), blend="0.35")
     assert found == {"off_the_shelf": 0.0, "fine_tuned": 3.5}
     assert provenance["blend"]["share"] == blend.read(tmp_path, config).share == 0.35
-    score = lambda variables: (-abs(float(variables["w"][0]) - 6), None)  # noqa: E731
-    monkeypatch.setattr(choose, "scorer", lambda *words: score)
-    found, provenance = taken(beside.Beside(), blend="auto")
+    score, by = lambda variables: (-abs(float(variables["w"][0]) - 6), None), []
+    monkeypatch.setattr(choose, "scorer", lambda *words: by.append(words[0]) or score)
+    found, provenance = taken(beside.Beside(home="the run's own"), blend="auto")
     assert found["fine_tuned"] == 6.0 and len(provenance["blend"]["curve"]) == 11
+    assert by == ["the run's own"]
     assert blend.read(tmp_path, config).curve[6].home == 0.0
     found, _ = taken(beside.Beside(), blend="off")  # what is loaded follows the last evaluation
     assert found["fine_tuned"] == 10.0 and blend.read(tmp_path, config).whole
+
+
+@pytest.mark.parametrize("abroad", [False, True])
+def test_a_blend_is_chosen_by_the_tolerances_of_the_validation_it_looks_at(monkeypatch, abroad):
+    """Another dataset may list its right answers, within which no share would be better than another."""
+    own, config = base.get_config(), base.get_config()
+    own.dataset.update(name="places_csv/home", tolerances=(10.0, 1.0), train_splits=("a", "b"))
+    own.eval.heading_degrees = 40.0
+    config.dataset.update(name="places_csv/" + ("there" if abroad else "home"), tolerances=(0.0,))
+    config.eval.standardise = "sets"
+    opened, held = [], types.SimpleNamespace(queries="q", references="r")
+    dataset = types.SimpleNamespace(places=lambda names: names)
+    monkeypatch.setattr(
+        beside.source, "open_dataset", lambda c: opened.append(c.dataset.name) or dataset
+    )
+    monkeypatch.setattr(beside, "split_off", lambda c, places, _: (places, held))
+    found = beside.with_validation(beside.Beside(warnings=("w",)), config, own)
+    assert found.held_out == ("q", "r") and found.warnings == ("w",)
+    assert opened == ["places_csv/home"] and found.home.dataset.train_splits == ("a", "b")
+    counts = found.home.dataset.tolerances, found.home.eval.heading_degrees
+    assert counts == (((10.0, 1.0), 40.0) if abroad else ((0.0,), 0.0))
+    assert found.home.eval.standardise == "sets" and own.dataset.tolerances == (10.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def scorer(
     """Returns `choose`'s score: FCM in percent, the mean over tolerances.
 
     Args:
-      config: the whole config.
+      config: the whole config that validation counts by.
       extract: the model's extractor.
       held_out: queries and references of validation.
       keep: the keep set; its score is the mean over its query splits. None scores validation alone.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from vprjax import models
 from vprjax.config import changes, limits
@@ -24,12 +25,14 @@ class Beside:
       others: the datasets of `eval.other_datasets`.
       keep: the keep set of `eval.blend='auto'`, or None.
       held_out: queries and references of the run's validation for `eval.blend='auto'`, or None.
+      home: the config that they count by; None is the evaluation's.
       warnings: sentences on suspicious data, which the results repeat.
     """
 
     others: tuple[Elsewhere, ...] = ()
     keep: Elsewhere | None = None
     held_out: tuple[Places, Places] | None = None
+    home: Any = None
     warnings: tuple[str, ...] = ()
 
 
@@ -57,14 +60,24 @@ def find_beside(
     return Beside(others, keep, warnings=tuple(found))
 
 
-def held_out_places(config, trained_on) -> tuple[Places, Places]:
-    """Queries and references that the run's validation held out, of the dataset that it trained on."""
+def with_validation(beside: Beside, config, run) -> Beside:
+    """Adds what `eval.blend='auto'` measures at home: what the run's validation held out.
+
+    Where `config` evaluates another dataset, tolerances and headings are those of the run's own config,
+    `run`: the other dataset may count in another unit, or without any distance.
+
+    Raises:
+      DataError: the dataset that the run trained on is missing.
+    """
     own = config.copy_and_resolve_references()
-    own.dataset = trained_on
+    own.dataset = run.dataset.copy_and_resolve_references()
+    if source.split_name(run.dataset.name)[:2] == source.split_name(config.dataset.name)[:2]:
+        own.dataset.tolerances = config.dataset.tolerances
+    else:
+        own.eval.heading_degrees = run.eval.heading_degrees
     dataset = source.open_dataset(own)
-    places = dataset.places(tuple(own.dataset.train_splits))
-    _, held = split_off(own, places, dataset)
-    return held.queries, held.references
+    _, held = split_off(own, dataset.places(tuple(own.dataset.train_splits)), dataset)
+    return dataclasses.replace(beside, held_out=(held.queries, held.references), home=own)
 
 
 def settled_blend(
@@ -74,7 +87,8 @@ def settled_blend(
     found = blend.asked(config)
     if config.eval.blend == blend.AUTO:
         found = dataclasses.replace(found, keep=beside.keep.name if beside.keep else "")
-        score = choose.scorer(config, extract, beside.held_out, beside.keep)
+        home = beside.home or config
+        score = choose.scorer(home, extract, beside.held_out, beside.keep)
         found = choose.choose(blend.Ends(checkpoints, found.runs), found, score)
         log(f"evaluation takes {found.words()}")
     saved = changes.completed(checkpoints.config(checkpoints.chosen())["config"])
