@@ -24,7 +24,7 @@ from grid import cells
 
 from vprjax import models
 from vprjax.config import changes, checks
-from vprjax.data import protocol, source, together
+from vprjax.data import named, protocol, source, together
 from vprjax.descriptors.extraction import Extractor
 from vprjax.errors import ConfigError, VprjaxError
 from vprjax.evaluation import blend, elsewhere, measure
@@ -76,7 +76,9 @@ def curve(config, run: pathlib.Path, blended: blend.Blend, shares: list[float]) 
     dataset = source.open_dataset(config)
     checks.check_splits(config, dataset, training=False)
     trained = dataset, tuple(config.dataset.train_splits)
-    sides = [elsewhere.Elsewhere(config, dataset), *elsewhere.find(config, trained)]
+    texts = (*config.others.names, *config.keep.images)
+    besides = named.still_there(texts, config.dataset.data_dir)
+    sides = [elsewhere.Elsewhere(config, dataset), *elsewhere.find(config, trained, besides)]
     checkpoints = open_for_reading(run)
     ends = blend.Ends(checkpoints, blended.runs)
     checkpoints.close()

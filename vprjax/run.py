@@ -49,7 +49,8 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     code = load_code()
     ready = preflight.check_training(config, workdir)
     dataset = ready.dataset
-    beside = find_beside(config, dataset, (dataset, tuple(config.dataset.train_splits)), workdir, 2)
+    trained = dataset, tuple(config.dataset.train_splits)
+    beside = find_beside(config, dataset, trained, workdir, 2, ready.besides)
     if config.eval.blend == blend.AUTO:
         held_out = ready.data.held_out
         beside = dataclasses.replace(beside, held_out=(held_out.queries, held_out.references))
@@ -103,7 +104,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     count = 1 + (0 in checkpoints.steps())
     ready = preflight.check_checkpoint(trained, workdir, trained_on, count)
     home = preflight.trained_on_images(trained, ready.dataset, trained_on)
-    beside = find_beside(trained, ready.dataset, home, workdir, count)
+    beside = find_beside(trained, ready.dataset, home, workdir, count, ready.besides)
     if trained.eval.blend == blend.AUTO:
         beside = with_validation(beside, trained, own)
     make_workdir(workdir)

@@ -12,7 +12,8 @@ from configs import base
 from tests.helpers import memory_places, short_run
 from vprjax import run
 from vprjax.config import apart, checks, limits
-from vprjax.data import source
+from vprjax.data import same_images, source
+from vprjax.data.named import Named
 from vprjax.errors import ConfigError, DataError, WeightsError
 from vprjax.evaluation import blend, choose, elsewhere
 from vprjax.report import provenance
@@ -326,7 +327,54 @@ def test_of_other_datasets_the_doubts_are_told_and_their_images_must_be_apart(
     monkeypatch.setattr(
         preflight, "suspicions", lambda *words: looked.append(words[1:]) or ["two are alike"]
     )
-    trained = "home", ("train",)
-    found = beside.find_beside(config, None, trained, tmp_path, 2)
-    assert found.warnings == ("places_csv/there: two are alike",)
+    read, trained, pairs, shares = (
+        types.SimpleNamespace(name="places_csv/more"),
+        ("home", ("train",)),
+        [],
+        [1, 9],
+    )
+    besides = (Named(read, ("summer",), None),)
+    monkeypatch.setattr(
+        same_images, "shared", lambda *pair: pairs.append(pair) or same_images.Shared(*shares)
+    )
+    found = beside.find_beside(config, None, trained, tmp_path, 2, besides)
+    assert found.warnings[0] == "places_csv/there: two are alike"
+    assert "1 of 9 images of split 'test01' are those of split 'summer'" in found.warnings[1]
     assert looked == [(other.dataset, trained)]
+    assert pairs[0] == (other.dataset, "test01", read, "summer")
+    shares[0] = 9
+    with pytest.raises(ConfigError, match="places_csv/more, byte for byte: training would see"):
+        beside.find_beside(config, None, trained, tmp_path, 2, besides)
+
+
+def test_a_checkpoint_is_not_measured_on_what_its_training_read_besides(monkeypatch, tmp_path):
+    """Keep images and further datasets, as far as they are still there."""
+    config, opened = base.get_config(), []
+    config.keep.images, config.dataset.query_splits = ("places_csv/there:a,b",), ("test01",)
+    config.others.names = ("places_csv/gone:train",)
+    there = types.SimpleNamespace(name="places_csv/there", places=lambda names: names)
+
+    def open_dataset(c):
+        opened.append((c.dataset.name, c.dataset.data_dir))
+        if "gone" in c.dataset.name:
+            raise DataError("it is not built")
+        return there
+
+    monkeypatch.setattr(source, "open_dataset", open_dataset)
+    monkeypatch.setattr(preflight, "_check_evaluation", lambda *_: "the dataset")
+    monkeypatch.setattr(preflight, "trained_on_images", lambda *_: None)
+    monkeypatch.setattr(preflight, "suspicions", lambda *_: ("alike",))
+    monkeypatch.setattr(
+        same_images, "shared", lambda *pair: same_images.Shared(5 * (pair[-1] == "b"), 9)
+    )
+    trained_on = base.get_config().dataset
+    trained_on.data_dir = "folder"
+    with pytest.raises(ConfigError, match="5 of 9 images of split 'test01' are those of split 'b'"):
+        preflight.check_checkpoint(config, tmp_path, trained_on, 2)
+    assert opened == [("places_csv/gone", "folder"), ("places_csv/there", "folder")]
+    config.keep.images = ("places_csv/there:a",)
+    found = preflight.check_checkpoint(config, tmp_path, trained_on, 2)
+    assert found.warnings == ("alike",)
+    assert [part.dataset.name for part in found.besides] == ["places_csv/there"]
+    config.train.steps = 0
+    assert preflight.check_checkpoint(config, tmp_path, trained_on, 2).besides == ()

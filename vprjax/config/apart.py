@@ -48,6 +48,17 @@ def check_named(config, dataset: Dataset, parts: Iterable[Named]) -> list[str]:
     """
     v = config.validation
     asked = [*config.dataset.query_splits, *([v.query_split] if v.every and v.query_split else [])]
+    return check_seen(dataset, asked, parts)
+
+
+def check_seen(dataset: Dataset, asked: Iterable[str], parts: Iterable[Named]) -> list[str]:
+    """Returns a sentence per split of `asked` that shares a few images with `parts`, which training reads.
+
+    Raises:
+      ConfigError: one holds half of the images of such a split, or more.
+      DataError: an image cannot be read.
+    """
+    asked = tuple(asked)
     follows = "training would see what it is measured on"
     return _told(
         _Pair((dataset, query), (part.dataset, split), follows)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import types
+from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
@@ -66,6 +67,20 @@ def open_named(config, key: str, text: str) -> Named:
     if empty:
         raise DataError(f"{key}: dataset {dataset.folder} has no images in split {empty[0]!r}")
     return Named(dataset, splits, places)
+
+
+def still_there(texts: Iterable[str], data_dir: str) -> tuple[Named, ...]:
+    """Opens the splits that each of `texts` names, below `data_dir`, as far as they are built."""
+    found = []
+    for text in texts:
+        name, splits = parse("", text)
+        section = ConfigDict({"name": name, "data_dir": data_dir})
+        try:
+            dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
+            found.append(Named(dataset, splits, dataset.places(splits)))
+        except DataError:
+            continue
+    return tuple(found)
 
 
 def image_size(places: Places) -> tuple[int, int]:

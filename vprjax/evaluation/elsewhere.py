@@ -3,7 +3,7 @@
 A name is enough. The dataset says the rest, in this order:
 
 - splits: those of its own lists of right answers; else `reference`, and as queries every split whose name
-  does not begin with `train` and that the model did not train on;
+  does not begin with `train` and that training did not read, for keep images neither;
 - tolerances: those of the config; else 0 where it lists right answers; else the radius of its protocol;
   else `dataset.tolerances` where positions have the same unit; else `METRES` where they are in metres;
 - headings: those of its protocol; else `eval.heading_degrees` where all its images have a heading, else 0.
@@ -16,6 +16,7 @@ import numpy as np
 
 from vprjax.config import checks
 from vprjax.data import protocol, rendered, source
+from vprjax.data.named import Named
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import change
 from vprjax.evaluation.change import Change
@@ -65,8 +66,10 @@ def changes(config, results: Results) -> dict[str, dict[str, Change]]:
     }
 
 
-def find(config, trained: Trained) -> tuple[Elsewhere, ...]:
+def find(config, trained: Trained, besides: Sequence[Named] = ()) -> tuple[Elsewhere, ...]:
     """Opens `eval.other_datasets`; builds missing rendered ones.
+
+    `besides` are the splits of further datasets that training read.
 
     Raises:
       ConfigError: a dataset is named twice or is the evaluated one, or nothing says its tolerances.
@@ -75,10 +78,11 @@ def find(config, trained: Trained) -> tuple[Elsewhere, ...]:
     e = config.eval
     tolerances = e.other_tolerances or ((),) * len(e.other_datasets)
     pairs = zip(e.other_datasets, tolerances, strict=True)
-    return tuple(opened(config, name, own, trained, "eval.other_tolerances") for name, own in pairs)
+    seen = trained, besides
+    return tuple(opened(config, name, own, seen, "eval.other_tolerances") for name, own in pairs)
 
 
-def keep_set(config, trained: Trained) -> Elsewhere | None:
+def keep_set(config, trained: Trained, besides: Sequence[Named] = ()) -> Elsewhere | None:
     """Opens `eval.keep_dataset`, on which `eval.blend='auto'` chooses; None without one.
 
     Raises:
@@ -87,11 +91,14 @@ def keep_set(config, trained: Trained) -> Elsewhere | None:
     e = config.eval
     if e.blend != "auto" or not e.keep_dataset:
         return None
-    return opened(config, e.keep_dataset, e.keep_tolerances, trained, "eval.keep_tolerances")
+    seen = trained, besides
+    return opened(config, e.keep_dataset, e.keep_tolerances, seen, "eval.keep_tolerances")
 
 
-def opened(config, name: str, tolerances, trained: Trained, key: str) -> Elsewhere:
-    """Opens one dataset; `key` is the config key of its tolerances.
+def opened(
+    config, name: str, tolerances, seen: tuple[Trained, Sequence[Named]], key: str
+) -> Elsewhere:
+    """Opens one dataset; `seen` is what training read, and `key` the config key of its tolerances.
 
     Raises:
       ConfigError, DataError: as in `find`.
@@ -100,7 +107,7 @@ def opened(config, name: str, tolerances, trained: Trained, key: str) -> Elsewhe
     own.dataset.update(name=name, train_splits=())
     rendered.build_missing(own)
     dataset = source.open_dataset(own)
-    reference, queries = _splits(dataset, trained)
+    reference, queries = _splits(dataset, *seen)
     own.dataset.update(reference_split=reference, query_splits=queries)
     own.dataset.position_unit = dataset.metadata.get("position_unit") or own.dataset.position_unit
     own.dataset.tolerances = _tolerances(config, own, dataset, tolerances, key)
@@ -120,14 +127,17 @@ def opened(config, name: str, tolerances, trained: Trained, key: str) -> Elsewhe
     return Elsewhere(own, dataset)
 
 
-def _splits(dataset: source.Dataset, trained: Trained) -> tuple[str, tuple[str, ...]]:
+def _splits(
+    dataset: source.Dataset, trained: Trained, besides: Sequence[Named]
+) -> tuple[str, tuple[str, ...]]:
     """The reference split and the query splits."""
     listed = dataset.metadata.get("positives") or {}
     if listed:
         first = next(iter(listed.values()))["reference"]
         return first, tuple(q for q, found in listed.items() if found["reference"] == first)
     home, trained_on = trained
-    seen = trained_on if home.name == dataset.name else ()
+    seen = {*trained_on} if home.name == dataset.name else set()
+    seen |= {x for part in besides if part.dataset.name == dataset.name for x in part.splits}
     queries = tuple(
         name
         for name, count in dataset.counts.items()
@@ -137,7 +147,8 @@ def _splits(dataset: source.Dataset, trained: Trained) -> tuple[str, tuple[str, 
         have = ", ".join(f"{k} ({v})" for k, v in dataset.counts.items())
         raise DataError(
             f"dataset {dataset.folder} needs a split {REFERENCE!r} and a split of queries (any name that "
-            f"does not begin with 'train') to be measured beside another; it has {have}"
+            "does not begin with 'train', of images that training does not read) to be measured beside "
+            f"another; it has {have}"
         )
     return REFERENCE, queries
 

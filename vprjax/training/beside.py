@@ -8,6 +8,7 @@ from vprjax import models
 from vprjax.config import changes, limits
 from vprjax.console import log
 from vprjax.data import source
+from vprjax.data.named import Named
 from vprjax.data.source import Places
 from vprjax.evaluation import blend, choose, elsewhere
 from vprjax.evaluation.elsewhere import Elsewhere
@@ -37,16 +38,23 @@ class Beside:
 
 
 def find_beside(
-    config, dataset, trained: elsewhere.Trained, workdir: pathlib.Path, count: int
+    config,
+    dataset,
+    trained: elsewhere.Trained,
+    workdir: pathlib.Path,
+    count: int,
+    besides: tuple[Named, ...] = (),
 ) -> Beside:
     """Opens and checks what the evaluation of `count` models reads besides its own dataset.
 
-    `trained` holds the dataset and the splits that the model trains on.
+    `trained` holds the dataset and the splits that the model trains on, `besides` what its training reads
+    of other datasets.
 
     Raises:
       VprjaxError: a check fails; the sentence is on the first one.
     """
-    others, keep = elsewhere.find(config, trained), elsewhere.keep_set(config, trained)
+    others = elsewhere.find(config, trained, besides)
+    keep = elsewhere.keep_set(config, trained, besides)
     for run in blend.asked(config).runs:
         open_for_reading(run).close()
     if others:
@@ -55,7 +63,10 @@ def find_beside(
     found = [
         f"{other.dataset.name}: {words}"
         for other in (*others, *([keep] if keep else ()))
-        for words in preflight.suspicions(other.config, other.dataset, trained)
+        for words in (
+            *preflight.suspicions(other.config, other.dataset, trained),
+            *preflight.seen(other.config, other.dataset, besides),
+        )
     ]
     return Beside(others, keep, warnings=tuple(found))
 

@@ -76,6 +76,7 @@ class Ready:
       weights: the result of `pretrained.load`, or None for random values.
       weights_sha256: SHA-256 of the weights' file, or "random".
       warnings: sentences on suspicious data, which the results repeat.
+      besides: what training reads, or read, of other datasets.
     """
 
     dataset: source.Dataset
@@ -83,6 +84,7 @@ class Ready:
     weights: dict | None = None
     weights_sha256: str = "random"
     warnings: tuple[str, ...] = ()
+    besides: tuple[Named, ...] = ()
 
 
 def check_training(config, workdir: pathlib.Path) -> Ready:
@@ -98,7 +100,8 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
     module = models.build_for_platform(config.model, parallel.AXIS)
     described = Keeper(config, data.keep, data.images).sets
     limits.check_untrained(sum(map(len, described.values())), dimensions(module), workdir)
-    return Ready(dataset, data, weights, sha256, (*warnings, *doubted, *data.doubts))
+    besides = (*data.others, *data.keep.named)
+    return Ready(dataset, data, weights, sha256, (*warnings, *doubted, *data.doubts), besides)
 
 
 def check_checkpoint(config, workdir: pathlib.Path, trained_on, models_evaluated: int) -> Ready:
@@ -109,10 +112,22 @@ def check_checkpoint(config, workdir: pathlib.Path, trained_on, models_evaluated
     """
     splits = tuple(trained_on.train_splits) if config.train.steps else ()
     dataset = _check_evaluation(config, workdir, models_evaluated, (trained_on.name, splits))
-    return Ready(
-        dataset,
-        warnings=suspicions(config, dataset, trained_on_images(config, dataset, trained_on)),
-    )
+    found = suspicions(config, dataset, trained_on_images(config, dataset, trained_on))
+    texts = (*config.others.names, *config.keep.images) if config.train.steps else ()
+    besides = named.still_there(texts, trained_on.data_dir)
+    return Ready(dataset, warnings=(*found, *seen(config, dataset, besides)), besides=besides)
+
+
+def seen(config, dataset: source.Dataset, besides: tuple[Named, ...]) -> list[str]:
+    """Returns sentences on queries that training read of other datasets, after it has logged them.
+
+    Raises:
+      ConfigError: a query split holds half of the images of such a split, or more.
+    """
+    found = apart.check_seen(dataset, config.dataset.query_splits, besides)
+    for sentence in found:
+        log(f"warning: {sentence}")
+    return found
 
 
 def trained_on_images(

@@ -10,6 +10,7 @@ import pytest
 from configs import base
 from tests.helpers.memory_places import standing
 from vprjax.data import rendered, source
+from vprjax.data.named import Named
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import elsewhere
 
@@ -40,13 +41,13 @@ class Made:
 def find(monkeypatch):
     """Opens the dataset `made` under a config whose positions have `unit`."""
 
-    def find(made, unit="frames", trained=TRAINED, **settings):
+    def find(made, unit="frames", trained=TRAINED, besides=(), **settings):
         config = base.get_config()
         config.dataset.update(name=HOME.name, position_unit=unit, tolerances=(10.0, 1.0, 0.0))
         config.eval.update(other_datasets=(made.name,), **settings)
         monkeypatch.setattr(rendered, "build_missing", lambda _: None)
         monkeypatch.setattr(source, "open_dataset", lambda _: made)
-        (found,) = elsewhere.find(config, trained)
+        (found,) = elsewhere.find(config, trained, besides)
         return found
 
     return find
@@ -95,6 +96,15 @@ def test_headings_count_where_all_images_have_one(find):
 def test_a_split_that_was_trained_on_is_no_query(find):
     made = Made()
     assert find(made, trained=(made, ("val",))).config.dataset.query_splits == ("test01",)
+
+
+def test_a_split_that_training_read_besides_is_no_query(find):
+    """Of a further dataset to train on, or of keep images."""
+    made = Made()
+    besides = [Named(made, ("test01", "train_2"), None), Named(HOME, ("val",), None)]
+    assert find(made, besides=besides).config.dataset.query_splits == ("val",)
+    with pytest.raises(DataError, match="of images that training does not read"):
+        find(made, besides=[Named(made, ("test01", "val"), None)])
 
 
 def test_without_references_or_queries_it_is_told_what_there_is(find):
