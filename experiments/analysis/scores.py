@@ -31,11 +31,14 @@ EVAL_KEYS = (
     "database_augmentation",
     "expansion_power",
     "heading_degrees",
+    "rerank",
+    "rerank_bits",
     "descriptor_dtype",
     "blend",
     "blend_runs",
     "blend_weights",
     "keep_dataset",
+    "keep_tolerances",
 )  # the keys that change an FCM
 
 
@@ -239,12 +242,14 @@ def matters(key: str, trained: dict) -> bool:
     """Whether training, the model or an FCM depends on `key`, which one model's runs then share."""
     loss, (part, _, name) = trained["loss"], key.partition(".")
     places = loss["name"] == "arcface" and loss.get("arcface", {}).get("classes") == "places"
-    parts = ["model", "loss", "augment", "optim", "places" if places else "tuples"]
+    parts = ["model", "loss", "augment", "optim", "others", "keep", "validation"]
+    parts.append("places" if places else "tuples")
     if part == "loss":
         return name.startswith(loss["name"])  # margins of other losses change nothing
     if part == "eval":
         return name in EVAL_KEYS
-    return (part in [*parts, "facts"] and key != "model.weights") or key == "train.steps"
+    trains = key in ("train.steps", "dataset.train_splits")
+    return (part in [*parts, "facts"] and key != "model.weights") or trains
 
 
 def _settings(document: dict) -> dict:
