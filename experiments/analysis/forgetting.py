@@ -154,11 +154,13 @@ def _paired(record: record_rows.Record, home: record_rows.Row, abroad: record_ro
 
 
 def _side(dataset: str, split: str, tolerance: str, unit: str, figures: Mapping) -> tuple:
-    """Name, FCM and interval of one query split."""
+    """Name, FCM and interval of one query split; raises DataError where it has no such FCM."""
     if tolerance not in figures["fcm"]:
         raise DataError(
             f"{dataset}, {split} has no tolerance {tolerance}; it has {', '.join(figures['fcm'])}"
         )
+    if figures["fcm"][tolerance] is None:
+        raise DataError(f"{dataset}, {split} has no FCM, as no query has a position: leave it out")
     bounds = figures["interval"].get(tolerance) or ("", "")
     return (
         f"{dataset} {split} {tolerance} {unit}",

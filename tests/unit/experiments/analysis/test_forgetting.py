@@ -42,6 +42,13 @@ def test_a_run_gives_a_row_per_model_and_pair_of_query_splits():
     assert found[0].change == found[0].seconds == found[0].loss == ""
     with pytest.raises(DataError, match="val has no tolerance 3; it has 2"):
         forgetting.of_results(document(), "plain", (25.0, 3.0))
+    nowhere = document()
+    by_split = nowhere["others"]["places_csv/corridor:1.0.0"]["results"]["off_the_shelf"]
+    by_split["val"] = {"fcm": {"2": None}, "interval": {"2": [None, None]}}
+    with pytest.raises(
+        DataError, match=r"corridor:1\.0\.0, val has no FCM, as no query has a posi"
+    ):
+        forgetting.of_results(nowhere, "plain", (25.0, 2.0))
     with pytest.raises(DataError, match="no other dataset"):
         forgetting.of_results(made_up_runs.document(CELL, 0, 1.0), "plain", (25.0, 2.0))
 
