@@ -8,6 +8,7 @@ import pathlib
 import statistics
 from collections.abc import Iterable, Mapping
 
+from analysis import rows as record_rows
 from analysis.text_table import NAMES, Table
 from vprjax.console import log
 from vprjax.errors import DataError
@@ -59,10 +60,13 @@ def of_file(name: str, document: Mapping, measured: Mapping) -> list[Line]:
 def of_runs(paths: Iterable[pathlib.Path], dataset: str) -> list[Line]:
     """Returns the lines of own trained runs on `dataset`, workdirs or grids; seeds of a cell are averaged.
 
+    Runs of other settings are lines of their own, which name the first folder.
+
     Raises:
       DataError: a path holds no results.
     """
-    found: dict[tuple[str, str], list[Mapping]] = {}
+    found: dict[tuple[str, str, str], list[Mapping]] = {}
+    settings: dict[str, dict[str, str]] = {}  # by cell: digest -> folder
     for path in paths:
         files = sorted(path.glob("results.json")) or sorted(path.glob("*/seed*/results.json"))
         if not files:
@@ -72,19 +76,26 @@ def of_runs(paths: Iterable[pathlib.Path], dataset: str) -> list[Line]:
             if document["dataset"] != dataset:
                 log(f"left out: {file} is on {document['dataset']}, the table on {dataset}")
                 continue
-            trained = document["provenance"].get("trained_with") or document["provenance"]["config"]
+            config = document["provenance"]["config"]
+            trained = document["provenance"].get("trained_with") or config
+            cell, own = (
+                _cell(trained),
+                record_rows.digest([*map(record_rows.portable, (trained, config))]),
+            )
+            settings.setdefault(cell, {}).setdefault(own, path.name)
             for split, figures in document["results"].get("fine_tuned", {}).items():
-                found.setdefault((_cell(trained), split), []).append(figures)
+                found.setdefault((cell, own, split), []).append(figures)
     return [
         Line(
-            f"{cell}, {len(runs)} run{'s' * (len(runs) > 1)}",
+            f"{cell}, {len(runs)} run{'s' * (len(runs) > 1)}"
+            + f" ({settings[cell][own]})" * (len(settings[cell]) > 1),
             split,
             *(
                 {key: _mean(run[what][key] for run in runs) for key in runs[0][what]}
                 for what in ("fcm", "recall")
             ),
         )
-        for (cell, split), runs in found.items()
+        for (cell, own, split), runs in found.items()
     ]
 
 

@@ -97,8 +97,8 @@ def portable(config: Mapping) -> dict:
     return out
 
 
-def digest(config: Mapping) -> str:
-    """The 16 hex digits that name a portable config."""
+def digest(config: Mapping | list[Mapping]) -> str:
+    """The 16 hex digits that name a portable config, or several."""
     text = json.dumps(config, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

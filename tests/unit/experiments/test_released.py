@@ -8,6 +8,7 @@ import released
 from analysis import released_table
 from grid import files
 
+from configs import base
 from tests.helpers import released_files
 from vprjax.errors import ConfigError, DataError
 
@@ -15,8 +16,11 @@ FIGURES = {"fcm": {"25": 81.25, "5": None}, "recall": {"1": 50.0, "5": 75.0}}
 MEASURED = {"dimension": 64, "parameters": 11_210_000, "ms_per_image": 1.234, "peak_bytes": 2**31}
 
 
-def document(fcm, dataset="places_csv/mine:1.0.0", loss="triplet", model="fine_tuned"):
-    config = {"model": {"backbone": "resnet50", "pooling": "gem"}, "loss": {"name": loss}}
+def document(fcm, dataset="places_csv/mine:1.0.0", seed=0, ema=0.0, model="fine_tuned"):
+    config = base.select(base.get_config(), "resnet50,gem,triplet")
+    config.seed, config.optim.ema = seed, ema
+    config.dataset.data_dir = f"folder{seed}"
+    config = json.loads(json.dumps(config.to_dict()))
     figures = {"fcm": {"25": fcm, "5": None}, "recall": {"1": fcm / 2, "5": 75.0}}
     return {
         "dataset": dataset,
@@ -66,7 +70,7 @@ def test_the_table_has_files_and_own_runs(tmp_path, capsys):
     for seed, fcm in enumerate((80.0, 90.0)):
         run = tmp_path / f"grid/resnet50-gem-triplet/seed{seed}"
         run.mkdir(parents=True)
-        (run / "results.json").write_text(json.dumps(document(fcm)))
+        (run / "results.json").write_text(json.dumps(document(fcm, seed=seed)))
     other = tmp_path / "other"
     other.mkdir()
     (other / "results.json").write_text(json.dumps(document(1.0, "places_csv/else:1.0.0")))
@@ -87,6 +91,15 @@ def test_the_table_has_files_and_own_runs(tmp_path, capsys):
     )
     assert json.loads((tmp_path / "released.json").read_text())[1]["dimension"] is None
     assert "| a.pth | test01 |" in (tmp_path / "released.md").read_text()
+    run = tmp_path / "grid+optim.ema=0.9/resnet50-gem-triplet/seed0"
+    run.mkdir(parents=True)
+    (run / "results.json").write_text(json.dumps(document(70.0, ema=0.9)))
+    grids = [tmp_path / "grid", tmp_path / "grid+optim.ema=0.9"]
+    lines = released_table.of_runs(grids, "places_csv/mine:1.0.0")
+    assert {line.model: line.fcm["25"] for line in lines} == {
+        "ResNet50 + GeM, triplet, 2 runs (grid)": 85.0,
+        "ResNet50 + GeM, triplet, 1 run (grid+optim.ema=0.9)": 70.0,
+    }
     with pytest.raises(DataError, match=r"holds no results\.json"):
         released_table.of_runs([tmp_path / "nothing"], "places_csv/mine:1.0.0")
 
