@@ -43,6 +43,13 @@ def test_files_that_are_no_released_models_are_left_out(tmp_path, capsys):
     assert job.config["model"]["projection"] == 64 and job.config["eval"]["batch"] == 8
     assert job.config["model"]["weights"] == str(tmp_path / "a.safetensors")
     assert job.config["dataset"]["name"] == "places_csv/mine" and not job.finished()
+    job.workdir.mkdir(parents=True)
+    sha256 = files.pretrained.fingerprint(str(tmp_path / "a.safetensors"))
+    job.results.write_text(json.dumps({"provenance": {"weights_sha256": sha256}}))
+    assert files.jobs(tmp_path, config, tmp_path / "out") == [job]
+    released_files.write(tmp_path / "a.safetensors", released_files.cosplace(dimension=64, seed=1))
+    with pytest.raises(ConfigError, match=rf"another a\.safetensors, .* with {sha256[:8]}: remove"):
+        files.jobs(tmp_path, config, tmp_path / "out")
     (tmp_path / "a.safetensors").unlink()
     with pytest.raises(ConfigError, match="holds no file of a released model"):
         files.jobs(tmp_path, config, tmp_path / "out")
