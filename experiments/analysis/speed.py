@@ -12,6 +12,7 @@ from vprjax.errors import DataError
 
 FILE = "speed.csv"
 FLAGS = ("--batch", "--size", "--dtype")  # flags of a benchmark's command that make another case
+SHARED = ("--json", "--rounds")  # flags of all, which may come before the benchmark's name
 NOISE = "queries x references x dimensions"
 TITLES = {
     "noise-2048-k1": f"noise, 20,000 x 10,000 x 2,048 ({NOISE}), k = 1",
@@ -69,7 +70,7 @@ def of_benchmark(document: Mapping) -> list[Measured]:
     Raises:
       DataError: the benchmark has neither a rival nor a cost model.
     """
-    words = shlex.split(document["command"])
+    words = _with_values(shlex.split(document["command"]))
     names = [word for word in words[2:] if not word.startswith("-")]
     flags = " ".join(word for word in words if word.startswith(FLAGS))
     tail = (
@@ -78,6 +79,17 @@ def of_benchmark(document: Mapping) -> list[Measured]:
         _joined(document.get("packages", {})),
     )
     return [Measured(names[0], *_case(row, flags), *tail) for row in document["rows"]]
+
+
+def _with_values(words: list[str]) -> list[str]:
+    """A command's words, of which `--batch 8` becomes `--batch=8`."""
+    out: list[str] = []
+    for word in words:
+        if out and out[-1] in (*FLAGS, *SHARED):
+            out[-1] += f"={word}"
+        else:
+            out.append(word)
+    return out
 
 
 def _case(row: Mapping, flags: str) -> tuple[str, ...]:

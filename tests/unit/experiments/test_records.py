@@ -108,6 +108,16 @@ def test_a_benchmarks_file_joins_the_speed_table(kept, tmp_path):
     table = speed.rivals(twice.speed, "train_step")
     assert table.head[-1] == "made up, --batch=4"
     assert table.rows[0][-1] == "2 / 3 / 1.50"
+    command = (
+        "python experiments/benchmark.py --rounds 3 --json=f train_step --batch {} --only vgg16"
+    )
+    for batch in (4, 8):  # other spellings of flags, and another case
+        path.write_text(json.dumps(document | {"command": command.format(batch)}))
+        twice = records.added(twice, path)
+    assert [(row.benchmark, row.flags) for row in twice.speed[len(kept.speed) :]] == [
+        ("train_step", "--batch=4"),
+        ("train_step", "--batch=8"),
+    ]
     path.write_text(json.dumps(document | {"rows": [{"kind": "convolution"}]}))
     with pytest.raises(DataError, match="have no rival"):
         records.added(kept, path)
