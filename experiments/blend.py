@@ -117,20 +117,19 @@ def _results(
 
 def table(found: list[Measured]) -> Table:
     """One row per share: FCM at every tolerance of every dataset, and the change against the untrained."""
-    sides = found[0].sides
-    columns = [
-        (i, split) for i, side in enumerate(sides) for split in side.config.dataset.query_splits
-    ]
+    sides, every = found[0].sides, [[side.changes() for side in point.sides] for point in found]
+    # Where no query has a position, nothing is right or wrong.
+    columns = [(i, split) for i, own in enumerate(every[0]) for split in own if own[split]]
     head = ["a"]
     for i, split in columns:
         own = sides[i].config.dataset
         at = " / ".join(f"{t:g}" for t in own.tolerances)
         head += [f"{own.name}, {split}, at {at} {own.position_unit}", "change at the narrowest"]
     rows = []
-    for point in found:
+    for point, changed in zip(found, every, strict=True):
         row = [f"{point.share:g}"]
         for i, split in columns:
-            by_tolerance = point.sides[i].changes()[split]
+            by_tolerance = changed[i][split]
             moved = list(by_tolerance.values())[-1]
             row.append(" / ".join(f"{change.after:.1f}" for change in by_tolerance.values()))
             low, high = moved.interval

@@ -88,6 +88,20 @@ def test_the_curve_goes_from_the_untrained_model_to_the_fine_tuned_one(main, tmp
     assert found[2].abroad == "places_csv/abroad:1.0.0 val 5 m" and found[2].change == "-95.0"
 
 
+def test_queries_without_any_position_have_no_column():
+    one = types.SimpleNamespace(after=50.0, difference=5.0, interval=(1.0, 9.0))
+    told = {"home": ("test01", {"25": one, "5": one}), "abroad": ("val", {})}
+    sides = [
+        types.SimpleNamespace(
+            config=side(name, split).config, changes=lambda s=split, c=changes: {s: c}
+        )
+        for name, (split, changes) in told.items()
+    ]
+    made = command.table([command.Measured(1.0, sides)])
+    head = ["a", "home, test01, at 25 / 5 m", "change at the narrowest"]
+    assert made.head == head and made.rows == [["1", "50.0 / 50.0", "+5.0 [+1.0, +9.0]"]]
+
+
 def test_several_runs_enter_by_their_weights(main, tmp_path, capsys):
     other = run(tmp_path / "other", moved([1.0, 2.0]))
     assert main(other, "--weights=0,1", "--shares=1") == 0  # the other alone is the untrained one
