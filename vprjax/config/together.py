@@ -163,9 +163,12 @@ def baseline(config, training: bool) -> Iterator[tuple[bool, str]]:
         f"baseline.name={name!r} is not trained: evaluate it with --mode=evaluate, or set it to ''",
     )
     own = name and BASELINES[name].matching is not None
+    asked = {"sequence_length": e.sequence_length > 1}
     for key in ("pca", "standardise", "query_expansion", "database_augmentation", "rerank"):
+        asked[key] = bool(e[key])
+    for key, on in asked.items():
         yield (
-            bool(own and e[key]),
+            bool(own and on),
             f"eval.{key}={e[key]!r} is for descriptors that L2 compares, and baseline {name!r} has its own "
             "costs: set it back",
         )

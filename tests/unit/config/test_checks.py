@@ -377,6 +377,7 @@ def test_a_hash_has_whole_words():
         (False, {"standardise": "sets"}, r"eval\.standardise='sets' is for descriptors that L2"),
         (False, {"query_expansion": 5}, r"eval\.query_expansion=5 is for descriptors that L2"),
         (False, {"pca": 8}, r"eval\.pca=8 is for descriptors that L2"),
+        (False, {"sequence_length": 2}, r"eval\.sequence_length=2 is for descriptors that L2"),
     ],
 )
 def test_a_baseline_is_not_trained_and_keeps_its_own_costs(training, changed, words):
@@ -387,6 +388,9 @@ def test_a_baseline_is_not_trained_and_keeps_its_own_costs(training, changed, wo
         checks.check_values(c, None if training else c.dataset.name)
     c.baseline.name = "" if training else "hog"  # compared by L2
     checks.check_values(c, None if training else c.dataset.name)
+    if "sequence_length" in changed:
+        c.baseline.name, c.eval.sequence_length = "seqslam", 1  # off
+        checks.check_values(c, c.dataset.name)
 
 
 def test_a_config_from_before_the_baselines_is_completed_and_runs_no_baseline():
