@@ -183,6 +183,24 @@ def test_a_keras_model_as_a_layer_of_another_is_found(keras, tmp_path):
     )
 
 
+def test_two_keras_models_as_layers_of_another_are_not_chosen_between(tmp_path):
+    """Teacher and student of one kind name their layers alike."""
+    with h5py.File(tmp_path / "w.h5", "w") as f:
+        for number, model in enumerate(("teacher", "student")):
+            for layer in ("Conv1", "Conv2"):
+                f[f"model_weights/{model}/{layer}/kernel:0"] = np.full(3, number)
+    with pytest.raises(WeightsError, match=r"two of its models have an array Conv\d/kernel: save"):
+        pretrained.load(tmp_path / "w.h5", "mobilenetv2")
+    out = io.BytesIO()
+    with h5py.File(out, "w") as f:
+        for number, model in enumerate(("teacher", "student")):
+            f[f"layers/{model}/layers/conv2d/vars/0"] = np.full(3, number)
+            f[f"layers/{model}/layers/conv2d/vars"].attrs["name"] = "Conv1"
+    (tmp_path / "w.weights.h5").write_bytes(out.getvalue())
+    with pytest.raises(WeightsError, match=r"two of its models have an array Conv1/kernel"):
+        pretrained.load(tmp_path / "w.weights.h5", "mobilenetv2")
+
+
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
