@@ -114,6 +114,18 @@ def test_an_unsound_file_gets_one_sentence(case, arrays, tmp_path):
     assert all(part in text for part in words), text
 
 
+@pytest.mark.parametrize("mean, std", [(np.nan, 1.0), (0.0, 0.0), (0.0, np.inf)])
+def test_a_scaling_that_no_image_survives_is_refused(file, monkeypatch, mean, std):
+    """Some projects keep it in the file, beside the arrays."""
+    own = {"mean": (mean,) * 3, "std": (std,) * 3}
+    family = dataclasses.replace(FAMILIES["cosplace"], preprocess=lambda arrays: own)
+    monkeypatch.setitem(FAMILIES, "cosplace", family)
+    with pytest.raises(
+        WeightsError, match=r"mean of its images is \[.* deviation \[.* scales none"
+    ):
+        load_released(str(file))
+
+
 def test_files_that_are_cut_empty_or_texts(arrays, tmp_path):
     torch = pytest.importorskip("torch")
     whole = tmp_path / "whole.pth"

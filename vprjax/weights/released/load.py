@@ -236,8 +236,13 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
         path: torch_array(path, prepared[array]).reshape(shapes[path].shape)
         for path, array in expected.items()
     }
-    scaling = family.preprocess(prepared) if callable(family.preprocess) else family.preprocess
-    flat |= {("preprocess", k): np.array(v, np.float32) for k, v in scaling.items()}
+    scaling = _scaling(family, prepared)
+    if not (np.isfinite([scaling["mean"], scaling["std"]]).all() and scaling["std"].all()):
+        raise WeightsError(
+            f"{file} is no sound {title} file: the mean of its images is {scaling['mean'].tolist()}, their "
+            f"deviation {scaling['std'].tolist()}, but 0 or an infinite one scales none"
+        )
+    flat |= {("preprocess", k): array for k, array in scaling.items()}
     unused = tuple(sorted(set(prepared) - {*expected.values(), *family.scaling}))
     told = [n for n in unused if not n.endswith("num_batches_tracked")]
     told = [n for n in told if not n.startswith(_BESIDE)]
@@ -246,6 +251,12 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
             f"weights: {file.name} holds {len(told)} arrays that no descriptor needs: {_some(told)}"
         )
     return Released(name, title, config, traverse_util.unflatten_dict(flat), unused)
+
+
+def _scaling(family: Family, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Returns the mean and deviation of images, the file's own where the family reads them."""
+    found = family.preprocess(arrays) if callable(family.preprocess) else family.preprocess
+    return {name: np.array(value, np.float32) for name, value in found.items()}
 
 
 def _layout(family: Family, config) -> tuple[dict[Path, Any], dict[Path, str]]:
