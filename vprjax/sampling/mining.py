@@ -72,10 +72,15 @@ def queries_at(queries: np.ndarray, seed: int, first: int, count: int) -> np.nda
 
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """Descriptors `(m, d)` float32 of the images `indices` `(m,)` (ascending), at a round's start."""
+    """Descriptors `(m, d)` float32 of the images `indices` `(m,)` (ascending), at a round's start.
+
+    Their similarities rank as L2 does: dot products where descriptors are of `unit` length, else less half
+    of the squared length of the image that a query is compared with.
+    """
 
     indices: np.ndarray
     descriptors: np.ndarray
+    unit: bool = True
 
     def of(self, images: np.ndarray) -> np.ndarray:
         """Returns the descriptors of `images`, without a copy where they are all that is cached.
@@ -89,6 +94,18 @@ class Cache:
         if not np.array_equal(self.indices[rows], images):
             raise KeyError(f"no descriptor is cached of one of the images {images}")
         return self.descriptors[rows]
+
+    def half_squares(self, images: np.ndarray) -> np.ndarray | float:
+        """Returns what the dot products of a query and `images` hold too much `(m,)`; 0 of unit length."""
+        if self.unit:
+            return 0.0
+        found = self.of(images)
+        return np.einsum("...d,...d->...", found, found) / 2
+
+    def similar(self, images: np.ndarray, query: int) -> np.ndarray:
+        """Returns the similarities `(m,)` of `images` to a query."""
+        dots = self.of(images) @ self.of(query)
+        return dots if self.unit else dots - self.half_squares(images)
 
     def among(self, images: np.ndarray) -> np.ndarray:
         """Returns those of `images` that are cached."""
@@ -239,7 +256,7 @@ def mine(
             ranked = drawn.pool[rng.permutation(len(drawn.pool))]
         else:
             images, found = next(candidates)
-            bound = float(cache.of(positive) @ cache.of(query)) if rule.semi_hard else None
+            bound = float(cache.similar(positive, query)) if rule.semi_hard else None
             ranked = images[hardest_first(found, bound)]
         table[row, 2:] = spread_negatives(ranked, poses, query, rule)
     return table
@@ -252,13 +269,13 @@ def _positive(query: int, rule: Rule, positives: Positives, cache: Cache | None,
         near = cache.among(near)
     if cache is None or not rule.best_positive:
         return near[rng.integers(len(near))]
-    return near[np.argmax(cache.of(near) @ cache.of(query))]
+    return near[np.argmax(cache.similar(near, query))]
 
 
 def hardest_first(similarities: np.ndarray, bound: float | None = None) -> np.ndarray:
-    """Orders negatives `(n,)` by their cosines `similarities` `(n,)` to the query, nearest first.
+    """Orders negatives `(n,)` by their `similarities` `(n,)` to the query, nearest first.
 
-    With a `bound`, the positive's cosine, the order is semi-hard. Negatives farther than the positive come
+    With a `bound`, the positive's, the order is semi-hard. Negatives farther than the positive come
     first, nearest first; the others follow, farthest first.
 
     Source: Schroff et al. 2015.
@@ -273,19 +290,19 @@ def hardest_first(similarities: np.ndarray, bound: float | None = None) -> np.nd
 def _candidates(
     drawn: Round, cache: Cache, similarities: Callable
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields per query the images of the pool and of its hard-negative memory, and their cosines."""
+    """Yields per query the images of the pool and of its hard-negative memory, and their similarities."""
     queries, pool = drawn.queries, drawn.pool
-    descriptors, known = cache.of(pool), set(pool.tolist())
+    descriptors, known, half = cache.of(pool), set(pool.tolist()), cache.half_squares(pool)
     widest = max(descriptors.shape)  # numbers per query: its similarities, or its own descriptor
     block = max(1, SIMILARITY_BYTES // (4 * widest))
     for first in range(0, len(queries), block):
         some = queries[first : first + block]
         for query, row in zip(some, similarities(cache.of(some), descriptors), strict=True):
             more = [i for i in drawn.remembered[query].tolist() if i != NONE and i not in known]
-            images = pool
+            images, row = pool, row if cache.unit else row - half
             if more:
                 images = np.concatenate([pool, more])
-                row = np.concatenate([row, cache.of(np.array(more)) @ cache.of(query)])
+                row = np.concatenate([row, cache.similar(np.array(more), query)])
             yield images, row
 
 

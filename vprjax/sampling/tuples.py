@@ -159,6 +159,12 @@ class TupleSampler:
         tuples = self._config.tuples
         return tuples.mining != "random" and bool(tuples.negatives or tuples.positive == "best")
 
+    @property
+    def _of_unit_length(self) -> bool:
+        """Whether the model ends with a length of 1; a head may give it without `model.norms`."""
+        model = self._config.model
+        return ("descriptor" if model.projection else "pooled") in model.norms
+
     def mine(self, step: int, describe: Callable[[np.ndarray], np.ndarray]) -> None:
         """Fills the table of the round that starts at `step`, one dataset after the other.
 
@@ -182,7 +188,8 @@ class TupleSampler:
                 cache = None
                 if self._describes:
                     cached = domain.images_to_cache(part)
-                    cache = mining.Cache(cached, describe(cached + domain.first))
+                    found = describe(cached + domain.first)
+                    cache = mining.Cache(cached, found, self._of_unit_length)
                 own = rows == numbers[id(domain)]
                 table[own] = domain.mine(part, cache, similarities)
         self.table = table

@@ -19,6 +19,12 @@ def route(n=60, laps=2, seed=0):
     return positions, (seconds * 1e6).astype(np.int64), descriptors
 
 
+def stretched(descriptors):
+    """The same directions, each of its own length."""
+    lengths = np.random.default_rng(1).uniform(0.5, 2, (len(descriptors), 1))
+    return (lengths * descriptors).astype(np.float32)
+
+
 def nothing(positions):
     return mining.nothing_remembered(len(positions), 0)
 
@@ -75,14 +81,16 @@ def test_positives_are_all_near_images_of_other_visits(gap, block, monkeypatch):
     assert found.queries.tolist() == [i for i, row in enumerate(found.of) if len(row)]
 
 
-def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives():
+@pytest.mark.parametrize("unit", [True, False])
+def test_hard_mining_takes_the_best_positive_and_the_nearest_distinct_negatives(unit):
     positions, times, descriptors = route()
+    descriptors = descriptors if unit else stretched(descriptors)
     visit = mining.visits(times, np.zeros(len(times), int), 60.0)
     positives = mining.Positives(Poses(positions), visit, 2.5)
     pool = np.arange(len(positions))
     queries = positives.queries[::7]
     cached = to_cache(queries, positives, pool, nothing(positions))
-    cache = mining.Cache(cached, descriptors[cached])
+    cache = mining.Cache(cached, descriptors[cached], unit)
     table = tuples(queries, positives, positions, cache, pool, negatives=5)
     for row in table:
         q, p, negatives = row[0], row[1], row[2:]
@@ -122,13 +130,14 @@ def test_a_positive_at_random_goes_with_the_same_hard_negatives():
     assert (drawn[0] == tables[False]).all() and (drawn[0][:, 1] != drawn[1][:, 1]).any()
 
 
-@pytest.mark.parametrize("best", [True, False])
-def test_semi_hard_negatives_are_the_nearest_beyond_the_positive(best):
+@pytest.mark.parametrize(("best", "unit"), [(True, True), (False, True), (True, False)])
+def test_semi_hard_negatives_are_the_nearest_beyond_the_positive(best, unit):
     positions, times, descriptors = route()
+    descriptors = descriptors if unit else stretched(descriptors)
     visit = mining.visits(times, np.zeros(len(times), int), 60.0)
     positives = mining.Positives(Poses(positions), visit, 2.5)
     queries, pool = positives.queries[::3], np.arange(len(positions))
-    cache = mining.Cache(pool, descriptors)
+    cache = mining.Cache(pool, descriptors, unit)
     table, hard = (
         tuples(queries, positives, positions, cache, pool, best_positive=best, semi_hard=semi_hard)
         for semi_hard in (True, False)
@@ -259,8 +268,10 @@ def test_query_stream_visits_every_query_once_a_pass_and_is_seekable():
     assert (mining.queries_at(queries, seed=1, first=20, count=9) == stream[20:29]).all()
 
 
-def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest():
+@pytest.mark.parametrize("unit", [True, False])
+def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest(unit):
     positions, _, descriptors = route()
+    descriptors = descriptors if unit else stretched(descriptors)
     positives = mining.Positives(Poses(positions), np.arange(len(positions)), 2.5)
     queries, everything = positives.queries[:9], np.arange(len(positions))
 
@@ -270,7 +281,7 @@ def test_remembered_negatives_stand_beside_the_pool_while_they_are_the_hardest()
             queries,
             positives,
             positions,
-            mining.Cache(cached, descriptors[cached]),
+            mining.Cache(cached, descriptors[cached], unit),
             pool,
             negatives=count,
             remembered=remembered,

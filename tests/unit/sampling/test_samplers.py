@@ -41,6 +41,26 @@ def test_tuples_of_a_step_are_the_mined_rows():
     assert (query % 40 - positive % 40 <= 1).all() and (query // 40 != positive // 40).all()
 
 
+@pytest.mark.parametrize(
+    ("norms", "projection", "unit"),
+    [(("local",), 0, False), (("pooled",), 16, False), (("pooled",), 0, True)],
+)
+def test_descriptors_of_any_length_are_mined_by_l2(norms, projection, unit):
+    """As evaluation ranks them; those of length 1 by dot products, which rank alike."""
+    c = config()
+    c.model.update(norms=norms, projection=projection)
+    sampler = sampling.make_sampler(c, drive())
+    sampler.mine(0, describe)
+    every, apart = describe(np.arange(80)), 0
+    for query, positive, *_ in sampler.table:
+        near = sampler.positives.of[query]
+        by_l2 = near[np.argmin(((every[near] - every[query]) ** 2).sum(axis=1))]
+        by_dots = near[np.argmax(every[near] @ every[query])]
+        assert positive == (by_dots if unit else by_l2)
+        apart += by_l2 != by_dots
+    assert apart
+
+
 def test_a_round_is_the_same_whatever_came_before():
     first, second = (sampling.make_sampler(config(), drive()) for _ in range(2))
     first.mine(0, describe)
