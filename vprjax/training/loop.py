@@ -91,10 +91,12 @@ def run_rounds(job: Job, step_fn, current: TrainState, step: int, collected) -> 
                 raise Preempted(_SAVED.format(step))
         while step < steps and not job.history.ended:
             if job.sampler.starts_round(step):
+                before = job.sampler.mined
                 try:
                     with recorder.apart("mining"), preemption.at_once():
                         mine_round(job, step, current)
                 except Preempted:
+                    job.sampler.restore(before)  # the signal may come when all tuples are there
                     _save_one(job, current, recorder)
                     raise Preempted(_SAVED.format(step)) from None
                 except NoNegatives:  # a run with a larger pool goes on from here

@@ -5,6 +5,7 @@ import os
 import signal
 
 import jax
+import numpy as np
 import pytest
 
 from tests.helpers import short_run
@@ -191,23 +192,34 @@ def test_sigterm_at_the_last_step_ends_the_run_too(tmp_path, monkeypatch, when):
 
 
 def test_sigterm_while_mining_saves_what_came_before(tmp_path, monkeypatch):
+    """Ahead of the first tuple of a round, and behind the last of another, which is mined anew."""
     c = config()
     c.train.update(checkpoint_every=7)
+    c.tuples.update(mining_pool=12, remembered=2)
     for run in ("whole", "cut"):
         (tmp_path / run).mkdir()
     short_run.train(c, tmp_path / "whole")
-    mine = loop.mine_round
+    mine, seen = loop.mine_round, []
 
-    def terminate(job, step, current):
-        if step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        mine(job, step, current)
+    for ahead, behind in ((3, None), (None, 6)):
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "mine_round", terminate)
-        with pytest.raises(Preempted, match="saved at step 3"):
-            short_run.train(c, tmp_path / "cut")
-    assert state_of(tmp_path / "cut")[1] == [0, 3]
+        def terminate(job, step, current, ahead=ahead, behind=behind):
+            if step == ahead:
+                os.kill(os.getpid(), signal.SIGTERM)
+            before = job.sampler.remembered
+            mine(job, step, current)
+            if step == behind:
+                assert not np.array_equal(job.sampler.remembered, before)
+                seen.append((job.sampler, before))
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "mine_round", terminate)
+            with pytest.raises(Preempted, match=f"saved at step {ahead or behind}"):
+                short_run.train(c, tmp_path / "cut")
+    ((sampler, before),) = seen
+    np.testing.assert_array_equal(sampler.remembered, before)  # as it was saved
+    assert state_of(tmp_path / "cut")[1] == [0, 3, 6]
     short_run.train(c, tmp_path / "cut")
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
