@@ -60,12 +60,15 @@ def test_pca_without_images_to_fit_it_names_what_has_some(tmp_path):
     config = base.get_config()
     config.eval.update(pca=8, recalls=(1,))
     config.dataset.update(name="places_csv/mine", query_splits=("test01",))
-    counts = {"reference": 24, "test01": 24}
+    counts = {"reference": 24, "test01": 24, "first": 24}
     dataset = types.SimpleNamespace(counts=counts, folder=tmp_path, name="places_csv/mine")
-    with pytest.raises(
-        ConfigError, match=r"of which places_csv/mine has no images: name splits that"
-    ):
-        checks.check_splits(config, dataset, training=False)
+    for splits, lacking in ((("train",), "train"), (("first", "second"), "second"), ((), "them")):
+        config.dataset.train_splits = splits
+        with pytest.raises(
+            ConfigError,
+            match=f"places_csv/mine has no images of {lacking}: name splits that it has",
+        ):
+            checks.check_splits(config, dataset, training=False)
 
 
 def test_what_has_nothing_to_train_on_is_sent_to_evaluation(tmp_path):

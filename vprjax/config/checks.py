@@ -179,11 +179,13 @@ def check_splits(config, dataset: source.Dataset, training: bool) -> None:
     if tested:
         _check_tested(config, dataset, tested)
     trained = sum(dataset.counts.get(name, 0) for name in config.dataset.train_splits)
-    if config.eval.pca and not trained:
+    lacking = [name for name in config.dataset.train_splits if not dataset.counts.get(name)]
+    if config.eval.pca and (lacking or not trained):
         raise ConfigError(
             f"eval.pca={config.eval.pca} is fit on dataset.train_splits="
-            f"{tuple(config.dataset.train_splits)}, of which {config.dataset.name} has no images: name "
-            "splits that it has, such as its references, or set eval.pca=0"
+            f"{tuple(config.dataset.train_splits)}, but {config.dataset.name} has no images of "
+            f"{', '.join(lacking) or 'them'}: name splits that it has, such as its references, or set "
+            "eval.pca=0"
         )
     if config.eval.pca and config.eval.pca >= trained:
         raise ConfigError(
