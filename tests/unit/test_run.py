@@ -47,7 +47,8 @@ def test_evaluation_asks_ahead_of_its_long_work_whether_pca_fits(monkeypatch, tm
         steps=lambda: [0], config=lambda _: {"config": config.to_dict(), "validations": []}
     )
     monkeypatch.setattr(run, "open_for_reading", lambda _: saved)
-    dataset = types.SimpleNamespace(metadata={}, counts={"train": 3000})
+    places = memory_places.drive(size=(64, 64))
+    dataset = types.SimpleNamespace(metadata={}, counts={"train": 3000}, places=lambda _: places)
     monkeypatch.setattr(checks, "check_values", lambda *_: None)
     monkeypatch.setattr(checks, "check_splits", lambda *_, **__: None)
     monkeypatch.setattr(source, "open_dataset", lambda _: dataset)

@@ -164,10 +164,13 @@ def model_shapes(module, places: Places):
     return _shapes(module.init_with_output, jax.random.key(0), places)
 
 
-def dimensions(module) -> int:
-    """Returns the dimensions of a model's descriptors, the same for images of any size."""
-    image = jax.ShapeDtypeStruct((1, 224, 224, 3), np.uint8)
-    return jax.eval_shape(module.init_with_output, jax.random.key(0), image)[0].shape[-1]
+def dimensions(module, places: Places) -> int:
+    """Returns the dimensions of a model's descriptors of these images; some heads' grow with an image.
+
+    Raises:
+      ConfigError: the images are too small for the model.
+    """
+    return model_shapes(module, places)[0].shape[-1]
 
 
 def _shapes(function: Callable, first, places: Places):

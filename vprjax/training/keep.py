@@ -84,13 +84,13 @@ class Keeper:
         batch = {"batch": self._images} if self._compares_batches else {}
         return batch | ({"keep": self._keep} if self._keep is not None else {})
 
-    def describe(self, folder: pathlib.Path, key: dict, width: int, stream: Callable) -> None:
+    def describe(self, folder: pathlib.Path, key: dict, width: Callable, stream: Callable) -> None:
         """Describes what `folder` does not hold yet, and opens it.
 
         Args:
           folder: of the stores.
           key: the origin of the descriptors.
-          width: dimensions of a descriptor.
+          width: `places -> dimensions` of their descriptors.
           stream: `(places, indices, words, first) -> blocks (b, d)` of the untrained model.
 
         Raises:
@@ -107,7 +107,7 @@ class Keeper:
             if parallel.is_primary():
                 store.discard_other(folder / name, own, "float32")
             parallel.barrier("untrained")
-            opened = store.write(folder / name, own, places, width, "float32", blocks)
+            opened = store.write(folder / name, own, places, width(places), "float32", blocks)
             self._rows[name] = opened.rows
             log(
                 f"keep: the untrained model's descriptors of {len(places):,} {name} images are there "

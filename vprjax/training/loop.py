@@ -1,6 +1,7 @@
 """The host loop: when to step, mine, validate, save and stop."""
 
 import contextlib
+import functools
 import pathlib
 import shutil
 
@@ -118,7 +119,7 @@ def _describe_untrained(job: Job) -> None:
         return
     variables = job.checkpoints.restore_model(0)
     key = {"model": store.fingerprint(job.config.model, variables)}
-    width = descriptor_size(job.module.apply, variables, job.images)
+    width = functools.partial(descriptor_size, job.module.apply, variables)
     copies = parallel.replicate(variables)
 
     def stream(places, indices, words, first):

@@ -13,7 +13,7 @@ from vprjax.data import doubts, named, pictures, protocol, rendered, source
 from vprjax.data.named import Named
 from vprjax.data.source import Places
 from vprjax.data.together import joined
-from vprjax.descriptors.extraction import descriptor_size, dimensions
+from vprjax.descriptors.extraction import descriptor_size
 from vprjax.errors import ConfigError, DataError
 from vprjax.evaluation import baseline
 from vprjax.runtime import distributed, parallel
@@ -99,7 +99,7 @@ def check_training(config, workdir: pathlib.Path) -> Ready:
     data = training_data(config, dataset)
     module = models.build_for_platform(config.model, parallel.AXIS)
     described = Keeper(config, data.keep, data.images).sets
-    limits.check_untrained(sum(map(len, described.values())), dimensions(module), workdir)
+    limits.check_untrained(module, described.values(), workdir)
     besides = (*data.others, *data.keep.named)
     return Ready(dataset, data, weights, sha256, (*warnings, *doubted, *data.doubts), besides)
 

@@ -313,7 +313,8 @@ def test_descriptors_that_the_disk_has_no_room_for_are_a_config_error(
     config, tmp_path, monkeypatch
 ):
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
-    dataset = SimpleNamespace(images={"reference": 60, "test01": 40, "train": 1000}.get)
+    counts, small = {"reference": 60, "test01": 40, "train": 1000}, drive(size=(64, 64))
+    dataset = SimpleNamespace(images=counts.get, places=lambda _: small)
     module = models.build_for_platform(config.model, parallel.AXIS)
     begun = tmp_path / "descriptors/off_the_shelf_reference/rows"
     begun.parent.mkdir(parents=True)
@@ -372,14 +373,24 @@ def test_abroad_the_projection_of_home_follows_the_model(config, tmp_path):
 
 def test_the_disk_needs_room_for_other_datasets_too(config, tmp_path, monkeypatch):
     config.model.update(backbone="mobilenetv2", stage="expanded_conv")  # 16 dimensions
-    dataset = SimpleNamespace(images={"reference": 60, "test01": 40}.get)
+    small = drive(size=(64, 64))
+    dataset = SimpleNamespace(images={"reference": 60, "test01": 40}.get, places=lambda _: small)
     module = models.build_for_platform(config.model, parallel.AXIS)
     own = config.copy_and_resolve_references()
     own.dataset.query_splits = ("val",)
     counts = {"reference": 10, "val": 5, "train": 99}
-    other = elsewhere.Elsewhere(own, SimpleNamespace(images=counts.get))
+    there = SimpleNamespace(images=counts.get, places=lambda _: small)
+    other = elsewhere.Elsewhere(own, there)
     usage = SimpleNamespace(free=2 * 115 * 16 * 4)
     monkeypatch.setattr(limits.shutil, "disk_usage", lambda _: usage)
+    limits.check_disk(config, module, dataset, tmp_path, 2, [other])
+    usage.free -= 1
+    with pytest.raises(ConfigError, match="keeps 115 descriptors"):
+        limits.check_disk(config, module, dataset, tmp_path, 2, [other])
+    # A flat map of images twice as wide is twice as long.
+    config.model.pooling, there.places = "flatten", lambda _: drive(size=(64, 128))
+    module = models.build_for_platform(config.model, parallel.AXIS)
+    usage.free = 2 * 4 * (100 * 16 * 32 * 32 + 15 * 16 * 32 * 64)
     limits.check_disk(config, module, dataset, tmp_path, 2, [other])
     usage.free -= 1
     with pytest.raises(ConfigError, match="keeps 115 descriptors"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import types
 
 import jax
 import numpy as np
@@ -94,7 +95,7 @@ def test_the_cosines_of_a_batch_are_those_of_its_images(tmp_path, others):
         yield rows[first:7]
         yield rows[max(first, 7) :]
 
-    keeper.describe(tmp_path / "untrained", {"model": "x"}, 4, stream)
+    keeper.describe(tmp_path / "untrained", {"model": "x"}, lambda places: 4, stream)
     chosen = np.array([[3, 9], [70, 3]])
     added = keeper.added(2, chosen, slice(1, 2))
     rows = known["batch"][[3, 9, 70, 3]]
@@ -174,10 +175,25 @@ def test_stages_are_released_from_the_last_to_the_first():
         checks.check_values(c)
 
 
-def test_a_disk_without_room_for_the_descriptors_is_told(tmp_path):
-    limits.check_untrained(100, 512, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"untrained: it takes 4000\.0 GB"):
-        limits.check_untrained(10**9, 1000, tmp_path / "run")
+class Flat:
+    """A model whose descriptors are the pixels."""
+
+    def init_with_output(self, key, images):
+        return images.reshape(len(images), -1), {}
+
+
+def test_a_disk_without_room_for_the_descriptors_is_told(tmp_path, monkeypatch):
+    images, module = drive(n=5, laps=2, size=(4, 6)), Flat()
+    limits.check_untrained(module, [images], tmp_path / "run")
+    usage = types.SimpleNamespace(free=4 * (10 * 72 + 5 * 144))  # larger images, longer descriptors
+    monkeypatch.setattr(limits.shutil, "disk_usage", lambda _: usage)
+    both = [images, drive(n=5, laps=1, size=(8, 6))]
+    limits.check_untrained(module, both, tmp_path / "run")
+    usage.free -= 1
+    with pytest.raises(
+        ConfigError, match=r"15 descriptors of 96 dimensions in .*untrained: it take"
+    ):
+        limits.check_untrained(module, both, tmp_path / "run")
 
 
 def test_keep_images_that_are_the_tests_are_refused(monkeypatch):
