@@ -125,8 +125,11 @@ def in_batch_negatives(
     if domain is not None:
         of = jnp.repeat(jax.lax.all_gather(domain, axis).reshape(-1), descriptors.shape[1])
         far &= domain[:, None] == of[None, :]
-    similar = jax.lax.stop_gradient(jnp.matmul(query, every.T, precision=jax.lax.Precision.HIGHEST))
+    # Half of |q|^2 - |q - e|^2, which ranks by L2 whatever the lengths.
+    similar = jnp.matmul(query, every.T, precision=jax.lax.Precision.HIGHEST)
+    similar = jax.lax.stop_gradient(similar - jnp.sum(every**2, axis=-1)[None, :] / 2)
     if semi_hard:
-        far &= similar < jnp.sum(query * positive, axis=-1)[:, None]
+        to_positive = jnp.sum(query * positive - positive**2 / 2, axis=-1)
+        far &= similar < jax.lax.stop_gradient(to_positive)[:, None]
     scores, chosen = jax.lax.top_k(jnp.where(far, similar, -jnp.inf), min(count, len(every)))
     return every[chosen], jnp.isfinite(scores), chosen

@@ -45,7 +45,9 @@ def brute_force(descriptors, positions, count, semi_hard):
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("semi_hard", [False, True])
 def test_in_batch_negatives_are_the_nearest_beyond_the_radius(devices, semi_hard):
+    """By L2, of descriptors of any length."""
     descriptors, positions = tuples()
+    descriptors *= np.random.default_rng(1).uniform(0.5, 2, (6, 4, 1)).astype(np.float32)
     count = 20  # more than any query has
     find = functools.partial(
         tuple_losses.in_batch_negatives, axis=AXIS, radius=RADIUS, count=count, semi_hard=semi_hard
