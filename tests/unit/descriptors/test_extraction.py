@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
 from tests.helpers.memory_places import drive
+from vprjax import models
 from vprjax.descriptors import extraction
 from vprjax.errors import ConfigError
 from vprjax.runtime import parallel
@@ -26,6 +28,17 @@ def test_images_of_which_not_one_fits_a_device_are_refused(monkeypatch):
     del words[0]
     with pytest.raises(jax.errors.JaxRuntimeError, match="a broken card"):
         extract({}, drive(), np.arange(20), "describe")
+
+
+def test_the_dimensions_are_those_of_the_images_at_hand():
+    """OverFeat takes 231 pixels, and a flat map grows with the image."""
+    config = base.get_config().model
+    config.update(backbone="overfeat_fast", pooling="flatten")
+    module = models.build(config)
+    assert extraction.dimensions(module, drive(n=1, laps=1, size=(231, 231))) == 4096
+    assert extraction.dimensions(module, drive(n=1, laps=1, size=(231, 327))) > 4096
+    with pytest.raises(ConfigError, match="images of 224 x 224 pixels are too small"):
+        extraction.dimensions(module, drive(n=1, laps=1, size=(224, 224)))
 
 
 def first_pixels(variables, images):
