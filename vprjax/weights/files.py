@@ -134,12 +134,10 @@ def _read_h5(file: pathlib.Path | io.BytesIO) -> dict[str, np.ndarray]:
             if isinstance(group, h5py.Group):
                 group.visititems(lambda name, item, layer=layer: add(f"{layer}/{name}", item))
         named = _keras3_names if any("/vars/" in name for name, _ in items) else _keras2_names
-        found = {}
-        for name, item in named(items):
-            if name in found:
-                raise Unfit(f"two of its models have an array {name}: save one of them alone")
-            found[name] = item[()]
-        return found
+        found = dict(pairs := [*named(items)])
+        if len(found) < len(pairs):
+            raise Unfit("two of its models have layers of the same names: save one of them alone")
+        return {name: item[()] for name, item in found.items()}
 
 
 def _keras2_names(items: list) -> Iterator[tuple[str, h5py.Dataset]]:

@@ -189,7 +189,8 @@ def test_two_keras_models_as_layers_of_another_are_not_chosen_between(tmp_path):
         for number, model in enumerate(("teacher", "student")):
             for layer in ("Conv1", "Conv2"):
                 f[f"model_weights/{model}/{layer}/kernel:0"] = np.full(3, number)
-    with pytest.raises(WeightsError, match=r"two of its models have an array Conv\d/kernel: save"):
+    same_names = "two of its models have layers of the same names: save one of them alone"
+    with pytest.raises(WeightsError, match=same_names):
         pretrained.load(tmp_path / "w.h5", "mobilenetv2")
     out = io.BytesIO()
     with h5py.File(out, "w") as f:
@@ -197,7 +198,7 @@ def test_two_keras_models_as_layers_of_another_are_not_chosen_between(tmp_path):
             f[f"layers/{model}/layers/conv2d/vars/0"] = np.full(3, number)
             f[f"layers/{model}/layers/conv2d/vars"].attrs["name"] = "Conv1"
     (tmp_path / "w.weights.h5").write_bytes(out.getvalue())
-    with pytest.raises(WeightsError, match=r"two of its models have an array Conv1/kernel"):
+    with pytest.raises(WeightsError, match=same_names):
         pretrained.load(tmp_path / "w.weights.h5", "mobilenetv2")
 
 
