@@ -69,17 +69,19 @@ def open_named(config, key: str, text: str) -> Named:
     return Named(dataset, splits, places)
 
 
-def still_there(texts: Iterable[str], data_dir: str) -> tuple[Named, ...]:
-    """Opens the splits that each of `texts` names, below `data_dir`, as far as they are built."""
+def still_there(texts: Iterable[str], *data_dirs: str) -> tuple[Named, ...]:
+    """Opens what each of `texts` names, below the first of `data_dirs` that holds it; leaves out the rest."""
     found = []
     for text in texts:
         name, splits = parse("", text)
-        section = ConfigDict({"name": name, "data_dir": data_dir})
-        try:
-            dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
-            found.append(Named(dataset, splits, dataset.places(splits)))
-        except DataError:
-            continue
+        for folder in dict.fromkeys(data_dirs):
+            section = ConfigDict({"name": name, "data_dir": folder})
+            try:
+                dataset = source.open_dataset(types.SimpleNamespace(dataset=section))
+                found.append(Named(dataset, splits, dataset.places(splits)))
+                break
+            except DataError:
+                continue
     return tuple(found)
 
 

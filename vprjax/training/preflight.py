@@ -114,7 +114,7 @@ def check_checkpoint(config, workdir: pathlib.Path, trained_on, models_evaluated
     dataset = _check_evaluation(config, workdir, models_evaluated, (trained_on.name, splits))
     found = suspicions(config, dataset, trained_on_images(config, dataset, trained_on))
     texts = (*config.others.names, *config.keep.images) if config.train.steps else ()
-    besides = named.still_there(texts, trained_on.data_dir)
+    besides = named.still_there(texts, config.dataset.data_dir, trained_on.data_dir)
     return Ready(dataset, warnings=(*found, *seen(config, dataset, besides)), besides=besides)
 
 
