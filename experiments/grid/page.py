@@ -10,6 +10,7 @@ from analysis.scores import OFF_THE_SHELF, PROJECTED, Key, Scores
 from analysis.text_table import NAMES, Table
 
 from vprjax.evaluation.result import MODEL_NAMES
+from vprjax.losses import LOSSES
 from vprjax.report import pictures, render, training_page
 from vprjax.report.pictures import BLUE, FAINT, GREEN, GREY, INK, ORANGE, Picture
 from vprjax.report.published import Cell, Study
@@ -17,6 +18,7 @@ from vprjax.report.published import Cell, Study
 FILE = "report.html"
 COLOURS = {OFF_THE_SHELF: GREY, PROJECTED: FAINT}
 COLOURS |= {"triplet": GREEN, "contrastive": ORANGE, "arcface": BLUE}
+COLOURS |= {loss: f"C{n}" for n, loss in enumerate(LOSSES) if loss not in COLOURS}  # Matplotlib's
 
 
 def write(
@@ -109,7 +111,7 @@ def forest(found: Scores, whose: str) -> Picture | None:
     axis, names = figure.subplots(), list(dict.fromkeys(name for name, *_ in rows))
     places = [i + 0.8 * names.index(name) for i, (name, *_) in enumerate(rows)]
     for y, (name, _, value) in zip(places, rows, strict=True):
-        colour = (BLUE, ORANGE, GREEN)[names.index(name)]
+        colour = (BLUE, ORANGE, GREEN, GREY)[names.index(name)]
         first = y == min(p for p, row in zip(places, rows, strict=True) if row[0] == name)
         axis.plot(value.mean, y, "o", color=colour, ms=5.5, label=name if first else None)
         if value.interval:
@@ -120,6 +122,11 @@ def forest(found: Scores, whose: str) -> Picture | None:
     figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
     shown = [f"{name} at {text} {value.mean:+.1f}" for name, text, value in rows]
     return pictures.picture(figure, f"Paired differences, {whose}: " + "; ".join(shown))
+
+
+def _figure(fcm: float | None, split: str) -> str:
+    """FCM of a query split; "-" where no query has a position."""
+    return f"{'-' if fcm is None else f'{fcm:.1f}'} % {split}"
 
 
 def _run(folder: pathlib.Path, path: pathlib.Path) -> dict:
@@ -136,7 +143,7 @@ def _run(folder: pathlib.Path, path: pathlib.Path) -> dict:
         "seed": trained["seed"],
         "figures": "; ".join(
             f"{MODEL_NAMES[model]} "
-            + ", ".join(f"{f['fcm'][narrow]:.1f} % {split}" for split, f in by_split.items())
+            + ", ".join(_figure(f["fcm"][narrow], split) for split, f in by_split.items())
             for model, by_split in document["results"].items()
         ),
         "training": dict(training_page.times(path.parent)).get("training", ""),

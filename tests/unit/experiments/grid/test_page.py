@@ -1,6 +1,7 @@
 """The grid's page: whole, self-contained, escaped, with every run's figures."""
 
 import base64
+import json
 
 import pytest
 from analysis import scores, study
@@ -67,10 +68,26 @@ def test_one_model_alone_has_nothing_to_compare(tmp_path, seeds):
 
 
 def test_the_legend_names_every_loss(tmp_path):
-    """Also one that the first model lacks."""
-    runs = {(("vgg16", "gem", "triplet"), 0): 50.0, (("resnet50", "gem", "contrastive"), 0): 60.0}
+    """Also one that the first model lacks, and one of another study than the paper's."""
+    losses = ("triplet", "contrastive", "multi_similarity")
+    runs = {
+        ((backbone, "gem", loss), 0): 50.0
+        for backbone, loss in zip(("vgg16", "resnet50", "resnet50"), losses, strict=True)
+    }
     found = scores.read(made_up_runs.write(tmp_path, runs))
     picture = grid_page.dots(found, None, found.tests[0], found.tolerances[0])
     drawn = base64.b64decode(picture.uri.partition(",")[2]).decode()
-    for name in ("off the shelf", "triplet", "contrastive"):
+    for name in ("off the shelf", "triplet", "contrastive", "multi-similarity"):
         assert name in drawn
+    assert "ResNet50 GeM multi-similarity 50.0" in picture.alt
+
+
+def test_a_split_without_a_position_has_no_figure(tmp_path):
+    (path,) = made_up_runs.write(tmp_path, {(("vgg16", "gem", "triplet"), 0): 50.0})
+    document = json.loads(path.read_text())
+    for by_split in document["results"].values():
+        by_split["test02"]["fcm"] = dict.fromkeys(by_split["test02"]["fcm"])
+    path.write_text(json.dumps(document))
+    found = scores.read([path])
+    grid_page.write(tmp_path, found, None, study.all_tables(found, None), [path], [])
+    assert "6.2 % test01, - % test02" in (tmp_path / "report.html").read_text()
