@@ -70,7 +70,7 @@ def open_named(config, key: str, text: str) -> Named:
 
 
 def still_there(texts: Iterable[str], *data_dirs: str) -> tuple[Named, ...]:
-    """Opens what each of `texts` names, below the first of `data_dirs` that holds it; leaves out the rest."""
+    """Opens what each of `texts` names, below the first of `data_dirs` that holds it, if one does."""
     found = []
     for text in texts:
         name, splits = parse("", text)
