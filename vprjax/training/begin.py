@@ -9,7 +9,7 @@ from clu import parameter_overview
 from vprjax.console import log
 from vprjax.data.source import Places
 from vprjax.descriptors.extraction import descriptor_size
-from vprjax.errors import ConfigError, NoNegatives
+from vprjax.errors import ConfigError, NoNegatives, WeightsError
 from vprjax.runtime import memory, parallel
 from vprjax.storage.atomic import write_atomically
 from vprjax.training import assemble, memory_estimate, resume, state
@@ -26,6 +26,7 @@ def begin(job: Job, weights: dict | None):
     Raises:
       ConfigError: the workdir holds another run, a later mining round lacks negatives, or a step does not
         fit the memory.
+      WeightsError: the untrained model is gone, which the keep terms compare with.
     """
     found = resume.resume(
         job.config, job.provenance, job.checkpoints, job.module, job.images, job.sampler
@@ -40,6 +41,11 @@ def begin(job: Job, weights: dict | None):
         current, collected, job.history.rows = found
         step = int(current.step)
         unfinished = step < job.config.train.steps or validation_pending(job, step)
+        if unfinished and job.keeper.sets and 0 not in job.checkpoints.steps():
+            raise WeightsError(
+                f"{job.checkpoints.folder / '0'} is gone, which holds the untrained model that the keep "
+                "terms compare with: train again in another --workdir"
+            )
         step_fn = compile_step(job, current) if unfinished and not job.history.ended else None
     if step_fn is not None:
         _check_memory(job, step_fn, current)

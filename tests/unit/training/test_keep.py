@@ -13,10 +13,10 @@ from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config, state_of
 from vprjax.config import checks, limits
 from vprjax.data import named, source
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, WeightsError
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
-from vprjax.training import keep, loop, preflight
+from vprjax.training import begin, keep, loop, preflight
 
 
 @dataclasses.dataclass
@@ -60,6 +60,15 @@ def test_a_cut_run_keeps_to_the_same_bits(tmp_path, monkeypatch, others):
         with pytest.raises(KeyboardInterrupt):
             short_run.train(c, tmp_path / "cut")
     assert {file.name for file in (tmp_path / "cut/untrained").iterdir()} == {"batch", "keep"}
+    start = tmp_path / "cut/checkpoints/0"
+    start.rename(tmp_path / "away")
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(WeightsError, match="0 is gone, which holds"),
+    ):
+        patch.setattr(begin, "compile_step", None)  # which takes long
+        short_run.train(c, tmp_path / "cut")
+    (tmp_path / "away").rename(start)
     short_run.train(c, tmp_path / "cut")
     assert not (tmp_path / "cut/untrained").exists()  # the end removes it
     (whole, _), (resumed, _) = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
