@@ -172,6 +172,19 @@ def of_truth(
         )
 
 
+def of_recall(
+    name: str, queries: Places, references: Places, radius: float, unit: str
+) -> Iterator[str]:
+    """Yields a sentence where poses alone make every recall@N of query split `name` 0 at a radius."""
+    asked = queries.positions[queries.located]
+    nearest = cKDTree(references.positions).query(asked)[0].min() if len(asked) else 0.0
+    if nearest > radius > 0:
+        yield (
+            f"no query of {name} lies within eval.recall_radius={radius:g} {unit} of a reference, the "
+            f"nearest is {nearest:g} {unit} away: recall@N can only be 0; check the unit of eval.recall_radius"
+        )
+
+
 def _look_alike(queries: Places, references: Places, reach: float, degrees: float) -> bool:
     """Whether any query has a reference within `reach` whose heading is the same to `degrees`."""
     tree, asked = cKDTree(references.positions), queries.located

@@ -152,3 +152,11 @@ def test_queries_that_all_look_away_are_told(turn, doubted):
         [True] * doubted
     )
     assert not [*doubts.of_truth("night", *sides, (25.0, 2.0), "m")]
+
+
+@pytest.mark.parametrize(("radius", "count"), [(0.01, 1), (0.0, 0), (5.0, 0)])
+def test_a_recall_radius_below_every_distance_is_told(radius, count):
+    asked, known = standing(drive(noise=0.0) + np.array([0.0, 1.0])), standing(drive(noise=0.0))
+    said = [*doubts.of_recall("test01", asked, known, radius, "m")]
+    assert len(said) == count
+    assert all("eval.recall_radius=0.01 m of a reference, the nearest is" in s for s in said)
