@@ -181,7 +181,7 @@ def of_recall(
     if nearest > radius > 0:
         yield (
             f"no query of {name} lies within eval.recall_radius={radius:g} {unit} of a reference, the "
-            f"nearest is {nearest:g} {unit} away: recall@N can only be 0; check the unit of eval.recall_radius"
+            f"nearest is {nearest:g} {unit} away: recall@N can only be 0; check that key's unit"
         )
 
 
