@@ -207,7 +207,8 @@ def checked(places, queries, name: str = "the queries", radius: float = np.inf):
     if nearest > radius:
         raise DataError(
             f"no picture of {name} lies within {radius:g} {places.unit} of an image of the map, the "
-            f"nearest is {nearest:g} {places.unit} away: no answer can be right; check the positions and the radius"
+            f"nearest is {nearest:g} {places.unit} away: "
+            "no answer can be right; check the positions and the radius"
         )
     return dataclasses.replace(queries, frames=frames)
 
