@@ -8,11 +8,13 @@ import numpy as np
 from tfds_builders.frame import Frame
 from tfds_builders.frames import Frames
 
+DEGREES = 360  # a full turn, beyond which a heading is no angle of any unit
 TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less
 CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
 ROUND = 40_000  # kilometres round the earth
 SHARE = 0.9  # of the images that lie so close; the others begin another drive
+MANY = 10  # images of a split, from which on one position for most of them is told
 FAR = 1000.0  # metres to the nearest other image, beyond which a position stands for none
 MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
 
@@ -23,17 +25,48 @@ def of_poses(splits: Mapping[str, Sequence[Frame]], unit: str, free: bool = Fals
     A camera that is `free` to move to any side may stay above a desk.
     """
     columns = {name: Frames.of(frames) for name, frames in splits.items()}
-    headings = np.abs(np.concatenate([np.zeros(0), *(f.headings for f in columns.values())]))
-    turns = headings[headings > TURN]
-    if len(turns):
-        yield (
-            f"headings are radians; {len(turns)} of {len(headings)} are beyond 2 pi, up to "
-            f"{turns.max():g}: if these are degrees, write radians"
-        )
+    headings = np.concatenate([np.zeros(0), *(f.headings for f in columns.values())])
+    yield from _headings(headings)
     if unit == "m" and len(headings) > 1 and not free:
         known = {name: f.positions[f.located] for name, f in columns.items() if f.located.any()}
         yield from _in_degrees(known)
         yield from _nowhere(np.concatenate([np.zeros((0, 2)), *known.values()]))
+        if len(known) > 1:
+            yield from _stuck(known)
+
+
+def _headings(headings: np.ndarray) -> Iterator[str]:
+    """Yields a sentence where headings `(n,)` are no radians, or one number stands for none.
+
+    Such a mark is one number beyond a turn of degrees, twice or more, or -1 where no other is negative.
+    """
+    turns = headings[np.abs(headings) > TURN]  # NaN is not
+    marks = turns if len(turns) else headings[headings == -1]
+    value = marks[0] if len(marks) else math.nan
+    rest = headings[~np.isnan(headings) & (headings != value)]
+    stands = abs(value) > DEGREES or (len(rest) and rest.min() >= 0)
+    if len(marks) > 1 and len(rest) and (marks == value).all() and stands:
+        yield (
+            f"{len(marks)} of {len(headings)} headings are {marks[0]:g}: where that stands for an unknown "
+            "one, leave it empty"
+        )
+    elif len(turns):
+        yield (
+            f"headings are radians; {len(turns)} of {len(headings)} are beyond 2 pi, up to "
+            f"{np.abs(turns).max():g}: if these are degrees, write radians"
+        )
+
+
+def _stuck(places: dict[str, np.ndarray]) -> Iterator[str]:
+    """Yields a sentence per split of whose positions `(n, 2)` more than half are one and the same."""
+    for name, positions in places.items():
+        some, counts = np.unique(positions, axis=0, return_counts=True)
+        if len(positions) >= MANY and counts.max() > len(positions) / 2:
+            x, y = some[counts.argmax()]
+            yield (
+                f"{counts.max():,} of {len(positions):,} images of {name} lie at one position, {x:.2f}, "
+                f"{y:.2f}: where a receiver kept it while the camera moved, leave these images out"
+            )
 
 
 def _in_degrees(places: dict[str, np.ndarray]) -> Iterator[str]:

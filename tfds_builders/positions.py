@@ -53,6 +53,10 @@ def run(args) -> int:
     raw, out = (pathlib.Path(path).expanduser().absolute() for path in (args.raw, args.out))
     if out.is_dir() or not out.parent.is_dir():
         raise RawDataError(f"--out={args.out} must name a file in a folder that exists")
+    if out.exists() and not _positions(out):
+        raise RawDataError(
+            f"--out={args.out} is a file that `positions` did not write; name another"
+        )
     if raw.is_file() and raw.suffix.lower() != ".csv":
         told = Told()
         found = Found("video", video.LAYOUT, *video.frames(args, told), told)
@@ -67,6 +71,13 @@ def run(args) -> int:
     located = sum(frame.located for frame in frames)
     print(f"{out}: {len(frames):,} images, {located:,} with a position (layout {found.name})")
     return 0
+
+
+def _positions(file: pathlib.Path) -> bool:
+    """Whether a file is empty or begins as those that are written here."""
+    with file.open("rb") as opened:
+        start = opened.read(100).split()
+    return not start or start[:2] == [b"{", b'"layout":'] or start[0] == b'{"layout":'
 
 
 def _config(option: str | None) -> dict[str, str]:

@@ -123,7 +123,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         getattr(FLAGS.config, "lock", None)  # a missing file raises on access only
         return rest
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        print(f"vprjax: error: {_sentence(error)}", file=sys.stderr)
+        print(f"vprjax: error: {_no_config(argv) or _sentence(error)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -147,6 +147,18 @@ def _new_name(text: str) -> str:
     new = {old.rpartition(".")[2]: key for old, key in RENAMED.items()}
     found = [new[name] for name in re.findall(r"\w+", text) if name in new][:1]
     return f"; it is now {found[0]}" if found else ""
+
+
+def _no_config(argv: list[str]) -> str:
+    """Returns the sentence on a config file that does not exist, and where one of its name is; else ""."""
+    named = [word for word in argv if re.match("--?config=.", word)]
+    file = pathlib.Path(named[-1].partition("=")[2].partition(":")[0]) if named else None
+    if file is None or file.is_file():
+        return ""
+    own = pathlib.Path(__file__).absolute().parent.parent / "configs"
+    there = own / file.name
+    remedy = f"give {there}" if there.is_file() else f"those that come with vprjax are in {own}"
+    return f"--config={file} is no file, seen from {pathlib.Path.cwd()}; {remedy}"
 
 
 def _sentence(error: Exception) -> str:

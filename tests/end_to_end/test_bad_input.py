@@ -35,7 +35,10 @@ def test_config_value_of_a_wrong_type(tmp_path):
 
 
 def test_missing_config_file(tmp_path):
-    assert "configs/nowhere.py" in refused(tmp_path, "--config=configs/nowhere.py")
+    said = refused(tmp_path, "--config=configs/nowhere.py")
+    assert "configs/nowhere.py is no file" in said and f"are in {ROOT}/configs" in said
+    said = refused(tmp_path, "--config=elsewhere/synthetic.py:resnet50")
+    assert said.endswith(f"; give {ROOT}/configs/synthetic.py")
 
 
 def test_missing_config(tmp_path):

@@ -210,6 +210,14 @@ def test_figures_that_the_splits_cannot_give():
     check_splits()
     with pytest.raises(ConfigError, match="must not go over the 20 images of split 'reference'"):
         check_splits(**{"eval.recalls": (1, 21)})
+    for key, most, images in (
+        ("rerank", 20, "20 images"),
+        ("query_expansion", 20, "20 images"),
+        ("database_augmentation", 19, "19 other images"),
+    ):
+        check_splits(**{f"eval.{key}": most})
+        with pytest.raises(ConfigError, match=rf"eval\.{key}=50 must not go over the {images} of"):
+            check_splits(**{f"eval.{key}": 50})
     check_splits(**{"eval.pca": 49})
     with pytest.raises(ConfigError, match=r"eval\.pca=50 must be below the 50 images"):
         check_splits(**{"eval.pca": 50})

@@ -63,6 +63,12 @@ def _number(where, key: str, text: str, problems: list[str]) -> float:
             remedy += f", or leave {' and '.join(both)} empty where it is unknown"
         problems.append(f"{where}: {key} is {text!r}; {remedy}")
         return math.nan
+    step = remedies.rounded(text)
+    if step and abs(number) <= most:
+        problems.append(
+            f"{where}: {key} is {text}, rounded to {step:,.0f} {unit}; write all its digits"
+        )
+        return math.nan
     if abs(number) <= most:
         return number
     if key == "time" and abs(number) < 1e20:

@@ -30,6 +30,7 @@ CLOCKS = ((1e14, "milliseconds", "1,000"), (1e17, "microseconds", "1,000,000"))
 NANOSECONDS = ("nanoseconds", "1,000,000,000")
 # Beginnings of files that are no text, and what a program saved there.
 NO_TEXT = ((b"PK", "a spreadsheet or a zip archive"), (b"\x1f\x8b", "compressed by gzip"))
+LINES = 20  # that may stand above the header
 UNKNOWN = ("", "nan")  # texts of a number that nobody knows, in small letters
 OTHER_UNKNOWN = ("none", "null", "n/a", "na", "#n/a", "-", "?")  # of other programs
 ZONES = ("zone", "utm_zone", "utmzone", "zone_number", "epsg", "crs", "srid")
@@ -76,6 +77,17 @@ def separator(line: str, known: tuple[str, ...]) -> str | None:
     return None
 
 
+def above(text: str, known: tuple[str, ...]) -> str | None:
+    """The line number and the sentence on lines above the header, or None."""
+    for number, line in enumerate(re.split("\r\n|\r|\n", text[:20_000], maxsplit=LINES)[:LINES], 1):
+        if len(_known(line, ",", known)) > 2:
+            return (
+                f"{number}: the header stands on this line; remove those above" * (number > 1)
+                or None
+            )
+    return None
+
+
 def _known(line: str, mark: str, known: tuple[str, ...]) -> set[str]:
     # A field beyond 131,072 letters is an error of csv's, which the reading of the table names.
     fields = next(csv.reader([line.strip()[:10_000]], delimiter=mark), [])
@@ -111,7 +123,32 @@ def number(text: str) -> str:
         return f"write {text.replace(',', '.')}, with a decimal point"
     if re.fullmatch(r"-\d+(\.\d*)?", text):
         return f"write {text}, with the hyphen as minus sign"
-    return ""
+    return _degrees(text)
+
+
+def _degrees(text: str) -> str:
+    """What to write for degrees with minutes, seconds or a hemisphere, or ""."""
+    form = r"([+-]?)(\d+(?:\.\d+)?)[°ºd\s]*(?:(\d+(?:\.\d+)?)\s*['′’m]\s*)?"
+    form += r"(?:(\d+(?:\.\d+)?)\s*(?:[\"″”s]|'')\s*)?([NSEW]?)"
+    match = re.fullmatch(form, text.strip())
+    if match is None:
+        return ""
+    sign, *parts, side = match.groups()
+    degrees = sum(float(part or 0) / 60**power for power, part in enumerate(parts))
+    minus = "-" if sign == "-" or side in ("S", "W") else ""
+    return f"write decimal degrees, {minus}{degrees:.7f}"
+
+
+def rounded(text: str) -> float:
+    """The step of a number that a program wrote with few digits, such as 10 for 5.73501e+06; else 0.
+
+    Spreadsheets and C++'s streams shorten large numbers to six digits and less.
+    """
+    match = re.fullmatch(r"[+-]?\d(?:\.(\d+))?[eE]\+?(\d{1,2})", text)
+    if match is None:
+        return 0.0
+    step = 10.0 ** (int(match[2]) - len(match[1] or ""))
+    return step if step > 1 else 0.0
 
 
 def clock(seconds: float) -> str:

@@ -16,6 +16,18 @@ MOST_STRETCH = (
     0.05  # of lengths far from a zone's middle, above which one zone cannot hold the rest
 )
 
+MANY = 10  # places that lie on one grid by chance no longer
+DEGREE = 111_000  # metres of a degree of latitude
+GRIDS = (  # name, and parts of a degree; the coarsest first
+    ("whole degrees", 1),
+    ("0.1 degrees", 10),
+    ("whole minutes", 60),
+    ("0.01 degrees", 100),
+    ("0.001 degrees", 1000),
+    ("whole seconds", 3600),
+    ("0.0001 degrees", 10_000),
+)
+
 
 class Zone(NamedTuple):
     """A UTM zone, 1 to 60, on one side of the equator."""
@@ -101,6 +113,20 @@ def project(
     positions, target, stretches = into_one(positions, zones, names)
     warnings += moved(zones, target, stretches)
     return positions, target
+
+
+def coarse(degrees: np.ndarray, split: str) -> Iterator[str]:
+    """Yields a sentence where all latitudes and longitudes `(n, 2)` of a split are rounded.
+
+    GRIDS holds what they may be rounded to: decimals, whole minutes or whole seconds.
+    """
+    for name, parts in GRIDS if len(degrees) >= MANY else ():
+        if np.abs(degrees * parts - np.round(degrees * parts)).max() < 1e-6:
+            yield (
+                f"{split}: latitudes and longitudes are rounded to {name}, {DEGREE / parts:.2g} m of "
+                "latitude: figures at smaller tolerances mean little"
+            )
+            return
 
 
 def onto(degrees: np.ndarray, zone: Zone) -> np.ndarray:

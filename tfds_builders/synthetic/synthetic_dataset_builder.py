@@ -59,6 +59,8 @@ class SyntheticConfig(PlacesConfig):
         super().check()
         if self.world not in WORLDS:
             raise RawDataError(f"world is {self.world!r}; give {' or '.join(map(repr, WORLDS))}")
+        if not 0 <= self.seed < 2**32:
+            raise RawDataError(f"seed is {self.seed}; give a whole number from 0 to 4,294,967,295")
         if min(self.height, self.width) < 16 or not self.image_format:
             raise RawDataError(
                 "a synthetic config needs a height and width of 16 or more and a format"

@@ -212,11 +212,16 @@ def _check_tested(config, dataset: source.Dataset, tested: tuple[str, ...]) -> N
             f"eval.recalls={tuple(config.eval.recalls)} must not go over the {references} images of "
             f"split {config.dataset.reference_split!r}"
         )
-    if config.eval.rerank > references:
-        raise ConfigError(
-            f"eval.rerank={config.eval.rerank} must not go over the {references} images of split "
-            f"{config.dataset.reference_split!r}"
-        )
+    for key, count, images in (
+        ("rerank", references, "images"),
+        ("query_expansion", references, "images"),
+        ("database_augmentation", references - 1, "other images"),
+    ):
+        if config.eval[key] > count:
+            raise ConfigError(
+                f"eval.{key}={config.eval[key]} must not go over the {count} {images} of split "
+                f"{config.dataset.reference_split!r}"
+            )
     fewest = min(tested, key=dataset.counts.get)
     if config.eval.sequence_length > dataset.counts[fewest]:
         raise ConfigError(

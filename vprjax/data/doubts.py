@@ -13,11 +13,13 @@ from scipy.spatial import cKDTree
 from vprjax.data.source import Places
 
 METRES = ("m", "meter", "meters", "metre", "metres")  # names of the unit
+DEGREES = 360  # a full turn, beyond which a heading is no angle of any unit
 TURN = 2 * math.pi + 0.01  # radians; rounding goes a little beyond
 SMALLEST = 1.0  # metres: no dataset of places spans less
 CLOSEST = 1e-3  # metres: no camera takes places so near to each other; 1e-3 degrees are 110 m
 ROUND = 40_000  # kilometres round the earth
 SHARE = 0.9  # of the images that lie so close; the others begin another drive
+MANY = 10  # images of a split, from which on one position for most of them is told
 FAR = 1000.0  # metres to the nearest other image, beyond which a position stands for none
 MOST = 4000  # images whose nearest neighbour is looked for: a small hall stays farther apart than CLOSEST
 CHANCE = (
@@ -34,13 +36,43 @@ def of_poses(splits: dict[str, Places], unit: str) -> Iterator[str]:
         closest = min((spacing(own), name) for name, own in known.items())
         yield from in_degrees(positions, *closest)
         yield from nowhere(positions)
-    headings = np.concatenate([np.abs(places.headings) for places in splits.values()])
-    turns = headings[headings > TURN]  # NaN is not
-    if len(turns):
+        if len(known) > 1:
+            yield from stuck(known)
+    yield from of_headings(np.concatenate([places.headings for places in splits.values()]))
+
+
+def of_headings(headings: np.ndarray) -> Iterator[str]:
+    """Yields a sentence where headings `(n,)` are no radians, or one number stands for none.
+
+    Such a mark is one number beyond a turn of degrees, twice or more, or -1 where no other is negative.
+    """
+    turns = headings[np.abs(headings) > TURN]  # NaN is not
+    marks = turns if len(turns) else headings[headings == -1]
+    value = marks[0] if len(marks) else math.nan
+    rest = headings[~np.isnan(headings) & (headings != value)]
+    stands = abs(value) > DEGREES or (len(rest) and rest.min() >= 0)
+    if len(marks) > 1 and len(rest) and (marks == value).all() and stands:
+        yield (
+            f"{len(marks):,} of {len(headings):,} headings are {marks[0]:g}: where that stands for an "
+            "unknown one, build the dataset again with empty ones"
+        )
+    elif len(turns):
         yield (
             f"headings are radians, but {len(turns):,} of {len(headings):,} are beyond 2 pi, up to "
-            f"{turns.max():g}: if these are degrees, build the dataset again with radians"
+            f"{np.abs(turns).max():g}: if these are degrees, build the dataset again with radians"
         )
+
+
+def stuck(places: dict[str, np.ndarray]) -> Iterator[str]:
+    """Yields a sentence per split of whose positions `(n, 2)` more than half are one and the same."""
+    for name, positions in places.items():
+        some, counts = np.unique(positions, axis=0, return_counts=True)
+        if len(positions) >= MANY and counts.max() > len(positions) / 2:
+            x, y = some[counts.argmax()]
+            yield (
+                f"{counts.max():,} of {len(positions):,} images of {name} lie at one position, {x:.2f}, "
+                f"{y:.2f}: if a receiver kept it while the camera moved, build the dataset without them"
+            )
 
 
 def in_degrees(positions: np.ndarray, gap: float, split: str) -> Iterator[str]:
@@ -137,6 +169,19 @@ def of_truth(
             f"no query of {name} has a reference within {wide:g} {unit} that looks its way, to "
             f"eval.heading_degrees={degrees:g}: no match can be right; check that the headings of both "
             "count clockwise from north, in radians, along the same camera"
+        )
+
+
+def of_recall(
+    name: str, queries: Places, references: Places, radius: float, unit: str
+) -> Iterator[str]:
+    """Yields a sentence where poses alone make every recall@N of query split `name` 0 at a radius."""
+    asked = queries.positions[queries.located]
+    nearest = cKDTree(references.positions).query(asked)[0].min() if len(asked) else 0.0
+    if nearest > radius > 0:
+        yield (
+            f"no query of {name} lies within eval.recall_radius={radius:g} {unit} of a reference, the "
+            f"nearest is {nearest:g} {unit} away: recall@N can only be 0; check that key's unit"
         )
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from vprjax.data import together
+from vprjax.data import near, together
 from vprjax.errors import DataError
 
 FIELDS = ("image", "image_id", "position", "heading", "timestamp", "label")
@@ -268,6 +268,8 @@ def _first_line(error: Exception) -> str:
 def missing_sentence(config) -> str:
     """Returns the sentence on a missing dataset, with the command that builds it."""
     builder, name, _ = split_name(config.dataset.name)
+    if like := near.names(data_dir(config), builder, name):
+        return f"dataset {config.dataset.name!r} is not built under {data_dir(config)}; write {like[0]}"
     option = ""
     if name and builder == "places_csv":
         option = f""" --config='{{"name": "{name}", "height": H, "width": W}}'"""

@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     out.add_argument(
-        "--model", required=True, help="a run's workdir, or a file of a released model or a backbone"
+        "--model",
+        required=True,
+        help="a run's workdir, or a file of a released model or a backbone",
     )
     out.add_argument("--format", required=True, choices=[*FORMATS])
     out.add_argument("--out", required=True, help="the file to write, e.g. mine.onnx")
@@ -79,6 +81,17 @@ def _check_out(out: pathlib.Path, name: str) -> None:
         raise ConfigError(f"--out={out} cannot be written: name a file in a folder that is there")
     if (out.suffix == ".onnx") != (name == "onnx"):
         raise ConfigError(f"--out={out}: a file of ONNX ends in .onnx, and no other does")
+    if out.exists() and not _is_own(out):
+        raise ConfigError(f"--out={out} is a file that this command did not write; name another")
+
+
+def _is_own(out: pathlib.Path) -> bool:
+    """Whether a file is empty or an export, which a newer one may replace."""
+    from vprjax.localize import exported  # here, because it costs seconds
+
+    if out.suffix == exported.ONNX_SUFFIX:
+        return b"vprjax" in out.read_bytes()  # its fact `made_by`
+    return not out.stat().st_size or exported.is_exported(out)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from vprjax.data.source import Places
 from vprjax.errors import DataError
@@ -173,17 +174,18 @@ def of_map(places, queries, radius: float, precision: float, name: str) -> Calib
     return dataclasses.replace(fitted, images=len(places))
 
 
-def checked(places, queries, name: str = "the queries"):
+def checked(places, queries, name: str = "the queries", radius: float = np.inf):
     """The queries of a `Map`, a `sources.Source`, with positions in its system; describes nothing.
 
     Args:
       places: the map.
       queries: pictures with positions.
       name: of the queries: the source that they were read from.
+      radius: as in `answers`.
 
     Raises:
-      DataError: an image of the map or too many queries lack a position, the map holds a query, or no
-        known change leads from their system to the map's.
+      DataError: an image of the map or too many queries lack a position, the map holds a query, no known
+        change leads from their system to the map's, or no query lies within the radius of the map.
     """
     theirs = places.frames
     known = np.isfinite(theirs.positions).all(axis=1)
@@ -200,6 +202,14 @@ def checked(places, queries, name: str = "the queries"):
             "pictures that it does not hold"
         )
     frames = additions.in_system(queries.frames, places.header, name, "bring both to one system")
+    asked = frames.positions[np.isfinite(frames.positions).all(axis=1)]
+    nearest = cKDTree(theirs.positions).query(asked)[0].min()
+    if nearest > radius:
+        raise DataError(
+            f"no picture of {name} lies within {radius:g} {places.unit} of an image of the map, the "
+            f"nearest is {nearest:g} {places.unit} away: "
+            "no answer can be right; check the positions and the radius"
+        )
     return dataclasses.replace(queries, frames=frames)
 
 

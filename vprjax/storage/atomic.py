@@ -19,3 +19,12 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_other(path: pathlib.Path, start: str) -> bool:
+    """Whether a file is there that holds something and does not begin with `start`, in any letter case."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        found = file.read(len(start.encode()))
+    return bool(found) and found.lower() != start.lower().encode()

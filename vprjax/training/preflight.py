@@ -326,6 +326,13 @@ def suspicions(
             d.position_unit,
             config.eval.heading_degrees,
         )
+        found += doubts.of_recall(
+            name,
+            splits[name],
+            splits[d.reference_split],
+            config.eval.recall_radius,
+            d.position_unit,
+        )
     found += protocol.differences(config, dataset)
     found += apart.check(config, dataset, trained)
     for sentence in found:

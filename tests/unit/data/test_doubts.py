@@ -86,6 +86,32 @@ def test_headings_in_degrees_are_told():
     assert not told(drive(n=5), headings=headings % math.pi)
 
 
+@pytest.mark.parametrize(
+    ("mark", "others", "said"),
+    [
+        (-999.0, -1.5, "100 of 300 headings are -999: where that stands for an unknown one, build"),
+        (-1.0, 1.5, "100 of 300 headings are -1: where that stands for an unknown one, build the"),
+    ],
+)
+def test_a_number_that_stands_for_an_unknown_heading_is_told(mark, others, said):
+    headings = np.where(np.arange(300) % 3, others, mark)
+    (sentence,) = told(drive(), headings=headings)
+    assert sentence.startswith(said)
+
+
+def test_a_heading_of_minus_one_among_negative_ones_is_sound():
+    assert not told(drive(), headings=np.where(np.arange(300) % 3, -1.5, -1.0))
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.6, 1), (0.4, 0)])
+def test_queries_of_a_receiver_that_kept_its_position_are_told(share, count):
+    queries = drive()
+    queries[: int(share * len(queries))] = queries[0]
+    splits = {"reference": standing(drive()), "test01": standing(queries)}
+    said = [*doubts.of_poses(splits, "m")]
+    assert len(said) == count and all("180 of 300 images of test01 lie at one" in s for s in said)
+
+
 def truth(queries, references, tolerances=(25.0, 2.0)):
     sides = standing(queries), standing(references)
     return [*doubts.of_truth("night", *sides, tolerances, "m")]
@@ -126,3 +152,11 @@ def test_queries_that_all_look_away_are_told(turn, doubted):
         [True] * doubted
     )
     assert not [*doubts.of_truth("night", *sides, (25.0, 2.0), "m")]
+
+
+@pytest.mark.parametrize(("radius", "count"), [(0.01, 1), (0.0, 0), (5.0, 0)])
+def test_a_recall_radius_below_every_distance_is_told(radius, count):
+    asked, known = standing(drive(noise=0.0) + np.array([0.0, 1.0])), standing(drive(noise=0.0))
+    said = [*doubts.of_recall("test01", asked, known, radius, "m")]
+    assert len(said) == count
+    assert all("eval.recall_radius=0.01 m of a reference, the nearest is" in s for s in said)

@@ -59,6 +59,15 @@ def test_mistakes_end_in_one_sentence(words, reason, capsys, tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["weights.pth", "photos.zip", "other.onnx"])
+def test_files_of_others_stay(name, capsys, tmp_path):
+    out, kind = tmp_path / name, "onnx" if name.endswith("onnx") else "stablehlo"
+    out.write_bytes(b"a file of somebody")
+    status, said = run(capsys, "model=runs/typo", f"format={kind}", f"out={out}")
+    assert status == 2 and f"{name} is a file that this command did not write; name" in said.err
+    assert out.read_bytes() == b"a file of somebody"
+
+
 @pytest.mark.parametrize(
     ("module", "name"), [(stablehlo, "flatbuffers"), (onnx_format, "jax2onnx")]
 )

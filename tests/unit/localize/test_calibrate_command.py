@@ -132,3 +132,21 @@ def test_a_map_that_grew_asks_for_another_calibration(runs, whole, tmp_path, cap
         assert main(command) == 0 and capsys.readouterr().err.count(words) == 1
     assert main(["calibrate", f"--map={whole.folder}", f"--queries={queries}"]) == 0
     assert main(asking) == 0 and "calibrate again" not in capsys.readouterr().err
+
+
+def test_queries_of_another_town_do_not_calibrate_a_map(runs, whole, tmp_path, capsys):
+    near = made_up_model.drive_again(tmp_path / "near", 5.0, range(N))
+    far = made_up_model.drive_again(tmp_path / "far", 5e6, range(N))
+    for sources in ((far,), (near, far)):
+        said = refused(runs, capsys, whole, *sources)
+        assert (
+            f"no picture of {far} lies within 25 m of an image of the map, the nearest is" in said
+        )
+        assert "no answer can be right; check the positions and the radius" in said
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("0.99", "99"), ("1", "100"), ("0.5", "50")])
+def test_a_share_as_percent_is_refused(runs, whole, capsys, typed, meant):
+    assert main(["calibrate", f"--map={whole.folder}", "--queries=q", f"--precision={typed}"]) == 2
+    said = capsys.readouterr().err
+    assert f"--precision={typed} is in percent: write {meant} for that share" in said

@@ -35,6 +35,32 @@ def test_a_damaged_picture_leaves_an_earlier_file_as_it_is(tmp_path, places, cap
     assert "005.png" in capsys.readouterr().err and out.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "before", "said"),
+    [
+        ("out", "places.csv", "sequence,image,x,y\n", "places.csv is a file that this command did not"),
+        ("out", "map.json", '{"model": {}}', "map.json is a file that this command did not write; name"),
+        ("out", "route.geojson", '{"type": "Feature"}', "route.geojson is a file that this command did"),
+        ("page", "a.html", "<svg>", "a.html is a file that this command did not write; name another"),
+        ("page", "places.npz", "PK", "places.npz: give a file ending in .html"),
+    ],
+)  # fmt: skip
+def test_files_of_others_stay(tmp_path, places, capsys, option, name, before, said):
+    drive(tmp_path / "asked", range(2))
+    (tmp_path / name).write_text(before)
+    assert ask(tmp_path, f"--{option}={tmp_path / name}") == 2
+    assert said in capsys.readouterr().err and (tmp_path / name).read_text() == before
+
+
+@pytest.mark.parametrize("flag", ["out=a.csv", "out=a.json", "out=a.geojson", "page=a.html"])
+def test_its_own_files_are_written_again(tmp_path, places, monkeypatch, flag):
+    monkeypatch.chdir(tmp_path)
+    drive(tmp_path / "asked", range(2))
+    monkeypatch.setattr(Map, "crs", "EPSG:32630")
+    for _ in range(2):
+        assert ask(tmp_path, f"--{flag}") == 0
+
+
 def test_ctrl_c_keeps_what_is_answered(tmp_path, places, monkeypatch):
     drive(tmp_path / "asked", range(6))
     whole, calls = Map.query, []

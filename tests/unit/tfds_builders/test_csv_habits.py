@@ -67,6 +67,14 @@ def said(tmp_path, capsys, text) -> str:
         (HEAD + 'train,train/000.png,"5,735,011.9",1', "write 5735011.9, without separators between"),
         (HEAD + "train,train/000.png,\N{MINUS SIGN}1.5,1", "; write -1.5, with the hyphen as minus sign"),
         (HEAD + "train,train/000.png,N/A,1", "in metres, or leave x and y empty where it is unknown"),
+        (DEGREES + 'train,train/000.png,51°44\'05.5"N,1', "; write decimal degrees, 51.7348611"),
+        (DEGREES + "train,train/000.png,51.75,1° 15' W", "; write decimal degrees, -1.2500000"),
+        (DEGREES + "train,train/000.png,33.5S,1", "; write decimal degrees, -33.5000000"),
+        (HEAD + "train,train/000.png,1,5.73501e+06", ":2: y is 5.73501e+06, rounded to 10 metres; write"),
+        ("sequence,image,x,y,time\n" + ROW + ",1.5E+09", "time is 1.5E+09, rounded to 100,000,000 seconds"),
+        ("# a drive, 2024\n\n" + HEAD + ROW, ":3: the header stands on this line; remove those above"),
+        (HEAD + ROW + "\n" + HEAD, ":3: the header stands here again; remove the line"),
+        (HEAD + ROW + "\nTrain,train/001.png,1,1", ":3: sequences 'train' and 'Train' differ in letter"),
         ("sequence,image,x,y,utm_zone\n", "column 'utm_zone'; project the positions of all zones into one"),
         ("sequence,image,x,y,time\n" + ROW + ",1547120789640", "time is 1547120789640; it looks like mil"),
         ("sequence,image,x,y,time\n" + ROW + ",1547120789640420", "microseconds: divide the column by 1,"),
@@ -246,3 +254,9 @@ def test_dates_that_cannot_be_compared(tmp_path, times, says):
     with pytest.raises(RawDataError) as raised:
         frames_of(tmp_path, *times)
     assert says in str(raised.value)
+
+
+def test_long_numbers_with_an_exponent_are_read(tmp_path, capsys):
+    raw = write_raw(tmp_path / "raw", ["train"], count=1)
+    (raw / "places.csv").write_text(HEAD + "train,train/000.png,6.2002133e+05,1.5e1\n")
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 0

@@ -18,6 +18,21 @@ from tests.helpers.raw_places import command, write_raw
                 "write radians"
             ],
         ),
+        (
+            ["0,0,1.5", "20,0,-999", "20,0,-999"],
+            {},
+            [
+                "2 of 3 headings are -999: where that stands for an unknown one, leave it empty",
+            ],
+        ),
+        (
+            ["0,0,1.5", "20,0,-1", "20,0,-1"],
+            {},
+            [
+                "2 of 3 headings are -1: where that stands for an unknown one, leave it empty",
+            ],
+        ),
+        (["0,0,-1.5", "20,0,-1", "20,0,-1"], {}, []),
         (["0,0,6.2832", "20,0,-6.284", "20,0,"], {}, []),
         (
             ["-1.26,51.75,", "-1.2525,51.752,"],
@@ -60,3 +75,14 @@ def test_degrees_are_warned_of(tmp_path, capsys, rows, config, warned):
         assert [line.removeprefix("warning: ") for line in told] == warned
     info = json.loads((tmp_path / "out/places_csv/mine/1.0.0/metadata.json").read_text())
     assert info["warnings"] == warned
+
+
+@pytest.mark.parametrize(("stuck", "warned"), [(6, 1), (5, 0)])
+def test_a_receiver_that_keeps_its_position_is_told(tmp_path, capsys, stuck, warned):
+    raw = write_raw(tmp_path / "raw", count=10)
+    lines = (raw / "places.csv").read_text().splitlines()
+    kept = [",".join([*line.split(",")[:2], "620000.5", "7"]) for line in lines[11 : 11 + stuck]]
+    (raw / "places.csv").write_text("\n".join([*lines[:11], *kept, *lines[11 + stuck :]]))
+    assert command("validate", "places_csv", raw, tmp_path / "out") == 0
+    said = "6 of 10 images of test01 lie at one position, 620000.50, 7.00: where a receiver kept it"
+    assert capsys.readouterr().err.count(said) == warned

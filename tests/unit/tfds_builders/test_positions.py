@@ -155,6 +155,7 @@ def test_a_name_that_is_no_utf8_is_refused(tmp_path):
         (["raw", '--config={"layout": "x"}'], "config key 'layout' is 'x'; known: csv, utm, "),
         (["raw", '--config={"layout": "csv"}'], "places.csv does not exist; write it"),
         (["raw", "--out=no/such/o.json"], "--out=no/such/o.json must name a file in a folder that exists"),
+        (["raw", "--out=raw/a.jpg"], "--out=raw/a.jpg is a file that `positions` did not write; name"),
         (["empty"], "holds no images"),
         (["raw", "--fps=1"], "--fps is for a video, and raw is none; leave it out"),
     ],

@@ -169,6 +169,7 @@ def test_another_seed_is_another_town():
     ("changes", "word"),
     [
         ({"route_length": 5.0}, "route_length"),
+        ({"seed": -1}, "seed is -1; give a whole number from 0"),
         ({"train": 1}, "train"),
         ({"height": 4}, "height"),
         (

@@ -179,3 +179,75 @@ def test_queries_without_a_position_are_read(tmp_path):
     assert [frame.located for frame in splits["queries"]] == [False, False]
     assert all(frame.located for frame in splits["train"])
     assert len(warnings) == 1 and "projected into zone" in warnings[0], "no word on a missing zone"
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (1000, "queries: latitudes and longitudes are rounded to 0.001 degrees, 1.1e+02 m of"),
+        (3600, "queries: latitudes and longitudes are rounded to whole seconds, 31 m of"),
+        (10_000, "queries: latitudes and longitudes are rounded to 0.0001 degrees, 11 m of"),
+        (100_000, None),
+    ],
+)
+def test_degrees_with_few_digits_are_told(parts, said):
+    degrees = np.array([51.7, -1.25]) + np.random.default_rng(0).normal(0, 0.02, (20, 2))
+    told = [*zones.coarse(np.round(degrees * parts) / parts, "queries")]
+    assert [sentence.startswith(said) for sentence in told] == [True] * (said is not None)
+    assert not [*zones.coarse(np.round(degrees[:9] * parts) / parts, "queries")]
+
+
+def test_rounded_degrees_of_a_table_and_of_photos_are_told(tmp_path):
+    from tests.helpers.raw_places import write_raw
+    from tfds_builders.places_csv.layouts import photos, table
+
+    raw, told = write_raw(tmp_path / "raw", ["train", "test01"], count=12), Told()
+    lines = [f"{s},{s}/{i:03d}.png" for s in ("train", "test01") for i in range(12)]
+    digits = {"train": 7, "test01": 3}
+    rows = [
+        f"{line},{51.7 + 1.234e-4 * i:.{digits[line.split(',')[0]]}f},-1.25"
+        for i, line in enumerate(lines)
+    ]
+    (raw / "places.csv").write_text("\n".join(["sequence,image,lat,lon", *rows]))
+    table.read_table(raw / "places.csv", told)
+    assert [w for w in told.warnings if "rounded" in w and w.startswith("test01: ")]
+    assert not [w for w in told.warnings if w.startswith("train: ")]
+    taken = [_photo(i) for i in range(12)]
+    told = Told()
+    photos.located(taken, told)
+    assert [
+        w for w in told.warnings if w.startswith("monday: latitudes and longitudes are rounded to")
+    ]
+
+
+def _photo(number):
+    from tfds_builders.places_csv import exif
+
+    empty = dict.fromkeys(exif.Photo._fields)
+    return exif.Photo(
+        **empty
+        | dict(
+            image=f"monday/{number}.jpg",
+            split="monday",
+            degrees=(51.7 + 0.001 * number, -1.25),
+            altitude=float("nan"),
+            heading=float("nan"),
+            magnetic=False,
+            fault="",
+        )
+    )
+
+
+def test_an_easting_in_the_place_of_the_northing_is_told(tmp_path):
+    told = Told()
+    for folder, name in (
+        ("database", "@620000.5@5735011.2@30@U@.jpg"),
+        ("queries", "@5735011.2@620000.5@30@U@.jpg"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    utm.read_utm(tmp_path, told)
+    (said,) = [w for w in told.warnings if "each other's place" in w]
+    assert said.startswith(
+        "field 1 of 1 of 2 names is beyond 1,000,000 m, where eastings end, e.g. @5735011.2@"
+    )

@@ -75,6 +75,9 @@ def located(photos: list[Photo], told: Told) -> dict[str, list[Frame]]:
         told.warnings,
     )
     told.crs = zone.crs
+    for split in sorted({photo.split for photo in located}):
+        degrees = np.array([photo.degrees for photo in located if photo.split == split])
+        told.warnings += zones.coarse(degrees, split)
     return _splits(located, positions, told)
 
 

@@ -82,6 +82,8 @@ def _rows(csv_path: pathlib.Path, problems: list[str]) -> tuple[list[Row], bool]
     other = remedies.separator(re.split("[\r\n]", text, maxsplit=1)[0], (*KNOWN, *ALIASES))
     if other:
         raise RawDataError(f"{csv_path}:1: {other}")
+    if above := remedies.above(text, (*KNOWN, *ALIASES)):
+        raise RawDataError(f"{csv_path}:{above}")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     images = remedies.Images(csv_path.parent)
     rows: list[Row] = []
@@ -142,6 +144,9 @@ def _row(where, images, header, fields, line, problems) -> Row | None:
             f"{where}: {len(fields)} fields where the header has {len(header)}; "
             "add or remove commas (quote a comma inside a field)"
         )
+        return None
+    if [ALIASES.get(field.strip(), field.strip()) for field in fields] == header:
+        problems.append(f"{where}: the header stands here again; remove the line")
         return None
     values = dict(zip(header, (field.strip() for field in fields), strict=True))
     before = len(problems)
@@ -232,6 +237,12 @@ def _split_names(csv_path, sequences, problems: list[str]) -> dict[str, str]:
                 f"{csv_path}:{rows[0].line}: sequences {taken!r} and {sequence!r} would both be the "
                 f"split {name!r}; rename one (letters, digits and _ only)"
             )
+        alike = next((other for other in sequences if other.lower() == sequence.lower()), sequence)
+        if alike != sequence and taken is None:
+            problems.append(
+                f"{csv_path}:{rows[0].line}: sequences {alike!r} and {sequence!r} differ in letter case "
+                "alone; write them alike, or rename one"
+            )
         if name == "all" or not name.strip("_"):
             problems.append(
                 f"{csv_path}:{rows[0].line}: sequence {sequence!r} cannot name a split; rename it "
@@ -252,6 +263,9 @@ def _projected(csv_path, sequences: dict[str, list[Row]], told: Told) -> dict[st
     except RawDataError as error:
         raise RawDataError(*(f"{csv_path}: {problem}" for problem in error.problems)) from error
     told.crs = zone.crs
+    for sequence, rows in sequences.items():
+        known = [row.place for row in rows if not math.isnan(row.place[0])]
+        told.warnings += zones.coarse(np.array(known).reshape(-1, 2), sequence)
     places = dict(zip((row.line for row in located), map(tuple, positions.tolist()), strict=True))
     return {
         sequence: [row._replace(place=places.get(row.line, row.place)) for row in rows]

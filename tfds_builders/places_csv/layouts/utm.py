@@ -20,6 +20,8 @@ from tfds_builders.places_csv.layouts.folders import (
 )
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 
+EAST = (100_000, 1_000_000)  # metres: UTM's eastings
+
 
 def read_utm(
     folder: pathlib.Path, told: Told, turn: float = 0.0, nameless: str = "images"
@@ -65,6 +67,7 @@ def read_utm(
         splits.setdefault(split_name(parts(path)), []).append(frame)
     splits = _in_one_zone(splits, named, told, problems)
     told.warnings += _in_radians(splits, turn)
+    told.warnings += _swapped(named)
     ordered = {split: in_time(frames) for split, frames in splits.items()}
     return done(folder, ordered, problems)
 
@@ -132,6 +135,20 @@ def _in_one_zone(splits, named, told: Told, problems: list[str]) -> dict[str, li
         split: [f._replace(position=tuple(next(positions))) if f.located else f for f in held]
         for split, held in splits.items()
     }
+
+
+def _swapped(named: dict[pathlib.Path, zones.Zone | None]) -> Iterator[str]:
+    """Yields a sentence where field 1 holds what is a northing, and field 2 an easting."""
+    swapped = []
+    for path in named:
+        first, second = (float(field) for field in path.name.split("@")[1:3])
+        if first > EAST[1] and EAST[0] <= second <= EAST[1]:
+            swapped.append(path)
+    if swapped:
+        yield (
+            f"field 1 of {len(swapped):,} of {len(named):,} names is beyond {EAST[1]:,} m, where eastings "
+            f"end, e.g. {swapped[0].name}: are fields 1 and 2 in each other's place?"
+        )
 
 
 def _in_radians(splits: dict[str, list[Frame]], turn: float) -> Iterator[str]:

@@ -38,6 +38,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     if not 0 < args.precision <= 100:
         raise ConfigError(f"--precision={args.precision:g}: give percent above 0, up to 100")
+    if args.precision <= 1:
+        raise ConfigError(
+            f"--precision={args.precision:g} is in percent: write {100 * args.precision:g} for that share"
+        )
     if not args.radius > 0:
         raise ConfigError(f"--radius={args.radius:g}: give position units above 0")
     from vprjax.localize import calibrate, calibration, sources
@@ -45,7 +49,9 @@ def _run(args: argparse.Namespace) -> None:
 
     places = Map.open(args.map)
     queries, test = (
-        calibrate.checked(places, sources.read(name, args.data_dir), name) if name else None
+        calibrate.checked(places, sources.read(name, args.data_dir), name, args.radius)
+        if name
+        else None
         for name in (args.queries, args.test)
     )
     found = calibrate.of_map(places, queries, args.radius, args.precision / 100, args.queries)

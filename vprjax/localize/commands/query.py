@@ -9,6 +9,8 @@ import sys
 from vprjax.errors import ConfigError
 from vprjax.localize.commands.variant import Command
 
+PAGE = "<!doctype html>"  # what a page begins with
+
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--map", required=True, metavar="FOLDER", help="the map's folder")
@@ -107,6 +109,19 @@ def _check_page(path: str | None) -> None:
     folder = pathlib.Path(path or ".").absolute().parent
     if not folder.is_dir():
         raise ConfigError(f"--page={path}: there is no folder {folder}; make it")
+    if path and not path.lower().endswith((".html", ".htm")):
+        raise ConfigError(f"--page={path}: give a file ending in .html")
+    _check_own("--page", path, PAGE)
+
+
+def _check_own(option: str, path: str | None, start: str) -> None:
+    """Raises ConfigError where the file is there and is none that this command wrote."""
+    from vprjax.storage.atomic import is_other
+
+    if path and is_other(pathlib.Path(path), start):
+        raise ConfigError(
+            f"{option}={path} is a file that this command did not write; name another"
+        )
 
 
 def _page(places):
@@ -126,7 +141,9 @@ def _format(out: str | None):
         raise ConfigError(f"--out={out}: give a file ending in {', '.join(FORMATS)}")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"--out={out}: there is no folder {path.absolute().parent}; make it")
-    return FORMATS[path.suffix.lower()]
+    found = FORMATS[path.suffix.lower()]
+    _check_own("--out", out, found.start)
+    return found
 
 
 def _answered(places, asked, k: int, batch: int):

@@ -12,6 +12,7 @@ from vprjax.localize.formats import json_list
 from vprjax.localize.formats.variant import Format
 from vprjax.localize.inputs import Asked
 
+START = '{"type": "FeatureCollection", "features": [\n'
 DIGITS = 8  # of a degree: a millimetre
 
 
@@ -37,7 +38,7 @@ def _to_degrees(places) -> pyproj.Transformer:
 def _text(places, answers: Sequence[tuple[Asked, Answer]]) -> str:
     change = _to_degrees(places)
     features = [json.dumps(_feature(places, change, *one), ensure_ascii=False) for one in answers]
-    return '{"type": "FeatureCollection", "features": [\n' + ",\n".join(features) + "\n]}\n"
+    return START + ",\n".join(features) + "\n]}\n"
 
 
 def _feature(places, change: pyproj.Transformer, asked: Asked, answer: Answer) -> dict:
@@ -50,4 +51,4 @@ def _feature(places, change: pyproj.Transformer, asked: Asked, answer: Answer) -
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-FORMAT = Format("GeoJSON", _text, _check)
+FORMAT = Format("GeoJSON", START + '{"type": "Feature", "geometry": ', _text, _check)

@@ -37,4 +37,4 @@ def _text(places, answers: Sequence[tuple[Asked, Answer]]) -> str:
     return "[\n" + ",\n".join(rows) + "\n]\n"
 
 
-FORMAT = Format("JSON", _text)
+FORMAT = Format("JSON", '[\n{"image": ', _text)

@@ -42,4 +42,4 @@ def _text(places, answers: Sequence[tuple[Asked, Answer]]) -> str:
     return line(header(k)) + "".join(line(row(*one)) for one in answers)
 
 
-FORMAT = Format("CSV", _text)
+FORMAT = Format("CSV", "image,time,located,confidence,match,", _text)

@@ -14,11 +14,13 @@ class Format:
 
     Attributes:
       title: in words.
+      start: what every file begins with.
       text: the whole file's text from the map and pairs of picture and answer.
       check: raises DataError where the format cannot say where this map's places are; before any query.
     """
 
     title: str
+    start: str
     text: Callable[[object, Sequence[tuple[Asked, Answer]]], str]
     check: Callable[[object], None] = lambda places: None
 
