@@ -85,16 +85,15 @@ def test_a_map_without_positions_locates_by_the_distance(places, tmp_path):
         known, strange = lost.query(asked)[:2]
         assert (known.located, strange.located) == (True, False)
         assert known.rule == strange.rule == "distance" and known.confidence > 0.9
-    assert "80 of 80 images of the map have no position" in answer.doubt(
-        found, lost.frames.positions
-    )
+    lacking, grown = answer.doubts(found, lost.frames.positions)
+    assert "80 of 80 images of the map have no position" in lacking and "this one has 80" in grown
     old = dataclasses.replace(found, plain=None)
-    assert "calibrate again" in answer.doubt(old, lost.frames.positions)
+    assert "of an earlier version; calibrate again" in answer.doubts(old, lost.frames.positions)[0]
     old.write(lost.folder / calibration.FILE)
     assert lost.query(pictures[0]).located is None and lost.query(pictures[0]).rule is None
     found.write(places.folder / calibration.FILE)
     assert places.query(pictures[0]).rule == "ratio"
-    assert answer.doubt(found, places.frames.positions) == ""
+    assert answer.doubts(found, places.frames.positions) == []
 
 
 def test_of_a_map_with_some_positions_each_answer_has_its_rule(places, tmp_path):

@@ -128,7 +128,19 @@ def test_a_map_that_grew_asks_for_another_calibration(runs, whole, tmp_path, cap
     more = made_up_model.drive(tmp_path / "more", range(500, 530))
     adding = ["map", f"--model={runs}", f"--out={whole.folder}", f"--images={more}", "--add"]
     words = "made with a map of 40 images, and this one has 70: calibrate again"
-    for command in (adding, asking):
+    pairing = ["loops", f"--map={whole.folder}", f"--out={tmp_path / 'pairs'}"]
+    for command in (adding, asking, pairing):
         assert main(command) == 0 and capsys.readouterr().err.count(words) == 1
     assert main(["calibrate", f"--map={whole.folder}", f"--queries={queries}"]) == 0
     assert main(asking) == 0 and "calibrate again" not in capsys.readouterr().err
+
+
+def test_a_server_says_first_that_its_map_grew(runs, whole, tmp_path, monkeypatch, capsys):
+    for name in ("starlette", "uvicorn"):
+        pytest.importorskip(name, reason="the extra serve is not installed")
+    queries = made_up_model.drive_again(tmp_path / "queries", 5.0, range(N))
+    assert main(["calibrate", f"--map={whole.folder}", f"--queries={queries}"]) == 0
+    whole.add(made_up_model.drive(tmp_path / "more", range(500, 530)))
+    monkeypatch.setattr("vprjax.localize.serve.serve", lambda *_: None)
+    assert main(["serve", f"--map={whole.folder}", "--port=0"]) == 0
+    assert capsys.readouterr().err.count("this one has 70: calibrate again") == 1
