@@ -180,9 +180,9 @@ def test_what_counts_of_an_answer(places, tmp_path):
 def test_what_cannot_calibrate(places, tmp_path):
     few = other(tmp_path / "few", 0.0, range(9))
     with pytest.raises(DataError, match=r"9 pictures of .* have a position, .* needs 10 or more"):
-        calibrate.of_map(places, few, 25.0, 0.99, "few")
+        calibrate.checked(places, few, "few")
     with pytest.raises(DataError, match=r"an unknown system, .* EPSG:32631: bring both to one"):
-        calibrate.of_map(places, other(tmp_path / "flat", 0.0, crs=None), 25.0, 0.9, "flat")
+        calibrate.checked(places, other(tmp_path / "flat", 0.0, crs=None), "flat")
     far = calibrate.checked(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), "far").frames
     assert far.crs == "EPSG:32631" and 900_000 < far.positions[0, 0] < 940_000
     file = made_up_model.drive(tmp_path / "unknown", range(N))
@@ -191,7 +191,7 @@ def test_what_cannot_calibrate(places, tmp_path):
     file.write_text(json.dumps(document))
     lacking = Map.build(made_up_model.model(), file, tmp_path / "lacking")
     with pytest.raises(DataError, match=r"1 of 40 images of .*lacking have no position"):
-        calibrate.of_map(lacking, other(tmp_path / "queries", 0.0), 25.0, 0.99, "queries")
+        calibrate.checked(lacking, other(tmp_path / "queries", 0.0), "queries")
     with pytest.raises(DataError, match="every place has a position"):
         lacking.follow(10.0)
 

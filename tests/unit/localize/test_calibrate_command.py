@@ -144,3 +144,15 @@ def test_a_server_says_first_that_its_map_grew(runs, whole, tmp_path, monkeypatc
     monkeypatch.setattr("vprjax.localize.serve.serve", lambda *_: None)
     assert main(["serve", f"--map={whole.folder}", "--port=0"]) == 0
     assert capsys.readouterr().err.count("this one has 70: calibrate again") == 1
+
+
+def test_pictures_are_checked_once_and_before_any_is_described(runs, whole, tmp_path, monkeypatch):
+    sides = [made_up_model.drive_again(tmp_path / name, 5.0, range(N)) for name in ("a", "b")]
+    steps, held, describe = [], additions.held, made_up_model.Pixels.stream
+    monkeypatch.setattr(additions, "held", lambda *x: steps.append("check") or held(*x))
+    monkeypatch.setattr(
+        made_up_model.Pixels, "stream", lambda *x: steps.append("describe") or describe(*x)
+    )
+    flags = [f"--queries={sides[0]}", f"--test={sides[1]}"]
+    assert main(["calibrate", f"--map={whole.folder}", *flags]) == 0
+    assert steps == ["check", "check", "describe", "describe"]
