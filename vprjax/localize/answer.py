@@ -65,8 +65,8 @@ def outgrown(calibration: Calibration | None, images: int) -> str:
     if calibration is None or calibration.images in (0, images):
         return ""
     return (
-        f"the calibration was made with a map of {calibration.images:,} images, and this one has "
-        f"{images:,}: calibrate again"
+        f"the calibration by {calibration.data} was made with a map of {calibration.images:,} images, and "
+        f"this one has {images:,}: calibrate again"
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import made_up_model
-from vprjax.localize import additions, calibration, load
+from vprjax.localize import additions, answer, calibration, load
 from vprjax.localize.__main__ import main
 from vprjax.localize.map import Map
 
@@ -144,6 +144,21 @@ def test_a_server_says_first_that_its_map_grew(runs, whole, tmp_path, monkeypatc
     monkeypatch.setattr("vprjax.localize.serve.serve", lambda *_: None)
     assert main(["serve", f"--map={whole.folder}", "--port=0"]) == 0
     assert capsys.readouterr().err.count("this one has 70: calibrate again") == 1
+
+
+def test_maps_of_one_run_do_not_take_each_others_calibration(runs, whole, tmp_path):
+    queries = made_up_model.drive_again(tmp_path / "queries", 5.0, range(N))
+    few = Map.build(whole.model, made_up_model.drive(tmp_path / "f", range(30)), tmp_path / "few")
+    for places in (whole, few):
+        assert main(["calibrate", f"--map={places.folder}", f"--queries={queries}"]) == 0
+    assert calibration.read(runs / calibration.FILE).images == N
+    for places, count in ((whole, N), (few, 30)):
+        found = Map.open(places.folder)
+        assert found.calibration.images == count
+        assert answer.doubts(found.calibration, found.frames.positions) == []
+    (few.folder / calibration.FILE).unlink()
+    (said,) = answer.doubts(Map.open(few.folder).calibration, few.frames.positions)
+    assert f"by {queries} against whole was made with a map of 40 images" in said
 
 
 def test_pictures_are_checked_once_and_before_any_is_described(runs, whole, tmp_path, monkeypatch):
