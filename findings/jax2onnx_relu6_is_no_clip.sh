@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# jax2onnx 0.17.1 writes jax.nn.relu6, and jnp.clip by two constants, as an ONNX Max and a Min. onnxruntime puts a Clip
-# into the convolution before it and leaves Max and Min as nodes of their own, so that a MobileNet runs slower than
-# the same file with each pair as a Clip, bit for bit the same numbers.
+# jax2onnx 0.17.1 writes jax.nn.relu6 as an ONNX Max and a Min. onnxruntime puts a Clip into the convolution before it
+# and leaves Max and Min as nodes of their own, so that layers as MobileNet's run slower than in the same file with
+# each pair as a Clip, which gives the same numbers to the bit.
 # Seen on 2026-11-30 with jax 0.10.2, onnx 1.23.2 and onnxruntime 1.32.0: "12 Max 12 Min 12 Conv become 12 Max 12 Min
 # 12 Conv, 12 Clip 12 Conv become 1 Clip 12 Conv". In five runs on a busy AMD EPYC with AVX-512, one thread, Max and
 # Min took 1.1 to 1.9 times as long as Clip.
