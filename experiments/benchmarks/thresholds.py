@@ -99,9 +99,12 @@ def measure(args) -> list[tuple[str, dict]]:
         places = known
         if args.reference:
             places = vprjax.Map.build(model, args.reference, at / "map", args.data_dir)
-        given = sources.read(args.queries, args.data_dir), sources.read(args.test, args.data_dir)
-        fitted = calibrate.answers_of_map(known, given[0], args.radius)
-        tested = calibrate.answers_of_map(places, given[1], args.radius)
+        fitted, tested = (
+            calibrate.answers_of_map(
+                held, calibrate.checked(held, sources.read(name, args.data_dir), name), args.radius
+            )
+            for held, name in ((known, args.queries), (places, args.test))
+        )
         strange = {
             "/".join(pathlib.Path(name).parts[-2:]): _strangers(
                 places, sources.read(name, args.data_dir), args.radius

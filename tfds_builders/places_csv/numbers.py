@@ -1,6 +1,5 @@
 """The numbers of a places.csv's row: position, heading and time, with what is wrong with each."""
 
-import contextlib
 import math
 import re
 
@@ -18,7 +17,7 @@ NUMBERS = {  # unit, and the largest of either sign
     "time": ("seconds", LATEST / 1e6),
 }
 OR = {"time": " or a date as 2024-02-29T12:00:00Z"}
-DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d", re.ASCII)
+DATE = re.compile(r"\d{4}-(\d\d-\d\d|[Ww]\d\d-\d)([Tt ]\d)?", re.ASCII)
 
 
 def coordinate(where, values, key: str, pair: tuple[str, str], problems: list[str]) -> float:
@@ -44,10 +43,15 @@ def time(where, values, problems: list[str]) -> tuple[float, str]:
     """Seconds of a number or an ISO date with a clock, and how it is written; NaN where there is none."""
     text = values.get("time", "")
     if DATE.match(text):
-        with contextlib.suppress(ValueError):  # the month 13: no number either
+        try:
+            if DATE.fullmatch(text):
+                raise ValueError(f"{text!r} has no time of day")
             seconds, form = times.clock(text)
             if abs(seconds) <= NUMBERS["time"][1]:
                 return seconds, form
+        except ValueError as error:
+            problems.append(f"{where}: time {error}; give a number in seconds{OR['time']}")
+            return math.nan, times.NUMBER_FORM
     return optional(where, values, "time", problems), times.NUMBER_FORM
 
 

@@ -15,7 +15,17 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 NUMBER_FORM = "a number"
 DATE = "a date with an offset from UTC"
 NAIVE = "a date without an offset from UTC"
-SHORT_FRACTION = re.compile(r"[Tt ]\d\d(:?\d\d)?[.,]", re.ASCII)
+FAULTS = (  # of a date's clock, where Python gives no reason or, by its version, a time
+    (
+        re.compile(r"[T ]\d\d(:?\d\d)?[.,]", re.ASCII),
+        "has a fraction of an hour or a minute: write its seconds",
+    ),
+    (
+        re.compile(r"[T ]\d\d:?\d\d:?60", re.ASCII),
+        "is a leap second, which seconds since 1970 do not count: write second 59",
+    ),
+    (re.compile(r"[T ]24", re.ASCII), "is of hour 24: write hour 00 of the next day"),
+)
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
@@ -92,9 +102,14 @@ def utc(date: datetime.datetime) -> datetime.datetime:
 
 
 def _date(text: str) -> datetime.datetime:
-    if SHORT_FRACTION.search(text):  # Python takes these for fractions of a second
-        raise ValueError(f"{text!r} has a fraction of an hour or a minute")
-    return datetime.datetime.fromisoformat(text.strip().upper())
+    found = text.strip().upper()
+    for form, fault in FAULTS:
+        if form.search(found):
+            raise ValueError(f"{text!r} {fault}")
+    try:
+        return datetime.datetime.fromisoformat(found)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no date ({error})") from error
 
 
 def _check_digits(text: str, digits: str, unit: str, wanted: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from tfds_builders.synthetic import textures
 from tfds_builders.synthetic.world import Walls, World, box
 
-SPEED = 5.0  # metres per second
+SPEED = 5.0  # metres per second of the camera, in rooms as in the town
 PAUSE = 600.0  # seconds between laps
 
 

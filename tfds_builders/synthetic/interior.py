@@ -44,7 +44,10 @@ def wall(rng: np.random.Generator, width: float) -> tuple[np.ndarray, np.ndarray
 
 
 def side(rng: np.random.Generator, width: float, tall: float) -> tuple[np.ndarray, np.ndarray]:
-    """One side of a cupboard, table or box of `width x tall` metres."""
+    """One side of a cupboard, table or box of `width x tall` metres.
+
+    The texture has whole pixels alone: the rest, below `1 / PX` m at the far edge and top, is transparent.
+    """
     texture, panes = blank()
     h, w = int(tall * PX), max(2, int(width * PX))
     colour = (

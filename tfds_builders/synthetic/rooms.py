@@ -126,7 +126,10 @@ def _outside(world: World) -> tuple[list, list]:
 
 
 def _boxes(rng, world: World, places: list) -> tuple[Walls, np.ndarray]:
-    """Boxes at `(s, lateral)`, low as a table to tall as a cupboard."""
+    """Boxes at `(s, lateral)`, low as a table to tall as a cupboard.
+
+    They leave the walk free; walls and other boxes may cross them.
+    """
     start, end, height, drawn = [], [], [], []
     for s, lateral in places:
         long, wide, tall = rng.uniform(0.4, 1.6), rng.uniform(0.35, 0.7), rng.uniform(0.7, 2.0)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from vprjax import models, sampling
-from vprjax.config import together
+from vprjax.config import conflicts
 from vprjax.config.changes import leaves
 from vprjax.config.ranges import RANGES, OneOf
 from vprjax.data import source
@@ -42,8 +42,8 @@ def check_values(
         models.check(config.model)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    checks = [*together.objections(config), *_named_twice(config)]
-    checks += [*together.baseline(config, training=trained_dataset is None)]
+    checks = [*conflicts.objections(config), *_named_twice(config)]
+    checks += [*conflicts.baseline(config, training=trained_dataset is None)]
     if trained_dataset is None:
         checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
     same = source.split_name(trained_dataset or config.dataset.name)[:2]  # of any version

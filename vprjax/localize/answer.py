@@ -43,7 +43,13 @@ def by_ratio(calibration: Calibration | None) -> bool:
     return calibration is not None and calibration.measure == RATIO
 
 
-def doubt(calibration: Calibration | None, positions: np.ndarray) -> str:
+def doubts(calibration: Calibration | None, positions: np.ndarray) -> list[str]:
+    """A sentence for each reason to doubt a calibration for a map whose images lie at `(n, 2)`."""
+    found = _unplaced(calibration, positions), outgrown(calibration, len(positions))
+    return [words for words in found if words]
+
+
+def _unplaced(calibration: Calibration | None, positions: np.ndarray) -> str:
     """A sentence where images without a position change what a calibration does; "" elsewhere."""
     unknown = int((~np.isfinite(positions).all(axis=1)).sum())
     if not unknown or not by_ratio(calibration):
@@ -59,8 +65,8 @@ def outgrown(calibration: Calibration | None, images: int) -> str:
     if calibration is None or calibration.images in (0, images):
         return ""
     return (
-        f"the calibration was made with a map of {calibration.images:,} images, and this one has "
-        f"{images:,}: calibrate again"
+        f"the calibration by {calibration.data} was made with a map of {calibration.images:,} images, and "
+        f"this one has {images:,}: calibrate again"
     )
 
 

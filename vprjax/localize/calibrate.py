@@ -156,13 +156,13 @@ def of_map(places, queries, radius: float, precision: float, name: str) -> Calib
 
     Args:
       places: the `Map`.
-      queries: a `sources.Source` of pictures that the model did not train on.
+      queries: pictures that the model did not train on, as `checked` gives them.
       radius: as in `answers`.
       precision: share of right answers to keep, in 0 to 1.
       name: of the queries, for people.
 
     Raises:
-      DataError: as in `checked`, a picture cannot be read, or all are copies of the map's.
+      DataError: a picture cannot be read, or all are copies of the map's.
     """
     found = answers_of_map(places, queries, radius)
     if (found.distances <= SAME).all():
@@ -214,8 +214,7 @@ def checked(places, queries, name: str = "the queries", radius: float = np.inf):
 
 
 def answers_of_map(places, queries, radius: float) -> Answers:
-    """`answers` of a map to a `sources.Source` of pictures with positions."""
-    queries = checked(places, queries)
+    """`answers` of a map to pictures with positions, as `checked` gives them."""
     own, theirs = queries.frames, places.frames
     pictures = queries.pictures(places.model.form)
     rows = np.concatenate([*places.model.stream(pictures)])

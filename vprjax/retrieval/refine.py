@@ -224,18 +224,24 @@ def _buffer(rows: int, d: int) -> np.ndarray:
 @np.errstate(invalid="ignore")  # infinite distances are no ties
 def _settle_ties(queries, references, exact, error, indices, k: int) -> None:
     """Sorts again in float64 the neighbours whose distances lie within their errors `(n, kept)`."""
-    first = exact[:, : k + 1]
-    both = error[:, : first.shape[1] - 1] + error[:, 1 : first.shape[1]]
-    tied = np.diff(first, axis=1) <= both
-    for row in np.flatnonzero((tied & np.isfinite(first[:, 1:])).any(axis=1)):
-        reached = exact[row, k - 1] + error[row, k - 1] + error[row].max()
+    for row in np.flatnonzero(_tied(exact, error)[:, :k].any(axis=1)):
+        reached = exact[row, k - 1] + 2 * error[row].max()
         count = np.searchsorted(exact[row], reached, side="right")
-        squared, found, missed = exact[row, :count], indices[row, :count], error[row, :count]
-        close = (np.diff(squared) <= missed[:-1] + missed[1:]) & np.isfinite(squared[1:])
-        close = np.append(close, False) | np.append(False, close)
+        squared, found = exact[row, :count], indices[row, :count]
+        close = _tied(squared, error[row, :count])
         squared[close] = squared_distances(queries[row], references, found[close])
         order = np.lexsort((found, squared))
         exact[row, :count], indices[row, :count] = squared[order], found[order]
+
+
+def _tied(rising, error) -> np.ndarray:
+    """Whether the error of each distance `(..., kept)` reaches that of another, adjacent or not."""
+    low, high = rising - error, rising + error
+    after = np.minimum.accumulate(low[..., ::-1], axis=-1)[..., ::-1]
+    tied = np.zeros(rising.shape, bool)
+    tied[..., 1:] = low[..., 1:] <= np.maximum.accumulate(high, axis=-1)[..., :-1]
+    tied[..., :-1] |= after[..., 1:] <= high[..., :-1]
+    return tied & np.isfinite(rising)
 
 
 def squared_distances(query: np.ndarray, references: Rows, indices: np.ndarray) -> np.ndarray:

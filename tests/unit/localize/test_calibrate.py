@@ -85,16 +85,15 @@ def test_a_map_without_positions_locates_by_the_distance(places, tmp_path):
         known, strange = lost.query(asked)[:2]
         assert (known.located, strange.located) == (True, False)
         assert known.rule == strange.rule == "distance" and known.confidence > 0.9
-    assert "80 of 80 images of the map have no position" in answer.doubt(
-        found, lost.frames.positions
-    )
+    lacking, grown = answer.doubts(found, lost.frames.positions)
+    assert "80 of 80 images of the map have no position" in lacking and "this one has 80" in grown
     old = dataclasses.replace(found, plain=None)
-    assert "calibrate again" in answer.doubt(old, lost.frames.positions)
+    assert "of an earlier version; calibrate again" in answer.doubts(old, lost.frames.positions)[0]
     old.write(lost.folder / calibration.FILE)
     assert lost.query(pictures[0]).located is None and lost.query(pictures[0]).rule is None
     found.write(places.folder / calibration.FILE)
     assert places.query(pictures[0]).rule == "ratio"
-    assert answer.doubt(found, places.frames.positions) == ""
+    assert answer.doubts(found, places.frames.positions) == []
 
 
 def test_of_a_map_with_some_positions_each_answer_has_its_rule(places, tmp_path):
@@ -181,9 +180,9 @@ def test_what_counts_of_an_answer(places, tmp_path):
 def test_what_cannot_calibrate(places, tmp_path):
     few = other(tmp_path / "few", 0.0, range(9))
     with pytest.raises(DataError, match=r"9 pictures of .* have a position, .* needs 10 or more"):
-        calibrate.of_map(places, few, 25.0, 0.99, "few")
+        calibrate.checked(places, few, "few")
     with pytest.raises(DataError, match=r"an unknown system, .* EPSG:32631: bring both to one"):
-        calibrate.of_map(places, other(tmp_path / "flat", 0.0, crs=None), 25.0, 0.9, "flat")
+        calibrate.checked(places, other(tmp_path / "flat", 0.0, crs=None), "flat")
     far = calibrate.checked(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), "far").frames
     assert far.crs == "EPSG:32631" and 900_000 < far.positions[0, 0] < 940_000
     file = made_up_model.drive(tmp_path / "unknown", range(N))
@@ -192,7 +191,7 @@ def test_what_cannot_calibrate(places, tmp_path):
     file.write_text(json.dumps(document))
     lacking = Map.build(made_up_model.model(), file, tmp_path / "lacking")
     with pytest.raises(DataError, match=r"1 of 40 images of .*lacking have no position"):
-        calibrate.of_map(lacking, other(tmp_path / "queries", 0.0), 25.0, 0.99, "queries")
+        calibrate.checked(lacking, other(tmp_path / "queries", 0.0), "queries")
     with pytest.raises(DataError, match="every place has a position"):
         lacking.follow(10.0)
 

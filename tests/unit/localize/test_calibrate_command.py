@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import made_up_model
-from vprjax.localize import additions, calibration, load
+from vprjax.localize import additions, answer, calibration, load
 from vprjax.localize.__main__ import main
 from vprjax.localize.map import Map
 
@@ -128,7 +128,8 @@ def test_a_map_that_grew_asks_for_another_calibration(runs, whole, tmp_path, cap
     more = made_up_model.drive(tmp_path / "more", range(500, 530))
     adding = ["map", f"--model={runs}", f"--out={whole.folder}", f"--images={more}", "--add"]
     words = "made with a map of 40 images, and this one has 70: calibrate again"
-    for command in (adding, asking):
+    pairing = ["loops", f"--map={whole.folder}", f"--out={tmp_path / 'pairs'}"]
+    for command in (adding, asking, pairing):
         assert main(command) == 0 and capsys.readouterr().err.count(words) == 1
     assert main(["calibrate", f"--map={whole.folder}", f"--queries={queries}"]) == 0
     assert main(asking) == 0 and "calibrate again" not in capsys.readouterr().err
@@ -150,3 +151,41 @@ def test_a_share_as_percent_is_refused(runs, whole, capsys, typed, meant):
     assert main(["calibrate", f"--map={whole.folder}", "--queries=q", f"--precision={typed}"]) == 2
     said = capsys.readouterr().err
     assert f"--precision={typed} is in percent: write {meant} for that share" in said
+
+
+def test_a_server_says_first_that_its_map_grew(runs, whole, tmp_path, monkeypatch, capsys):
+    for name in ("starlette", "uvicorn"):
+        pytest.importorskip(name, reason="the extra serve is not installed")
+    queries = made_up_model.drive_again(tmp_path / "queries", 5.0, range(N))
+    assert main(["calibrate", f"--map={whole.folder}", f"--queries={queries}"]) == 0
+    whole.add(made_up_model.drive(tmp_path / "more", range(500, 530)))
+    monkeypatch.setattr("vprjax.localize.serve.serve", lambda *_: None)
+    assert main(["serve", f"--map={whole.folder}", "--port=0"]) == 0
+    assert capsys.readouterr().err.count("this one has 70: calibrate again") == 1
+
+
+def test_maps_of_one_run_do_not_take_each_others_calibration(runs, whole, tmp_path):
+    queries = made_up_model.drive_again(tmp_path / "queries", 5.0, range(N))
+    few = Map.build(whole.model, made_up_model.drive(tmp_path / "f", range(30)), tmp_path / "few")
+    for places in (whole, few):
+        assert main(["calibrate", f"--map={places.folder}", f"--queries={queries}"]) == 0
+    assert calibration.read(runs / calibration.FILE).images == N
+    for places, count in ((whole, N), (few, 30)):
+        found = Map.open(places.folder)
+        assert found.calibration.images == count
+        assert answer.doubts(found.calibration, found.frames.positions) == []
+    (few.folder / calibration.FILE).unlink()
+    (said,) = answer.doubts(Map.open(few.folder).calibration, few.frames.positions)
+    assert f"by {queries} against whole was made with a map of 40 images" in said
+
+
+def test_pictures_are_checked_once_and_before_any_is_described(runs, whole, tmp_path, monkeypatch):
+    sides = [made_up_model.drive_again(tmp_path / name, 5.0, range(N)) for name in ("a", "b")]
+    steps, held, describe = [], additions.held, made_up_model.Pixels.stream
+    monkeypatch.setattr(additions, "held", lambda *x: steps.append("check") or held(*x))
+    monkeypatch.setattr(
+        made_up_model.Pixels, "stream", lambda *x: steps.append("describe") or describe(*x)
+    )
+    flags = [f"--queries={sides[0]}", f"--test={sides[1]}"]
+    assert main(["calibrate", f"--map={whole.folder}", *flags]) == 0
+    assert steps == ["check", "check", "describe", "describe"]

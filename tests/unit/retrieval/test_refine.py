@@ -46,3 +46,16 @@ def test_chains_of_near_ties_are_ranked_by_float64(d, step):
     gaps = references[None].astype(np.float64) - queries[:, None]
     order = np.argsort((gaps**2).sum(axis=2), axis=1, kind="stable")[:, :20]
     assert (found.indices == order).all()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_tie_across_a_surer_neighbour_goes_to_the_lower_index(k):
+    """The first and the last are equal; errors of products differ, and the middle's excludes the first."""
+    step = 2.0**-10
+    references = np.sqrt(np.float32([1, 2, 1 + 2 * step, 2, 2, 1]))[:, None]
+    exact = np.array([[1 - step / 4, 1 + 2 * step, 1 + 4 * step]])
+    error = np.array([[step / 4, step / 2, 4 * step]])
+    indices = np.array([[5, 2, 0]])
+    refine._settle_ties(np.zeros((1, 1)), Rows(references), exact, error, indices, k)
+    assert indices[0, :k].tolist() == [0, 5, 2][:k]
+    assert exact[0, :k] == pytest.approx([1, 1, 1 + 2 * step][:k], abs=1e-6)

@@ -211,6 +211,11 @@ def test_dates_order_a_sequence_across_offsets(tmp_path):
     assert [frame.timestamp for frame in frames] == [1709204399_000000, 1709204400_250000]
 
 
+def test_a_week_date_is_a_date(tmp_path):
+    (frame,) = frames_of(tmp_path, "2024-W05-3T11:00:00Z")
+    assert frame.timestamp == 1706698800_000000
+
+
 def test_a_date_without_an_offset_is_utc(tmp_path):
     told = Told()
     frames = frames_of(tmp_path, "2024-02-29T11:00:00.250001", "2024-02-29t11:00:01", told=told)
@@ -233,16 +238,29 @@ def test_a_date_without_an_offset_is_utc(tmp_path):
         ),
         (
             ("2024-13-29T11:00:00Z",),
-            ":2: time is '2024-13-29T11:00:00Z'; give a number in seconds or a date",
+            ":2: time '2024-13-29T11:00:00Z' is no date (month must be in 1..12",
         ),
         (
             ("2024-02-29T11:00.5Z",),
-            ":2: time is '2024-02-29T11:00.5Z'; give a number in seconds or a",
+            ":2: time '2024-02-29T11:00.5Z' has a fraction of an hour or a minute: write its seconds; give",
+        ),
+        (
+            ("2016-12-31T23:59:60Z",),
+            ":2: time '2016-12-31T23:59:60Z' is a leap second, which seconds since 1970 do not count",
+        ),
+        (
+            ("2024-02-29 24:00",),
+            ":2: time '2024-02-29 24:00' is of hour 24: write hour 00 of the next day; give a number",
         ),
         (("2024:02:29 11:00:00",), "give a number in seconds or a date as 2024-02-29T12:00:00Z"),
         (
             ("2024-02-29",),
-            ":2: time is '2024-02-29'; give a number in seconds or a date as 2024-02-29T12",
+            ":2: time '2024-02-29' has no time of day; give a number in seconds or a date as 2024-02-29T12",
+        ),
+        (("2024-W05-3",), ":2: time '2024-W05-3' has no time of day; give a number in seconds or"),
+        (
+            ("2024-W54-3T11:00Z",),
+            ":2: time '2024-W54-3T11:00Z' is no date (",
         ),
         (
             ("9999-02-28T11:00:00",),

@@ -17,6 +17,7 @@ from tests.helpers import (
     raw_trajectories,
 )
 from tests.unit.tfds_builders import test_nordland, test_st_lucia, test_vpr_bench
+from tfds_builders.places_csv.layouts import LAYOUTS
 
 MADE = raw_drives.drive(count=30)
 
@@ -172,6 +173,24 @@ def test_what_a_download_lacks_is_named(tmp_path, capsys, layout, how, status, w
     damage(tmp_path, how)
     found, told = validated(tmp_path, layout, capsys)
     assert found == status and words in told.err
+
+
+@pytest.mark.parametrize(
+    ("layout", "how", "drive"),
+    [
+        ("boreas", "another drive's poses missing", "one"),
+        ("kitti_odometry", "a sequence of the test", "00"),
+        ("kitti360", "a drive of the test", "2013_05_28_drive_0000_sync"),
+        ("robotcar_seasons", "reference without its model", "night"),
+    ],
+)
+def test_a_drive_that_splits_leave_out_is_no_surprise(tmp_path, layout, how, drive):
+    TREES[layout](tmp_path / "raw")
+    damage(tmp_path, how)
+    for splits, warned in ({"reference": drive}, False), ({}, True):
+        told = LAYOUTS[layout].begin({})
+        LAYOUTS[layout].read(tmp_path / "raw", told, splits=splits)
+        assert any("left out" in words for words in told.warnings) == warned
 
 
 def test_frame_numbers_are_no_times(tmp_path, capsys):

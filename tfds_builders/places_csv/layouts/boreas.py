@@ -32,7 +32,7 @@ def read_boreas(folder: pathlib.Path, told: Told, splits: dict[str, str] | None 
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, drives.find(folder, told, TABLE, ("camera",)), ("camera",))
+    chosen = drives.choose(told, splits, drives.find(folder, TABLE, ("camera",)), ("camera",))
     found = drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
     told.crs = _crs(found)
     return found

@@ -43,7 +43,7 @@ def read_colmap(folder: pathlib.Path, told: Told, splits: dict[str, str] | None 
     known = (
         parents if not splits else sorted({p for each in parents for p in (each, *each.parents)})
     )
-    chosen = drives.choose(splits or {}, [path.as_posix() for path in known], ("",))
+    chosen = drives.choose(told, splits, drives.Found([path.as_posix() for path in known]), ("",))
     root = folder / "images" if (folder / "images").is_dir() else folder
     every = folders.image_files(root, told.warnings)
     missing = [name for name in names if not (root / name).is_file()]

@@ -4,7 +4,7 @@ import collections
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,12 +55,23 @@ class Shots(NamedTuple):
     down: int = 1
 
 
-def find(folder: pathlib.Path, told: Told, mark: str, images: Sequence[str] = ()) -> list[str]:
-    """Names of the folders below `folder` that hold a mark, such as `applanix/camera_poses.csv`.
+class Found(NamedTuple):
+    """The drives of a raw folder.
+
+    Attributes:
+      names: of those that can be read.
+      bare: sentences on those whose pictures are there alone.
+    """
+
+    names: Sequence[str]
+    bare: Sequence[str] = ()
+
+
+def find(folder: pathlib.Path, mark: str, images: Sequence[str] = ()) -> Found:
+    """The folders below `folder` that hold a mark, such as `applanix/camera_poses.csv`.
 
     Args:
       folder: the raw folder.
-      told: takes a warning on folders that hold one of `images` and no mark.
       mark: path in a drive's folder.
       images: paths of a drive's pictures.
 
@@ -74,9 +85,7 @@ def find(folder: pathlib.Path, told: Told, mark: str, images: Sequence[str] = ()
         raise RawDataError(f"{folder} holds no folder of a drive with {mark}; {do}")
     bare = sorted(path.name for path in inside if path.name not in names)
     bare = [name for name in bare if any((folder / name / held).is_dir() for held in images)]
-    if bare:
-        told.warnings.append(poseless(bare, mark))
-    return names
+    return Found(names, [poseless(bare, mark)] if bare else [])
 
 
 def poseless(names: Sequence[str], mark: str) -> str:
@@ -84,19 +93,23 @@ def poseless(names: Sequence[str], mark: str) -> str:
     return f"{', '.join(names)}: left out, with pictures but no {mark}; unpack the poses there"
 
 
-def choose(splits: Mapping[str, str], found: Iterable[str], cameras: Sequence[str]) -> list[Drive]:
+def choose(
+    told: Told, splits: Mapping[str, str] | None, drives: Found, cameras: Sequence[str]
+) -> list[Drive]:
     """The drive and camera of each split.
 
     Args:
+      told: takes warnings on drives that are left out where the user wants every drive.
       splits: of the config: split name to a drive, or to `DRIVE/CAMERA`; empty takes every drive.
-      found: names of the drives that are there.
+      drives: those that are there.
       cameras: names of the cameras; the first one where a split names none.
 
     Raises:
       RawDataError: names every split whose drive is not there, and the drives that are.
     """
-    found = list(found)
+    found = drives.names
     if not splits:
+        told.warnings += drives.bare
         parts = [[] if name == ROOT else name.split("/") for name in found]
         check_apart(parts)
         return [Drive(split_name(p), n, cameras[0]) for n, p in zip(found, parts, strict=True)]

@@ -29,9 +29,8 @@ def read_euroc(folder: pathlib.Path, told: Told, splits: dict[str, str] | None =
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(
-        splits or {}, drives.find(folder, told, f"mav0/{TABLE}", ("mav0/cam0",)), CAMERAS
-    )
+    found = drives.find(folder, f"mav0/{TABLE}", ("mav0/cam0",))
+    chosen = drives.choose(told, splits, found, CAMERAS)
     return drives.read(folder, told, chosen, functools.partial(_shots, folder, told), free=True)
 
 

@@ -41,7 +41,7 @@ def read_fourseasons(folder: pathlib.Path, told: Told, splits: dict[str, str] | 
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, drives.find(folder, told, TABLE, IMAGES), CAMERAS)
+    chosen = drives.choose(told, splits, drives.find(folder, TABLE, IMAGES), CAMERAS)
     shots = {drive: _shots(folder, told, drive) for drive in chosen}
     return drives.read(folder, told, chosen, earth.on_one_map(shots, told).__getitem__)
 

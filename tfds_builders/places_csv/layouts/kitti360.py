@@ -15,7 +15,7 @@ import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import drives
-from tfds_builders.places_csv.layouts.drives import Drive, Shots
+from tfds_builders.places_csv.layouts.drives import Drive, Found, Shots
 from tfds_builders.places_csv.layouts.folders import remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import calibration, rigid, tables, times
@@ -43,7 +43,7 @@ def read_kitti360(folder: pathlib.Path, told: Told, splits: dict[str, str] | Non
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, _posed(folder, told), CAMERAS)
+    chosen = drives.choose(told, splits, _posed(folder), CAMERAS)
     found = drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
     told.crs = world()
     if set(TWINS) <= {drive.name for drive in chosen}:
@@ -53,8 +53,8 @@ def read_kitti360(folder: pathlib.Path, told: Told, splits: dict[str, str] | Non
     return found
 
 
-def _posed(folder: pathlib.Path, told: Told) -> list[str]:
-    """Drives with pictures and poses; `told` takes a warning on those with pictures alone."""
+def _posed(folder: pathlib.Path) -> Found:
+    """Drives with pictures and poses, and those with pictures alone."""
     posed = {path.parent.name for path in folder.glob(f"data_poses/*/{TABLE}")}
     found = sorted(name for name in posed if (folder / "data_2d_raw" / name).is_dir())
     if not found:
@@ -67,9 +67,8 @@ def _posed(folder: pathlib.Path, told: Told) -> list[str]:
             f"{folder} holds no data_poses/DRIVE/{TABLE} with a data_2d_raw/DRIVE; {do}"
         )
     shown = sorted(path.parts[-2] for c in CAMERAS for path in folder.glob(f"data_2d_raw/*/{c}"))
-    if bare := sorted({*shown} - {*found}):
-        told.warnings.append(drives.poseless(bare, f"data_poses/DRIVE/{TABLE}"))
-    return found
+    bare = sorted({*shown} - {*found})
+    return Found(found, [drives.poseless(bare, f"data_poses/DRIVE/{TABLE}")] if bare else [])
 
 
 def _shots(folder: pathlib.Path, told: Told, drive: Drive) -> Shots:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfds_builders.errors import RawDataError
 from tfds_builders.places_csv.layouts import drives
-from tfds_builders.places_csv.layouts.drives import Drive, Shots
+from tfds_builders.places_csv.layouts.drives import Drive, Found, Shots
 from tfds_builders.places_csv.layouts.folders import is_hidden, remedy
 from tfds_builders.places_csv.layouts.variant import Layout, Told
 from tfds_builders.poses import axes, calibration, rigid, tables, times
@@ -28,12 +28,12 @@ def read_kitti(folder: pathlib.Path, told: Told, splits: dict[str, str] | None =
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, _posed(folder, told), _cameras(folder))
+    chosen = drives.choose(told, splits, _posed(folder), _cameras(folder))
     return drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
 
 
-def _posed(folder: pathlib.Path, told: Told) -> list[str]:
-    """Sequences with times and poses; `told` takes a warning on those with pictures that lack either."""
+def _posed(folder: pathlib.Path) -> Found:
+    """Sequences with times and poses, and those with pictures that lack either."""
     sequences = folder / "sequences"
     shown = {p.parent.name for p in sequences.glob("*/image_*") if not is_hidden(p.parent.name)}
     timed = {path.parent.name for path in sequences.glob("*/times.txt")}
@@ -54,13 +54,12 @@ def _posed(folder: pathlib.Path, told: Told) -> list[str]:
             f"{folder} holds no sequences/NN/times.txt with a poses/NN.txt (only 00 to 10 have poses); "
             f"{do}"
         )
-    if unpack:
-        told.warnings.append(f"{', '.join(clockless)}: left out, with pictures but {unpack}")
-    if bare := sorted(shown - posed):
-        told.warnings.append(
-            f"{', '.join(bare)}: left out, with pictures but no poses/NN.txt (only 00 to 10 have one)"
+    bare = [f"{', '.join(clockless)}: left out, with pictures but {unpack}"] if unpack else []
+    if poseless := sorted(shown - posed):
+        bare.append(
+            f"{', '.join(poseless)}: left out, with pictures but no poses/NN.txt (only 00 to 10 have one)"
         )
-    return found
+    return Found(found, bare)
 
 
 def _cameras(folder: pathlib.Path) -> tuple[str, ...]:

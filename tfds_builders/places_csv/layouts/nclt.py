@@ -38,7 +38,7 @@ def read_nclt(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = 
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, drives.find(folder, told, "lb3"), tuple(ON_RING))
+    chosen = drives.choose(told, splits, drives.find(folder, "lb3"), tuple(ON_RING))
     return drives.read(folder, told, chosen, functools.partial(_shots, folder, told))
 
 

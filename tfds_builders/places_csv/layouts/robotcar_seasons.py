@@ -42,9 +42,8 @@ def read_robotcar_seasons(folder: pathlib.Path, told: Told, splits: dict[str, st
             f"{folder / 'images'} holds no folder of a condition such as {min(posed)}; {do}"
         )
     bare = sorted(p.parent.name for p in folder.glob("images/*/rear") if p.parent.name not in posed)
-    if bare:
-        told.warnings.append(drives.poseless(bare, f"row in {LIST} and no {MODEL}"))
-    chosen = drives.choose(splits or {}, there, CAMERAS)
+    told_of = [drives.poseless(bare, f"row in {LIST} and no {MODEL}")] if bare else []
+    chosen = drives.choose(told, splits, drives.Found(there, told_of), CAMERAS)
     shots = functools.partial(_shots, folder, told, rows, poses)
     return drives.read(folder, told, chosen, shots, free=True)
 

@@ -51,7 +51,7 @@ def read_rosbag(folder: pathlib.Path, told: Told, splits: dict[str, str] | None 
             cameras |= {
                 t.strip("/") for t, kind in bags.topics(reader).items() if kind in bags.IMAGES
             }
-    chosen = drives.choose(splits or {}, held, sorted(cameras))
+    chosen = drives.choose(told, splits, drives.Found(list(held)), sorted(cameras))
     read = functools.partial(_shots, told, held, told.choices.get("pose_topic", ""))
     shots = {drive: read(drive) for drive in chosen}
     kinds = {kind for _, kind in shots.values()}

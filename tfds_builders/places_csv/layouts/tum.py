@@ -27,7 +27,7 @@ def read_tum(folder: pathlib.Path, told: Told, splits: dict[str, str] | None = N
     Raises:
       RawDataError: names every problem.
     """
-    chosen = drives.choose(splits or {}, drives.find(folder, told, TABLE, ("rgb",)), ("rgb",))
+    chosen = drives.choose(told, splits, drives.find(folder, TABLE, ("rgb",)), ("rgb",))
     return drives.read(folder, told, chosen, functools.partial(_shots, folder, told), free=True)
 
 

@@ -68,18 +68,21 @@ def _home(places) -> pathlib.Path:
     """Where the map's calibration belongs: the run's workdir, unless the run loads as another model.
 
     A map of another size of pictures has its own, and so has a map that holds one, as that comes first.
+    Where the run's is of a map with another number of images, that map may need it.
     """
-    from vprjax.localize import calibration
+    from vprjax.localize import answer, calibration
     from vprjax.localize.load import load
 
     workdir = pathlib.Path(places.model.source)
     if not workdir.is_dir() or (places.folder / calibration.FILE).exists():
         return places.folder
     try:
-        same = load(workdir).id == places.model.id
+        run = load(workdir)
     except VprjaxError:  # a run of an earlier version loads with a size alone
-        same = False
-    return workdir if same else places.folder
+        return places.folder
+    held = calibration.from_json(run.calibration) if run.calibration else None
+    shared = run.id == places.model.id and not answer.outgrown(held, len(places))
+    return workdir if shared else places.folder
 
 
 COMMAND = Command(

@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace) -> None:
     known = not np.isnan(places.frames.times).any()
     window = loops.Window.parse(args.window or ("30s" if known else "50f"))
     calibration = _calibration(places)
-    if words := answer.doubt(calibration, places.frames.positions):
+    for words in answer.doubts(calibration, places.frames.positions):
         log(words.replace("answers with one", "pairs"))
     pairs = loops.find(places, window, args.k, args.threshold, calibration)
     for ending, output in FORMATS.items():

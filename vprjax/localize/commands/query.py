@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.k < 1:
         raise ConfigError(f"--k={args.k}: give 1 or more")
     from vprjax.console import log
-    from vprjax.localize import inputs
+    from vprjax.localize import answer, inputs
     from vprjax.localize.load import load
     from vprjax.localize.map import Map
 
@@ -63,7 +63,8 @@ def _run(args: argparse.Namespace) -> None:
         places = Map.open(args.map, load(args.model, tuple(places.header["model"]["size"])))
     live, found = inputs.is_live(args.images), []
     if args.speed is None:
-        _doubt(places)
+        for words in answer.doubts(places.calibration, places.frames.positions):
+            log(words)
     page = _page(places) if args.page else None
 
     def keep() -> None:
@@ -89,20 +90,6 @@ def _run(args: argparse.Namespace) -> None:
         raise  # a damaged picture leaves an earlier file as it is
     keep()
     log(f"{len(found):,} pictures answered" + (f" in {args.out}" if output else ""))
-
-
-def _doubt(places) -> None:
-    """Logs what makes the map's calibration doubtful."""
-    from vprjax.console import log
-    from vprjax.localize import answer
-
-    found = places.calibration
-    for words in (
-        answer.doubt(found, places.frames.positions),
-        answer.outgrown(found, len(places)),
-    ):
-        if words:
-            log(words)
 
 
 def _check_page(path: str | None) -> None:

@@ -23,7 +23,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from vprjax.localize import serve
+    from vprjax.console import log
+    from vprjax.localize import answer, serve
 
     serve.check_address(args.host, args.token)
     with serve.listen(args.host, args.port) as listener:
@@ -33,6 +34,8 @@ def _run(args: argparse.Namespace) -> None:
         places = Map.open(args.map)
         if args.model:
             places = Map.open(args.map, load(args.model, tuple(places.header["model"]["size"])))
+        for words in answer.doubts(places.calibration, places.frames.positions):
+            log(words)
         serve.serve(places, listener, args.token)
 
 
