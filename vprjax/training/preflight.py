@@ -19,7 +19,7 @@ from vprjax.evaluation import baseline
 from vprjax.runtime import distributed, parallel
 from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
-from vprjax.training import memory_estimate, state, validation
+from vprjax.training import further, memory_estimate, state, validation
 from vprjax.training.keep import NO_IMAGES, Keeper, KeepImages
 from vprjax.weights import files, pretrained
 from vprjax.weights.hub import resolve
@@ -201,7 +201,7 @@ def training_data(config, dataset: source.Dataset) -> TrainingData:
       ConfigError: the images do not allow the config, or the state does not fit the memory.
     """
     every = dataset.places(tuple(config.dataset.train_splits))
-    others, keep, doubted = _further(config, dataset, every)
+    others, keep, doubted = further.opened(config, dataset, every)
     home, held_out = validation.split_off(config, every, dataset)
     parts = [part.places for part in others]
     images = joined([home, *parts])
@@ -214,66 +214,6 @@ def training_data(config, dataset: source.Dataset) -> TrainingData:
     form = pictures.form_of(dataset.metadata, every.images([0]).shape[1:3])
     digest, shape = every.image_set(), form.to_json()
     return TrainingData(images, held_out, sampler, digest, shape, others, keep, doubted)
-
-
-def _further(
-    config, dataset: source.Dataset, home: Places
-) -> tuple[tuple[Named, ...], KeepImages, tuple[str, ...]]:
-    """Opens the further datasets to train on and the keep images; returns sentences on their data too.
-
-    Raises:
-      ConfigError: sizes differ, a training image has no position, or a test's images are among them.
-      DataError: a dataset or a split is missing.
-    """
-    others, kept = (
-        tuple(named.open_named(config, key, text) for text in texts)
-        for key, texts in (
-            ("others.names", config.others.names),
-            ("keep.images", config.keep.images),
-        )
-    )
-    for part in others:
-        lacking = len(part.places) - len(part.places.located)
-        if lacking:
-            raise ConfigError(
-                f"others.names: {lacking:,} of {len(part.places):,} images of {part} have no position: "
-                "give them one or leave them out"
-            )
-    if others:
-        trained = [(dataset.name, home), *((str(part), part.places) for part in others)]
-        _check_sizes("others.names", trained)
-    _check_sizes("keep.images", [(str(part), part.places) for part in kept])
-    doubted = [
-        *apart.check_named(config, dataset, (*others, *kept)),
-        *(words for part in others for words in _doubts_of(config, dataset, part)),
-    ]
-    for sentence in doubted:
-        log(f"warning: {sentence}")
-    return others, KeepImages(kept), tuple(doubted)
-
-
-def _doubts_of(config, dataset: source.Dataset, part: Named) -> list[str]:
-    """Returns sentences on the poses of a further dataset, and on radii in another unit than its own."""
-    home, unit = (d.metadata.get("position_unit") or "" for d in (dataset, part.dataset))
-    found = [f"{part}: {words}" for words in doubts.of_poses({"it": part.places}, unit)]
-    if unit != home and not config.others.positive_radius:
-        found.append(
-            f"positions of {part} are in {unit or 'an unknown unit'}, those of {dataset.name} in "
-            f"{home or 'an unknown unit'}: its radii are the home's; set others.positive_radius and "
-            "others.negative_radius"
-        )
-    return found
-
-
-def _check_sizes(key: str, parts: list[tuple[str, Places]]) -> None:
-    """Raises ConfigError where the images of some parts differ in size."""
-    sizes = {name: named.image_size(places) for name, places in parts}
-    if len({*sizes.values()}) > 1:
-        words = ", ".join(f"{name} {h}x{w}" for name, (h, w) in sizes.items())
-        raise ConfigError(
-            f"{key}: all images must have one size (height x width), but there are {words}; build the "
-            "datasets anew with one"
-        )
 
 
 def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[str]]:
