@@ -22,7 +22,7 @@ from vprjax.runtime import parallel
 from vprjax.storage.checkpoint import open_for_reading
 from vprjax.storage.json_lines import read_rows
 from vprjax.storage.workdir import hold_workdir, make_workdir
-from vprjax.training import begin, loop, preflight
+from vprjax.training import begin, keep, loop, preflight
 from vprjax.training.beside import Beside, find_beside, settled_blend, with_validation
 from vprjax.training.validation import History, doubts
 from vprjax.weights.initialise import random_head
@@ -47,6 +47,7 @@ def train_and_evaluate(config, workdir: pathlib.Path) -> dict:
     if config is None:
         raise ConfigError("--config is missing, e.g. --config=configs/synthetic.py")
     code = load_code()
+    config = keep.worthwhile(config)
     ready = preflight.check_training(config, workdir)
     dataset = ready.dataset
     trained = dataset, tuple(config.dataset.train_splits)

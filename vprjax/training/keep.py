@@ -48,6 +48,23 @@ class KeepImages:
 NO_IMAGES = KeepImages(())
 
 
+def worthwhile(config):
+    """Returns the config, without keep images where the untrained model knows nothing or nothing trains.
+
+    A model without `model.weights` starts from random values. A sentence says so.
+    """
+    if not config.keep.images or (config.model.weights and config.train.steps):
+        return config
+    if config.train.steps:
+        log(
+            "keep.images is left out: without model.weights the untrained model is random, and nothing it "
+            "tells apart is worth keeping"
+        )
+    config = config.copy_and_resolve_references()
+    config.keep.update(images=(), weight=0.0)
+    return config
+
+
 def drawn(images: int, count: int, seed: int, step: int) -> np.ndarray:
     """Returns the keep images `(count,)` of a step, a pure function of `(seed, step)`; each once.
 
