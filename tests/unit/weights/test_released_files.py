@@ -95,6 +95,10 @@ UNSOUND = {
         having(backbone__1__running_var=np.full(64, -0.5, np.float32)),
         ["backbone.1.running_var holds variances below 0"],
     ),
+    "whole numbers": (
+        having(aggregation__3__bias=np.ones(32, np.int8)),
+        ["aggregation.3.bias holds int8, as quantised models do"],
+    ),
     "an exponent of 0": (
         having(aggregation__1__p=np.zeros(1, np.float32)),
         ["aggregation.1.p is GeM's exponent and must be above 0"],

@@ -306,6 +306,8 @@ def _misfit(
         shape = torch_shape(path, shapes[path].shape)
         if arrays[n].shape != shape and (arrays[n].size != np.prod(shape) or path[-1] == "kernel"):
             return f"{n} has shape {arrays[n].shape}, expected {shape}"
+        if not jnp.issubdtype(arrays[n].dtype, jnp.floating):
+            return f"{n} holds {arrays[n].dtype}, as quantised models do; give the file with float values"
         if not np.isfinite(arrays[n]).all():
             return f"{n} holds numbers that are not finite"
         if path[-1] == "var" and (arrays[n] < 0).any():
