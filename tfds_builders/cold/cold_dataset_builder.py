@@ -144,6 +144,11 @@ class Builder(ArchiveBuilder):
         ]
         plan.found[split] = len(run.images)
         files = {image.file for image in run.images}
+        if rooms and 2 * len(files & rooms.keys()) < len(files):
+            plan.warnings.append(
+                f"{split} ({name}): localization/places.lst lists {len(files & rooms.keys())} of "
+                f"{len(files)} images, and the labels of the others are empty: is it another sequence's?"
+            )
         plan.notes["rooms"][split] = {
             "listed_without_image": len(rooms.keys() - files),
             "images_not_listed": len(files - rooms.keys()),

@@ -204,13 +204,18 @@ def read_rooms(raw: bytes, where: str) -> dict[str, str]:
     """The room of each file in `places.lst`: one `<file name> <room>` per line, no header.
 
     Raises:
-      RawDataError: a line has another form.
+      RawDataError: a line has another form, or gives a listed file another room.
     """
     rooms: dict[str, str] = {}
     for number, line in enumerate(raw.decode("utf-8", "replace").splitlines(), 1):
         fields = line.split()
         if len(fields) == 2:
-            rooms[fields[0]] = fields[1]
+            room = rooms.setdefault(*fields)
+            if room != fields[1]:
+                raise RawDataError(
+                    f"{where}:{number}: {fields[0]} lies in {fields[1]}, but an earlier line says {room}; "
+                    "keep one of the two lines"
+                )
         elif fields:
             raise RawDataError(
                 f"{where}:{number}: {line!r} is no '<file name> <room>'; restore the file"

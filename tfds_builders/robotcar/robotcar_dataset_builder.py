@@ -179,6 +179,11 @@ class Builder(ArchiveBuilder):
         """Pixels of a frame, demosaiced, and undistorted where the config has a table; BGR."""
         config: RobotCarConfig = self.builder_config
         where = self.where(frame)
+        if raw.startswith(images.JPEG):
+            raise RawDataError(
+                f"{where} is a JPEG, which mixes the colours of a Bayer pattern; use the images as "
+                "downloaded"
+            )
         mosaic = images.decode(raw, where, cv2.IMREAD_UNCHANGED)
         image = demosaic(mosaic, camera(config.camera).pattern, where)
         if config.undistort:

@@ -46,6 +46,7 @@ def check_values(
     checks += [*conflicts.baseline(config, training=trained_dataset is None)]
     if trained_dataset is None:
         checks += [*_batches(config), *_validation(config), *_splits_apart(config)]
+        checks += [*_released_late(config)]
     same = source.split_name(trained_dataset or config.dataset.name)[:2]  # of any version
     if source.split_name(config.dataset.name)[:2] == same:
         checks += [*_validated_on_test(config), *_trained_on_test(config, trained_splits)]
@@ -108,6 +109,16 @@ def _validation(config) -> Iterator[tuple[bool, str]]:
         bool(v.every and v.query_split) and v.query_split == v.reference_split,
         f"validation.query_split and validation.reference_split are both {v.query_split!r}: every image "
         "would find itself; name two",
+    )
+
+
+def _released_late(config) -> Iterator[tuple[bool, str]]:
+    """Yields a pair on stages that the run ends without releasing."""
+    late = [step for step, _ in config.optim.release if step >= config.train.steps > 0]
+    yield (
+        bool(late),
+        f"optim.release frees a stage after step {late[:1]}, but the run ends at train.steps="
+        f"{config.train.steps}: name an earlier step or leave the pair out",
     )
 
 

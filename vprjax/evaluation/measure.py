@@ -10,7 +10,7 @@ import numpy as np
 from vprjax import retrieval
 from vprjax.data import protocol, source
 from vprjax.descriptors import whitening
-from vprjax.errors import ConfigError
+from vprjax.errors import ConfigError, WeightsError
 from vprjax.evaluation import bootstrap, collapse, fcm, parts, post, rerank, sequence
 from vprjax.evaluation.result import (
     Curves,
@@ -75,6 +75,7 @@ def measure(
 
     Raises:
       ConfigError: images lack the headings that the config asks for, or the search lacks memory.
+      WeightsError: a descriptor is not finite.
     """
     e = config.eval
     ours, others = _processed(config, *(_reduced(x.rows, reduce) for x in (query, reference)))
@@ -153,6 +154,15 @@ def _search(config, queries, references, k: int, tell=None) -> retrieval.Found:
         )
     except retrieval.TooLittleMemory as error:
         raise ConfigError(f"eval.search_memory={e.search_memory:g} GiB: {error}") from error
+    except ValueError as error:
+        wrong = [int((~np.isfinite(rows).all(axis=1)).sum()) for rows in (queries, references)]
+        if not any(wrong):
+            raise
+        raise WeightsError(
+            f"descriptors of {wrong[0]:,} of {len(queries):,} queries and {wrong[1]:,} of "
+            f"{len(references):,} references hold NaN or infinity: the model's numbers are too large or "
+            "all 0; check model.weights and model.compute_dtype"
+        ) from error
 
 
 def _matches(

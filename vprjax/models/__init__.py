@@ -202,6 +202,11 @@ def released(model_config, release) -> dict[str, int]:
                 f"optim.release: {model_config.backbone} has no stage {stage!r}; it has "
                 f"{', '.join(stages[1:])}, and '' trains all"
             )
+        if stage and not _used(model_config, stage):
+            raise ValueError(
+                f"optim.release: {stage!r} lies behind model.stage={model_config.stage!r}, where the "
+                "backbone is cut: none of its layers would train; name an earlier stage"
+            )
         frozen = frozen_prefixes(section)
         section.train_from = stage
         freed = [prefix for prefix in frozen if prefix not in frozen_prefixes(section)]
@@ -224,6 +229,14 @@ def ever_trained(model_config, release):
     return section
 
 
+def _used(model_config, stage: str) -> bool:
+    """Whether a backbone that is cut at `model.stage` has the first layers of a stage."""
+    stages = BACKBONES[model_config.backbone].stages
+    names = list(stages)
+    last = names.index(model_config.stage) if model_config.stage else len(names) - 1
+    return stages[stage][0] in {group for name in names[: last + 1] for group in stages[name]}
+
+
 def check(model_config) -> None:
     """Checks that the `model` section can be built.
 
@@ -235,18 +248,15 @@ def check(model_config) -> None:
     stages = BACKBONES[c.backbone].stages
     _one_of("stage", c.stage, ("", *stages), f" of {c.backbone}")
     _one_of("train_from", c.train_from, ("", *stages, HEAD), f" of {c.backbone}")
-    names = list(stages)
-    last = names.index(c.stage) if c.stage else len(names) - 1
-    groups = {group for stage in names[: last + 1] for group in stages[stage]}
     if c.train_from == HEAD:
         if not pick("model.pooling", c.pooling, HEADS).trains and not c.projection:
             raise ValueError(
                 f"model.train_from={HEAD!r} leaves nothing to train: model.pooling={c.pooling!r} has no "
                 "parameters and model.projection=0; set one of the three"
             )
-    elif c.train_from and stages[c.train_from][0] not in groups:
+    elif c.train_from and not _used(c, c.train_from):
         raise ValueError(
-            f"model.train_from={c.train_from!r} lies behind model.stage={names[last]!r}, where the "
+            f"model.train_from={c.train_from!r} lies behind model.stage={c.stage!r}, where the "
             "backbone is cut: none of its layers would train; name an earlier stage"
         )
     head = pick("model.pooling", c.pooling, HEADS)

@@ -77,11 +77,17 @@ def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, 
         if len(queries) and len(rest):
             validation = Validation(places.subset(queries), places.subset(references))
             return places.subset(rest), validation
+    if visit.min() == visit.max():
+        raise ConfigError(
+            "validation.every holds out a stretch that two visits show, but the training images are of one "
+            f"visit (tuples.other_visit_seconds={tuples.other_visit_seconds:g}): name a second split in "
+            "dataset.train_splits, a split in validation.query_split and validation.reference_split, or, "
+            "where the split returns, its pause in tuples.other_visit_seconds"
+        )
     raise ConfigError(
         f"validation.stretch={v.stretch:g} of the training route leaves {len(queries)} queries from "
-        f"another visit (another split, or a pause of tuples.other_visit_seconds="
-        f"{tuples.other_visit_seconds:g} above 0) and {len(rest)} images to train on, but both are "
-        "needed: change it or name validation.query_split"
+        f"another visit and {len(rest)} images to train on, but both are needed: change it or name "
+        "validation.query_split and validation.reference_split"
     )
 
 

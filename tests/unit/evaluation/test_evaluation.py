@@ -13,7 +13,7 @@ from tests.helpers.memory_places import drive, standing
 from vprjax import models
 from vprjax.config import limits
 from vprjax.descriptors import store, whitening
-from vprjax.errors import ConfigError, DataError
+from vprjax.errors import ConfigError, DataError, WeightsError
 from vprjax.evaluation import elsewhere, evaluate, measure, parts
 from vprjax.evaluation.result import LabelFcm
 from vprjax.report import result_files
@@ -56,6 +56,13 @@ def test_figures_by_hand(config):
     np.testing.assert_allclose(found.curves.tolerances[[0, -1]], [0, 12])
     np.testing.assert_allclose(found.curves.fcm[-1], 75.0)
     np.testing.assert_allclose(found.curves.oracle_fcm[-1], 100.0)
+
+
+def test_descriptors_that_are_not_finite_are_a_sentence(config):
+    places, rows = standing(np.zeros((4, 2))), np.eye(4, dtype=np.float32)
+    broken = measure.Described(places, np.where(rows[:, :1] > 0, np.float32("nan"), rows))
+    with pytest.raises(WeightsError, match=r"of 0 of 4 queries and 1 of 4 references hold NaN"):
+        measure.measure(config, measure.Described(places, rows), broken)
 
 
 def test_segments_labels_and_confidence_by_hand(config):

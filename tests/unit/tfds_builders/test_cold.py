@@ -178,6 +178,14 @@ def test_without_a_list_labels_are_empty_and_a_warning_says_so(tmp_path, capsys)
     assert {r["label"] for r in records(built(tmp_path), "train")} == {b""}
 
 
+def test_the_list_of_another_sequence_is_warned_of(tmp_path, capsys):
+    files = raw.run(4) | {"localization/places.lst": raw.run(4, 1)["localization/places.lst"]}
+    raw.write_archive(tmp_path / f"raw/{ONE}.tar", files)
+    assert build(tmp_path) == 0
+    words = f"train ({ONE}): localization/places.lst lists 0 of 4 images"
+    assert words in capsys.readouterr().err
+
+
 def _rename(files, new):
     old = next(path for path in files if path.startswith("std_cam/"))
     return {new if path == old else path: data for path, data in files.items()}
@@ -201,6 +209,10 @@ FAULTS = {
     "list": (
         lambda f: f | {"localization/places.lst": b"a.jpeg CR-A\njust one\nthree words here\n"}, {},
         r"places\.lst:3: 'three words here' is no '<file name> <room>'",
+    ),
+    "two rooms": (
+        lambda f: f | {"localization/places.lst": b"a.jpeg CR-A\na.jpeg CR-A\na.jpeg KT-A\n"}, {},
+        r"places\.lst:3: a\.jpeg lies in KT-A, but an earlier line says CR-A; keep one",
     ),
     "truncated image": (
         lambda f: {k: v[: len(v) // 2] if "cam" in k else v for k, v in f.items()}, {},

@@ -296,6 +296,11 @@ FAULTS = {
         lambda f: f | {list(f)[4]: cv2.imencode(".png", raw.colour(0))[1].tobytes()}, {},
         r"no 8-bit one-channel Bayer image",
     ),
+    "JPEG of the pattern": (
+        lambda f: f | {list(f)[4]: cv2.imencode(".jpg", cv2.imdecode(
+            np.frombuffer(f[list(f)[4]], np.uint8), cv2.IMREAD_UNCHANGED))[1].tobytes()}, {},
+        r"mono_left/\d+\.png is a JPEG, which mixes the colours of a Bayer pattern",
+    ),
     "no good status": (
         lambda f: _edit(f, "gps/ins.csv", lambda t: t.replace("SOLUTION_GOOD", "NONE")), {},
         r"has no image with a usable pose",

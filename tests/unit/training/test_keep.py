@@ -168,12 +168,15 @@ def test_stages_are_released_from_the_last_to_the_first():
     c = config()
     c.dataset.name, c.model.stage, c.model.train_from = "places_csv/mine", "block_3", "head"
     c.model.update(projection=4)
+    c.train.steps = 10
     c.optim.release = ((3, "block_2"), (9, "Conv1"))
     checks.check_values(c)
     for wrong, words in (
         (((3, "block_2"), (3, "")), r"\(3, ''\) must come after step 3"),
         (((3, "block_2"), (9, "block_3")), r"\(9, 'block_3'\) must come after step 3 and free"),
         (((3, "block9"),), "mobilenetv2 has no stage 'block9'"),
+        (((3, "block_9"),), "optim.release: 'block_9' lies behind model.stage='block_3'"),
+        (((3, "block_2"), (c.train.steps, "")), r"after step \[10\], but the run ends at train"),
     ):
         c.optim.release = wrong
         with pytest.raises(ConfigError, match=words):

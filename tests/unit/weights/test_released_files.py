@@ -91,6 +91,18 @@ UNSOUND = {
         having(aggregation__3__weight=np.full((32, 512), np.nan, np.float32)),
         ["aggregation.3.weight holds numbers that are not finite"],
     ),
+    "a variance below 0": (
+        having(backbone__1__running_var=np.full(64, -0.5, np.float32)),
+        ["backbone.1.running_var holds variances below 0"],
+    ),
+    "whole numbers": (
+        having(aggregation__3__bias=np.ones(32, np.int8)),
+        ["aggregation.3.bias holds int8, as quantised models do"],
+    ),
+    "an exponent of 0": (
+        having(aggregation__1__p=np.zeros(1, np.float32)),
+        ["aggregation.1.p is GeM's exponent and must be above 0"],
+    ),
     "another shape": (
         having(aggregation__3__weight=np.ones((32, 511), np.float32)),
         ["aggregation.3.weight has shape (32, 511), expected (32, 512)"],

@@ -290,7 +290,7 @@ def _usual(family: Family, arrays: Arrays) -> str:
 def _misfit(
     family: Family, shapes: Mapping[Path, Any], expected: Mapping[Path, str], arrays: Arrays
 ) -> str:
-    """Says in one clause which arrays are missing, unknown, mis-shaped or not finite; "" for none."""
+    """Says in one clause which arrays are missing, unknown, mis-shaped or no sound numbers; "" for none."""
     needed = {*expected.values(), *family.scaling}
     missing = [n for n in (*expected.values(), *family.scaling) if n not in arrays]
     unused = re.compile(family.unused)
@@ -306,8 +306,14 @@ def _misfit(
         shape = torch_shape(path, shapes[path].shape)
         if arrays[n].shape != shape and (arrays[n].size != np.prod(shape) or path[-1] == "kernel"):
             return f"{n} has shape {arrays[n].shape}, expected {shape}"
+        if not jnp.issubdtype(arrays[n].dtype, jnp.floating):
+            return f"{n} holds {arrays[n].dtype}, as quantised models do; give the file with float values"
         if not np.isfinite(arrays[n]).all():
             return f"{n} holds numbers that are not finite"
+        if path[-1] == "var" and (arrays[n] < 0).any():
+            return f"{n} holds variances below 0"
+        if path[-2:] == ("pooling", "p") and (arrays[n] <= 0).any():
+            return f"{n} is GeM's exponent and must be above 0"
     return ""
 
 
