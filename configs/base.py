@@ -23,6 +23,8 @@ BACKBONES = tuple(backbones.BACKBONES)
 POOLINGS = tuple(HEADS)
 # The stage per backbone for images of height 64, whose map is 1/16 of the image; "" is the last.
 STRIDE_16 = {name: b.cut_for.get(64, "") for name, b in backbones.BACKBONES.items()}
+# Weights of the keep images, in proportion to what each loss pulls.
+KEEP_WEIGHT = {"triplet": 300.0, "contrastive": 30.0}
 
 
 def get_config() -> ConfigDict:
@@ -75,6 +77,16 @@ def fit_heads(config: ConfigDict) -> None:
     if model.pooling == "gem_linear":  # CosPlace's head: L2, GeM, linear layer, L2
         model.norms = ("local", "pooled")
         model.gem_linear.dimension = 512
+
+
+def keep_rendered(config: ConfigDict) -> None:
+    """Keeps what the untrained model tells apart in a rendered town and in rendered rooms.
+
+    A run builds the two datasets where they are missing. Losses without a chosen weight keep nothing.
+    """
+    if config.loss.name in KEEP_WEIGHT:
+        images = ("synthetic/default:train", "synthetic/rooms:train")
+        config.keep.update(images=images, weight=KEEP_WEIGHT[config.loss.name])
 
 
 def _dataset() -> ConfigDict:

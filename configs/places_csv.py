@@ -5,7 +5,9 @@ python -m tfds_builders build places_csv --manual_dir=RAW \
 python -m vprjax.main --config=configs/places_csv.py:vgg16,gem,triplet --workdir=runs/mine \
         --config.dataset.name=places_csv/mine --config.model.weights=vgg16-397923af.pth
 
-Cost and result depend on the images and are not measured; 2,000 steps.
+Cost and result depend on the images and are not measured; 2,000 steps. Triplet and contrastive keep what
+the weights tell apart in rendered images, which the first run builds; --config.keep.weight=0 and
+--config.keep.images='()' keep nothing.
 """
 
 from configs import base
@@ -17,4 +19,6 @@ def get_config(names: str = ""):
     config.dataset.name = "places_csv/default"
     config.dataset.query_splits = ("test01",)
     config.train.steps = 2000
-    return base.select(config, names)
+    base.select(config, names)
+    base.keep_rendered(config)
+    return config

@@ -18,8 +18,9 @@ from analysis.text_table import NAMES, Table
 from vprjax.errors import DataError
 
 FILE = "forgetting.csv"
-UNTRAINED, SHIPPED = "off the shelf", "as shipped"
+UNTRAINED, SHIPPED, NOTHING_KEPT = "off the shelf", "as shipped", "nothing kept"
 SIDES = ("nordland", "1"), ("corridor", "2")  # sets of `runs.csv` and their tolerances, home first
+UNKEPT = "+keep.images=()+keep.weight=0.0+train.steps=1000"  # of sets whose models keep no images
 
 
 class Row(NamedTuple):
@@ -122,24 +123,28 @@ def of_results(
 
 
 def of_record(record: record_rows.Record) -> list[Row]:
-    """What `runs.csv` has at home and abroad, `SIDES`: the recipe that ships, and the models before it."""
-    sides = []
-    for name, tolerance in SIDES:
-        own = [row for row in chosen(record, [name]) if row.tolerance == tolerance]
-        sides.append({(row.cell, row.seed, row.model): row for row in own})
-    home, abroad = sides
-    found = [
-        _paired(record, one, abroad[key])
-        for key, one in home.items()
-        if key in abroad and "whitened" not in marks_of(record, one)
-    ]
+    """What `runs.csv` has at home and abroad, `SIDES`: what ships, also unkept, and untrained models."""
+    found = []
+    for recipe, suffix in ((NOTHING_KEPT, UNKEPT), (SHIPPED, "")):
+        sides = []
+        for name, tolerance in SIDES:
+            own = [r for r in chosen(record, [name + suffix]) if r.tolerance == tolerance]
+            sides.append({(row.cell, row.seed, row.model): row for row in own})
+        home, abroad = sides
+        found += [
+            _paired(record, one, abroad[key], recipe)
+            for key, one in home.items()
+            if key in abroad and "whitened" not in marks_of(record, one)
+        ]
     return merged([], found)
 
 
-def _paired(record: record_rows.Record, home: record_rows.Row, abroad: record_rows.Row) -> Row:
+def _paired(
+    record: record_rows.Record, home: record_rows.Row, abroad: record_rows.Row, recipe: str
+) -> Row:
     untrained = home.model == scores.OFF_THE_SHELF
     backbone, pooling, loss = home.cell.split("-")
-    setting = ", ".join([UNTRAINED if untrained else SHIPPED, *marks_of(record, home)])
+    setting = ", ".join([UNTRAINED if untrained else recipe, *marks_of(record, home)])
     sides = [
         (
             f"{row.dataset} {row.split} {row.tolerance} {unit(record, [row])}",

@@ -11,6 +11,8 @@ from analysis.text_table import NAMES
 from vprjax.errors import DataError
 from vprjax.report.published import Cell
 
+KEEPING = "keeping images"
+
 
 def chosen(record: Record, sets: Iterable[str], cell: str = "", seed: str = "") -> list[Row]:
     """The rows of `sets` in the record's order, of `cell` and `seed` where given.
@@ -82,10 +84,15 @@ def model_name(backbone: str, pooling: str) -> str:
 
 
 def marks_of(record: Record, row: Row) -> list[str]:
-    """Marks of descriptors that are not the model's own: projected, whitened."""
-    evaluated, model = record.configs[row.config]["eval"], record.configs[row.trained_with]["model"]
-    projected = ["projected"] if model["projection"] and row.model == OFF_THE_SHELF else []
-    return projected + (["whitened"] if evaluated["pca"] and evaluated["pca_whiten"] else [])
+    """Marks of descriptors that are not the model's own: projected, whitened; and of kept images."""
+    evaluated, trained = record.configs[row.config]["eval"], record.configs[row.trained_with]
+    untrained = row.model == OFF_THE_SHELF
+    marks = {
+        "projected": untrained and trained["model"]["projection"],
+        "whitened": evaluated["pca"] and evaluated["pca_whiten"],
+        KEEPING: not untrained and trained["keep"]["weight"],
+    }
+    return [mark for mark, there in marks.items() if there]
 
 
 def lines(record: Record, rows: list[Row]) -> dict[Line, dict[float, Mean]]:

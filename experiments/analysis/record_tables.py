@@ -14,6 +14,8 @@ from analysis.text_table import NAMES, Table, difference
 
 WHITENED = "+eval.pca=512+eval.pca_whiten=True"
 HARD, RANDOM = "+tuples.mining=hard", "+tuples.mining=random"
+# Losses and settings are compared without keep images, where a set has such runs; the first row counts.
+NORDLAND, CORRIDOR = ((f"{name}{forgetting.UNKEPT}", name) for name in ("nordland", "corridor"))
 LOSSES = ("triplet", "contrastive", "arcface")
 
 
@@ -86,10 +88,10 @@ def _plus_minus(mean: Mean) -> str:
     return f"{mean.mean:.1f}{half}"
 
 
-def comparisons(records: Records, name: str) -> Table:
-    """Paired differences over all models and per model."""
-    found = as_scores(records.runs, chosen(records.runs, [name]))
-    table = conclusions.comparison_table(found, name)
+def comparisons(records: Records, *names: str) -> Table:
+    """Paired differences over all models and per model; of equal models the first set's counts."""
+    found = as_scores(records.runs, chosen(records.runs, names))
+    table = conclusions.comparison_table(found, names[-1])
     rows = list(table.rows)
     for part, first, second in conclusions.COMPARISONS:
         title = f"{NAMES[first]} − {NAMES[second]}"
@@ -175,12 +177,12 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     # The grid on real images.
     "nordland": lambda r: overview(r, "nordland", ("10", "1", "0")),
     "nordland_detail": lambda r: detail(
-        r, "nordland", f"nordland{WHITENED}", "nordland+eval.pca=0+eval.pca_whiten=False"
+        r, *NORDLAND, f"nordland{WHITENED}", "nordland+eval.pca=0+eval.pca_whiten=False"
     ),
-    "nordland_comparisons": lambda r: comparisons(r, "nordland"),
+    "nordland_comparisons": lambda r: comparisons(r, *NORDLAND),
     "nordland_gains": lambda r: gains(r, "nordland"),
     "whitening_gem": lambda r: against(
-        r, (f"nordland{WHITENED}",), ("nordland",), "mobilenetv2-gem-contrastive"
+        r, (f"nordland{WHITENED}",), NORDLAND[:1], "mobilenetv2-gem-contrastive"
     ),
     "whitening_netvlad": lambda r: against(
         r,
@@ -208,8 +210,8 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     "nordland_tune": lambda r: runs(r, ("nordland_tune",)),
     "nordland_tune_wide": lambda r: runs(r, ("nordland_tune_wide",)),
     "corridor": lambda r: overview(r, "corridor", ("5", "2", "1")),
-    "corridor_detail": lambda r: detail(r, "corridor"),
-    "corridor_comparisons": lambda r: comparisons(r, "corridor"),
+    "corridor_detail": lambda r: detail(r, *CORRIDOR),
+    "corridor_comparisons": lambda r: comparisons(r, *CORRIDOR),
     "corridor_gains": lambda r: gains(r, "corridor"),
     "corridor_resnet50": lambda r: detail(r, "corridor_resnet50"),
     # The grid on a rendered town.
@@ -232,7 +234,7 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     "nordland_heads": lambda r: detail(r, "nordland-heads"),
     "synthetic_heads": lambda r: detail(r, "synthetic-heads"),
     # Two settings side by side.
-    "mining_nordland": lambda r: against(r, ("nordland",), (f"nordland{RANDOM}",)),
+    "mining_nordland": lambda r: against(r, NORDLAND, (f"nordland{RANDOM}",)),
     "mining_synthetic": lambda r: against(r, ("synthetic",), (f"synthetic{RANDOM}",)),
     "mining_six_seeds": lambda r: against(
         r, SEEDS_0_TO_5[::-1], RANDOM_0_TO_5[::-1], "resnet50-netvlad-contrastive"

@@ -8,9 +8,11 @@ import jax
 import numpy as np
 import pytest
 
+from configs import nordland, places_csv
 from tests.helpers import short_run
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config, state_of
+from tfds_builders.synthetic.synthetic_dataset_builder import Builder
 from vprjax.config import checks, limits
 from vprjax.data import named, source
 from vprjax.errors import ConfigError, WeightsError
@@ -225,3 +227,24 @@ def test_keep_images_that_are_the_tests_are_refused(monkeypatch):
         preflight.training_data(c, short_run.Dataset())
     c.keep.images = ("places_csv/other:train",)
     assert not preflight.training_data(c, short_run.Dataset()).doubts
+
+
+@pytest.mark.parametrize(("weights", "steps"), [("", 7), ("a.npz", 0), ("a.npz", 7)])
+def test_a_random_model_knows_nothing_to_keep(weights, steps, capfd):
+    c = keeping()
+    c.model.weights, c.train.steps = weights, steps
+    used = keep.worthwhile(c.lock())
+    assert c.keep.images  # the caller's config stays
+    assert bool(used.keep.images) == bool(used.keep.weight) == bool(weights and steps)
+    told = "keep.images is left out" in capfd.readouterr().err
+    assert told == (not weights)
+
+
+@pytest.mark.parametrize("file", [nordland, places_csv])
+@pytest.mark.parametrize(("loss", "weight"), [("triplet", 300), ("contrastive", 30), ("arcface", 0)])
+def test_the_shipped_configs_keep_rendered_images(file, loss, weight):
+    c = file.get_config(f"mobilenetv2,gem,{loss}")
+    assert c.keep.weight == weight
+    assert bool(c.keep.images) == bool(weight)
+    rendered = {config.name for config in Builder.BUILDER_CONFIGS}
+    assert {text.split("/")[1].split(":")[0] for text in c.keep.images} <= rendered
