@@ -241,7 +241,9 @@ def test_a_random_model_knows_nothing_to_keep(weights, steps, capfd):
 
 
 @pytest.mark.parametrize("file", [nordland, places_csv])
-@pytest.mark.parametrize(("loss", "weight"), [("triplet", 300), ("contrastive", 30), ("arcface", 0)])
+@pytest.mark.parametrize(
+    ("loss", "weight"), [("triplet", 300), ("contrastive", 30), ("arcface", 0)]
+)
 def test_the_shipped_configs_keep_rendered_images(file, loss, weight):
     c = file.get_config(f"mobilenetv2,gem,{loss}")
     assert c.keep.weight == weight

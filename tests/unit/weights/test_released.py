@@ -60,7 +60,7 @@ def refused(tmp_path, state, file="ResNet18_32_cosplace.npz"):
 
 def test_a_file_s_name_tells_families_of_one_layout_apart(tmp_path):
     named, _ = arrays_of("cosplace", "cosplace_resnet18_32")
-    state = {n: np.zeros(shape, np.float32) for n, shape in named.items()}
+    state = {n: np.ones(shape, np.float32) for n, shape in named.items()}
     for file, family, title in [
         ("ResNet18_32_cosplace.npz", "cosplace", "CosPlace"),
         ("ResNet18_32_EigenPlaces.npz", "eigenplaces", "EigenPlaces"),
