@@ -61,7 +61,8 @@ def jobs(settings: Settings, patterns: str) -> list[Job]:
 def _weighted(settings: Settings, name: str, named: bool) -> dict:
     """The overrides of a model with weights; {} where it has none and no flag names it.
 
-    A file that holds a part of the network cuts it behind that part: the rest would be random.
+    A file that holds a part of the network cuts it behind that part: the rest would be random. The reader
+    takes such a file with `model.partial_weights` alone, and the cut network lacks nothing.
     """
     backbone = name.partition("-")[0]
     try:
@@ -69,7 +70,7 @@ def _weighted(settings: Settings, name: str, named: bool) -> dict:
     except ConfigError:
         own = {}
     if own.get("model.partial_weights"):
-        own = {"model.weights": own["model.weights"], "model.stage": PART}
+        own = {**own, "model.stage": PART, "model.train_from": ""}
     if named and not own:
         raise ConfigError(f"--baselines: {name} needs the folder of its weights, --weights")
     return own

@@ -4,13 +4,18 @@ import json
 import sys
 
 import delf
+import jax
+import numpy as np
 import pytest
 from grid import baselines, cells, files
 from grid.cells import Settings
+from ml_collections import ConfigDict
 
 from configs import base
+from vprjax import models
 from vprjax.errors import ConfigError
 from vprjax.retrieval.baselines import BASELINES
+from vprjax.weights import pretrained
 
 
 def settings(tmp_path, dataset="nordland", weights=None, changes=()):
@@ -35,9 +40,21 @@ def test_a_model_takes_its_weights_and_ends_where_they_do(tmp_path):
     jobs = baselines.jobs(settings(tmp_path, weights=tmp_path), "*-mac,hog")
     assert [job.name for job in jobs] == ["hog", "vgg16-mac", "mobilenetv2-mac"]
     part, whole = (job.config["model"] for job in jobs[1:])
-    assert part["stage"] == "conv3" and not part["partial_weights"]
+    assert part["stage"] == "conv3"
     assert whole["weights"] == str(tmp_path / real["mobilenetv2"])
     assert whole["pooling"] == "mac" and jobs[-1].config["baseline"]["name"] == ""
+
+
+def test_a_part_of_vgg16_leaves_nothing_random(tmp_path):
+    shapes = dict(pretrained.names_and_shapes("vgg16", "keras").values())
+    held = {n: np.ones(s, np.float32) for n, s in shapes.items() if n < "block4"}
+    np.savez(tmp_path / cells.WEIGHTS["real"]["vgg16"], **held)
+    (job,) = baselines.jobs(settings(tmp_path, weights=tmp_path), "vgg16-mac")
+    config = ConfigDict(job.config["model"])
+    loaded = pretrained.load(config.weights, "vgg16", config.partial_weights)
+    like = jax.ShapeDtypeStruct((1, 64, 64, 3), np.uint8)
+    variables = jax.eval_shape(models.build(config).init, jax.random.key(0), like)
+    assert not pretrained.missing(variables, loaded) and len(held) == 14
 
 
 def test_delf_runs_where_its_weights_lie(tmp_path, monkeypatch):
