@@ -18,7 +18,7 @@ from tests.reliability import fuzzing
 from tfds_builders import archives, images
 from tfds_builders.errors import RawDataError
 from tfds_builders.schema import PlacesConfig
-from vprjax.data import source
+from vprjax.data import decoding
 from vprjax.errors import DataError
 
 RED, GREEN, BLUE = 200, 100, 50
@@ -71,7 +71,7 @@ def test_damaged_images(kind):
         stored, image = found
         assert image.dtype == np.uint8 and image.shape == (stored.height, stored.width, 3)
         # What the builder stored is what training decodes.
-        assert source.decode(stored.data, "a").shape == image.shape
+        assert decoding.decode(stored.data, "a").shape == image.shape
 
     check()
     outcomes.tell()
@@ -88,7 +88,7 @@ def test_every_mode_becomes_the_colours_it_shows(kind, mode):
     decoded = images.decode(raw, "a")
     stored = images.store(raw, decoded, PlacesConfig(name="a"))
     assert np.abs(decoded[..., ::-1] - shown).max() <= 4
-    assert np.abs(source.decode(stored.data, "a") - shown).max() <= 4
+    assert np.abs(decoding.decode(stored.data, "a") - shown).max() <= 4
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -125,7 +125,7 @@ def test_one_pixel_is_an_image_and_a_wrong_extension_is_no_matter(tmp_path):
     dot = encoded(plain().crop((0, 0, 1, 1)), "PNG")
     assert images.decode(dot, "dot.jpg").tolist() == [[[BLUE, GREEN, RED]]]
     stored = images.store(dot, images.decode(dot, "a"), PlacesConfig(name="a", height=8, width=8))
-    assert source.decode(stored.data, "a").tolist() == [[[RED, GREEN, BLUE]] * 8] * 8
+    assert decoding.decode(stored.data, "a").tolist() == [[[RED, GREEN, BLUE]] * 8] * 8
     raw = raw_places.write_raw(tmp_path / "raw", ["train"], count=2, suffix=".jpg")
     (raw / "train/001.jpg").write_bytes(encoded(plain().resize((16, 12)), "PNG"))
     assert raw_places.command("build", "places_csv", raw, tmp_path / "out") == 0
@@ -176,7 +176,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(kind, raw):
 def test_a_bomb_in_a_record_is_refused_before_it_is_decoded(monkeypatch, kind, side):
     raw = oversized(kind, side)
     places = dataclasses.replace(drive(2, laps=1), sources=(Memory([VALID["PNG"][0], raw]),))
-    monkeypatch.setattr(source.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr(decoding.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     start = time.process_time()
     with pytest.raises(DataError, match=r"^image train/1 has more than the 134,217,728 pixels"):
         places.images([1])
@@ -184,12 +184,12 @@ def test_a_bomb_in_a_record_is_refused_before_it_is_decoded(monkeypatch, kind, s
 
 
 def test_the_largest_image_of_a_record_is_the_builders_largest(monkeypatch):
-    assert source.MOST_PIXELS == images.MOST_PIXELS
-    monkeypatch.setattr(source, "MOST_PIXELS", 24 * 32)
-    assert source.decode(VALID["PNG"][0], "a").shape == (24, 32, 3)
-    monkeypatch.setattr(source, "MOST_PIXELS", 24 * 32 - 1)
+    assert decoding.MOST_PIXELS == images.MOST_PIXELS
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 24 * 32)
+    assert decoding.decode(VALID["PNG"][0], "a").shape == (24, 32, 3)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 24 * 32 - 1)
     with pytest.raises(DataError, match=r"^image a has more than the 767 pixels"):
-        source.decode(VALID["PNG"][0], "a")
+        decoding.decode(VALID["PNG"][0], "a")
 
 
 def test_the_largest_image_is_the_one_that_the_sentence_tells(monkeypatch):

@@ -18,7 +18,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from vprjax.data.source import MOST_PIXELS
+from vprjax.data.decoding import MOST_PIXELS
 from vprjax.errors import DataError
 
 FORMATS = (

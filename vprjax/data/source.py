@@ -1,25 +1,18 @@
 """Built datasets: poses in memory, images read from disk by index."""
 
-import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-import io
 import os
 import pathlib
 from typing import Any
 
-import cv2
 import numpy as np
-import PIL.Image
 
-from vprjax.data import near, together
+from vprjax.data import decoding, near, together
 from vprjax.errors import DataError
 
 FIELDS = ("image", "image_id", "position", "heading", "timestamp", "label")
-FORMATS = ("PNG", "JPEG", "WEBP")  # what the builders store
-MOST_PIXELS = 2**27  # per image, the builders' own limit: 400 MB once decoded
-PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond it, and raises beyond its double
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,15 +106,8 @@ class Places:
         """
         indices = np.asarray(indices)
         flat = indices.ravel()
-        names = self.image_ids[flat]
-        decoded = list(_decoders().map(decode, self.encoded(flat), names))
-        for image, name in zip(decoded, names, strict=True):
-            if image.shape != decoded[0].shape:
-                raise DataError(
-                    f"image {name} is {image.shape[0]}x{image.shape[1]} (height x width), but others are "
-                    f"{decoded[0].shape[0]}x{decoded[0].shape[1]}; build the dataset again with one size"
-                )
-        return np.stack(decoded).reshape(*indices.shape, *decoded[0].shape)
+        images = decoding.decode_all(lambda rows: self.encoded(flat[rows]), self.image_ids[flat])
+        return images.reshape(*indices.shape, *images.shape[1:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,43 +147,11 @@ class Dataset:
             )
         for name in splits:
             if name not in self._read:
-                frames = read_poses(name, _open_split(self._builder, name))
+                records = _open_split(self._builder, name)
+                frames = read_poses(name, records)
+                frames = dataclasses.replace(frames, sources=(_Images(self._builder, records),))
                 self._read[name] = together.places_of(self.metadata, name, frames)
         return together.joined([self._read[name] for name in splits])
-
-
-@functools.cache
-def _decoders() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
-
-
-def _check_size(encoded: bytes, name: str) -> None:
-    """Raises DataError where the header, without decoding, gives more than `MOST_PIXELS`."""
-    try:
-        with PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            width, height = image.size
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
-        width = height = MOST_PIXELS
-    except Exception as error:  # a damaged header makes Pillow raise anything
-        raise DataError(f"image {name} does not decode; build the dataset again") from error
-    if width * height > MOST_PIXELS:
-        raise DataError(
-            f"image {name} has more than the {MOST_PIXELS:,} pixels that an image may have; build the "
-            "dataset again, with a size"
-        )
-
-
-def decode(encoded: bytes, name: str) -> np.ndarray:
-    """Decodes an image to uint8 `(h, w, 3)`, RGB.
-
-    Raises:
-      DataError: the image does not decode or exceeds `MOST_PIXELS`; the error names it.
-    """
-    _check_size(encoded, name)
-    bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DataError(f"image {name} does not decode; build the dataset again")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def data_dir(config) -> pathlib.Path:
@@ -307,6 +261,21 @@ def _open_split(builder, name: str):
         raise DataError(
             f"split {name!r} cannot be opened ({_first_line(error)}); build the dataset again"
         ) from error
+
+
+class _Images:
+    """A split's records without their other fields, whose parsing takes as long as the image's."""
+
+    def __init__(self, builder, records):
+        """Takes what `_open_split` has opened."""
+        import tensorflow_datasets as tfds
+
+        self._encoded = records.data_source
+        self._features = tfds.features.FeaturesDict({"image": builder.info.features["image"]})
+        self._decoders = records.decoders
+
+    def __getitem__(self, number: int) -> dict:
+        return self._features.deserialize_example_np(self._encoded[number], decoders=self._decoders)
 
 
 def _record(source, number: int, split: str) -> dict:
