@@ -131,6 +131,15 @@ def test_dense_sift_is_a_loop_in_float64(width, step):
     )
 
 
+@pytest.mark.parametrize("value", [50, 131, 254])
+def test_rounding_in_a_flat_image_is_no_dense_descriptor(value):
+    """Vector units round the last columns of a blurred constant image otherwise than the others."""
+    flat = np.full((41, 67, 3), (value, value - 3, value), np.uint8)
+    assert not len(dense_vlad.local(flat, settings("dense_vlad")))
+    flat[20, 30] += 1  # one grey level of one pixel is no rounding
+    assert len(dense_vlad.local(flat, settings("dense_vlad")))
+
+
 def test_flat_places_give_no_dense_descriptor():
     half = picture(size=(48, 64))
     every = len(dense_vlad.local(half, settings("dense_vlad", step=8)))
