@@ -14,6 +14,7 @@ from vprjax.retrieval.baselines.variant import Baseline, Facts
 from vprjax.variants import Key, Whole
 
 ROWS = 8192  # local descriptors assigned at once
+ROUNDING = 1e-6  # largest error of a residual of descriptors of length 1 in float32
 
 
 def keys(words: int, dimensions: int) -> dict[str, Key]:
@@ -34,18 +35,23 @@ def keys(words: int, dimensions: int) -> dict[str, Key]:
 def encode(local: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """`V_k = sum over the descriptors nearest to c_k of (x - c_k)`, each V_k at length 1, then all of V.
 
-    Shapes: `(n, d)`, `(k, d) -> (k * d,)` float32, word by word; zero without a local descriptor.
+    A V_k no longer than the rounding of its residuals is zero: its descriptors lie on their word.
+
+    Shapes: `(n, d)` of length 1, `(k, d) -> (k * d,)` float32, word by word; zero without a local
+    descriptor.
     """
     k, d = centres.shape
     if not len(local):
         return np.zeros(k * d, np.float32)
-    sums = np.zeros((k, d), np.float32)
+    sums, counts = np.zeros((k, d), np.float32), np.zeros((k, 1), np.float32)
     for first in range(0, len(local), ROWS):
         part = local[first : first + ROWS]
         member = np.zeros((k, len(part)), np.float32)
         member[vocabulary.nearest(part, centres), np.arange(len(part))] = 1
-        sums += member @ part - member.sum(axis=1, keepdims=True) * centres
-    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        own = member.sum(axis=1, keepdims=True)
+        sums, counts = sums + member @ part - own * centres, counts + own
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    sums = np.where(lengths > ROUNDING * counts, sums / np.maximum(lengths, 1e-12), 0)
     return (sums / max(float(np.linalg.norm(sums)), 1e-12)).ravel().astype(np.float32)
 
 

@@ -22,6 +22,19 @@ def test_vlad_is_the_sum_of_residuals(monkeypatch):
     assert np.abs(found - (sums / np.linalg.norm(sums)).ravel()).max() < 1e-5
 
 
+def test_descriptors_on_their_word_add_nothing():
+    """The mean of three twins in float32 is not the twin, and its rounding is no residual."""
+    rng = np.random.default_rng(0)
+    twin, other, word = (
+        x / np.linalg.norm(x) for x in rng.uniform(size=(3, 128)).astype(np.float32)
+    )
+    mean = (twin + twin + twin) / np.float32(3)
+    assert (mean != twin).any()
+    for count in (1, 50):
+        found = vlad.encode(np.stack([twin] * count + [other]), np.stack([mean, word]))
+        assert not found[:128].any() and np.linalg.norm(found[128:]) == pytest.approx(1, abs=1e-5)
+
+
 def test_rootsift_has_length_1_and_the_square_is_the_share():
     found = vocabulary.root(np.array([[4.0, 0, 12], [0, 0, 0]], np.float32))
     assert found == pytest.approx(np.array([[0.5, 0, np.sqrt(0.75)], [0, 0, 0]]))
