@@ -106,6 +106,13 @@ def test_the_sample_is_a_function_of_the_seed_and_bounded():
     assert first.shape == (10, 2) and (first == again).all() and (first != other).any()
 
 
+@pytest.mark.parametrize(("most", "shares"), [(3, [0, 2, 5]), (8, [0, 1, 2, 2, 3, 4, 5, 5])])
+def test_a_small_sample_comes_from_the_whole_drive(most, shares):
+    drive = places(np.stack([np.full((2, 4, 3), i, np.uint8) for i in range(6)]))
+    found = vocabulary.sample(lambda image: image[0, :, :1].astype(np.float32), drive, most, 0)
+    assert found[:, 0].tolist() == shares
+
+
 def looped_dense(grey, width, step):
     """SIFT at each place of the grid, bin by bin, in float64 on the smoothed image."""
     smooth = np.sqrt(max((width / 6) ** 2 - 0.25, 0))
