@@ -8,6 +8,7 @@ import numpy as np
 from vprjax.console import log
 from vprjax.data.source import Places
 from vprjax.descriptors import whitening
+from vprjax.errors import ConfigError
 from vprjax.retrieval.baselines import vocabulary
 from vprjax.retrieval.baselines.images import mapped
 from vprjax.retrieval.baselines.variant import Baseline, Facts
@@ -69,7 +70,7 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
       `centres (k, d)`, and `mean (k * d,)` and `kernel (k * d, m)` of the projection; and notes.
 
     Raises:
-      ConfigError: the images hold fewer local descriptors than words.
+      ConfigError: the images hold fewer local descriptors than words, or show the same.
     """
     centres = vocabulary.words(local, places, settings, seed, key)
     state, full = {"centres": centres}, centres.size
@@ -95,8 +96,18 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
         "VLADs for PCA",
     ):
         parts += block
-    found = whitening.learn(np.stack(parts), settings.dimensions, whiten=True)
+    found = _whitening(np.stack(parts), settings.dimensions, key)
     return state | {"mean": found.mean, "kernel": found.kernel.astype(np.float32)}, []
+
+
+def _whitening(vlads: np.ndarray, dimensions: int, key: str) -> whitening.Projection:
+    try:
+        return whitening.learn(vlads, dimensions, whiten=True)
+    except ValueError as error:
+        raise ConfigError(
+            f"{key}.dimensions={dimensions}: {error}; name more images in dataset.train_splits, or set it "
+            "to 0"
+        ) from error
 
 
 def declared(

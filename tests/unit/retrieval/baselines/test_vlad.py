@@ -96,6 +96,14 @@ def test_a_fit_whitens_where_images_suffice_and_says_where_not():
     ]
 
 
+def test_training_images_of_one_view_have_no_components():
+    """Ten equal rows have a mean that rounding sets apart from them."""
+    twins = places(np.stack([picture(0, (60, 80))] * 10))
+    words = r"baseline\.vlad_sift\.dimensions=3: all training descriptors are the same"
+    with pytest.raises(ConfigError, match=words):
+        BASELINES["vlad_sift"].fit(twins, settings("vlad_sift", words=4, dimensions=3), 0)
+
+
 def test_the_sample_is_a_function_of_the_seed_and_bounded():
     some = places(np.stack([picture(i) for i in range(3)]))
 
