@@ -397,3 +397,11 @@ def test_a_config_from_before_the_baselines_is_completed_and_runs_no_baseline():
     saved = base.get_config().to_dict()
     del saved["baseline"]
     assert changes.completed(saved) == base.get_config().to_dict()
+
+
+@pytest.mark.parametrize("names", ["vgg16,hog", "hog,triplet", "hog,pixels"])
+def test_a_baseline_stands_alone_after_the_colon(names):
+    with pytest.raises(
+        ValueError, match=f"'hog' is no network and stands alone .* as in '{names}'"
+    ):
+        base.select(base.get_config(), names)
