@@ -65,10 +65,10 @@ def evaluate(args: argparse.Namespace) -> dict:
     """
     code = code_version()
     config = files.config_of(args.dataset, dict(map(cells.change, args.set)))
-    for key in ("pca", "rerank"):
+    for key, off in (("pca", 0), ("rerank", 0), ("other_datasets", ())):
         if config.eval[key]:
             raise ConfigError(
-                f"eval.{key}={config.eval[key]} is for models that vprjax.main evaluates: set it to 0"
+                f"eval.{key}={config.eval[key]} is for models that vprjax.main evaluates: set it to {off}"
             )
     config.model.weights = args.weights
     checks.check_values(config, config.dataset.name)

@@ -105,6 +105,10 @@ def test_more_matches_than_references_are_refused(dataset, monkeypatch, tmp_path
     [
         ("eval.pca=8", "eval.pca=8 is for models that vprjax.main evaluates: set it to 0"),
         ("eval.rerank=4", "eval.rerank=4 is for models that vprjax.main evaluates: set it to 0"),
+        (
+            "eval.other_datasets=('places_csv/x',)",
+            "is for models that vprjax.main evaluates: set it to ()",
+        ),
         ("baseline.name=hog", "--set baseline.name=hog: a grid has several; choose with"),
         ("eval.recalls=(0,)", "eval.recalls=(0,) must be"),
         ("eval.recalls=(1, 7)", "eval.recalls=(1, 7) must not go over the 6 images"),
