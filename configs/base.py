@@ -51,9 +51,10 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
     """Applies a comma list such as `"resnet50,gem,arcface"`: each name sets the key that knows it.
 
     Raises:
-      ValueError: a name is unknown.
+      ValueError: a name is unknown, or a baseline, which is no network, stands beside others.
     """
-    for name in filter(None, names.split(",")):
+    given = [*filter(None, names.split(","))]
+    for name in given:
         if name in BACKBONES:
             config.model.backbone = name
         elif name in POOLINGS:
@@ -65,6 +66,11 @@ def select(config: ConfigDict, names: str) -> ConfigDict:
         else:
             known = ", ".join((*BACKBONES, *POOLINGS, *LOSSES, *BASELINES))
             raise ValueError(f"unknown name {name!r} after the config's colon; known: {known}")
+    if len(given) > 1 and (found := [name for name in given if name in BASELINES]):
+        raise ValueError(
+            f"baseline {found[0]!r} is no network and stands alone after the config's colon, not as in "
+            f"{names!r}"
+        )
     if not backbones.BACKBONES[config.model.backbone].class_token:
         config.model.salad.token_dim = 0  # SALAD without a class token is its clusters alone
     return config

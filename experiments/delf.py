@@ -24,6 +24,7 @@ from grid import cells, files
 
 import vprjax
 from vprjax import retrieval
+from vprjax.config import checks
 from vprjax.console import log
 from vprjax.data import protocol, source
 from vprjax.descriptors import delf_local
@@ -64,12 +65,16 @@ def evaluate(args: argparse.Namespace) -> dict:
     """
     code = code_version()
     config = files.config_of(args.dataset, dict(map(cells.change, args.set)))
-    if config.eval.pca:
-        raise ConfigError(
-            f"eval.pca={config.eval.pca} is for models that vprjax.main evaluates: set it to 0"
-        )
+    for key, off in (("pca", 0), ("rerank", 0), ("other_datasets", ())):
+        if config.eval[key]:
+            raise ConfigError(
+                f"eval.{key}={config.eval[key]} is for models that vprjax.main evaluates: set it to {off}"
+            )
     config.model.weights = args.weights
+    checks.check_values(config, config.dataset.name)
     dataset = source.open_dataset(config)
+    checks.check_splits(config, dataset, training=False)
+    protocol.check_lists(config, dataset)
     references = dataset.places((config.dataset.reference_split,))
     if not 0 < args.first <= len(references):
         raise ConfigError(

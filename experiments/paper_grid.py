@@ -164,7 +164,7 @@ def main() -> int:
             args.study,
         )
         devices = visible_gpus()
-        others = baselines.jobs(settings, args.baselines) if args.baselines else []
+        others = [] if args.baselines is None else baselines.jobs(settings, args.baselines)
         slots = args.jobs or max(1, len(devices))
         failed = run(settings, args.cells, others, slots, devices)
         if args.dataset == "corridor":

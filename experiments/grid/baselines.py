@@ -26,6 +26,7 @@ DELF = "delf"  # a row of its own command, for its global descriptor and behind 
 DELF_FILE = "delf*/**/variables.index"  # of its SavedModel, below the folder of weights
 PART = "conv3"  # the last stage of the file that holds VGG16 in part
 OWN = ("eval.", "dataset.", "baseline.")  # sections whose changes reach these rows
+ABROAD = "eval.other_"  # but for these: all rows of the field are of one dataset
 
 
 def jobs(settings: Settings, patterns: str) -> list[Job]:
@@ -95,7 +96,7 @@ def _delf(settings: Settings, named: bool) -> list[Job]:
 
 
 def _changes(settings: Settings) -> dict:
-    return {key: value for key, value in settings.changes if key.startswith(OWN)}
+    return {k: v for k, v in settings.changes if k.startswith(OWN) and not k.startswith(ABROAD)}
 
 
 def _job(settings: Settings, name: str, names: str, seed: int, own: dict | None = None) -> Job:

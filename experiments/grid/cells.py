@@ -79,6 +79,7 @@ OWN = {
     "loss.name": "--cells",
     "model.pooling": "--cells",
     "model.backbone": "--cells",
+    "baseline.name": "--baselines",
 }
 
 

@@ -223,6 +223,10 @@ def test_figures_that_the_splits_cannot_give():
         check_splits(**{"eval.pca": 50})
     with pytest.raises(DataError, match="no images in split 'night'; it has train"):
         check_splits(**{"dataset.query_splits": ("night",)})
+    alone = {"train": 50, "reference": 20, "test01": 5, "test02": 1}
+    check_splits(counts=alone)
+    with pytest.raises(ConfigError, match=r"eval\.standardise='sets' .* 'test02' has one image"):
+        check_splits(counts=alone, **{"eval.standardise": "sets"})
     check_splits(training=False, **{"dataset.train_splits": ()})
     with pytest.raises(DataError, match=r"dataset\.train_splits is empty"):
         check_splits(**{"dataset.train_splits": ()})

@@ -234,6 +234,11 @@ def _check_tested(config, dataset: source.Dataset, tested: tuple[str, ...]) -> N
                 f"{config.dataset.reference_split!r}"
             )
     fewest = min(tested, key=dataset.counts.get)
+    if config.eval.standardise and dataset.counts[fewest] < 2:
+        raise ConfigError(
+            f"eval.standardise={config.eval.standardise!r} takes mean and deviation of each split, and "
+            f"{fewest!r} has one image: leave it out, or set it to ''"
+        )
     if config.eval.sequence_length > dataset.counts[fewest]:
         raise ConfigError(
             f"eval.sequence_length={config.eval.sequence_length} must not go over the "

@@ -162,6 +162,11 @@ def baseline(config, training: bool) -> Iterator[tuple[bool, str]]:
         bool(name) and training,
         f"baseline.name={name!r} is not trained: evaluate it with --mode=evaluate, or set it to ''",
     )
+    yield (
+        bool(name and e.other_datasets),
+        f"eval.other_datasets={tuple(e.other_datasets)!r} is for models, and baseline {name!r} is none: "
+        "evaluate it there by another dataset.name",
+    )
     own = name and BASELINES[name].matching is not None
     asked = {"sequence_length": e.sequence_length > 1}
     for key in ("pca", "standardise", "query_expansion", "database_augmentation", "rerank"):

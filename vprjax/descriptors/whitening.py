@@ -102,7 +102,7 @@ def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
         values, vectors = np.linalg.eigh(centred.T @ centred)
         deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))
         kernel = vectors[:, ::-1][:, :dimension]
-    if not deviations[0] > 0:
+    if not deviations[0] > NOISE * math.sqrt(n) * np.linalg.norm(mean):
         raise ValueError("all training descriptors are the same: they have no principal components")
     if whiten:
         deviations = deviations / np.sqrt(n)

@@ -45,6 +45,23 @@ def training_images(config, dataset: source.Dataset) -> source.Places:
     return dataset.places(tuple(names) or (config.dataset.reference_split,))
 
 
+def learnt_elsewhere(config, dataset: source.Dataset) -> list[str]:
+    """One sentence where a baseline learns from other images than `dataset.train_splits` names."""
+    d = config.dataset
+    lacking = [name for name in d.train_splits if not dataset.counts.get(name)]
+    if d.train_splits and not lacking:
+        return []
+    if len(lacking) < len(d.train_splits):
+        return [
+            f"dataset.train_splits={tuple(d.train_splits)} names {lacking}, of which there are no images: "
+            "the baseline learns from the other splits alone"
+        ]
+    return [
+        f"the baseline learns from the references, split {d.reference_split!r}, as there are no images of "
+        f"dataset.train_splits={tuple(d.train_splits)}"
+    ]
+
+
 def run(
     config, folder: pathlib.Path, dataset: source.Dataset
 ) -> tuple[dict[str, Result], dict, list[str]]:
@@ -69,6 +86,7 @@ def run(
     for sentence in doubts:
         log(f"warning: {sentence}")
     state, notes = method.fit(training_images(config, dataset), settings, config.seed)
+    notes = [*(learnt_elsewhere(config, dataset) if state else []), *notes]
     fitted = time.monotonic() - began
 
     def each(image: np.ndarray) -> np.ndarray:

@@ -216,7 +216,9 @@ def _fit_pca(config, describe, path: pathlib.Path, model: str) -> whitening.Proj
     try:
         found = whitening.learn(some, config.eval.pca, config.eval.pca_whiten)
     except ValueError as error:
-        raise ConfigError(f"eval.pca: {error}; lower it") from error
+        raise ConfigError(
+            f"eval.pca={config.eval.pca}: {error}; lower it, or name others in dataset.train_splits"
+        ) from error
     if parallel.process_count() > 1:  # another CPU may flip the sign of eigenvectors
         one = (found.mean.astype(np.float32), found.kernel.astype(np.float32))
         found = whitening.Projection(*parallel.copied_from_first(one))

@@ -99,7 +99,10 @@ def measure(
         references=len(reference.places),
         with_position=len(truth.known),
         rerank=rerank.figures(config, truth, *two) if two else None,
-        warnings=collapse.descriptor_doubts(others) or collapse.query_doubts(ours),
+        warnings=[
+            *post.doubts(e, len(ours), len(others)),
+            *(collapse.descriptor_doubts(others) or collapse.query_doubts(ours)),
+        ],
     )
     return Result(figures, matches, curves, _strip(ours, others))
 

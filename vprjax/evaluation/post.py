@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 CLUSTERS, ROUNDS = 3, 30  # of per-cluster standardisation: clusters per set and iterations
-LEAST = 8  # descriptors of a cluster, below which its deviations are chance
+LEAST = 8  # descriptors of a set or cluster, below which its deviations are chance
 ROWS = 1024
 Nearest = Callable[[np.ndarray, np.ndarray, int], object]  # with `indices` and `distances` `(q, k)`
 
@@ -39,6 +39,15 @@ def processed(
         found = search(queries, references, min(e.query_expansion, len(references)))
         queries = expanded(queries, references, found.indices, e.expansion_power)
     return queries, references
+
+
+def doubts(settings, queries: int, references: int) -> list[str]:
+    """One sentence per set whose mean and deviation are chance, as it has few images."""
+    return [
+        f"eval.standardise takes mean and deviation of only {count} {what}: below {LEAST} they are chance"
+        for count, what in ((queries, "queries"), (references, "references"))
+        if settings.standardise and count < LEAST
+    ]
 
 
 def words(settings) -> list[str]:

@@ -231,7 +231,7 @@ def _check_keys(
     if not expected.keys() & arrays.keys():
         others = [b for b, v in BACKBONES.items() if source in v.sources and b != backbone]
         fits = [b for b in others if _holds(arrays, b, source)]
-        hint = f"; they are of {fits[0]}" if fits else ""
+        hint = f"; they are of {' or '.join(fits)}" if fits else ""
         raise WeightsError(
             f"{file} holds no weights of backbone {backbone}: none of its {len(arrays)} arrays has "
             f"one of its names; it has {_some(arrays) or 'none'}, expected are {_some(expected)}{hint}"

@@ -393,7 +393,24 @@ def test_a_baseline_is_not_trained_and_keeps_its_own_costs(training, changed, wo
         checks.check_values(c, c.dataset.name)
 
 
+def test_a_baseline_is_measured_on_one_dataset():
+    c = base.select(base.get_config(), "hog")
+    c.dataset.name, c.eval.other_datasets = "places_csv/mine", ("places_csv/abroad",)
+    with pytest.raises(
+        ConfigError, match=r"eval\.other_datasets=\('places_csv/abroad',\) is for mod"
+    ):
+        checks.check_values(c, c.dataset.name)
+
+
 def test_a_config_from_before_the_baselines_is_completed_and_runs_no_baseline():
     saved = base.get_config().to_dict()
     del saved["baseline"]
     assert changes.completed(saved) == base.get_config().to_dict()
+
+
+@pytest.mark.parametrize("names", ["vgg16,hog", "hog,triplet", "hog,pixels"])
+def test_a_baseline_stands_alone_after_the_colon(names):
+    with pytest.raises(
+        ValueError, match=f"'hog' is no network and stands alone .* as in '{names}'"
+    ):
+        base.select(base.get_config(), names)

@@ -119,8 +119,24 @@ def test_more_words_than_the_sample_holds_are_refused_before_the_fit(config, nam
 def test_without_training_splits_the_references_fit_it(config):
     town = Town()
     assert baseline.training_images(config, town) is town.splits["train"]
-    config.dataset.train_splits = ()
-    assert baseline.training_images(config, town) is town.splits["reference"]
+    assert baseline.learnt_elsewhere(config, town) == []
+    for splits in ((), ("trian",)):
+        config.dataset.train_splits = splits
+        assert baseline.training_images(config, town) is town.splits["reference"]
+        (words,) = baseline.learnt_elsewhere(config, town)
+        assert words.startswith("the baseline learns from the references, split 'reference', as")
+    config.dataset.train_splits = ("train", "trian")
+    (words,) = baseline.learnt_elsewhere(config, town)
+    assert "names ['trian'], of which there are no images" in words
+
+
+def test_the_result_tells_of_an_unknown_training_split(config, tmp_path):
+    config.dataset.train_splits = ("trian",)
+    config.baseline.vlad_sift.dimensions = 0
+    for name, told in (("vlad_sift", True), ("pixels", False)):
+        config.baseline.name = name
+        notes = baseline.run(config, tmp_path, Town())[2]
+        assert any("learns from the references" in note for note in notes) is told
 
 
 def test_time_per_image_leaves_out_the_first_batch():

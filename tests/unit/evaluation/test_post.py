@@ -109,6 +109,15 @@ def test_expansion_sees_the_augmented_references_and_few_references_suffice():
     assert np.abs(new_queries - unit(queries + new.sum(axis=0))).max() < 1e-5
 
 
+def test_few_images_of_a_set_are_doubted():
+    own = section(standardise="clusters")
+    assert post.doubts(own, 8, 7) == [
+        "eval.standardise takes mean and deviation of only 7 references: below 8 they are chance"
+    ]
+    assert len(post.doubts(own, 2, 7)) == 2
+    assert not post.doubts(own, 8, 8) and not post.doubts(section(query_expansion=2), 2, 2)
+
+
 def test_words_name_what_is_done():
     own = section(standardise="clusters", query_expansion=5, database_augmentation=4)
     assert post.words(own) == [

@@ -44,12 +44,13 @@ def stream(places):
 
 
 @pytest.fixture
-def dataset(monkeypatch):
+def dataset(monkeypatch, tmp_path):
     made = types.SimpleNamespace(
         name="places_csv/mine",
         version="1.0.0",
         metadata={},
         counts={"reference": COUNT, "test01": COUNT},
+        folder=tmp_path / "mine",
         places=lambda splits: places(*splits),
     )
     monkeypatch.setattr(delf.source, "open_dataset", lambda config: made)
@@ -99,9 +100,30 @@ def test_more_matches_than_references_are_refused(dataset, monkeypatch, tmp_path
     assert not (tmp_path / "results.json").exists()
 
 
-def test_pca_of_the_main_command_is_refused(dataset, monkeypatch, tmp_path, capsys):
-    assert run(monkeypatch, tmp_path, "--first=3", "--set", "eval.pca=8") == 2
-    assert "eval.pca=8 is for models that vprjax.main evaluates" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("eval.pca=8", "eval.pca=8 is for models that vprjax.main evaluates: set it to 0"),
+        ("eval.rerank=4", "eval.rerank=4 is for models that vprjax.main evaluates: set it to 0"),
+        (
+            "eval.other_datasets=('places_csv/x',)",
+            "is for models that vprjax.main evaluates: set it to ()",
+        ),
+        ("baseline.name=hog", "--set baseline.name=hog: a grid has several; choose with"),
+        ("eval.recalls=(0,)", "eval.recalls=(0,) must be"),
+        ("eval.recalls=(1, 7)", "eval.recalls=(1, 7) must not go over the 6 images"),
+        ("eval.query_expansion=7", "eval.query_expansion=7 must not go over the 6 images"),
+        ("eval.standardise=set", "eval.standardise='set' must be"),
+        ("dataset.query_splits=('test02',)", "has no images in split 'test02'"),
+        ("dataset.query_splits=()", "dataset.query_splits is empty"),
+    ],
+)
+def test_a_config_that_cannot_be_evaluated_is_refused(
+    dataset, monkeypatch, tmp_path, capsys, change, words
+):
+    monkeypatch.setattr(delf, "model_for", lambda *_: pytest.fail("the model was read"))
+    assert run(monkeypatch, tmp_path, "--first=3", "--set", change) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_model_without_attention_is_refused(monkeypatch):

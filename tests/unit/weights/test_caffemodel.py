@@ -91,6 +91,12 @@ def test_alexnet_and_caffenet_differ_by_the_order_of_their_layers(caffenet):
     refused(caffenet, words, "alexnet_caffe")
 
 
+def test_a_network_without_normalisation_is_not_told_their_order(caffenet):
+    """And the hint names both networks that share their names."""
+    words = r"none of its 12 arrays .* expected are conv1_1\.bias, .*; they are of alexnet_caffe or caff"
+    refused(caffenet, words, "vgg16")
+
+
 def test_an_unknown_layer_is_named(caffenet, tmp_path):
     state = state_of("caffenet") | {"adapter.weight": np.zeros((2, 2), np.float32)}
     layers = raw_caffe.layers_of(state, ("pool1", "norm1")) | {"fc6": [FULLY]}

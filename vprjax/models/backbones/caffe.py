@@ -19,14 +19,15 @@ def name(path: Path) -> str:
 
 def prepare(
     arrays: Mapping[str, np.ndarray],
-    pools_first: bool = False,
+    pools_first: bool | None = None,
     fully: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Returns the arrays without the order of the layers, and fully connected layers as convolutions.
 
     Args:
       arrays: the file's.
-      pools_first: whether the network pools before it normalises (CaffeNet) or behind it (AlexNet).
+      pools_first: whether the network pools before it normalises (CaffeNet) or behind it (AlexNet); None
+        where it does not normalise.
       fully: layer -> its input `(c, h, w)`.
 
     Raises:
@@ -34,7 +35,7 @@ def prepare(
     """
     first, second = ("pool1", "norm1") if pools_first else ("norm1", "pool1")
     at = [arrays.get(ORDER + layer) for layer in (first, second)]
-    if None not in (at[0], at[1]) and at[0] > at[1]:
+    if pools_first is not None and None not in (at[0], at[1]) and at[0] > at[1]:
         raise ValueError(f"its {second} comes before its {first}, expected {first} before {second}")
     found = {n: array for n, array in arrays.items() if not n.startswith(ORDER)}
     for layer, shape in (fully or {}).items():

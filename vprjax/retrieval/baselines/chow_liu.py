@@ -54,11 +54,10 @@ def chances(presence: np.ndarray, parents: np.ndarray) -> tuple[np.ndarray, np.n
     Half an image with and half one without the word are added to the counts, and one image at the word's
     own chance to the counts given a parent, so that all lie between 0 and 1 and none is either.
     """
-    n, data = len(presence), presence.astype(np.float64)
-    counts = data.sum(axis=0)
+    n, counts = len(presence), presence.sum(axis=0, dtype=np.float64)
     alone = (counts + 0.5) / (n + 1)
     of_parent = counts[parents]
-    both = np.einsum("nw,nw->w", data, data[:, parents])
+    both = (presence * presence[:, parents]).sum(axis=0, dtype=np.float64)
     absent = (counts - both + alone) / (n - of_parent + 1)
     present = (both + alone) / (of_parent + 1)
     return alone, np.stack([absent, present], axis=1)

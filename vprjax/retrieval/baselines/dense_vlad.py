@@ -8,6 +8,7 @@ from vprjax.retrieval.baselines.variant import Facts
 from vprjax.variants import Key, Several, Whole
 
 ORIENTATIONS, BINS, CLIP = 8, 4, 0.2  # of a SIFT: directions, bins per side, largest share
+FLAT = 1e-3  # grey levels per pixel: float32 rounds the gradients of a flat place to a sixth of it
 KEYS = {
     **vlad.keys(words=128, dimensions=4096),
     "bins": Key(
@@ -22,8 +23,8 @@ def dense_sift(grey: np.ndarray, width: int, step: int) -> np.ndarray:
 
     Gradient magnitudes of the smoothed image (deviation: a sixth of a bin) vote for the two nearest of 8
     directions; a bin weighs votes by a triangle of twice its width. The 4x4x8 numbers get length 1, are cut
-    at 0.2 and get length 1 again. The first descriptor lies where its outermost bins' centres just reach
-    the border.
+    at 0.2 and get length 1 again; a flat place has zeros. The first descriptor lies where its outermost
+    bins' centres just reach the border.
 
     Shapes: `(h, w)` uint8 -> `(n, 128)` float32, row by row; inside one bins by row, then directions.
     """
@@ -44,6 +45,7 @@ def dense_sift(grey: np.ndarray, width: int, step: int) -> np.ndarray:
         (lefts[None, :, None, None] + bins[None, None, None, :]),
     ]
     found = votes.reshape(len(tops) * len(lefts), -1)
+    found[np.linalg.norm(found, axis=1) < FLAT * width**2] = 0
     for most in (CLIP, np.inf):
         found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
         found = np.minimum(found, most)

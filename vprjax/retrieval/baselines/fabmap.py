@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from vprjax.data.source import Places
 from vprjax.retrieval.baselines import chow_liu, vlad_sift, vocabulary
 from vprjax.retrieval.baselines.images import mapped, spread
-from vprjax.retrieval.baselines.variant import Baseline, Matching
+from vprjax.retrieval.baselines.variant import Baseline, Facts, Matching
 from vprjax.variants import Key, Number, Whole
 
 INNER = Number(high=1, above=True, below=True)
@@ -95,6 +95,17 @@ def evidence(state, settings) -> np.ndarray:
     return np.log(np.einsum("wzep,wle->wzpl", observed, exists))
 
 
+def _objections(settings, facts: Facts) -> list[str]:
+    found = vocabulary.objections(settings, "baseline.fabmap")
+    if settings.detection <= settings.false_detection:
+        found.append(
+            f"baseline.fabmap.detection={settings.detection:g} must be above "
+            f"baseline.fabmap.false_detection={settings.false_detection:g}: else a word that is seen tells "
+            "nothing, or speaks against its place"
+        )
+    return found
+
+
 class Index:
     """An inverted index: for every word the places that show it, so that a query reads its words' alone.
 
@@ -144,7 +155,7 @@ BASELINE = Baseline(
     describe=describe,
     keys=KEYS,
     fit=fit,
-    objections=lambda settings, facts: vocabulary.objections(settings, "baseline.fabmap"),
+    objections=_objections,
     matching=Matching(costs=_costs),
     bits=1,
     lacks="a keypoint",

@@ -11,6 +11,7 @@ from vprjax.retrieval.baselines.variant import Baseline, Facts, Matching
 from vprjax.variants import Key, Number, Several, Whole
 
 COLUMNS = 1024  # references compared at once by one thread
+LEAST = 3  # references: a neighbourhood of one on each side
 KEYS = {
     **pixels.KEYS,
     "contrast": Key(
@@ -94,6 +95,12 @@ def _objections(settings, facts: Facts) -> list[str]:
             f"baseline.seqslam.length={settings.length} must not go over the {facts.queries} images of the "
             "shortest query split: lower it"
         )
+    if facts.references < LEAST:
+        return [
+            *found,
+            f"baseline.seqslam compares neighbouring references, {LEAST} or more, and there are "
+            f"{facts.references}: name another dataset.reference_split or baseline",
+        ]
     for key in ("window", "contrast", "length"):
         if settings[key] >= facts.references:
             found.append(

@@ -8,12 +8,14 @@ import numpy as np
 from vprjax.console import log
 from vprjax.data.source import Places
 from vprjax.descriptors import whitening
+from vprjax.errors import ConfigError
 from vprjax.retrieval.baselines import vocabulary
 from vprjax.retrieval.baselines.images import mapped
 from vprjax.retrieval.baselines.variant import Baseline, Facts
 from vprjax.variants import Key, Whole
 
 ROWS = 8192  # local descriptors assigned at once
+ROUNDING = 1e-6  # largest error of a residual of descriptors of length 1 in float32
 
 
 def keys(words: int, dimensions: int) -> dict[str, Key]:
@@ -34,18 +36,23 @@ def keys(words: int, dimensions: int) -> dict[str, Key]:
 def encode(local: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """`V_k = sum over the descriptors nearest to c_k of (x - c_k)`, each V_k at length 1, then all of V.
 
-    Shapes: `(n, d)`, `(k, d) -> (k * d,)` float32, word by word; zero without a local descriptor.
+    A V_k no longer than the rounding of its residuals is zero: its descriptors lie on their word.
+
+    Shapes: `(n, d)` of length 1, `(k, d) -> (k * d,)` float32, word by word; zero without a local
+    descriptor.
     """
     k, d = centres.shape
     if not len(local):
         return np.zeros(k * d, np.float32)
-    sums = np.zeros((k, d), np.float32)
+    sums, counts = np.zeros((k, d), np.float32), np.zeros((k, 1), np.float32)
     for first in range(0, len(local), ROWS):
         part = local[first : first + ROWS]
         member = np.zeros((k, len(part)), np.float32)
         member[vocabulary.nearest(part, centres), np.arange(len(part))] = 1
-        sums += member @ part - member.sum(axis=1, keepdims=True) * centres
-    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        own = member.sum(axis=1, keepdims=True)
+        sums, counts = sums + member @ part - own * centres, counts + own
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    sums = np.where(lengths > ROUNDING * counts, sums / np.maximum(lengths, 1e-12), 0)
     return (sums / max(float(np.linalg.norm(sums)), 1e-12)).ravel().astype(np.float32)
 
 
@@ -63,7 +70,7 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
       `centres (k, d)`, and `mean (k * d,)` and `kernel (k * d, m)` of the projection; and notes.
 
     Raises:
-      ConfigError: the images hold fewer local descriptors than words.
+      ConfigError: the images hold fewer local descriptors than words, or show the same.
     """
     centres = vocabulary.words(local, places, settings, seed, key)
     state, full = {"centres": centres}, centres.size
@@ -89,8 +96,18 @@ def fit(local: vocabulary.Local, places: Places, settings, seed: int, key: str):
         "VLADs for PCA",
     ):
         parts += block
-    found = whitening.learn(np.stack(parts), settings.dimensions, whiten=True)
+    found = _whitening(np.stack(parts), settings.dimensions, key)
     return state | {"mean": found.mean, "kernel": found.kernel.astype(np.float32)}, []
+
+
+def _whitening(vlads: np.ndarray, dimensions: int, key: str) -> whitening.Projection:
+    try:
+        return whitening.learn(vlads, dimensions, whiten=True)
+    except ValueError as error:
+        raise ConfigError(
+            f"{key}.dimensions={dimensions}: {error}; name more images in dataset.train_splits, or set it "
+            "to 0"
+        ) from error
 
 
 def declared(

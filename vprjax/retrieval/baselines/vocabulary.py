@@ -27,15 +27,15 @@ def root(descriptors: np.ndarray) -> np.ndarray:
 
 def sample(local: Local, places: Places, most: int, seed: int) -> np.ndarray:
     """At most `most` local descriptors `(n, d)`, evenly from evenly spread images; a function of `seed`."""
-    numbers = spread(len(places), IMAGES)
-    share = -(-most // len(numbers))
+    numbers = spread(len(places), min(IMAGES, most))
+    shares = iter(np.diff(np.linspace(0, most, len(numbers) + 1).astype(np.int64)))
     rng = np.random.default_rng(seed)
     parts = []
     for block in mapped(local, places, numbers, BATCH, "local descriptors of training images"):
         for found in block:
-            chosen = rng.permutation(len(found))[:share]
+            chosen = rng.permutation(len(found))[: next(shares)]
             parts.append(found[np.sort(chosen)])
-    return np.concatenate(parts)[:most]
+    return np.concatenate(parts)
 
 
 def words(local: Local, places: Places, settings, seed: int, key: str) -> np.ndarray:

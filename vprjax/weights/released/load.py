@@ -122,7 +122,7 @@ def start_of(found: Released, model_config) -> dict:
     title, own = found.title, found.config
     if own.backbone != model_config.backbone:
         raise WeightsError(
-            f"{model_config.weights} is a {title} model with backbone {own.backbone}, not "
+            f"{model_config.weights} is of {title} with backbone {own.backbone}, not "
             f"{model_config.backbone}: set model.backbone={own.backbone!r} or take configs/released.py"
         )
     v = found.variables

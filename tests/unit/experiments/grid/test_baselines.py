@@ -78,6 +78,7 @@ def test_delf_runs_where_its_weights_lie(tmp_path, monkeypatch):
     ("patterns", "words"),
     [
         ("vlad_surf", "'vlad_surf' matches none of pixels, hog"),
+        ("", "'' matches none of pixels, hog"),
         ("mobilenetv2-rmac", "mobilenetv2-rmac needs the folder of its weights, --weights"),
         ("delf", r"delf needs delf\*/\*\*/variables.index below the folder --weights"),
     ],
@@ -89,8 +90,9 @@ def test_what_is_not_there_is_refused(tmp_path, patterns, words):
 
 def test_changes_of_other_sections_do_not_reach_a_baseline(tmp_path):
     changed = (("eval.standardise", "sets"), ("loss.triplet.margin", 0.3))
+    changed += (("eval.other_datasets", ("places_csv/abroad",)),)
     (job,) = baselines.jobs(settings(tmp_path, changes=changed), "hog")
-    assert job.config["eval"]["standardise"] == "sets"
+    assert job.config["eval"]["standardise"] == "sets" and not job.config["eval"]["other_datasets"]
     assert job.config["loss"] == cells.config_of("nordland", "hog", {}).loss.to_dict()
     assert "--config.eval.standardise=sets" in job.words
 

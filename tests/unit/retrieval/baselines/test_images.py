@@ -114,6 +114,11 @@ def test_hog_is_opencv_4s():
             {"bins": (4, 20)},
             r"holds 20, whose descriptors span 61 pixels, but images have 48x64",
         ),
+        (
+            "fabmap",
+            {"detection": 0.1, "false_detection": 0.1},
+            r"detection=0\.1 must be above baseline\.fabmap\.false_detection=0\.1",
+        ),
     ],
 )
 def test_settings_that_the_data_do_not_allow(name, changes, words):

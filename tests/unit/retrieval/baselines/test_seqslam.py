@@ -100,6 +100,14 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
     assert np.allclose(found[0].distances, found[1].distances, atol=1e-12)
 
 
+@pytest.mark.parametrize("references", [1, 2])
+def test_a_map_without_neighbours_is_refused_with_no_advice_that_cannot_help(references):
+    own = settings("seqslam", length=1, window=1, contrast=2)
+    (found,) = BASELINES["seqslam"].objections(own, Facts(references, 9, height=48, width=64))
+    assert f"references, 3 or more, and there are {references}: name another" in found
+    assert not BASELINES["seqslam"].objections(own, Facts(3, 9, height=48, width=64))
+
+
 def test_drives_of_unlike_length_are_doubted():
     def doubts(references, queries, **changes):
         facts = Facts(references, queries, height=48, width=64)

@@ -22,6 +22,19 @@ def test_vlad_is_the_sum_of_residuals(monkeypatch):
     assert np.abs(found - (sums / np.linalg.norm(sums)).ravel()).max() < 1e-5
 
 
+def test_descriptors_on_their_word_add_nothing():
+    """The mean of three twins in float32 is not the twin, and its rounding is no residual."""
+    rng = np.random.default_rng(0)
+    twin, other, word = (
+        x / np.linalg.norm(x) for x in rng.uniform(size=(3, 128)).astype(np.float32)
+    )
+    mean = (twin + twin + twin) / np.float32(3)
+    assert (mean != twin).any()
+    for count in (1, 50):
+        found = vlad.encode(np.stack([twin] * count + [other]), np.stack([mean, word]))
+        assert not found[:128].any() and np.linalg.norm(found[128:]) == pytest.approx(1, abs=1e-5)
+
+
 def test_rootsift_has_length_1_and_the_square_is_the_share():
     found = vocabulary.root(np.array([[4.0, 0, 12], [0, 0, 0]], np.float32))
     assert found == pytest.approx(np.array([[0.5, 0, np.sqrt(0.75)], [0, 0, 0]]))
@@ -83,6 +96,14 @@ def test_a_fit_whitens_where_images_suffice_and_says_where_not():
     ]
 
 
+def test_training_images_of_one_view_have_no_components():
+    """Ten equal rows have a mean that rounding sets apart from them."""
+    twins = places(np.stack([picture(0, (60, 80))] * 10))
+    words = r"baseline\.vlad_sift\.dimensions=3: all training descriptors are the same"
+    with pytest.raises(ConfigError, match=words):
+        BASELINES["vlad_sift"].fit(twins, settings("vlad_sift", words=4, dimensions=3), 0)
+
+
 def test_the_sample_is_a_function_of_the_seed_and_bounded():
     some = places(np.stack([picture(i) for i in range(3)]))
 
@@ -91,6 +112,13 @@ def test_the_sample_is_a_function_of_the_seed_and_bounded():
 
     first, again, other = (vocabulary.sample(local, some, 10, seed) for seed in (0, 0, 1))
     assert first.shape == (10, 2) and (first == again).all() and (first != other).any()
+
+
+@pytest.mark.parametrize(("most", "shares"), [(3, [0, 2, 5]), (8, [0, 1, 2, 2, 3, 4, 5, 5])])
+def test_a_small_sample_comes_from_the_whole_drive(most, shares):
+    drive = places(np.stack([np.full((2, 4, 3), i, np.uint8) for i in range(6)]))
+    found = vocabulary.sample(lambda image: image[0, :, :1].astype(np.float32), drive, most, 0)
+    assert found[:, 0].tolist() == shares
 
 
 def looped_dense(grey, width, step):
@@ -129,6 +157,15 @@ def test_dense_sift_is_a_loop_in_float64(width, step):
         np.abs(dense_vlad.dense_sift(grey, width, step) - looped_dense(grey, width, step)).max()
         < 1e-4
     )
+
+
+@pytest.mark.parametrize("value", [50, 131, 254])
+def test_rounding_in_a_flat_image_is_no_dense_descriptor(value):
+    """Vector units round the last columns of a blurred constant image otherwise than the others."""
+    flat = np.full((41, 67, 3), (value, value - 3, value), np.uint8)
+    assert not len(dense_vlad.local(flat, settings("dense_vlad")))
+    flat[20, 30] += 1  # one grey level of one pixel is no rounding
+    assert len(dense_vlad.local(flat, settings("dense_vlad")))
 
 
 def test_flat_places_give_no_dense_descriptor():
