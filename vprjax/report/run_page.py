@@ -262,6 +262,8 @@ def _origin(provenance: dict) -> list[tuple[str, str]]:
             f"{key.replace('_', ' ')} {value}" for key, value in provenance["cost"].items()
         )
         out = [("method", method.about), ("reference", method.reference), ("cost", cost)]
+        if words := titles.own_settings(config):
+            out.append(("here, other than by default", words))
     else:
         out = [
             ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
