@@ -269,6 +269,7 @@ def _origin(provenance: dict) -> list[tuple[str, str]]:
             ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
             ("weights' SHA-256", provenance["weights_sha256"]),
             ("step evaluated", str(provenance["steps"])),
+            *[("start", start) for start in [provenance.get("start")] if start],
         ]
     if cost := provenance.get("cost"):
         out.append(("descriptors", titles.cost_words(cost)))

@@ -60,6 +60,8 @@ def origin(config, provenance: Mapping) -> list[str]:
         out.append(
             f"- weights: {config.model.weights or 'random'} (sha256 {provenance['weights_sha256']})"
         )
+        if start := provenance.get("start"):
+            out.append(f"- start: {start}")
     else:
         out.append(f"- method: {found.about} {found.reference}.")
         if words := own_settings(config):

@@ -15,6 +15,15 @@ def test_images_beside_the_home_datasets():
     assert titles.images_beside({"keep_images": {}}) == []
 
 
+def test_a_model_tells_how_its_head_starts():
+    """Learned R-MAC of few images is R-MAC, whatever its title says."""
+    config, seen = (
+        base.get_config(),
+        {"weights_sha256": "12ab", "start": "Learned R-MAC from the identity"},
+    )
+    assert titles.origin(config, seen)[-1] == "- start: Learned R-MAC from the identity"
+
+
 def test_a_baseline_tells_the_settings_that_its_text_does_not():
     """The text names 128 words and ten frames, whatever a run's config says."""
     config = base.select(base.get_config(), "seqslam")
