@@ -13,9 +13,7 @@ from vprjax.weights.kmeans import kmeans
 
 IMAGES = 2000  # training images that give local descriptors, at most
 BATCH = 32
-AT_ONCE = (
-    4  # images whose local descriptors are in memory; a dense grid of 640x480 pixels takes 145 MB
-)
+AT_ONCE = 4  # images whose local descriptors are in memory; a dense 640x480 grid's take 145 MB
 SAMPLE = Key(
     100_000, Whole(1, 10_000_000), "local descriptors of training images that k-means takes"
 )
