@@ -141,7 +141,8 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
     if doubts:
         provenance["warnings"] = doubts
     with hold_workdir(workdir):
-        variables = begin.untrained_variables(config, places, ready.weights)
+        variables, notes = begin.untrained_variables(config, places, ready.weights)
+        provenance["start"] = "; ".join(notes)
         measured = config, _extractor(config), variables, "off_the_shelf", workdir
         found, provenance["cost"] = evaluate.with_cost(*measured, ready.dataset)
         others = _abroad(beside.others, measured)

@@ -77,7 +77,8 @@ def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
     """Fits PCA: the first `dimension` principal components of descriptors `(n, d)`.
 
     `V^T (f - mean)`, with V the main eigenvectors of the covariance; whitening also divides by the square
-    roots of their eigenvalues. Where n < d it works on the n x n products instead of d x d.
+    roots of their eigenvalues. Where n < d it works on the n x n products instead of d x d. Directions that
+    the descriptors do not span add nothing.
 
     Raises:
       ValueError: descriptors or dimensions are fewer than components, or all descriptors are the same.
@@ -101,7 +102,7 @@ def learn(descriptors: np.ndarray, dimension: int, whiten: bool) -> Projection:
     else:
         values, vectors = np.linalg.eigh(centred.T @ centred)
         deviations = np.sqrt(np.maximum(values[::-1][:dimension], 0))
-        kernel = vectors[:, ::-1][:, :dimension]
+        kernel = vectors[:, ::-1][:, :dimension] * (deviations > NOISE * deviations[0])
     if not deviations[0] > NOISE * math.sqrt(n) * np.linalg.norm(mean):
         raise ValueError("all training descriptors are the same: they have no principal components")
     if whiten:

@@ -262,11 +262,14 @@ def _origin(provenance: dict) -> list[tuple[str, str]]:
             f"{key.replace('_', ' ')} {value}" for key, value in provenance["cost"].items()
         )
         out = [("method", method.about), ("reference", method.reference), ("cost", cost)]
+        if words := titles.own_settings(config):
+            out.append(("here, other than by default", words))
     else:
         out = [
             ("weights", provenance["trained_with"]["model"]["weights"] or "random"),
             ("weights' SHA-256", provenance["weights_sha256"]),
             ("step evaluated", str(provenance["steps"])),
+            *[("start", start) for start in [provenance.get("start")] if start],
         ]
     if cost := provenance.get("cost"):
         out.append(("descriptors", titles.cost_words(cost)))

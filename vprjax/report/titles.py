@@ -12,6 +12,21 @@ def baseline(config: Mapping) -> Baseline | None:
     return BASELINES[name] if name else None
 
 
+def own_settings(config: Mapping) -> str:
+    """A baseline's settings other than the defaults, which its text on the method tells; else ""."""
+    method, own = baseline(config), config["baseline"][config["baseline"]["name"]]
+    return ", ".join(
+        f"{name}={own[name]}"
+        for name, key in method.keys.items()
+        if name in own and _plain(own[name]) != _plain(key.default)
+    )
+
+
+def _plain(value):
+    """A tuple as the list that JSON makes of it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def cost_words(cost: Mapping) -> str:
     """Size and time of a descriptor, and of a baseline's fit."""
     words = [f"{cost['dimension']:,} dimensions", f"{cost['bytes_per_image']:,} bytes per image"]
@@ -45,8 +60,12 @@ def origin(config, provenance: Mapping) -> list[str]:
         out.append(
             f"- weights: {config.model.weights or 'random'} (sha256 {provenance['weights_sha256']})"
         )
+        if start := provenance.get("start"):
+            out.append(f"- start: {start}")
     else:
         out.append(f"- method: {found.about} {found.reference}.")
+        if words := own_settings(config):
+            out.append(f"- here, other than by default: {words}")
     if cost := provenance.get("cost"):
         out.append(f"- cost: {cost_words(cost)}")
     if words := post.words(config.eval):

@@ -75,7 +75,7 @@ def start_state(job: Job, weights: dict | None) -> TrainState:
       ConfigError: the training images are too few to start the model from.
     """
     config, places = job.config, job.images
-    variables = untrained_variables(config, places, weights)
+    variables, _ = untrained_variables(config, places, weights)
     if parallel.is_primary():
         overview = parameter_overview.get_parameter_overview(variables["params"])
         write_atomically(job.workdir / "parameters.txt", overview + "\n")
@@ -89,8 +89,8 @@ def start_state(job: Job, weights: dict | None) -> TrainState:
     return state.create(config, variables, classes)
 
 
-def untrained_variables(config, places: Places, weights: dict | None) -> dict:
-    """Returns the untrained model's variables; `places` start its head and projection.
+def untrained_variables(config, places: Places, weights: dict | None) -> tuple[dict, list[str]]:
+    """Returns the untrained model's variables, and notes on them; `places` start its head and projection.
 
     Raises:
       ConfigError: the images are too few to start the model from.
@@ -104,7 +104,7 @@ def untrained_variables(config, places: Places, weights: dict | None) -> dict:
     variables = parallel.copied_from_first(variables)  # k-means may end elsewhere on another CPU
     parameters = parameter_overview.count_parameters(variables["params"])
     log(f"model: {int(parameters):,} parameters; " + "; ".join(notes))
-    return variables
+    return variables, notes
 
 
 def compile_step(job: Job, current: TrainState):

@@ -53,6 +53,20 @@ def test_more_components_than_different_images_stay_finite(whiten):
     assert apart[::4, ::4][~np.eye(5, dtype=bool)].min() > 0.5
 
 
+@pytest.mark.parametrize("n", [40, 12])  # more and fewer than the 16 dimensions
+@pytest.mark.parametrize("whiten", [False, True])
+def test_directions_that_no_training_image_shows_add_nothing(n, whiten):
+    """Whitening would multiply them by a thousand, and a new image has something there."""
+    rng = np.random.default_rng(3)
+    x = np.zeros((n, 16), np.float32)
+    x[:, :5] = rng.normal(size=(n, 5))
+    new = rng.normal(size=(7, 16)).astype(np.float32)
+    learned = whitening.learn(x, 9, whiten)
+    shown = new.copy()
+    shown[:, 5:] = 0
+    assert np.allclose(learned(new), learned(shown), atol=1e-5)
+
+
 def test_equal_descriptors_are_refused():
     with pytest.raises(ValueError, match="are the same"):
         whitening.learn(np.ones((5, 3)), 2, False)

@@ -1,5 +1,8 @@
 """The words of a result's files and page on what it is of."""
 
+import json
+
+from configs import base
 from vprjax.report import titles
 
 
@@ -10,3 +13,24 @@ def test_images_beside_the_home_datasets():
         ("keep images", "mine:a,b 12,000"),
     ]
     assert titles.images_beside({"keep_images": {}}) == []
+
+
+def test_a_model_tells_how_its_head_starts():
+    """Learned R-MAC of few images is R-MAC, whatever its title says."""
+    config, seen = (
+        base.get_config(),
+        {"weights_sha256": "12ab", "start": "Learned R-MAC from the identity"},
+    )
+    assert titles.origin(config, seen)[-1] == "- start: Learned R-MAC from the identity"
+
+
+def test_a_baseline_tells_the_settings_that_its_text_does_not():
+    """The text names 128 words and ten frames, whatever a run's config says."""
+    config = base.select(base.get_config(), "seqslam")
+    read = json.loads(json.dumps(config.to_dict()))  # as from results.json, where tuples are lists
+    assert titles.own_settings(config) == titles.own_settings(read) == ""
+    config.baseline.seqslam.update(length=3, speeds=(1.0,))
+    assert titles.own_settings(config) == "length=3, speeds=(1.0,)"
+    lines = titles.origin(config, {})
+    assert lines[0].startswith("- method: Small patch-normalised pictures")
+    assert lines[1] == "- here, other than by default: length=3, speeds=(1.0,)"

@@ -13,6 +13,7 @@ from vprjax.weights.kmeans import kmeans
 
 IMAGES = 2000  # training images that give local descriptors, at most
 BATCH = 32
+AT_ONCE = 4  # images whose local descriptors are in memory; a dense 640x480 grid's take 145 MB
 SAMPLE = Key(
     100_000, Whole(1, 10_000_000), "local descriptors of training images that k-means takes"
 )
@@ -31,7 +32,7 @@ def sample(local: Local, places: Places, most: int, seed: int) -> np.ndarray:
     shares = iter(np.diff(np.linspace(0, most, len(numbers) + 1).astype(np.int64)))
     rng = np.random.default_rng(seed)
     parts = []
-    for block in mapped(local, places, numbers, BATCH, "local descriptors of training images"):
+    for block in mapped(local, places, numbers, AT_ONCE, "local descriptors of training images"):
         for found in block:
             chosen = rng.permutation(len(found))[: next(shares)]
             parts.append(found[np.sort(chosen)])

@@ -1,5 +1,7 @@
 """VLAD's sums, its vocabulary's limits, and dense SIFT against loops."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -112,6 +114,17 @@ def test_the_sample_is_a_function_of_the_seed_and_bounded():
 
     first, again, other = (vocabulary.sample(local, some, 10, seed) for seed in (0, 0, 1))
     assert first.shape == (10, 2) and (first == again).all() and (first != other).any()
+
+
+def test_a_sample_keeps_few_images_local_descriptors_in_memory():
+    drive = places(np.stack([picture(size=(8, 8))] * 40))
+    tracemalloc.start()
+    try:
+        found = vocabulary.sample(lambda image: np.ones((2048, 128), np.float32), drive, 40, 0)
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20  # an image's take 1 MiB
+    finally:
+        tracemalloc.stop()
+    assert found.shape == (40, 128)
 
 
 @pytest.mark.parametrize(("most", "shares"), [(3, [0, 2, 5]), (8, [0, 1, 2, 2, 3, 4, 5, 5])])
