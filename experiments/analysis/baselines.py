@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from analysis.scores import OFF_THE_SHELF, Key, Scores
+from analysis import scores
+from analysis.scores import OFF_THE_SHELF, Key, Mean, Scores
 from analysis.text_table import NAMES, Table
 from vprjax.errors import DataError
 from vprjax.report.published import Cell
@@ -16,7 +17,8 @@ from vprjax.retrieval.baselines import BASELINES
 
 FILE = "baselines.csv"
 NOTES = [
-    "FCM in percent of all queries, with its 95 % interval over queries in brackets.",
+    "FCM in percent of all queries; in brackets Student's 95 % interval over seeds, and with one seed or "
+    "equal values the interval over queries.",
     "Time is the median over batches of describing an image, decoding included; bytes are a descriptor's.",
 ]
 
@@ -191,8 +193,9 @@ def _rank(row: Row) -> tuple:
 def table(rows: list[Row], found: Scores | None = None, title: str = "") -> Table:
     """One line per baseline and query split, and below them the models of the grid `found`."""
     tolerances = list(rows[0].ladder)
-    head = ["method", "queries", *tolerances, "recall@1", "dimensions", "bytes", "ms per image"]
-    head[2] += f" {rows[0].unit}"
+    head = ["method", "queries", "seeds", *tolerances]
+    head += ["recall@1", "dimensions", "bytes", "ms per image"]
+    head[3] += f" {rows[0].unit}"
     lines = []
     for name in dict.fromkeys((row.name, row.split) for row in rows):
         own = [row for row in rows if (row.name, row.split) == name]
@@ -201,6 +204,7 @@ def table(rows: list[Row], found: Scores | None = None, title: str = "") -> Tabl
             [
                 first.title,
                 first.split,
+                str(len(own)),
                 *(_figure(own, tolerance) for tolerance in tolerances),
                 _mean(row.recall_1 for row in own),
                 f"{int(first.dimension):,}",
@@ -212,17 +216,22 @@ def table(rows: list[Row], found: Scores | None = None, title: str = "") -> Tabl
     lines += _models(found, tolerances) if found else []
     for split, oracle in ceiling:
         values = json.loads(oracle)
-        lines.append(["ceiling", split, *(f"{values[t]:.1f}" for t in tolerances), *[""] * 4])
+        lines.append(["ceiling", split, "", *(f"{values[t]:.1f}" for t in tolerances), *[""] * 4])
     return Table(title, head, lines, 2, NOTES)
 
 
 def _figure(rows: list[Row], tolerance: str) -> str:
-    """Mean over seeds; with one seed, the interval over queries."""
-    mean = statistics.fmean(row.ladder[tolerance] for row in rows)
-    if len(rows) > 1:
-        return f"{mean:.1f}"
-    low, high = json.loads(rows[0].interval)[tolerance]
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+    """Mean over seeds with its interval; of one value or equal ones, the interval over queries."""
+    values = [row.ladder[tolerance] for row in rows]
+    found = scores.mean(values)
+    if len({*values}) == 1:
+        found = found._replace(interval=json.loads(rows[0].interval)[tolerance])
+    return _words(found)
+
+
+def _words(found: Mean) -> str:
+    bounds = f" [{found.interval[0]:.1f}, {found.interval[1]:.1f}]" if found.interval else ""
+    return f"{found.mean:.1f}{bounds}"
 
 
 def _mean(values: Iterable[str]) -> str:
@@ -237,7 +246,7 @@ def _models(found: Scores, tolerances: list[str]) -> list[list[str]]:
         for split in found.tests:
             means = [found.mean(Key(cell, split, float(t))) for t in tolerances]
             if all(means):
-                figures = [f"{mean.mean:.1f}" for mean in means]
+                figures = [str(means[0].n), *map(_words, means)]
                 lines.append([_cell(cell), split, *figures, *[""] * 4])
     return lines
 

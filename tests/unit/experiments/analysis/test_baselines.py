@@ -79,6 +79,7 @@ def test_the_baselines_stand_above_the_grid_s_models(tmp_path):
     assert table.head == [
         "method",
         "queries",
+        "seeds",
         "5 frames",
         "1",
         "recall@1",
@@ -86,22 +87,28 @@ def test_the_baselines_stand_above_the_grid_s_models(tmp_path):
         "bytes",
         "ms per image",
     ]
+    # Student's t of one degree of freedom is 12.706, times half the difference of the two seeds
+    over_seeds = ["45.0 [-18.5, 108.5]", "22.5 [-9.3, 54.3]"]
+    over_queries = ["40.0 [35.0, 45.0]", "20.0 [15.0, 25.0]"]
     assert table.rows == [
-        ["VLAD with SIFT", "test01", "45.0", "22.5", "33.0", "1,024", "4,096", "2.5"],
-        ["HOG", "test01", "40.0 [35.0, 45.0]", "20.0 [15.0, 25.0]", "33.0", "1,024", "4,096", ""],
-        ["ceiling", "test01", "100.0", "90.0", "", "", "", ""],
+        ["VLAD with SIFT", "test01", "2", *over_seeds, "33.0", "1,024", "4,096", "2.5"],
+        ["HOG", "test01", "1", *over_queries, "33.0", "1,024", "4,096", ""],
+        ["ceiling", "test01", "", "100.0", "90.0", "", "", "", ""],
     ]
     paths = made_up_runs.write(tmp_path, {(("vgg16", "gem", "triplet"), 0): 80.0})
     found = scores.read(paths)
     widest = [baselines.Row(*row)._replace(fcm='{"25": 40.0, "2": 5.0}') for row in rows[:2]]
-    widest = [row._replace(oracle='{"25": 100.0, "2": 100.0}') for row in widest]
+    bounds = '{"25": [35.0, 45.0], "2": [15.0, 25.0]}'
+    widest = [row._replace(oracle='{"25": 100.0, "2": 100.0}', interval=bounds) for row in widest]
     lines = baselines.table(widest, found).rows
     assert [line[0] for line in lines[:3]] == [
         "VLAD with SIFT",
         "VGG16 + GeM, off the shelf",
         "VGG16 + GeM, off the shelf",
     ]
-    assert ["VGG16 + GeM, triplet", "test01", "80.0", "10.0", "", "", "", ""] in lines
+    assert lines[0][3:5] == ["40.0 [35.0, 45.0]", "5.0 [15.0, 25.0]"]  # equal seeds: the queries'
+    triplet = ["1", "80.0 [79.0, 81.0]", "10.0 [9.0, 11.0]", "", "", "", ""]
+    assert ["VGG16 + GeM, triplet", "test01", *triplet] in lines
 
 
 def test_methods_are_explained_once_with_their_source():

@@ -116,6 +116,6 @@ def test_finished_rows_are_written(tmp_path):
     }
     (folder / "results.json").write_text(json.dumps(document))
     rows, made = baselines.write(tmp_path, None)
-    assert rows[0].name == "hog" and made.rows[0][:3] == ["HOG", "test01", "7.0 [5.0, 9.0]"]
+    assert rows[0].name == "hog" and made.rows[0][:4] == ["HOG", "test01", "1", "7.0 [5.0, 9.0]"]
     assert "7.0 [5.0, 9.0]" in (tmp_path / "baselines.md").read_text()
     assert (tmp_path / "baselines.csv").read_text().startswith("set,dataset,name")
