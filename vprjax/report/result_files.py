@@ -143,7 +143,28 @@ def table(config, results: Results) -> str:
         oracle = next(iter(results.values()))[split].figures.oracle_fcm
         ceiling = [shown(oracle[t]) for t in tolerances]
         rows.append([split, "oracle (ceiling)", *ceiling, *[""] * len(recalls)])
+    return _lined(rows)
+
+
+def _lined(rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def sequence_table(config, results: Results) -> list[str]:
+    """The table of FCM where the last frames are matched together, in lines; none without such figures."""
+    unit, tolerances = config.dataset.position_unit, config.dataset.tolerances
+    rows = [
+        [split, MODEL_NAMES[model], *(shown(found.fcm[f"{t:g}"]) for t in tolerances)]
+        for split in config.dataset.query_splits
+        for model, by_split in results.items()
+        if (found := by_split[split].figures.sequence)
+    ]
+    if not rows:
+        return []
+    head = ["queries", "model", *(f"FCM {t:g} {unit}" for t in tolerances)]
+    marks = ["---"] * 2 + ["---:"] * len(tolerances)
+    words = f"The last {config.eval.sequence_length} frames are matched together:"
+    return [words, "", _lined([head, marks, *rows]), ""]
 
 
 def facing(config) -> str:
@@ -228,6 +249,7 @@ def markdown(
         *(f"**Warning:** {words}.\n" for words in warnings(config, results, provenance, others)),
         LISTED if protocol.listed(dataset) else _within(config, counted),
         "",
+        *sequence_table(config, results),
         *abroad.markdown(config, dataset, results, others),
         "![FCM over tolerance](fcm.png)",
         "",
