@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 from analysis import forgetting
-from analysis.text_table import Table
+from analysis.text_table import Table, check_out
 from grid import cells
 
 from vprjax import models
@@ -35,6 +35,7 @@ from vprjax.runtime import parallel
 from vprjax.storage.atomic import write_atomically
 from vprjax.storage.checkpoint import open_for_reading
 
+TITLE = "Home and abroad over the share of the fine-tuned parameters"
 SHARES = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"
 
 
@@ -140,9 +141,7 @@ def table(found: list[Measured]) -> Table:
         "FCM (%). a: share of the fine-tuned parameters. Change: points against the untrained model on the "
         "same queries, with the paired 95 % interval."
     )
-    return Table(
-        "Home and abroad over the share of the fine-tuned parameters", head, rows, 0, [note]
-    )
+    return Table(TITLE, head, rows, 0, [note])
 
 
 def record(config, found: list[Measured], name: str, tolerances: tuple[float, float]):
@@ -196,6 +195,8 @@ def main() -> int:
             raise ConfigError(f"--shares={args.shares}: give numbers from 0 to 1")
         if args.csv and None in (args.home, args.abroad):
             raise ConfigError("--csv needs --home and --abroad, the tolerances of its rows")
+        check_out("--out", args.out, f"## {TITLE}")
+        check_out("--csv", args.csv, forgetting.text([]))
         config = config_of(args.runs[0], args.set)
         config.eval.blend_runs = tuple(map(str, args.runs[1:]))
         config.eval.blend_weights = tuple(map(float, filter(None, args.weights.split(","))))

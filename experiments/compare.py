@@ -15,7 +15,7 @@ import sys
 from analysis import scores, two_runs
 from analysis.scores import Scores
 from analysis.side_by_side import compare
-from analysis.text_table import Table
+from analysis.text_table import Table, check_out
 
 from vprjax.errors import DataError, VprjaxError
 from vprjax.storage.atomic import write_atomically
@@ -58,6 +58,7 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, help="file for all tables")
     args = parser.parse_args()
     try:
+        check_out("--out", args.out)
         found = tables(args.runs)
     except VprjaxError as error:
         print(f"compare: error: {error}", file=sys.stderr)

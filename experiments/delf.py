@@ -13,8 +13,10 @@ import json
 import pathlib
 import shlex
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,38 @@ from vprjax.weights import load_released
 FITTED = 200  # references that fit PCA, evenly spread
 
 
+class Stored:
+    """Local features of many images by number, on the disk, in a file that ends with the process.
+
+    Attributes:
+      counts: features of each image.
+      bytes: of all.
+    """
+
+    def __init__(self, features: Iterable[geometric.Local], folder: pathlib.Path):
+        """Takes the features image by image; the file lies in `folder`."""
+        self._file, self._starts = tempfile.TemporaryFile(dir=folder), []
+        weakref.finalize(self, self._file.close)
+        self.counts, self.bytes = [], 0
+        for found in features:
+            self._starts.append(self.bytes)
+            self.counts.append(len(found.points))
+            for array in (found.points, found.descriptors):
+                self.bytes += self._file.write(np.asarray(array, "<f4").tobytes())
+            self._width = found.descriptors.shape[1]
+        self._file.flush()
+
+    def __getitem__(self, number: int) -> geometric.Local:
+        """Returns the features of an image."""
+        count = self.counts[number]
+        self._file.seek(self._starts[number])
+        points, descriptors = (
+            np.frombuffer(self._file.read(4 * count * width), "<f4").reshape(count, width)
+            for width in (2, self._width)
+        )
+        return geometric.Local(points, descriptors)
+
+
 def parse() -> argparse.Namespace:
     """The parsed command line."""
     parser = argparse.ArgumentParser(
@@ -55,10 +89,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def evaluate(args: argparse.Namespace) -> dict:
+def evaluate(args: argparse.Namespace, out: pathlib.Path) -> dict:
     """Returns the document of results.json: figures by way, "delf" and "delf_checked", and query split.
 
-    The distance of a first match behind the check is `1 / (1 + inliers)`.
+    The distance of a first match behind the check is `1 / (1 + inliers)`. Local features lie in `out`, a
+    folder that is made, until the end.
 
     Raises:
       VprjaxError: the file, the dataset or a flag is wrong.
@@ -82,15 +117,16 @@ def evaluate(args: argparse.Namespace) -> dict:
         )
     model, local = model_for(args, references)
     rows, ms = _timed(lambda: np.concatenate([*model.stream(references)]), references)
-    others, local_ms = _timed(lambda: _local(local, references), references)
+    out.mkdir(parents=True, exist_ok=True)
+    others, local_ms = _timed(lambda: _local(local, references, out), references)
     known = measure.Described(references, rows)
     results, without = {way: {} for way in baselines.DELF}, {}
     for split in config.dataset.query_splits:
         queries = dataset.places((split,))
         listed = protocol.positives(dataset, split, config.dataset.reference_split)
         query = measure.Described(queries, np.concatenate([*model.stream(queries)]), listed)
-        features = _local(local, queries)
-        without[split] = sum(not len(found.points) for found in features)
+        features = _local(local, queries, out)
+        without[split] = features.counts.count(0)
         check = checked(args.first, features, others)
         for way, search in zip(baselines.DELF, (None, check), strict=True):
             found = measure.measure(config, query, known, search=search)
@@ -111,9 +147,9 @@ def evaluate(args: argparse.Namespace) -> dict:
     }
 
 
-def _costs(size: int, features: list[geometric.Local], ms: float, local_ms: float) -> dict:
+def _costs(size: int, features: Stored, ms: float, local_ms: float) -> dict:
     """What an image costs by way: the descriptor of `size` numbers, and behind it its local features."""
-    local = 4 * sum(f.descriptors.size + f.points.size for f in features) // len(features)
+    local = features.bytes // len(features.counts)
     costs = ((4 * size, ms), (4 * size + local, ms + local_ms))
     return {
         way: {"dimension": size, "bytes_per_image": count, "ms_per_image": round(took, 3)}
@@ -121,9 +157,7 @@ def _costs(size: int, features: list[geometric.Local], ms: float, local_ms: floa
     }
 
 
-def checked(
-    first: int, queries: list[geometric.Local], references: list[geometric.Local]
-) -> measure.Search:
+def checked(first: int, queries: Stored, references: Stored) -> measure.Search:
     """The search by L2 whose `first` matches of every query the geometric check puts in order."""
 
     def search(rows: np.ndarray, others: np.ndarray, k: int) -> measure.Ranked:
@@ -159,9 +193,9 @@ def model_for(args: argparse.Namespace, references: source.Places):
     return model, local
 
 
-def _local(local, places: source.Places) -> list[geometric.Local]:
+def _local(local, places: source.Places, folder: pathlib.Path) -> Stored:
     """The local features of every image."""
-    return [local(places.images([i])[0]) for i in range(len(places))]
+    return Stored((local(places.images([i])[0]) for i in range(len(places))), folder)
 
 
 def _timed(made: Callable[[], Any], places: source.Places) -> tuple[Any, float]:
@@ -200,11 +234,10 @@ def main() -> int:
     args = parse()
     out = args.out or pathlib.Path("runs/delf") / args.dataset.replace("/", "_")
     try:
-        found = evaluate(args)
+        found = evaluate(args, out)
     except VprjaxError as error:
         print(f"vprjax: error: {error}", file=sys.stderr)
         return 2
-    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "delf.md", table(found).markdown())
     # It comes last, as it marks a finished evaluation.
     write_atomically(out / "results.json", json.dumps(checksum.seal(found), indent=1) + "\n")

@@ -6,9 +6,9 @@
 16 pictures below `FOLDER`, evenly spread, are described by each file in a process without vprjax, at three
 sizes where height and width are free. Every backbone has a process of its own, which bounds the memory.
 `experiments/records/exports.csv` keeps a row per file and `export.md` shows them; the same command goes on
-where it stopped. `--parts` fills the cells that are missing with one file of a backbone for all heads, and
-one of each head. It needs the extra `onnx`. The exit status is 1 where a file differs from its
-model.
+where it stopped. Rows in `--work` that are older than the record fill its gaps alone. `--parts` fills the
+cells that are missing with one file of a backbone for all heads, and one of each head. It needs the extra
+`onnx`. The exit status is 1 where a file differs from its model.
 """
 
 import argparse
@@ -87,18 +87,27 @@ def jobs(chosen: list[tuple[str, str]], shown: list[str]) -> dict[str, dict]:
     return out
 
 
-def collect(work: pathlib.Path) -> list[Row]:
-    """The rows that the processes have left."""
-    found = []
+def collect(work: pathlib.Path, since: float = 0.0) -> tuple[list[Row], list[Row]]:
+    """The rows that the processes have left: those of files changed before `since`, and the others.
+
+    `since` is in seconds of the file system's time.
+    """
+    earlier, later = [], []
     for file in sorted(work.glob(f"*/{ROWS}")):
+        found = later if file.stat().st_mtime > since else earlier
         found += [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
-    return found
+    return earlier, later
 
 
 def record(args: argparse.Namespace) -> list[Row]:
-    """Brings the record up to date; returns its rows."""
+    """Brings the record up to date; returns its rows.
+
+    Rows that processes left before the record was written fill its gaps alone.
+    """
     table = args.records / export_table.FILE
-    rows = export_table.merged(export_table.read(table), collect(args.work))
+    earlier, later = collect(args.work, table.stat().st_mtime if table.exists() else 0.0)
+    known = export_table.merged(earlier, export_table.read(table))
+    rows = export_table.merged(known, later)
     command = "python experiments/exports.py --images=FOLDER"
     args.records.mkdir(parents=True, exist_ok=True)
     write_atomically(table, export_table.text(rows))
@@ -129,6 +138,7 @@ def export(args: argparse.Namespace) -> list[str]:
         folder = args.work / (f"{backbone}-parts" if args.parts else backbone)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / JOB).write_text(json.dumps(job))
+        (folder / ROWS).unlink(missing_ok=True)  # the record has these rows, or newer ones
         log(f"{backbone}: {', '.join(job['heads'])}")
         status = subprocess.run(
             [sys.executable, PARTS if args.parts else CHILD, folder], env=_found(), check=False

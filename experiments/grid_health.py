@@ -12,13 +12,14 @@ import math
 import pathlib
 import sys
 
-from analysis.text_table import NAMES, Table
+from analysis.text_table import NAMES, Table, check_out
 from grid import cells
 
 from vprjax.errors import DataError, VprjaxError
 from vprjax.evaluation import collapse
 from vprjax.storage.json_lines import read_rows
 
+TITLE = "Health of "
 LOGGED = ("loss", "grad_norm", "variance", "effective_rank")
 
 
@@ -61,7 +62,7 @@ def table(grid: pathlib.Path) -> Table:
         raise DataError(f"{grid} has no run that logged a step (CELL/seedN/metrics.jsonl)")
     head = ["loss", "pooling", "backbone", "seeds", "steps", "first loss", "last loss"]
     head += ["least variance", "least effective rank", "sound"]
-    return Table(f"Health of {grid.name}", head, rows, 3, [])
+    return Table(f"{TITLE}{grid.name}", head, rows, 3, [])
 
 
 def main() -> int:
@@ -73,6 +74,7 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, help="Markdown file for the table")
     args = parser.parse_args()
     try:
+        check_out("--out", args.out, f"## {TITLE}")
         found = table(args.grid)
     except VprjaxError as error:
         print(f"grid_health: error: {error}", file=sys.stderr)

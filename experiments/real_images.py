@@ -19,10 +19,14 @@ Corridor (`ref` and `query`, `%07d.jpg`) serves evaluation alone; its position i
 
 import argparse
 import csv
+import io
 import pathlib
 
 import cv2
 import numpy as np
+
+from vprjax.errors import DataError
+from vprjax.storage.atomic import write_atomically
 
 # Protocol: last training frame, first frame of reference and of query, last of both, query's name.
 SPANS = {
@@ -58,10 +62,17 @@ def nordland(images: pathlib.Path, protocol: str, drop_still: bool) -> list[dict
 
 
 def moving(folder: pathlib.Path, numbers: list[int]) -> list[int]:
-    """The numbers of frames that are not black and differ from the last kept one."""
+    """The numbers of frames that are not black and differ from the last kept one.
+
+    Raises:
+      DataError: a frame is no image.
+    """
     kept, last = [], None
     for number in numbers:
-        grey = cv2.imread(str(folder / f"images-{number:05d}.png"), cv2.IMREAD_GRAYSCALE)
+        frame = folder / f"images-{number:05d}.png"
+        grey = cv2.imread(str(frame), cv2.IMREAD_GRAYSCALE)
+        if grey is None:
+            raise DataError(f"{frame} is damaged or no PNG: copy it again, or remove it")
         grey = grey.astype(np.float32)
         if grey.std() < BLACK or (last is not None and np.abs(grey - last).mean() < STILL):
             continue
@@ -97,7 +108,10 @@ def main() -> None:
     if args.protocol == "corridor":
         rows = corridor(images)
     else:
-        rows = nordland(images, args.protocol, args.drop_still)
+        try:
+            rows = nordland(images, args.protocol, args.drop_still)
+        except DataError as error:
+            parser.error(str(error))
     lacking = SEQUENCES[args.protocol] - {row["sequence"] for row in rows}
     if lacking:
         parser.error(f"--images={args.images} holds no frames of {', '.join(sorted(lacking))}")
@@ -108,10 +122,11 @@ def main() -> None:
             link.unlink()  # it leads to other images
         if not link.is_symlink():
             link.symlink_to(images / folder)
-    with (args.raw / "places.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(args.raw / "places.csv", text.getvalue())
     counts = {
         name: sum(r["sequence"] == name for r in rows) for name in {r["sequence"] for r in rows}
     }

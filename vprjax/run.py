@@ -104,6 +104,7 @@ def evaluate_checkpoint(checkpoint: str | None, config, workdir: pathlib.Path) -
     code = load_code()
     count = 1 + (0 in checkpoints.steps())
     ready = preflight.check_checkpoint(trained, workdir, trained_on, count)
+    blend.check_starts(checkpoints, blend.asked(trained).runs)
     home = preflight.trained_on_images(trained, ready.dataset, trained_on)
     beside = find_beside(trained, ready.dataset, home, workdir, count, ready.besides)
     if trained.eval.blend == blend.AUTO:

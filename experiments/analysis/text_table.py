@@ -4,8 +4,9 @@ import dataclasses
 import pathlib
 
 from analysis.scores import OFF_THE_SHELF, PROJECTED, Mean
+from vprjax.errors import ConfigError
 from vprjax.report import published
-from vprjax.storage.atomic import write_atomically
+from vprjax.storage.atomic import is_other, write_atomically
 
 NAMES = {
     **published.NAMES,
@@ -61,6 +62,20 @@ class Table:
             f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n"
             "\\end{tabular}}\n\\end{table}"
         )
+
+
+def check_out(option: str, out: pathlib.Path | None, start: str = "## ") -> None:
+    """Checks the file of a command's `option`, or None; its own files begin with `start`.
+
+    Raises:
+      ConfigError: its folder is missing, or the command did not write it.
+    """
+    if out is None:
+        return
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise ConfigError(f"{option}={out} must name a file in a folder that exists")
+    if is_other(out, start):
+        raise ConfigError(f"{option}={out} is a file that this command did not write; name another")
 
 
 def _latex(text: str) -> str:

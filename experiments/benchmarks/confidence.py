@@ -48,7 +48,7 @@ def measure(args) -> tuple[str, dict]:
         at = pathlib.Path(folder) / "map"
         places = vprjax.Map.build(model, args.reference, at, args.data_dir)
         if args.queries:
-            queries = _checked(places, args.queries, args.data_dir)
+            queries = calibrate.read(places, args.queries, args.data_dir)
             whole = calibrate.of_map(
                 places, queries, args.radius, args.precision / 100, args.queries
             )
@@ -57,7 +57,7 @@ def measure(args) -> tuple[str, dict]:
             if whole is None:
                 raise SystemExit(f"{args.run} has no calibration: name --queries=SOURCE")
         found = whole.plain if args.plain else whole
-        test = _checked(places, args.test, args.data_dir)
+        test = calibrate.read(places, args.test, args.data_dir)
         asked = calibrate.answers_of_map(places, test, whole.radius)
         values, _ = asked.measures(found.measure, found.likeness)
         checked = calibration.check(found, values, asked.right)
@@ -86,10 +86,6 @@ def measure(args) -> tuple[str, dict]:
     kind = "its own calibration" if not args.queries else args.queries
     other = f", {100 * found.precision:g} %" if found.precision != calibrate.PRECISION else ""
     return f"{model.title}, {kind}, {found.measure}{other}", facts
-
-
-def _checked(places, name: str, data_dir: str | None):
-    return calibrate.checked(places, sources.read(name, data_dir), name)
 
 
 def _validation(facts: dict) -> str:

@@ -100,9 +100,7 @@ def measure(args) -> list[tuple[str, dict]]:
         if args.reference:
             places = vprjax.Map.build(model, args.reference, at / "map", args.data_dir)
         fitted, tested = (
-            calibrate.answers_of_map(
-                held, calibrate.checked(held, sources.read(name, args.data_dir), name), args.radius
-            )
+            calibrate.answers_of_map(held, calibrate.read(held, name, args.data_dir), args.radius)
             for held, name in ((known, args.queries), (places, args.test))
         )
         strange = {

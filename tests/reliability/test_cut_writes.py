@@ -4,6 +4,7 @@ The kernel kills the writer once a file of it grows over a limit, so that the mo
 """
 
 import os
+import pathlib
 import resource
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from tests.helpers import made_up_page
 from vprjax.report import result_files
@@ -74,15 +76,32 @@ def test_a_report(tally, tmp_path):
         reports(folders["run"], new=False)()
         limit = path.stat().st_size // 2  # this file is the first that grows over it
         assert killed_at(limit, reports(folders["run"], new=True)) == KILLED
-        for other in files_in(folders["new"]):
-            old_bytes, new_bytes, left = ((folders[f] / other).read_bytes() for f in folders)
-            assert left in (old_bytes, new_bytes), f"{other}, killed in {name}"
-        last = (folders["run"] / "results.json").read_bytes()
-        assert (
-            last == (folders["old"] / "results.json").read_bytes()
-        )  # no run that counts as finished
+        for other in files_in(folders["new"]):  # figures and tables of one evaluation
+            old_bytes, left = ((folders[f] / other).read_bytes() for f in ("old", "run"))
+            assert left == old_bytes, f"{other}, killed in {name}"
         with hold_workdir(folders["run"]):
             assert not list(folders["run"].rglob("*partial*"))
+        tally["trials"] += 1
+
+
+def test_a_report_cut_between_two_files_has_no_figures_beside_others_tables(
+    tally, tmp_path, monkeypatch
+):
+    reports(tmp_path, new=False)()
+    replace, count = pathlib.Path.replace, len(files_in(tmp_path))
+    for cut in range(count):
+        reports(tmp_path, new=False)()
+        left = iter(range(count))
+
+        def until(path, target, cut=cut, left=left):
+            if next(left) == cut:
+                raise KeyboardInterrupt
+            return replace(path, target)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(pathlib.Path, "replace", until)
+            reports(tmp_path, new=True)()
+        assert not (tmp_path / "results.json").exists(), f"cut before file {cut}"
         tally["trials"] += 1
 
 

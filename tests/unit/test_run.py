@@ -18,7 +18,7 @@ from vprjax.errors import ConfigError, DataError, WeightsError
 from vprjax.evaluation import blend, choose, elsewhere
 from vprjax.report import provenance
 from vprjax.storage import checkpoint, workdir
-from vprjax.training import begin, beside, preflight
+from vprjax.training import begin, beside, loop, preflight
 from vprjax.training.validation import History
 
 
@@ -318,6 +318,32 @@ def test_what_is_missing_besides_is_told_before_training(monkeypatch, tmp_path, 
     with pytest.raises((DataError, WeightsError), match=says):
         run.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_blended_run_of_another_start_is_refused_ahead_of_the_slow_work(monkeypatch, tmp_path):
+    config = base.get_config()
+    config.eval.update(blend="0.5", blend_runs=("/other",))
+    saved = types.SimpleNamespace(
+        steps=lambda: [0], config=lambda _: {"config": config.to_dict(), "validations": []}
+    )
+
+    def refuse(checkpoints, runs):
+        assert checkpoints is saved and runs == ("/other",)
+        raise ConfigError("apart")
+
+    monkeypatch.setattr(blend, "check_starts", refuse)
+    monkeypatch.setattr(run, "open_for_reading", lambda _: saved)
+    monkeypatch.setattr(preflight, "check_checkpoint", lambda *_: preflight.Ready(None))
+    with pytest.raises(ConfigError, match="apart"):  # nothing beside is opened yet
+        run.evaluate_checkpoint("a run", None, tmp_path / "workdir")
+    assert not (tmp_path / "workdir").exists()
+
+    monkeypatch.setattr(loop, "Job", lambda *_: types.SimpleNamespace(checkpoints=saved))
+    monkeypatch.setattr(loop, "begin", lambda *_: ("step", "state", 0, None))
+    monkeypatch.setattr(loop, "run_rounds", lambda *_: pytest.fail("it trains"))
+    data = types.SimpleNamespace(facts={})
+    with pytest.raises(ConfigError, match="apart"):
+        loop.train(config, data, tmp_path, None, {})
 
 
 def test_of_other_datasets_the_doubts_are_told_and_their_images_must_be_apart(

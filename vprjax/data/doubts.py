@@ -4,6 +4,8 @@ A false unit gives perfect or empty figures: in degrees, a whole town lies withi
 hold the rules of `of_poses` too (tfds_builders/doubts.py).
 """
 
+import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 
@@ -26,6 +28,18 @@ CHANCE = (
     0.1  # of a random match at the tightest tolerance: a country in degrees has 0.16 within 2 units
 )
 QUERIES = 1000  # of a split whose references within a tolerance are counted, evenly spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """The references that queries are held against."""
+
+    places: Places
+
+    @functools.cached_property
+    def tree(self) -> cKDTree:
+        """Finds those near a position."""
+        return cKDTree(self.places.positions)
 
 
 def of_poses(splits: dict[str, Places], unit: str) -> Iterator[str]:
@@ -135,7 +149,7 @@ def spacing(positions: np.ndarray) -> float:
 
 
 def of_truth(
-    name: str, queries: Places, references: Places, tolerances, unit: str, degrees: float = 0.0
+    name: str, queries: Places, references: Known, tolerances, unit: str, degrees: float = 0.0
 ) -> Iterator[str]:
     """Yields a sentence where poses alone make every match of query split `name` right, or wrong.
 
@@ -144,15 +158,14 @@ def of_truth(
     asked = queries.positions[queries.located]
     if not len(asked):
         return
-    tree, few = cKDTree(references.positions), np.linspace(0, len(asked) - 1, QUERIES).astype(int)
+    tree, count = references.tree, len(references.places)
+    few = np.linspace(0, len(asked) - 1, QUERIES).astype(int)
     looked = asked[np.unique(few)]
     tight, wide = min(tolerances), max(tolerances)
     within = tree.query_ball_point(looked, tight, return_length=True)
-    every, chance = np.mean(within == len(references)), np.mean(within) / len(references)
-    beside = (np.mean(within) - 1) / max(
-        1, len(references) - 1
-    )  # a map of 3 images is none the worse
-    if len(references) > 1 and (every or beside >= CHANCE):
+    every, chance = np.mean(within == count), np.mean(within) / count
+    beside = (np.mean(within) - 1) / max(1, count - 1)  # a map of 3 images is none the worse
+    if count > 1 and (every or beside >= CHANCE):
         yield (
             f"any match is right for {100 * every:.1f} % of the queries of {name}, and one at random in "
             f"{100 * chance:.1f} % of cases, as references lie within {tight:g} {unit}: check the unit of "
@@ -173,11 +186,11 @@ def of_truth(
 
 
 def of_recall(
-    name: str, queries: Places, references: Places, radius: float, unit: str
+    name: str, queries: Places, references: Known, radius: float, unit: str
 ) -> Iterator[str]:
     """Yields a sentence where poses alone make every recall@N of query split `name` 0 at a radius."""
     asked = queries.positions[queries.located]
-    nearest = cKDTree(references.positions).query(asked)[0].min() if len(asked) else 0.0
+    nearest = references.tree.query(asked)[0].min() if len(asked) else 0.0
     if nearest > radius > 0:
         yield (
             f"no query of {name} lies within eval.recall_radius={radius:g} {unit} of a reference, the "
@@ -185,11 +198,12 @@ def of_recall(
         )
 
 
-def _look_alike(queries: Places, references: Places, reach: float, degrees: float) -> bool:
+def _look_alike(queries: Places, references: Known, reach: float, degrees: float) -> bool:
     """Whether any query has a reference within `reach` whose heading is the same to `degrees`."""
-    tree, asked = cKDTree(references.positions), queries.located
+    asked = queries.located
     for at, heading in zip(queries.positions[asked], queries.headings[asked], strict=True):
-        turns = references.headings[tree.query_ball_point(at, reach)] - heading
+        near = references.tree.query_ball_point(at, reach)
+        turns = references.places.headings[near] - heading
         if (np.abs((turns + np.pi) % (2 * np.pi) - np.pi) <= np.radians(degrees)).any():
             return True
     return False

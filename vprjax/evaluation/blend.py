@@ -7,6 +7,7 @@ loss belong to no model.
 Sources: Wortsman et al. 2022, Robust fine-tuning of zero-shot models; the same, Model soups.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -130,25 +131,34 @@ class Ends:
           WeightsError: a checkpoint is missing or damaged.
           ConfigError: a further run did not start from the same parameters.
         """
-        own = _start(checkpoints)
+        _start(checkpoints)
+        check_starts(checkpoints, runs)
         self.start = checkpoints.restore_model(0)
         self.ends = [checkpoints.restore_model(checkpoints.chosen())]
         for run in runs:
-            other = open_for_reading(run)
-            try:
-                if _start(other) != own:
-                    raise ConfigError(
-                        f"eval.blend_runs: {run} starts from other parameters than "
-                        f"{checkpoints.folder.parent}, and between them a mean says nothing: name runs of "
-                        "one model, seed and weights' file"
-                    )
+            with contextlib.closing(open_for_reading(run)) as other:
                 self.ends.append(other.restore_model(other.chosen()))
-            finally:
-                other.close()
 
     def at(self, blend: Blend) -> dict:
         """The variables of a blend."""
         return mixed(self.start, self.ends, blend.weights, blend.share)
+
+
+def check_starts(checkpoints: Checkpoints, runs: Sequence[str]) -> None:
+    """Checks that further runs started from the parameters of `checkpoints`, by their digests.
+
+    Raises:
+      WeightsError: a checkpoint is missing or damaged.
+      ConfigError: a further run did not start from the same parameters.
+    """
+    for run in runs:
+        with contextlib.closing(open_for_reading(run)) as other:
+            if _start(other) != _start(checkpoints):
+                raise ConfigError(
+                    f"eval.blend_runs: {run} starts from other parameters than "
+                    f"{checkpoints.folder.parent}, and between them a mean says nothing: name runs of one "
+                    "model, seed and weights' file"
+                )
 
 
 def _start(checkpoints: Checkpoints) -> str:

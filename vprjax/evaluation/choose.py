@@ -61,7 +61,7 @@ def scorer(
             rows = extract(replicated, frames, np.arange(len(frames)), "describe for the blend")
             return measure.Described(places, together.described(places, rows), positives)
 
-        home = _mean(config, *map(described, held_out))
+        home = measure.mean_of(measure.fcm_of(config, *map(described, held_out)))
         if keep is None:
             return home, None
         reference = keep.config.dataset.reference_split
@@ -70,7 +70,7 @@ def scorer(
         for split in splits:
             listed = protocol.positives(keep.dataset, split, reference)
             queries = described(keep.dataset.places((split,)), listed)
-            found.append(_mean(keep.config, queries, references))
+            found.append(measure.mean_of(measure.fcm_of(keep.config, queries, references)))
         return home, round(float(np.mean(found)), 4)
 
     return score
@@ -90,7 +90,3 @@ def _answerable(keep: Elsewhere) -> list[str]:
             "another"
         )
     return found
-
-
-def _mean(config, query: measure.Described, reference: measure.Described) -> float:
-    return round(float(np.mean(list(measure.fcm_of(config, query, reference).values()))), 4)

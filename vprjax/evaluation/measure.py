@@ -123,6 +123,11 @@ def fcm_of(config, query: Described, reference: Described) -> dict[str, float]:
     return by_tolerance(config.dataset.tolerances, truth.errors(matched)[truth.known])
 
 
+def mean_of(found: dict[str, float]) -> float:
+    """The mean over tolerances of `fcm_of`, which ranks checkpoints and blends."""
+    return round(float(np.mean(list(found.values()))), 4)
+
+
 def _reduced(rows: np.ndarray, reduce: whitening.Projection | None) -> np.ndarray:
     return rows if reduce is None else reduce(rows)
 

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from vprjax.data.source import Places
 from vprjax.errors import DataError
 from vprjax.evaluation import fcm
-from vprjax.localize import additions, likeness, next_place
+from vprjax.localize import additions, likeness, next_place, sources
 from vprjax.localize.calibration import DISTANCE, RATIO, Calibration, fit
 from vprjax.localize.model import Model
 from vprjax.retrieval.few import Few
@@ -172,6 +172,11 @@ def of_map(places, queries, radius: float, precision: float, name: str) -> Calib
         )
     fitted = _fit(found, precision, places.model, f"{name} against {places.folder.name}", radius)
     return dataclasses.replace(fitted, images=len(places))
+
+
+def read(places, name: str, data_dir: str | None = None, radius: float = np.inf):
+    """Reads pictures with positions from the source `name`, as `checked` gives them."""
+    return checked(places, sources.read(name, data_dir), name, radius)
 
 
 def checked(places, queries, name: str = "the queries", radius: float = np.inf):

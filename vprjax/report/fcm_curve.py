@@ -1,9 +1,8 @@
 """FCM over tolerance: the one function that draws it, and fcm.png."""
 
-import pathlib
+import io
 from typing import NamedTuple
 
-from vprjax.errors import naming
 from vprjax.evaluation.result import MODEL_NAMES, Result, Results
 
 
@@ -46,16 +45,12 @@ def draw(axis, by_model: dict[str, Result], look: Look) -> None:
     axis.set(ylim=(0, 100), xlim=(0, first.tolerances[-1]))
 
 
-def write(path: pathlib.Path, config, results: Results) -> None:
-    """Writes fcm.png, one panel per query split.
+def png(config, results: Results) -> bytes:
+    """Returns fcm.png, one panel per query split.
 
     Args:
-      path: the file.
       config: the whole config.
       results: by model and query split.
-
-    Raises:
-      OSError: the file cannot be written.
     """
     import matplotlib  # costs 0.3 s, which --help need not wait for
     from matplotlib.figure import Figure
@@ -74,7 +69,6 @@ def write(path: pathlib.Path, config, results: Results) -> None:
         axes[0].set_ylabel("FCM (% of queries)")
         axes[-1].legend(frameon=False, loc="best")
         figure.tight_layout()
-        partial = path.with_name(f".{path.name}.partial.png")
-        with naming(path):
-            figure.savefig(partial)
-    partial.replace(path)
+        out = io.BytesIO()
+        figure.savefig(out, format="png")
+    return out.getvalue()

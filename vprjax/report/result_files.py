@@ -15,7 +15,7 @@ from vprjax.evaluation.evaluate import pca_file
 from vprjax.evaluation.result import MODEL_NAMES, Matches, Results, shown
 from vprjax.report import abroad, fcm_curve, titles
 from vprjax.storage import checksum
-from vprjax.storage.atomic import write_atomically
+from vprjax.storage.atomic import written_beside
 
 LISTED = (
     "FCM: percentage of all queries whose nearest reference is one that the dataset lists as right. R@N: "
@@ -33,6 +33,9 @@ def write(
     others: Sequence[Elsewhere] = (),
 ) -> None:
     """Writes `results.json`, `results.md`, `fcm.png` and `matches/` into `folder`, each file atomically.
+
+    `results.json` marks a finished evaluation: it never stands beside tables of another. An earlier one's
+    files stay until all of these are on the disk.
 
     Args:
       folder: an existing folder.
@@ -54,21 +57,27 @@ def write(
         "others": abroad.to_json(others),
         "provenance": provenance,
     }
-    _write_all_matches(folder / "matches", results)
+    mark = folder / "results.json"
+    files = _all_matches(folder / "matches", results)
     for other in others:
-        _write_all_matches(folder / "matches" / other.folder, other.results)
-    _remove_earlier(folder, config, results, others)
-    fcm_curve.write(folder / "fcm.png", config, results)
-    write_atomically(folder / "results.md", markdown(config, dataset, results, provenance, others))
-    # results.json comes last: it marks a finished run.
-    text = json.dumps(checksum.seal(document), indent=2)
-    write_atomically(folder / "results.json", text + "\n")
+        files |= _all_matches(folder / "matches" / other.folder, other.results)
+    files[folder / "fcm.png"] = fcm_curve.png(config, results)
+    files[folder / "results.md"] = markdown(config, dataset, results, provenance, others)
+    files[mark] = json.dumps(checksum.seal(document), indent=2) + "\n"
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(files):
+        mark.unlink(missing_ok=True)  # before the first file of an earlier evaluation goes
+        _remove_earlier(folder, config, results, others)
 
 
-def _write_all_matches(folder: pathlib.Path, results: Results) -> None:
-    for model, by_split in results.items():
-        for split, result in by_split.items():
-            write_matches(folder / f"{model}_{split}.csv", result.matches)
+def _all_matches(folder: pathlib.Path, results: Results) -> dict[pathlib.Path, str]:
+    """The tables of matches by their files."""
+    return {
+        folder / f"{model}_{split}.csv": matches_text(result.matches)
+        for model, by_split in results.items()
+        for split, result in by_split.items()
+    }
 
 
 def _remove_earlier(
@@ -88,8 +97,8 @@ def _remove_earlier(
             pca_file(folder, model).unlink(missing_ok=True)
 
 
-def write_matches(path: pathlib.Path, matches: Matches) -> None:
-    """Writes a table of one row per query: its position, its match, the match's error and distance.
+def matches_text(matches: Matches) -> str:
+    """A table of one row per query, as CSV: its position, its match, the match's error and distance.
 
     `error` is in position units, `distance` in descriptor space. A query without a position leaves x, y
     and error empty. `evaluation.bootstrap.paired` compares two models by their tables of the same queries.
@@ -107,8 +116,7 @@ def write_matches(path: pathlib.Path, matches: Matches) -> None:
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
     writer.writerows(["" if _is_nan(value) else value for value in row] for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.getvalue())
+    return text.getvalue()
 
 
 def _is_nan(value) -> bool:
@@ -135,7 +143,28 @@ def table(config, results: Results) -> str:
         oracle = next(iter(results.values()))[split].figures.oracle_fcm
         ceiling = [shown(oracle[t]) for t in tolerances]
         rows.append([split, "oracle (ceiling)", *ceiling, *[""] * len(recalls)])
+    return _lined(rows)
+
+
+def _lined(rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def sequence_table(config, results: Results) -> list[str]:
+    """The table of FCM where the last frames are matched together, in lines; none without such figures."""
+    unit, tolerances = config.dataset.position_unit, config.dataset.tolerances
+    rows = [
+        [split, MODEL_NAMES[model], *(shown(found.fcm[f"{t:g}"]) for t in tolerances)]
+        for split in config.dataset.query_splits
+        for model, by_split in results.items()
+        if (found := by_split[split].figures.sequence)
+    ]
+    if not rows:
+        return []
+    head = ["queries", "model", *(f"FCM {t:g} {unit}" for t in tolerances)]
+    marks = ["---"] * 2 + ["---:"] * len(tolerances)
+    words = f"The last {config.eval.sequence_length} frames are matched together:"
+    return [words, "", _lined([head, marks, *rows]), ""]
 
 
 def facing(config) -> str:
@@ -220,6 +249,7 @@ def markdown(
         *(f"**Warning:** {words}.\n" for words in warnings(config, results, provenance, others)),
         LISTED if protocol.listed(dataset) else _within(config, counted),
         "",
+        *sequence_table(config, results),
         *abroad.markdown(config, dataset, results, others),
         "![FCM over tolerance](fcm.png)",
         "",

@@ -1,5 +1,6 @@
 """P x K batches of places: for losses on class weights, and on all pairs of a batch."""
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -49,6 +50,9 @@ class PlaceSampler:
           ValueError: the places of a dataset are too few for a batch.
         """
         self._config, parts = config, [places, *others]
+        self._drawn = functools.lru_cache(2)(
+            self._draw
+        )  # a step asks for its numbers and its images
         self._places = joined(parts)
         found = []
         for number, part in enumerate(parts):
@@ -103,7 +107,7 @@ class PlaceSampler:
         """Returns 0, as nothing is mined."""
         return 0
 
-    def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def _draw(self, step: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Returns the batch of a step, which is of one dataset."""
         (number,) = domains.drawn(self._config, len(self._groups), _STREAM, step, 1)
         return self._batch_of(number, step)

@@ -1,7 +1,9 @@
 """Writes that leave a file whole, old or new."""
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator, Mapping
 
 from vprjax.errors import naming
 
@@ -12,13 +14,30 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     Raises:
       OSError: the file cannot be written; the old text stays.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with written_beside({path: text}):
+        pass
+
+
+@contextlib.contextmanager
+def written_beside(files: Mapping[pathlib.Path, str | bytes]) -> Iterator[None]:
+    """Writes all of `files` beside their places before the body, and puts them there in order after it.
+
+    Raises:
+      OSError: a file cannot be written; the body does not run and the old ones stay.
+    """
+    partials = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in files}
     try:
-        with naming(path):
-            partial.write_text(text, encoding="utf-8")  # in any locale: the pages declare it
-        partial.replace(path)
+        for path, content in files.items():
+            # UTF-8 in any locale: the pages declare it.
+            data = content.encode() if isinstance(content, str) else content
+            with naming(path):
+                partials[path].write_bytes(data)
+        yield
+        for path, partial in partials.items():
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
 
 
 def is_other(path: pathlib.Path, start: str) -> bool:

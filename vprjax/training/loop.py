@@ -10,6 +10,7 @@ from vprjax.console import Progress, log, progress
 from vprjax.descriptors import store
 from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import NoNegatives, Preempted
+from vprjax.evaluation import blend
 from vprjax.runtime import memory, parallel
 from vprjax.runtime.preemption import Preemption
 from vprjax.runtime.prefetch import prefetch
@@ -37,7 +38,8 @@ def train(
       provenance: facts that every checkpoint saves, beside the digest of the training images.
 
     Raises:
-      ConfigError: the workdir holds another run, or a step does not fit the memory.
+      ConfigError: the workdir holds another run, a run of `eval.blend_runs` has another start, or a step
+        does not fit the memory.
       TrainingError: a tensor is not finite.
       Preempted: SIGTERM ended the run; the state is saved.
     """
@@ -48,6 +50,7 @@ def train(
     history = validation.History(config.validation.patience, [])
     job = Job(config, workdir, provenance, data, module, extract, history)
     begun = begin(job, weights)
+    blend.check_starts(job.checkpoints, blend.asked(config).runs)  # ahead of the first step
     if begun is not None:
         if parallel.is_primary():  # an evaluation before this training left them
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)

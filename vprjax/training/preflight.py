@@ -256,23 +256,19 @@ def suspicions(
     splits = {name: dataset.places((name,)) for name in names}
     unit = dataset.metadata.get("position_unit")
     found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
+    known = doubts.Known(splits[d.reference_split])
     by_distance = [n for n in d.query_splits if n not in (dataset.metadata.get("positives") or {})]
     for name in by_distance:
         found += doubts.of_truth(
             name,
             splits[name],
-            splits[d.reference_split],
+            known,
             d.tolerances,
             d.position_unit,
             config.eval.heading_degrees,
         )
-        found += doubts.of_recall(
-            name,
-            splits[name],
-            splits[d.reference_split],
-            config.eval.recall_radius,
-            d.position_unit,
-        )
+        radius = config.eval.recall_radius
+        found += doubts.of_recall(name, splits[name], known, radius, d.position_unit)
     found += protocol.differences(config, dataset)
     found += apart.check(config, dataset, trained)
     for sentence in found:

@@ -37,7 +37,7 @@ class Validation:
             for x in (self.queries, self.references)
         ]
         found = measure.fcm_of(config, *sides)
-        return {**found, "mean": round(float(np.mean(list(found.values()))), 4)}
+        return {**found, "mean": measure.mean_of(found)}
 
 
 def split_off(config, places: Places, dataset: source.Dataset) -> tuple[Places, Validation | None]:

@@ -77,8 +77,7 @@ def sha256(file: pathlib.Path) -> str:
 
 def _check_size(sizes: Iterable[int], most: int | None = None) -> None:
     """Raises Unfit where a file's arrays claim more bytes than `most`, or than any weights have."""
-    most = LARGEST if most is None else most
-    if sum(sizes) > most:
+    if sum(sizes) > (most := LARGEST if most is None else most):
         raise Unfit(f"its arrays claim more than {most:,} bytes; save the backbone's alone")
 
 
@@ -224,9 +223,10 @@ def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
         ) from e
     found = _tensors(state, torch.is_tensor)
     # An expanded tensor has more numbers than its storage.
-    sizes = (4 * tensor.numel() for tensor in found.values() if torch.is_tensor(tensor))
-    _check_size(sizes, _most(file))
-    return {n: a.detach().float().numpy() if torch.is_tensor(a) else a for n, a in found.items()}
+    tensors = {n: a.detach() for n, a in found.items() if torch.is_tensor(a)}
+    _check_size((max(4, a.element_size()) * a.numel() for a in tensors.values()), _most(file))
+    floats = {n: a.float() for n, a in tensors.items() if a.is_floating_point()}  # NumPy lacks some
+    return found | {n: a.numpy() for n, a in (tensors | floats).items()}
 
 
 def _tensors(state, is_tensor: Callable) -> dict:

@@ -78,6 +78,19 @@ def _shape(path: Path, shape: tuple[int, ...], source: str) -> tuple[int, ...]:
     return tuple(shape[i] for i in layout.order(path, len(shape)))
 
 
+def unsound(path: Path, array: np.ndarray) -> str:
+    """Says what of a variable's array in a file is no sound number, after "it holds"; "" for nothing."""
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        return "whole numbers, as quantised models do, in place of floats"
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return "values that are not numbers"
+    with np.errstate(invalid="ignore"):  # a cast of some NaNs warns
+        values = array.astype(np.float64)
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():
+        return "numbers that are not finite"
+    return "variances below 0" if path[-1] == "var" and (values < 0).any() else ""
+
+
 def torch_array(path: Path, array: np.ndarray) -> np.ndarray:
     """Returns an array of a PyTorch state dict in our layout, float32."""
     return convert(path, array, "torch")

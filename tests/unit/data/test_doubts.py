@@ -113,7 +113,7 @@ def test_queries_of_a_receiver_that_kept_its_position_are_told(share, count):
 
 
 def truth(queries, references, tolerances=(25.0, 2.0)):
-    sides = standing(queries), standing(references)
+    sides = standing(queries), doubts.Known(standing(references))
     return [*doubts.of_truth("night", *sides, tolerances, "m")]
 
 
@@ -146,7 +146,7 @@ def test_two_sides_in_different_units_are_told():
 @pytest.mark.parametrize(("turn", "doubted"), [(math.pi, True), (0.5, False), (2 * math.pi, False)])
 def test_queries_that_all_look_away_are_told(turn, doubted):
     headings = np.linspace(-1.0, 1.0, 300)
-    sides = standing(drive(), headings + turn), standing(drive(), headings)
+    sides = standing(drive(), headings + turn), doubts.Known(standing(drive(), headings))
     found = [*doubts.of_truth("night", *sides, (25.0, 2.0), "m", 45.0)]
     assert [("that looks its way, to eval.heading_degrees=45" in words) for words in found] == (
         [True] * doubted
@@ -154,9 +154,20 @@ def test_queries_that_all_look_away_are_told(turn, doubted):
     assert not [*doubts.of_truth("night", *sides, (25.0, 2.0), "m")]
 
 
+def test_all_checks_look_in_one_index_of_the_references(monkeypatch):
+    made, tree = [], doubts.cKDTree
+    monkeypatch.setattr(doubts, "cKDTree", lambda *words: made.append(words) or tree(*words))
+    known = doubts.Known(standing(drive(), np.zeros(300)))
+    for name in ("day", "night"):
+        asked = standing(drive(), np.zeros(300))
+        assert not [*doubts.of_truth(name, asked, known, (25.0, 2.0), "m", 45.0)]
+        assert not [*doubts.of_recall(name, asked, known, 5.0, "m")]
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize(("radius", "count"), [(0.01, 1), (0.0, 0), (5.0, 0)])
 def test_a_recall_radius_below_every_distance_is_told(radius, count):
     asked, known = standing(drive(noise=0.0) + np.array([0.0, 1.0])), standing(drive(noise=0.0))
-    said = [*doubts.of_recall("test01", asked, known, radius, "m")]
+    said = [*doubts.of_recall("test01", asked, doubts.Known(known), radius, "m")]
     assert len(said) == count
     assert all("eval.recall_radius=0.01 m of a reference, the nearest is" in s for s in said)

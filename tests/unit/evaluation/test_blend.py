@@ -78,7 +78,7 @@ def test_runs_of_another_start_and_a_missing_start_are_refused(tmp_path):
     apart = run(tmp_path / "apart", moved([2.0, 2.0]), start=other)
     reader = open_for_reading(own)
     with pytest.raises(ConfigError, match=r"apart starts from other parameters than .*own"):
-        blend.Ends(reader, [str(apart)])
+        blend.check_starts(reader, [str(own), str(apart)])
     with pytest.raises(WeightsError, match="no checkpoint in"):
         blend.Ends(reader, [str(tmp_path)])
     reader.close()

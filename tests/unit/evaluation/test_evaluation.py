@@ -244,7 +244,18 @@ def test_the_files_hold_what_was_measured(config, tmp_path):
     assert "tau. A reference counts only where it looks the same way, to 30 degrees.\n" in (
         result_files.markdown(config, dataset, results, provenance)
     )
-    assert "Warning" not in text
+    assert "Warning" not in text and "frames" not in text
+    config.eval.update(sequence_length=3, heading_degrees=0.0)
+    results["fine_tuned"]["test01"] = measured(config)
+    assert (
+        "The last 3 frames are matched together:\n\n| queries | model | FCM 10 m | FCM 5 m | FCM 1 m |\n"
+        "| --- | --- | ---: | ---: | ---: |\n| test01 | fine-tuned | "
+        + " | ".join(
+            f"{share:.2f}"
+            for share in results["fine_tuned"]["test01"].figures.sequence.fcm.values()
+        )
+        + " |\n\n"
+    ) in result_files.markdown(config, dataset, results, provenance)
     doubtful = provenance | {"warnings": ["the descriptors collapsed"]}
     assert "\n\n**Warning:** the descriptors collapsed.\n\nFCM: " in (
         result_files.markdown(config, dataset, results, doubtful)

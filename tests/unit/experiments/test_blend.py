@@ -113,6 +113,11 @@ def test_several_runs_enter_by_their_weights(main, tmp_path, capsys):
     [
         (["--shares=2"], "give numbers from 0 to 1"),
         (["--csv=rows.csv"], "--csv needs --home and --abroad"),
+        ([f"--out={__file__}"], "test_blend.py is a file that this command did not write"),
+        (
+            [f"--csv={__file__}", "--home=5", "--abroad=5"],
+            "test_blend.py is a file that this command did not write",
+        ),
         (["--weights=1,2"], "must hold 1 numbers"),
         (["--set", "eval.batch=many"], "--set: "),
         (["--set", "eval.nothing=1"], "key eval.nothing is unknown"),

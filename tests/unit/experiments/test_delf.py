@@ -83,6 +83,17 @@ def test_the_check_mends_what_the_global_descriptor_confuses(dataset, monkeypatc
     assert cost["delf_checked"]["bytes_per_image"] == 4 * COUNT + 4 * 5 * 40 * (8 + 2) // COUNT
 
 
+def test_features_on_the_disk_are_those_in_memory_to_the_bit(tmp_path):
+    every = [local(np.full((1, 1, 3), place)) for place in (0, COUNT - 1, 3)]
+    stored = delf.Stored(iter(every), tmp_path)
+    for number in (2, 0, 1, 2):
+        for name in ("points", "descriptors"):
+            found, wanted = getattr(stored[number], name), getattr(every[number], name)
+            np.testing.assert_array_equal(found, wanted, strict=True)
+    assert stored.counts == [40, 0, 40] and stored.bytes == 2 * 4 * 40 * (8 + 2)
+    assert not list(tmp_path.iterdir())  # a kill leaves nothing
+
+
 def test_both_ways_are_rows_of_the_field(dataset, monkeypatch, tmp_path):
     assert run(monkeypatch, tmp_path / "baselines/delf/seed0", "--first=3") == 0
     rows, made = baselines.write(tmp_path, None)

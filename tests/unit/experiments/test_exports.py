@@ -1,6 +1,8 @@
 """The record of exported files: which cells there are, what counts as sound, and one cell for real."""
 
+import argparse
 import json
+import os
 
 import cv2
 import exports
@@ -82,6 +84,44 @@ def test_two_files_never_replace_one():
     assert "| vgg16 | 1.0e-06 | _2.0e-06_ |" in page and "- 1 cells in italics" in page
 
 
+def test_rows_of_an_older_work_folder_fill_gaps_alone(tmp_path):
+    args = argparse.Namespace(work=tmp_path / "work", records=tmp_path)
+    left = tmp_path / "work/vgg16" / export_table.ROWS
+    left.parent.mkdir(parents=True)
+    lines = [json.dumps(one._asdict()) for one in (row("2e-06"), row("4e-06", head="mac"))]
+    left.write_text("\n".join(lines) + "\n")
+    table = tmp_path / export_table.FILE
+    table.write_text(export_table.text([row("3e-06", code_version="1")]))
+
+    def shown(changed):
+        os.utime(left, (changed, changed))
+        os.utime(table, (100, 100))
+        return {one.head: one.exported for one in exports.record(args)}
+
+    assert shown(99) == {"gem": "3e-06", "mac": "4e-06"}
+    assert shown(101) == {"gem": "2e-06", "mac": "4e-06"}  # a killed call's, or this one's
+
+
+def test_a_process_starts_with_no_rows_of_another(tmp_path, monkeypatch):
+    """Else its first row would make them all newer than the record."""
+    args = argparse.Namespace(
+        work=tmp_path / "work", records=tmp_path, images=tmp_path, only="vgg16-gem"
+    )
+    args.again, args.parts, seen = True, False, []
+    left = tmp_path / "work/vgg16" / export_table.ROWS
+    left.parent.mkdir(parents=True)
+    left.write_text(json.dumps(row("2e-06")._asdict()) + "\n")
+    monkeypatch.setattr(exports, "pictures", lambda _: [])
+
+    def run(command, **_):
+        seen.append(left.exists())
+        return argparse.Namespace(returncode=1)
+
+    monkeypatch.setattr(exports.subprocess, "run", run)
+    assert exports.export(args) == ["vgg16 gem stablehlo"] and seen == [False]
+    assert export_table.read(tmp_path / export_table.FILE) == [row("2e-06")]
+
+
 def test_pictures_are_spread_evenly(tmp_path):
     for number in range(31):
         (tmp_path / f"{number:02d}.jpg").write_bytes(b"")
@@ -117,7 +157,7 @@ def test_a_cell_is_compared_in_a_process_without_vprjax(tmp_path, one_format, mo
     (tmp_path / "work" / export_table.JOB).write_text(json.dumps(told))
     monkeypatch.setattr(one_export.sys, "argv", ["one_export.py", str(tmp_path / "work")])
     one_export.main()
-    (found,) = exports.collect(tmp_path)
+    _, (found,) = exports.collect(tmp_path)
     assert found.sound and 0 < float(found.exported) <= check.MOST and found.note == ""
     assert (found.sizes, found.images, found.stage) == ("64x64 96x128 115x35", "3", "expanded_conv")
     assert not list((tmp_path / "work").glob("model.*"))

@@ -83,7 +83,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert grid_health.main() == 0
     assert out.read_text() == capsys.readouterr().out
     write(tmp_path, "vgg16-gem-arcface", 0, [row(10), row(20, loss=float("nan"))])
-    assert grid_health.main() == 1
+    assert grid_health.main() == 1  # its own file is replaced
+    for text, words in (("# My notes\n", "did not write"), ("## My notes\n", "did not write")):
+        out.write_text(text)
+        assert grid_health.main() == 2 and words in capsys.readouterr().err
+        assert out.read_text() == text
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):

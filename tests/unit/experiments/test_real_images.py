@@ -1,5 +1,7 @@
 """Nordland's protocols: what trains, what is matched, and that no test frame is in those for choices."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -42,3 +44,39 @@ def test_what_each_protocol_holds(images, protocol, last_train, reference, query
     assert numbers == {
         key: [n for n in NUMBERS if first <= n <= last] for key, (first, last) in within.items()
     }
+
+
+def command(monkeypatch, images, raw, *flags):
+    words = ["real_images", "nordland", f"--images={images}", f"--raw={raw}", *flags]
+    monkeypatch.setattr(sys, "argv", words)
+    real_images.main()
+
+
+def test_a_damaged_frame_is_told_by_its_name(images, tmp_path, monkeypatch, capsys):
+    for season in ("summer", "winter"):
+        (tmp_path / season).mkdir()
+        for file in (images / season).iterdir():
+            (tmp_path / season / file.name).symlink_to(file)
+    bad = tmp_path / "winter/images-00500.png"
+    bad.unlink()
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(SystemExit) as ended:
+        command(monkeypatch, tmp_path, tmp_path / "raw", "--drop_still")
+    assert ended.value.code == 2 and f"{bad} is damaged or no PNG" in capsys.readouterr().err
+    assert not (tmp_path / "raw").exists()
+
+
+def test_places_csv_stays_whole_where_a_second_one_cannot_be_written(images, tmp_path, monkeypatch):
+    command(monkeypatch, images, tmp_path)
+    before = (tmp_path / "places.csv").read_bytes()
+    assert before.startswith(
+        b"sequence,image,x,y\r\ntrain_summer,summer/images-00000.png,0.0,0\r\n"
+    )
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        command(monkeypatch, images, tmp_path)
+    assert (tmp_path / "places.csv").read_bytes() == before

@@ -7,6 +7,7 @@ from configs import base
 from tests.helpers.memory_places import drive, standing
 from vprjax import sampling
 from vprjax.config import checks
+from vprjax.sampling import place_classes
 from vprjax.sampling.places import BatchSampler
 
 
@@ -37,6 +38,17 @@ def test_labels_make_the_places():
     assert len(sampler.classes) == 4
     for row in sampler.indices(0):
         assert len({labels[i] for i in row}) == 1
+
+
+def test_a_step_is_drawn_once(monkeypatch):
+    drawn, batch_at = [], place_classes.batch_at
+    sampler = sampling.make_sampler(config("circle"), drive())
+    monkeypatch.setattr(
+        place_classes, "batch_at", lambda *words: drawn.append(words[4]) or batch_at(*words)
+    )
+    for step in (4, 5, 4):
+        sampler.batch(step), sampler.indices(step)
+    assert drawn == [4, 5]
 
 
 def test_accumulation_would_hide_pairs():

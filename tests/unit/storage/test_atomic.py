@@ -25,15 +25,27 @@ def test_write_atomically_keeps_the_old_text_on_failure(tmp_path, monkeypatch):
     path = tmp_path / "results.md"
     atomic.write_atomically(path, "old")
 
-    def fail(self, text, encoding):
-        with self.open("w") as file:
-            file.write(text[:2])
+    def fail(self, data):
+        with self.open("wb") as file:
+            file.write(data[:2])
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", fail)
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
     with pytest.raises(OSError, match="no space"):
         atomic.write_atomically(path, "new text")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_files_written_beside_take_their_places_after_the_body_or_not_at_all(tmp_path):
+    one, two, bad = tmp_path / "one", tmp_path / "two", tmp_path / "gone/bad"
+    one.write_text("old")
+    with atomic.written_beside({one: "new", two: b"\0"}):
+        assert one.read_text() == "old" and not two.exists()
+        assert len([*tmp_path.glob(".*.partial")]) == 2
+    assert one.read_text() == "new" and two.read_bytes() == b"\0"
+    with pytest.raises(FileNotFoundError), atomic.written_beside({one: "newer", bad: ""}):
+        pytest.fail("the body runs")
+    assert one.read_text() == "new" and sorted(tmp_path.iterdir()) == [one, two]
 
 
 def test_a_full_disk_is_named_by_the_file_not_by_its_partial_copy(tmp_path):

@@ -30,7 +30,7 @@ def keras():
     """MobileNetV2's arrays under their Keras names, random."""
     rng = np.random.default_rng(0)
     table = names.names_and_shapes("mobilenetv2", "keras").values()
-    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in table}
+    return {name: rng.uniform(0, 1, shape).astype(np.float32) for name, shape in table}
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,27 @@ def test_one_error_lists_all_that_does_not_fit(keras, tmp_path):
     assert "mis-shaped (1): bn_Conv1/gamma (31,) instead of (32,)" in text
     assert "not finite (1): bn_Conv1/beta" in text
     assert "Logits" not in text and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "words"),
+    [
+        ("Conv1/kernel", np.ones((3, 3, 3, 32), np.int8), "whole numbers, as quantised models do"),
+        ("Conv_1_bn/moving_variance", np.full(1280, -0.5), "variances below 0"),
+    ],
+)
+def test_what_no_training_writes_is_refused(keras, tmp_path, name, array, words):
+    file = save(tmp_path / "w.npz", {**keras, name: array})
+    with pytest.raises(WeightsError, match=rf"w\.npz.*{words}.* \(1\): {name}; it has"):
+        pretrained.load(file, "mobilenetv2")
+
+
+def test_whole_numbers_in_a_state_dict_stay_whole(tmp_path):
+    torch = pytest.importorskip("torch")
+    kernel = torch.ones(64, 3, 3, 3, dtype=torch.int8)
+    torch.save({"features.0.weight": kernel}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"quantised.* \(1\): features\.0\.weight"):
+        pretrained.load(tmp_path / "a.pth", "vgg16", partial=True)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5", ".safetensors", ".pth", "-legacy.pth"])

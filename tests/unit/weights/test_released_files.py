@@ -97,7 +97,7 @@ UNSOUND = {
     ),
     "whole numbers": (
         having(aggregation__3__bias=np.ones(32, np.int8)),
-        ["aggregation.3.bias holds int8, as quantised models do"],
+        ["aggregation.3.bias holds whole numbers, as quantised models do"],
     ),
     "an exponent of 0": (
         having(aggregation__1__p=np.zeros(1, np.float32)),

@@ -17,7 +17,7 @@ from vprjax.weights import names, pretrained
 def arrays_of(backbone, source):
     rng = np.random.default_rng(0)
     table = names.names_and_shapes(backbone, source).values()
-    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in table}
+    return {name: rng.uniform(0, 1, shape).astype(np.float32) for name, shape in table}
 
 
 @pytest.fixture(scope="module")

@@ -44,14 +44,12 @@ def _run(args: argparse.Namespace) -> None:
         )
     if not args.radius > 0:
         raise ConfigError(f"--radius={args.radius:g}: give position units above 0")
-    from vprjax.localize import calibrate, calibration, sources
+    from vprjax.localize import calibrate, calibration
     from vprjax.localize.map import Map
 
     places = Map.open(args.map)
     queries, test = (
-        calibrate.checked(places, sources.read(name, args.data_dir), name, args.radius)
-        if name
-        else None
+        calibrate.read(places, name, args.data_dir, args.radius) if name else None
         for name in (args.queries, args.test)
     )
     found = calibrate.of_map(places, queries, args.radius, args.precision / 100, args.queries)

@@ -21,7 +21,7 @@ from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
 from vprjax.weights import files
 from vprjax.weights.hub import resolve
-from vprjax.weights.names import torch_array, torch_shape
+from vprjax.weights.names import torch_array, torch_shape, unsound
 from vprjax.weights.released import FAMILIES
 from vprjax.weights.released.variant import Arrays, Family
 
@@ -306,12 +306,8 @@ def _misfit(
         shape = torch_shape(path, shapes[path].shape)
         if arrays[n].shape != shape and (arrays[n].size != np.prod(shape) or path[-1] == "kernel"):
             return f"{n} has shape {arrays[n].shape}, expected {shape}"
-        if not jnp.issubdtype(arrays[n].dtype, jnp.floating):
-            return f"{n} holds {arrays[n].dtype}, as quantised models do; give the file with float values"
-        if not np.isfinite(arrays[n]).all():
-            return f"{n} holds numbers that are not finite"
-        if path[-1] == "var" and (arrays[n] < 0).any():
-            return f"{n} holds variances below 0"
+        if words := unsound(path, arrays[n]):
+            return f"{n} holds {words}"
         if path[-2:] == ("pooling", "p") and (arrays[n] <= 0).any():
             return f"{n} is GeM's exponent and must be above 0"
     return ""
