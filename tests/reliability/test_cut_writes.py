@@ -20,13 +20,26 @@ from vprjax.storage import checkpoint, json_lines
 from vprjax.storage.workdir import hold_workdir
 
 KILLED = -signal.SIGXFSZ
+HUNG = -signal.SIGALRM
 
 
 def killed_at(limit, write):
-    """Calls `write()` in a process of its own that may write `limit` bytes a file; how it ended."""
+    """Calls `write()` in a process of its own that may write `limit` bytes a file; how it ended.
+
+    A lock that another thread holds at the fork stays locked in the child, which then begins anew.
+    """
+    ended = HUNG
+    for _ in range(3):
+        ended = _killed_at(limit, write) if ended == HUNG else ended
+    return ended
+
+
+def _killed_at(limit, write):
     child = os.fork()
     if not child:
         try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
             limit_files(limit)
             write()
         except BaseException:
