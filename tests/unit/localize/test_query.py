@@ -1,6 +1,8 @@
 """The query command keeps what it wrote before, follows a drive, and names what cannot be asked."""
 
+import io
 import os
+import types
 
 import pytest
 
@@ -43,13 +45,16 @@ def test_a_damaged_picture_leaves_an_earlier_file_as_it_is(tmp_path, places, cap
         ("out", "route.geojson", '{"type": "Feature"}', "route.geojson is a file that this command did"),
         ("page", "a.html", "<svg>", "a.html is a file that this command did not write; name another"),
         ("page", "places.npz", "PK", "places.npz: give a file ending in .html"),
+        ("out", "a.csv", None, "a.csv is a folder; name a file"),
+        ("page", "a.html", None, "a.html is a folder; name a file"),
     ],
 )  # fmt: skip
 def test_files_of_others_stay(tmp_path, places, capsys, option, name, before, said):
     drive(tmp_path / "asked", range(2))
-    (tmp_path / name).write_text(before)
-    assert ask(tmp_path, f"--{option}={tmp_path / name}") == 2
-    assert said in capsys.readouterr().err and (tmp_path / name).read_text() == before
+    at = tmp_path / name
+    at.write_text(before) if before else at.mkdir()
+    assert ask(tmp_path, f"--{option}={at}") == 2
+    assert said in capsys.readouterr().err and (at.is_dir() or at.read_text() == before)
 
 
 @pytest.mark.parametrize("flag", ["out=a.csv", "out=a.json", "out=a.geojson", "page=a.html"])
@@ -98,6 +103,30 @@ def test_a_reader_that_has_enough_ends_the_command(tmp_path, places, monkeypatch
     assert ask(tmp_path) == 0
     os.close(taken)
     assert "run the same command again" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["", "/", ".", "loops/"])
+def test_loop_files_need_a_prefix(capsys, out):
+    assert main(["loops", "--map=map", f"--out={out}"]) == 2
+    assert "give what the files' names begin with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--fps=inf", "--fps=nan", "--speed=inf", "--images="])
+def test_what_means_nothing_is_refused(tmp_path, places, capsys, flag):
+    drive(tmp_path / "asked", range(1))
+    assert ask(tmp_path, flag) == 2
+    said = capsys.readouterr()
+    assert not said.out and "give " in said.err and said.err.count("\n") == 1
+
+
+def test_what_was_not_written_is_not_said_to_be(tmp_path, places, monkeypatch, capsys):
+    stream = types.SimpleNamespace(buffer=io.BytesIO())
+    monkeypatch.setattr("sys.stdin", stream)
+    assert ask(tmp_path, "--images=-", f"--out={tmp_path / 'a.csv'}") == 0
+    assert capsys.readouterr().err == "0 pictures answered\n"
+    drive(tmp_path / "asked", range(1))
+    assert ask(tmp_path) == 0
+    assert capsys.readouterr().err == "1 picture answered\n"
 
 
 @pytest.mark.parametrize("threshold", ["95", "-0.1", "nan"])
