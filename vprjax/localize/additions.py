@@ -24,9 +24,7 @@ def first(at: pathlib.Path, model, source: Source, name: str, data_dir: str | No
     """
     header = folder.read_header(at)
     if header is None:
-        strange = [p.name for p in at.iterdir() if p.name not in (".lock", folder.part_name(0))]
-        if strange:
-            raise DataError(f"{at} holds something else ({strange[0]}); name a new folder")
+        folder.check_own(at)
         source = _unique(source)
         header = folder.new_header(model, source)
         _append(at, header, model, source, _origin(name, data_dir))

@@ -48,6 +48,16 @@ def read_header(folder: pathlib.Path) -> dict | None:
     return header
 
 
+def check_own(at: pathlib.Path) -> None:
+    """Raises DataError where a folder without a header holds what no stopped build leaves."""
+    if not at.is_dir() or read_header(at) is not None:
+        return
+    left = (".lock", part_name(0))  # and a header's other name, under which it is written
+    strange = [p.name for p in at.iterdir() if p.name not in left and f".{HEADER}." not in p.name]
+    if strange:
+        raise DataError(f"{at} holds something else ({min(strange)}); name a new folder")
+
+
 def write_header(folder: pathlib.Path, header: dict) -> None:
     """Writes the header atomically; raises OSError."""
     write_atomically(folder / HEADER, json.dumps(checksum.seal(header), indent=1) + "\n")

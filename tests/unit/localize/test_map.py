@@ -260,9 +260,23 @@ def test_a_folder_is_not_written_over(model, tmp_path):
         Map.build(model, drive(tmp_path / "tuesday", range(3)), tmp_path / "map")
     with pytest.raises(DataError, match=r"map holds something already; name a new folder"):
         places.save(tmp_path / "map")
-    with pytest.raises(DataError, match=r"monday holds something else"):
-        Map.build(model, tmp_path / "tuesday/positions.json", tmp_path / "monday")
+    pictures = contents(tmp_path / "monday")
+    with pytest.raises(
+        DataError, match=r"monday holds something else \(000.png\); name a new folder"
+    ):
+        Map.build(model, tmp_path / "absent.json", tmp_path / "monday")
+    assert contents(tmp_path / "monday") == pictures  # no lock lies among them
     assert contents(tmp_path / "map") == before
+
+
+def test_a_folder_without_a_name_is_not_the_one_at_hand(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = Map.build(model, drive(tmp_path / "monday"))
+    for wrong in (Map.open, places.save, lambda at: Map.build(model, "monday/positions.json", at)):
+        with pytest.raises(DataError, match="the map's folder has no name"):
+            wrong("")
+    with pytest.raises(DataError, match="no images are named"):
+        Map.build(model, "")
 
 
 class Stop(Exception):
@@ -287,9 +301,12 @@ def test_a_stopped_build_goes_on_and_leaves_the_same_bytes(model, tmp_path):
             Map.build(stopping(at), source, tmp_path / "map")
         with pytest.raises(DataError, match=r"holds no map .*run the same command again"):
             Map.open(tmp_path / "map")
+    cut = tmp_path / "map/.map.json.123.partial"  # of a build that was killed at its end
+    cut.write_text("{")
     seen = []
     Map.build(made_up_model.model(before=seen.append), source, tmp_path / "map")
     assert seen == [12]
+    cut.unlink()
     assert contents(tmp_path / "map") == contents(tmp_path / "whole")
 
 
