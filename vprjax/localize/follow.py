@@ -3,6 +3,7 @@
 import numpy as np
 
 from vprjax.errors import DataError
+from vprjax.localize import asked
 from vprjax.localize.answer import BELIEF, Answer
 from vprjax.localize.place_filter import PlaceFilter
 
@@ -38,8 +39,7 @@ class Follower:
         Raises:
           DataError: the picture cannot be read, there are several, or `k` is below 1.
         """
-        if k < 1:
-            raise DataError(f"k is {k}; give 1 or more")
+        asked.check_k(k)
         described = self._places.model.describe(picture)
         if len(described) != 1:
             raise DataError(f"{len(described)} pictures at once; give one frame per step")

@@ -258,6 +258,7 @@ class Map:
         Raises:
           DataError: a picture cannot be read, or the map's model is not there.
         """
+        asked.check_k(k)
         model = self.model
         answers = self.query_descriptors(model.describe(images), k)
         return answers[0] if asked.is_one(images) else answers
@@ -287,8 +288,7 @@ class Map:
           DataError: they have another number of dimensions, or "own" lacks the map's model.
         """
         descriptors = asked.rows(descriptors, self.descriptors.shape)
-        if k < 1:
-            raise DataError(f"k is {k}; give 1 or more")
+        asked.check_k(k)
         if isinstance(calibration, str):
             calibration = self.calibration
         k = min(k, len(self))

@@ -58,7 +58,7 @@ def test_one_picture_or_several(model, tmp_path):
         assert [a.image_ids.tolist() for a in answers] == [["005.png"]] * len(answers)
     assert places.query([]) == []
     assert len(places.query(path, k=100).image_ids) == 12
-    with pytest.raises(DataError, match="k is 0; give 1 or more"):
+    with pytest.raises(DataError, match="k is 0; give a whole number, 1 or more"):
         places.query(path, k=0)
 
 
@@ -109,6 +109,15 @@ def test_descriptors_of_no_use_are_named(model, tmp_path):
     ):
         with pytest.raises(ConfigError, match=words):
             places.query_descriptors(wrong)
+
+
+@pytest.mark.parametrize("k", [-1, 2.5, "5", True, None])
+def test_a_number_of_places_is_checked_before_anything_is_described(model, tmp_path, k):
+    places = Map.build(model, drive(tmp_path / "monday"))
+    with pytest.raises(DataError, match=f"k is {k!r}; give a whole number"):
+        places.query("absent.jpg", k)
+    with pytest.raises(DataError, match="give a whole number"):
+        places.query_descriptors(np.asarray(places.descriptors[:1]), k)
 
 
 def test_another_model_is_refused(model, tmp_path):

@@ -140,7 +140,7 @@ def test_a_step_takes_one_frame(places):
     follower = places.follow(20.0)
     with pytest.raises(DataError, match="2 pictures at once; give one frame per step"):
         follower.step([picture(0), picture(1)], 0.0)
-    with pytest.raises(DataError, match="k is 0; give 1 or more"):
+    with pytest.raises(DataError, match="k is 0; give a whole number, 1 or more"):
         follower.step(picture(0), 0.0, k=0)
     assert follower.step(picture(3), 0.0, k=1).image_ids.tolist() == ["003.png"]
 
