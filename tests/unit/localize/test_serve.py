@@ -307,6 +307,12 @@ def test_the_page_speaks_of_no_nearness_that_a_ratio_is_not(client):
     assert "Such answers are right in" in page and "this near" not in page
 
 
+def test_the_page_tells_a_screen_reader_what_is_chosen(client):
+    page = client.ask("GET", "/")[2].decode()
+    for part in ('setAttribute("aria-pressed", i === rank)', '<table aria-label="The most alike'):
+        assert part in page
+
+
 def test_the_page_asks_for_the_token(guarded, client):
     assert b'data-guarded="yes"' in guarded.ask("GET", "/")[2]
     assert b'data-guarded=""' in client.ask("GET", "/")[2]
