@@ -9,7 +9,6 @@ import pyproj
 
 from vprjax.console import log
 from vprjax.data.source import data_dir as datasets_folder
-from vprjax.descriptors import store
 from vprjax.errors import DataError
 from vprjax.localize import folder
 from vprjax.localize.frames import Frames
@@ -25,13 +24,12 @@ def first(at: pathlib.Path, model, source: Source, name: str, data_dir: str | No
     header = folder.read_header(at)
     if header is None:
         folder.check_own(at)
-        source = _unique(source)
         header = folder.new_header(model, source)
         _append(at, header, model, source, _origin(name, data_dir))
         return
     folder.check_model(at, header, model)
-    key = store.open_store(at / header["parts"][0]["folder"]).key
-    if len(header["parts"]) > 1 or key != folder.part_key(model, _unique(source)):
+    key = folder.open_rows(at / header["parts"][0]["folder"]).key
+    if len(header["parts"]) > 1 or key != folder.part_key(model, unique(source)):
         if words := _stale(source.frames, _known(at, header), header, _origin(name, data_dir)):
             raise DataError(f"{at} holds a map already, and {words}")
         raise DataError(
@@ -51,7 +49,7 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     folder.check_model(at, header, model)
     known = _known(at, header)
     origin = _origin(name, data_dir)
-    source = _unique(source)
+    source = unique(source)
     fresh = _missing(source.frames, known, header, origin)
     if words := _stale(source.frames, known, header, origin):
         log(f"warning: {words}")
@@ -85,7 +83,7 @@ def _origin(name: str, data_dir: str | None) -> dict:
     return origin | ({"data_dir": str(pathlib.Path(data_dir).absolute())} if data_dir else {})
 
 
-def _unique(source: Source) -> Source:
+def unique(source: Source) -> Source:
     """The source itself; raises DataError where two images have one name."""
     ids, counts = np.unique(source.frames.image_ids, return_counts=True)
     if (counts > 1).any():

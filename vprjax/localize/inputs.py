@@ -133,7 +133,7 @@ def _video(path: pathlib.Path, video: cv2.VideoCapture, fps: float) -> Iterator[
     wanted, number = 0.0, 0
     try:
         while video.grab():
-            seconds = max(0.0, video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            seconds = max(0.0, round(video.get(cv2.CAP_PROP_POS_MSEC) / 1000, 6))
             number += 1
             if seconds + 1e-6 < wanted:
                 continue

@@ -91,7 +91,7 @@ class Map:
         """
         if at is not None:  # before the source is read, and a lock's file lies among others
             folder.check_own(_path(at))
-        found = sources.read(source, data_dir)
+        found = additions.unique(sources.read(source, data_dir))
         where = _path(tempfile.mkdtemp(prefix="vprjax-map-") if at is None else at)
         try:
             with folder.held(where):

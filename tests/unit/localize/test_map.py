@@ -230,9 +230,10 @@ def test_a_map_of_an_earlier_version_has_no_stamps(model, tmp_path, capsys):
 def test_one_name_for_two_images_is_refused(model, tmp_path):
     places = Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
     twice = drive(tmp_path / "tuesday", range(20, 23), id="q")
-    for made in (places.add, lambda name: Map.build(model, name)):
+    for made in (places.add, lambda name: Map.build(model, name, tmp_path / "other")):
         with pytest.raises(DataError, match="q names two images of one source; rename one"):
             made(twice)
+    assert not (tmp_path / "other").exists()
     assert len(Map.open(tmp_path / "map", model)) == 12
 
 
@@ -349,12 +350,22 @@ def test_what_is_damaged_is_named(model, tmp_path):
     header, frames = tmp_path / "map/map.json", tmp_path / "map/part-0000/frames.npz"
     whole = header.read_text()
     header.write_text(whole.replace("Pixels 0", "Pixels 1"))
-    with pytest.raises(DataError, match=r"map\.json cannot be read .*build the map again"):
+    again = rf"delete {tmp_path / 'map'} and build the map again"
+    with pytest.raises(DataError, match=rf"map\.json cannot be read .*{again}"):
         Map.open(tmp_path / "map", model)
     header.write_text(whole)
     frames.write_bytes(frames.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"frames\.npz cannot be read .*build the map again"):
+    with pytest.raises(DataError, match=rf"frames\.npz cannot be read .*{again}"):
         Map.open(tmp_path / "map", model)
+    rows = tmp_path / "map/part-0000/rows"
+    rows.write_bytes(rows.read_bytes()[:-5])
+    opening = (
+        lambda: Map.open(tmp_path / "map"),
+        lambda: Map.build(model, source, tmp_path / "map"),
+    )
+    for opened in opening:
+        with pytest.raises(DataError, match=rf"part-0000 is incomplete: .* bytes of .*; {again}$"):
+            opened()
     for other in ("nothing", "monday", "monday/000.png"):
         with pytest.raises(DataError, match=f"{other} holds no map; build one with"):
             Map.open(tmp_path / other, model)

@@ -10,6 +10,7 @@ from tests.helpers import made_up_model
 from tests.helpers.made_up_model import drive, picture
 from vprjax.errors import DataError
 from vprjax.export.__main__ import main as export
+from vprjax.localize import place_filter
 from vprjax.localize.__main__ import main
 from vprjax.localize.map import Map
 
@@ -143,6 +144,17 @@ def test_a_step_takes_one_frame(places):
     with pytest.raises(DataError, match="k is 0; give a whole number, 1 or more"):
         follower.step(picture(0), 0.0, k=0)
     assert follower.step(picture(3), 0.0, k=1).image_ids.tolist() == ["003.png"]
+
+
+def test_a_speed_that_reaches_too_many_places_is_refused(places, monkeypatch):
+    monkeypatch.setattr(place_filter, "MOST_MOVES", 60)
+    follower = places.follow(25.0)  # of twelve places, 10 m apart
+    follower.step(picture(0), 0.0)
+    follower.step(picture(1), 1.0)  # 12 + 2 (11 + 10) moves
+    with pytest.raises(
+        DataError, match="within the 50 position units of a step each place has 7 others"
+    ):
+        follower.step(picture(2), 2.0)
 
 
 def test_ctrl_c_ends_an_export_in_a_word(tmp_path, monkeypatch, capsys):
