@@ -51,8 +51,9 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     origin = _origin(name, data_dir)
     source = unique(source)
     fresh = _missing(source.frames, known, header, origin)
-    if words := _stale(source.frames, known, header, origin):
-        log(f"warning: {words}")
+    for words in _stale(source.frames, known, header, origin), _moved(source.frames, fresh, known):
+        if words:
+            log(f"warning: {words}")
     if not len(fresh):
         log(f"{at} has all {len(source.frames):,} images of {name} already")
         return 0
@@ -122,6 +123,18 @@ def _stale(frames: Frames, known: list[Frames], header: dict, origin: dict) -> s
         changed += int(differ.sum())
     words = "picture has" if changed == 1 else "pictures have"
     return f"{changed:,} {words} changed since it was built: build a new map" if changed else ""
+
+
+def _moved(frames: Frames, fresh: np.ndarray, known: list[Frames]) -> str:
+    """Says how many of the frames to add are a file of the map under another path; "" for none."""
+    stamps = np.concatenate([part.stamps for part in known])
+    count = int(np.isin(frames.stamps[fresh], stamps[stamps != 0]).sum())
+    if not count:
+        return ""
+    return (
+        f"{count:,} pictures to add have size and time of change of pictures that the map holds: where "
+        "their folder has moved, build a new map, or it holds them twice"
+    )
 
 
 def _marks(frames: Frames, record: tuple[str, ...]) -> list[tuple]:

@@ -74,9 +74,10 @@ class PlaceFilter:
         if key not in self._moves:
             count = self._tree.count_neighbors(self._tree, reach)
             if count > MOST_MOVES:
+                others = count // len(self.belief) - 1
                 raise ValueError(
-                    f"within the {reach:g} position units of a step each place has "
-                    f"{count // len(self.belief) - 1:,} others: give a lower speed or more frames per second"
+                    f"within the {reach:g} position units of a step each place has {others:,} others: give "
+                    "a lower speed or more frames per second"
                 )
             pairs = self._tree.query_pairs(reach, output_type="ndarray")
             n = len(self.belief)

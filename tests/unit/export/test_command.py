@@ -143,7 +143,7 @@ def test_files_that_are_no_export_are_named(model, tmp_path):
     with pytest.raises(WeightsError, match=r"a\.zip cannot be read .*export it again"):
         vprjax.load(file)
     file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match=r"a\.zip cannot be read .*export it again"):
         vprjax.load(file)
 
 

@@ -214,6 +214,15 @@ def test_changed_pictures_and_positions_are_told(model, tmp_path, capsys):
     assert places.add(source) == 0 and words in capsys.readouterr().err
 
 
+def test_pictures_that_have_moved_are_told(model, tmp_path, capsys):
+    places = Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
+    assert places.add(drive(tmp_path / "tuesday", range(20, 25))) == 5
+    assert "warning" not in capsys.readouterr().err
+    (tmp_path / "monday").rename(tmp_path / "moved")
+    assert places.add(tmp_path / "moved/positions.json") == 12
+    assert "warning: 12 pictures to add have size and time of change" in capsys.readouterr().err
+
+
 def test_a_map_of_an_earlier_version_has_no_stamps(model, tmp_path, capsys):
     source = drive(tmp_path / "monday")
     Map.build(model, source, tmp_path / "map")
