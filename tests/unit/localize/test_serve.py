@@ -10,7 +10,6 @@ import pathlib
 import re
 import socket
 import threading
-import time
 import urllib.parse
 
 import numpy as np
