@@ -19,8 +19,8 @@ def warnings(layout: Layout, splits: Mapping[str, Sequence[Frame]]) -> Iterator[
         lacking = int((~Frames.of(split).located).sum())
         if lacking:
             yield (
-                f"{name}: {lacking} of {len(split)} images have no position, so the split can hold queries "
-                "and nothing else"
+                f"{name}: {lacking} of {len(split)} images have no position, so in a dataset the split "
+                "can hold queries and nothing else"
             )
 
 

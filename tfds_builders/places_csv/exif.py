@@ -116,9 +116,12 @@ def _degrees(gps: dict) -> tuple[str, tuple[float, float]]:
 
 
 def _altitude(gps: dict) -> float:
-    """Metres above the sea, NaN without; reference 1 means below, which Pillow gives as a byte."""
+    """Metres above the sea, NaN without; reference 1 and, from EXIF 3.0 on, 3 mean below.
+
+    Pillow gives the reference as a byte.
+    """
     height = _number(gps.get(GPS.GPSAltitude))
-    below = gps.get(GPS.GPSAltitudeRef) in (b"\x01", 1)
+    below = gps.get(GPS.GPSAltitudeRef) in (b"\x01", b"\x03", 1, 3)
     return (-height if below else height) if math.isfinite(height) else math.nan
 
 
@@ -143,6 +146,8 @@ def _satellite_time(gps: dict) -> int | None:
     if day is None or len(clock) != 3 or not all(0 <= value <= 60 for value in clock):
         return None
     hours, minutes, seconds = clock
+    if hours >= 24 or minutes >= 60:
+        return None
     return day + round(((hours * 60 + minutes) * 60 + seconds) * 1e6)
 
 

@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 
 from vprjax.errors import VprjaxError
 from vprjax.localize.commands import COMMANDS
@@ -60,4 +61,5 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     logging.getLogger("absl").setLevel(logging.ERROR)  # hides the libraries' own lines
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # its error says more
     sys.exit(main())

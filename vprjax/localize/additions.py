@@ -9,7 +9,6 @@ import pyproj
 
 from vprjax.console import log
 from vprjax.data.source import data_dir as datasets_folder
-from vprjax.descriptors import store
 from vprjax.errors import DataError
 from vprjax.localize import folder
 from vprjax.localize.frames import Frames
@@ -24,16 +23,13 @@ def first(at: pathlib.Path, model, source: Source, name: str, data_dir: str | No
     """
     header = folder.read_header(at)
     if header is None:
-        strange = [p.name for p in at.iterdir() if p.name not in (".lock", folder.part_name(0))]
-        if strange:
-            raise DataError(f"{at} holds something else ({strange[0]}); name a new folder")
-        source = _unique(source)
+        folder.check_own(at)
         header = folder.new_header(model, source)
         _append(at, header, model, source, _origin(name, data_dir))
         return
     folder.check_model(at, header, model)
-    key = store.open_store(at / header["parts"][0]["folder"]).key
-    if len(header["parts"]) > 1 or key != folder.part_key(model, _unique(source)):
+    key = folder.open_rows(at / header["parts"][0]["folder"]).key
+    if len(header["parts"]) > 1 or key != folder.part_key(model, unique(source)):
         if words := _stale(source.frames, _known(at, header), header, _origin(name, data_dir)):
             raise DataError(f"{at} holds a map already, and {words}")
         raise DataError(
@@ -53,10 +49,11 @@ def further(at: pathlib.Path, model, source: Source, name: str, data_dir: str | 
     folder.check_model(at, header, model)
     known = _known(at, header)
     origin = _origin(name, data_dir)
-    source = _unique(source)
+    source = unique(source)
     fresh = _missing(source.frames, known, header, origin)
-    if words := _stale(source.frames, known, header, origin):
-        log(f"warning: {words}")
+    for words in _stale(source.frames, known, header, origin), _moved(source.frames, fresh, known):
+        if words:
+            log(f"warning: {words}")
     if not len(fresh):
         log(f"{at} has all {len(source.frames):,} images of {name} already")
         return 0
@@ -87,7 +84,7 @@ def _origin(name: str, data_dir: str | None) -> dict:
     return origin | ({"data_dir": str(pathlib.Path(data_dir).absolute())} if data_dir else {})
 
 
-def _unique(source: Source) -> Source:
+def unique(source: Source) -> Source:
     """The source itself; raises DataError where two images have one name."""
     ids, counts = np.unique(source.frames.image_ids, return_counts=True)
     if (counts > 1).any():
@@ -126,6 +123,18 @@ def _stale(frames: Frames, known: list[Frames], header: dict, origin: dict) -> s
         changed += int(differ.sum())
     words = "picture has" if changed == 1 else "pictures have"
     return f"{changed:,} {words} changed since it was built: build a new map" if changed else ""
+
+
+def _moved(frames: Frames, fresh: np.ndarray, known: list[Frames]) -> str:
+    """Says how many of the frames to add are a file of the map under another path; "" for none."""
+    stamps = np.concatenate([part.stamps for part in known])
+    count = int(np.isin(frames.stamps[fresh], stamps[stamps != 0]).sum())
+    if not count:
+        return ""
+    return (
+        f"{count:,} pictures to add have size and time of change of pictures that the map holds: where "
+        "their folder has moved, build a new map, or it holds them twice"
+    )
 
 
 def _marks(frames: Frames, record: tuple[str, ...]) -> list[tuple]:

@@ -15,6 +15,12 @@ def is_one(images) -> bool:
     return isinstance(images, str | os.PathLike) or not isinstance(images, Iterable)
 
 
+def check_k(k) -> None:
+    """Raises DataError where a number of places is none, before anything is described."""
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+        raise DataError(f"k is {k!r}; give a whole number, 1 or more")
+
+
 def rows(descriptors, known: tuple[int, int]) -> np.ndarray:
     """The descriptors `(q, d)` of queries to a map whose own have the shape `known`.
 

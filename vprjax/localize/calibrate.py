@@ -190,7 +190,8 @@ def checked(places, queries, name: str = "the queries", radius: float = np.inf):
 
     Raises:
       DataError: an image of the map or too many queries lack a position, the map holds a query, no known
-        change leads from their system to the map's, or no query lies within the radius of the map.
+        change leads from their system to the map's, no query lies within the radius of the map, or the
+        radius holds the whole map.
     """
     theirs = places.frames
     known = np.isfinite(theirs.positions).all(axis=1)
@@ -214,6 +215,12 @@ def checked(places, queries, name: str = "the queries", radius: float = np.inf):
             f"no picture of {name} lies within {radius:g} {places.unit} of an image of the map, the "
             f"nearest is {nearest:g} {places.unit} away: "
             "no answer can be right; check the positions and the radius"
+        )
+    gaps = (np.linalg.norm(theirs.positions - one, axis=1).max() for one in asked)
+    if np.isfinite(radius) and all(gap <= radius for gap in gaps):
+        raise DataError(
+            f"every image of the map lies within {radius:g} {places.unit} of every picture of {name}, so "
+            "no answer can be wrong: give a smaller radius"
         )
     return dataclasses.replace(queries, frames=frames)
 

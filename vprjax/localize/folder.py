@@ -39,13 +39,25 @@ def read_header(folder: pathlib.Path) -> dict | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); build the map again") from error
+        raise DataError(
+            f"{path} cannot be read ({error}); delete {folder} and build the map again"
+        ) from error
     if header.get("version") != VERSION:
         raise DataError(
             f"{path} has version {header.get('version')}, and this vprjax reads {VERSION}; install the "
             "vprjax that built it, or build it again"
         )
     return header
+
+
+def check_own(at: pathlib.Path) -> None:
+    """Raises DataError where a folder without a header holds what no stopped build leaves."""
+    if not at.is_dir() or read_header(at) is not None:
+        return
+    left = (".lock", part_name(0))  # and a header's other name, under which it is written
+    strange = [p.name for p in at.iterdir() if p.name not in left and f".{HEADER}." not in p.name]
+    if strange:
+        raise DataError(f"{at} holds something else ({min(strange)}); name a new folder")
 
 
 def write_header(folder: pathlib.Path, header: dict) -> None:
@@ -132,17 +144,29 @@ def _check_room(folder: pathlib.Path, size: int) -> None:
         )
 
 
+def open_rows(folder: pathlib.Path) -> store.Store:
+    """The descriptors of a finished part; raises DataError where they are damaged."""
+    try:
+        return store.open_store(folder)
+    except DataError as error:  # whose advice is for an evaluation
+        raise DataError(f"{str(error).partition(';')[0]}; {_again(folder)}") from error
+
+
+def _again(part: pathlib.Path) -> str:
+    return f"delete {part.parent} and build the map again"
+
+
 def open_part(folder: pathlib.Path, header: dict) -> tuple[np.ndarray, Frames]:
     """Descriptors `(n, d)`, a memory map, and frames of a finished part.
 
     Raises:
       DataError: it is damaged or of another model.
     """
-    found = store.open_store(folder)
+    found = open_rows(folder)
     frames = Frames.read(folder / FRAMES, header["position_unit"], header["crs"])
     whole = found.rows.shape == (len(frames), header["model"]["dimension"])
     if not whole or found.key.get("model") != header["model"]["id"]:
-        raise DataError(f"{folder} does not belong to its map; build the map again")
+        raise DataError(f"{folder} does not belong to its map; {_again(folder)}")
     return found.rows, frames
 
 

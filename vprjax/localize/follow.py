@@ -3,6 +3,7 @@
 import numpy as np
 
 from vprjax.errors import DataError
+from vprjax.localize import asked
 from vprjax.localize.answer import BELIEF, Answer
 from vprjax.localize.place_filter import PlaceFilter
 
@@ -36,15 +37,18 @@ class Follower:
           k: number of places to name, at most.
 
         Raises:
-          DataError: the picture cannot be read, there are several, or `k` is below 1.
+          DataError: the picture cannot be read, there are several, `k` is below 1, or the speed reaches too
+            many places.
         """
-        if k < 1:
-            raise DataError(f"k is {k}; give 1 or more")
+        asked.check_k(k)
         described = self._places.model.describe(picture)
         if len(described) != 1:
             raise DataError(f"{len(described)} pictures at once; give one frame per step")
         distances = self._places.distances(described[0])
-        _, belief = self._filter.step(distances, seconds)
+        try:
+            _, belief = self._filter.step(distances, seconds)
+        except ValueError as error:
+            raise DataError(f"{self._places.folder}: {error}") from error
         order = np.argsort(-self._filter.belief, kind="stable")[: min(k, len(distances))]
         frames = self._places.frames
         return Answer(

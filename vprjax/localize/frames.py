@@ -79,7 +79,9 @@ class Frames:
                 columns = {name: found[name] for name in names if name != "stamps"}
                 columns["stamps"] = found["stamps"] if "stamps" in found else None
         except Exception as error:  # a damaged file makes numpy and zipfile raise anything
-            raise DataError(f"{path} cannot be read ({error}); build the map again") from error
+            raise DataError(
+                f"{path} cannot be read ({error}); delete {path.parents[1]} and build the map again"
+            ) from error
         return cls(**columns, unit=unit, crs=crs)
 
 

@@ -17,6 +17,19 @@ from vprjax.localize import image_pipe
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".wmv", ".ts")
+UNREAD = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".gif",
+    ".jxl",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".arw",
+    ".raf",
+    *VIDEOS,
+)
 STREAM = "-"
 
 
@@ -53,16 +66,17 @@ def read(text: str, fps: float = 1.0) -> Iterator[Asked]:
     """
     if text == STREAM:
         return _stream()
+    if not text:  # a shell's unset variable; a path would mean the folder at hand
+        raise DataError(
+            "no pictures are named: give a picture, a folder, a glob in quotes or a video"
+        )
     path = pathlib.Path(text).expanduser()
     if path.suffix.lower() in VIDEOS and path.is_file():
         return _video(path, _opened(path), fps)
     if path.is_dir():
-        found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in PICTURES and p.is_file()]
-        hidden = [p for p in found if p.name.startswith(".")]  # a Mac's ._x.jpg is no picture
-        found = [p for p in found if not p.name.startswith(".")]
-        if hidden:
-            log(f"{path}: {len(hidden):,} hidden files are passed over, such as {hidden[0].name}")
-        return _files([(str(p.relative_to(path)), p) for p in found], f"{path} holds no pictures")
+        return _files(
+            _below(path), f"{path} holds no pictures that are read ({', '.join(PICTURES)})"
+        )
     if path.is_file():
         return _files([(text, path)], "")
     found = [pathlib.Path(p) for p in sorted(glob.glob(str(path), recursive=True))]
@@ -70,6 +84,22 @@ def read(text: str, fps: float = 1.0) -> Iterator[Asked]:
         [(str(p), p) for p in found if p.is_file()],
         f"{text} is not there: give a picture, a folder, a glob in quotes, a video, or - for a stream",
     )
+
+
+def _below(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
+    """The pictures below a folder with their names; a line counts what else a user may mean by pictures."""
+    kinds = (*PICTURES, *UNREAD)
+    every = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in kinds and p.is_file()]
+    hidden = [p for p in every if p.name.startswith(".")]  # a Mac's ._x.jpg is no picture
+    seen = [p for p in every if not p.name.startswith(".")]
+    unread = [p for p in seen if p.suffix.lower() in UNREAD]
+    for kind, some in (("hidden", hidden), ("other", unread)):
+        if some:
+            what = f"{kind} files are" if len(some) > 1 else f"{kind} file is"
+            log(
+                f"{folder}: {len(some):,} {what} passed over, such as {some[0].relative_to(folder)}"
+            )
+    return [(str(p.relative_to(folder)), p) for p in seen if p.suffix.lower() in PICTURES]
 
 
 def _files(found: list[tuple[str, pathlib.Path]], otherwise: str) -> Iterator[Asked]:
@@ -103,7 +133,7 @@ def _video(path: pathlib.Path, video: cv2.VideoCapture, fps: float) -> Iterator[
     wanted, number = 0.0, 0
     try:
         while video.grab():
-            seconds = max(0.0, video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            seconds = max(0.0, round(video.get(cv2.CAP_PROP_POS_MSEC) / 1000, 6))
             number += 1
             if seconds + 1e-6 < wanted:
                 continue

@@ -52,7 +52,11 @@ def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) 
     """
     if size is not None and not _is_size(size):
         raise DataError(f"size is {size!r}; give (height, width) in pixels, such as (224, 224)")
+    if not str(path):  # a shell's unset variable; a path would mean the folder at hand
+        raise WeightsError("no model is named: give a run's workdir or a file")
     size = size and (int(size[0]), int(size[1]))
+    if size and size[0] * size[1] > source.MOST_PIXELS:
+        raise DataError(f"size is {size}; give {source.MOST_PIXELS:,} pixels at most")
     path = pathlib.Path(path).expanduser()
     if engine is not None:
         _check_engine(path, engine)

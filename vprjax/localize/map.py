@@ -29,6 +29,13 @@ MANY = 16  # queries from which on a search of many is quicker
 Path = str | os.PathLike
 
 
+def _path(at: Path) -> pathlib.Path:
+    """A map's folder; raises DataError where it has no name, as a shell's unset variable gives none."""
+    if not str(at):
+        raise DataError("the map's folder has no name; give one")
+    return pathlib.Path(at).expanduser()
+
+
 class Map:
     """A map of places on disk; `build` and `open` make it.
 
@@ -82,8 +89,10 @@ class Map:
         Raises:
           DataError: the source or an image cannot be read, or the folder holds another map.
         """
-        found = sources.read(source, data_dir)
-        where = pathlib.Path(at or tempfile.mkdtemp(prefix="vprjax-map-")).expanduser()
+        if at is not None:  # before the source is read, and a lock's file lies among others
+            folder.check_own(_path(at))
+        found = additions.unique(sources.read(source, data_dir))
+        where = _path(tempfile.mkdtemp(prefix="vprjax-map-") if at is None else at)
         try:
             with folder.held(where):
                 additions.first(where, model, found, str(source), data_dir)
@@ -107,7 +116,7 @@ class Map:
         Raises:
           DataError: there is no whole map, or the model is another one.
         """
-        return cls(pathlib.Path(at).expanduser(), model)
+        return cls(_path(at), model)
 
     def save(self, at: Path) -> None:
         """Copies the map to a new folder, where it is from then on.
@@ -116,7 +125,7 @@ class Map:
           DataError: the folder holds something.
           OSError: it cannot be written.
         """
-        at = pathlib.Path(at).expanduser()
+        at = _path(at)
         if at.exists() and (not at.is_dir() or any(at.iterdir())):
             raise DataError(f"{at} holds something already; name a new folder")
         partial = at.with_name(f".{at.name}.{os.getpid()}.partial")
@@ -249,6 +258,7 @@ class Map:
         Raises:
           DataError: a picture cannot be read, or the map's model is not there.
         """
+        asked.check_k(k)
         model = self.model
         answers = self.query_descriptors(model.describe(images), k)
         return answers[0] if asked.is_one(images) else answers
@@ -278,8 +288,7 @@ class Map:
           DataError: they have another number of dimensions, or "own" lacks the map's model.
         """
         descriptors = asked.rows(descriptors, self.descriptors.shape)
-        if k < 1:
-            raise DataError(f"k is {k}; give 1 or more")
+        asked.check_k(k)
         if isinstance(calibration, str):
             calibration = self.calibration
         k = min(k, len(self))

@@ -89,6 +89,7 @@ class Page:
             calibrated=all(answer.located is not None for answer in self._answers),
             limited=limited if self._step > 1 else "",
             drawing=drawing,
+            unit=self._places.unit,
             rows=[_row(n, *one, drawing, self._pairs.get(n, ())) for n, one in enumerate(found)],
         )
 

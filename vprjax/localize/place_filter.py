@@ -12,6 +12,7 @@ RATIO = (
     5.0  # likelihood of a place at the 2.5 % quantile of distances over one at the 97.5 % quantile
 )
 LOST = 1e-3  # share of belief that a step spreads over the whole map
+MOST_MOVES = 1 << 25  # from a place to another within a step's reach: 2 GB of memory
 
 
 class PlaceFilter:
@@ -50,6 +51,9 @@ class PlaceFilter:
         Args:
           distances: `(n,)` descriptor distances of the frame to the map.
           seconds: time since the last frame; the first frame's has no effect.
+
+        Raises:
+          ValueError: so many places lie within reach of each other that their pairs fill the memory.
         """
         first = self._rate is None
         if first:
@@ -68,6 +72,13 @@ class PlaceFilter:
         """Probabilities `(n, n)` of moving from a column's place to a row's, uniform within `reach`."""
         key = float(np.float32(reach))
         if key not in self._moves:
+            count = self._tree.count_neighbors(self._tree, reach)
+            if count > MOST_MOVES:
+                others = count // len(self.belief) - 1
+                raise ValueError(
+                    f"within the {reach:g} position units of a step each place has {others:,} others: give "
+                    "a lower speed or more frames per second"
+                )
             pairs = self._tree.query_pairs(reach, output_type="ndarray")
             n = len(self.belief)
             own = np.arange(n)

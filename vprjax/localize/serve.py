@@ -9,8 +9,10 @@ import base64
 import concurrent.futures
 import hashlib
 import hmac
+import http
 import ipaddress
 import json
+import logging
 import pathlib
 import re
 import signal
@@ -97,6 +99,7 @@ class App:
           token: that requests must bear; "" for none.
           loopback: refuse requests whose Host header names another machine.
         """
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes damaged forms
         self.places, self.model, self._calibration = places, places.model, places.calibration
         self._token, self._loopback = token, loopback
         self._pictures = MapPictures(places, self.model.form)
@@ -119,11 +122,12 @@ class App:
             Route("/", self._get_page),
             Route("/health", self._get_health),
             Route("/map", self._guarded(self._get_map)),
-            Route("/image/{number:int}", self._guarded(self._get_image)),
+            Route("/image/{number}", self._guarded(self._get_image)),
             Route("/query", self._guarded(self._query), methods=["POST"]),
         ]
         errors = {HTTPException: self._refuse, Exception: self._fail}
         self.asgi = Starlette(routes=routes, exception_handlers=errors)
+        self.asgi.router.redirect_slashes = False  # a redirect would come before every check
 
     def close(self) -> None:
         """Answers what waits and ends the threads."""
@@ -171,11 +175,15 @@ class App:
         return JSONResponse({**facts, "positions": known.round(3).tolist()}, headers=HEADERS)
 
     async def _get_image(self, request: Request) -> Response:
-        number = request.path_params["number"]
-        if number >= len(self.places):
-            raise HTTPException(404, f"the map has no picture {number}: it has {len(self.places)}")
+        number, count = request.path_params["number"], len(self.places)
+        # Python converts no text of thousands of digits.
+        short = number.isascii() and number.isdecimal() and len(number) <= len(str(count))
+        if not short or int(number) >= count:
+            raise HTTPException(
+                404, f"the map has no such picture: numbers go from 0 to {count - 1}"
+            )
         loop = asyncio.get_running_loop()
-        data = await loop.run_in_executor(self._threads, self._thumbnail, number)
+        data = await loop.run_in_executor(self._threads, self._thumbnail, int(number))
         return Response(data, media_type="image/jpeg", headers=HEADERS)
 
     def _thumbnail(self, number: int) -> bytes:
@@ -198,8 +206,12 @@ class App:
 
     async def _refuse(self, request: Request, error: HTTPException) -> Response:
         self.refused += 1
-        headers = {**HEADERS, **(error.headers or {})}
-        return JSONResponse({"error": error.detail}, error.status_code, headers)
+        headers, sentence = {**HEADERS, **(error.headers or {})}, error.detail
+        if sentence == http.HTTPStatus(error.status_code).phrase:  # of Starlette's own refusals
+            sentence = (
+                f"{sentence.lower()}: ask GET /, /map, /health or /image/NUMBER, or POST /query"
+            )
+        return JSONResponse({"error": sentence}, error.status_code, headers)
 
     async def _fail(self, request: Request, error: Exception) -> Response:
         self.refused += 1

@@ -72,6 +72,8 @@ def read(name: str | os.PathLike, data_dir: str | None = None) -> Source:
     Raises:
       DataError: it is none of these or cannot be read.
     """
+    if not str(name):  # a shell's unset variable; a path would mean the folder at hand
+        raise DataError("no images are named: give a folder, its places.csv or a prepared split")
     path, split = pathlib.Path(name).expanduser(), ""
     if not path.exists() and ":" in str(name):
         before, _, split = str(name).rpartition(":")

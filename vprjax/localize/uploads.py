@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
@@ -20,6 +21,7 @@ MOST_PIXELS = 2**26  # of a picture: 200 MB once decoded; half of what a file of
 MOST_REQUESTS = 256  # at a time, those that wait included
 MOST_HELD = 256 * 2**20  # bytes of all requests at a time
 SILENCE = 20  # seconds that a client may send nothing
+WHOLE = 120  # seconds that a request's body may take
 NO_FILE = "the request holds no picture: send a file's bytes as the body, or a form with one file"
 
 
@@ -111,16 +113,21 @@ class _Upload:
             await parts.close()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        stream = aiter(self._request.stream())
+        stream, last = aiter(self._request.stream()), time.monotonic() + WHOLE
         while True:
+            rest = last - time.monotonic()
             try:
-                async with asyncio.timeout(SILENCE):
+                async with asyncio.timeout(min(SILENCE, rest)):
                     chunk = await anext(stream)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
                 sentence = f"nothing came for {SILENCE} seconds: send the picture again"
-                raise HTTPException(408, sentence) from error
+                if rest < SILENCE:
+                    sentence = (
+                        f"the picture did not come whole in {WHOLE} seconds: send a smaller one"
+                    )
+                raise HTTPException(408, sentence, {"Connection": "close"}) from error
             except ClientDisconnect as error:
                 raise HTTPException(400, "the client left before the picture was sent") from error
             self.size += len(chunk)

@@ -185,6 +185,12 @@ def test_what_cannot_calibrate(places, tmp_path):
         calibrate.checked(places, other(tmp_path / "flat", 0.0, crs=None), "flat")
     far = calibrate.checked(places, other(tmp_path / "far", 0.0, crs="EPSG:32632"), "far").frames
     assert far.crs == "EPSG:32631" and 900_000 < far.positions[0, 0] < 940_000
+    near = other(tmp_path / "near", 5.0)
+    with pytest.raises(
+        DataError, match=r"lies within 1e\+06 m of every picture of near, so no answer can"
+    ):
+        calibrate.checked(places, near, "near", 1e6)
+    assert calibrate.checked(places, near, "near", 100.0)
     file = made_up_model.drive(tmp_path / "unknown", range(N))
     document = json.loads(file.read_text())
     document["splits"]["drive"][4] |= {"x": None, "y": None}

@@ -153,6 +153,12 @@ def test_a_share_as_percent_is_refused(runs, whole, capsys, typed, meant):
     assert f"--precision={typed} is in percent: write {meant} for that share" in said
 
 
+@pytest.mark.parametrize("radius", ["0", "-1", "nan", "inf"])
+def test_a_radius_that_means_nothing_is_refused(runs, whole, capsys, radius):
+    assert main(["calibrate", f"--map={whole.folder}", "--queries=q", f"--radius={radius}"]) == 2
+    assert "give position units above 0" in capsys.readouterr().err
+
+
 def test_a_server_says_first_that_its_map_grew(runs, whole, tmp_path, monkeypatch, capsys):
     for name in ("starlette", "uvicorn"):
         pytest.importorskip(name, reason="the extra serve is not installed")

@@ -131,7 +131,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_files_folders_and_globs(folder):
+def test_files_folders_and_globs(folder, capsys):
     def found(text):
         return [one.name for one in inputs.read(str(text))]
 
@@ -140,7 +140,12 @@ def test_files_folders_and_globs(folder):
     assert found(folder / "*.[jP]*") == [str(folder / "a.jpg"), str(folder / "b.PNG")]
     assert found(folder / "**/*.png") == [str(folder / "deep/c.png")]
     (folder / "deep" / "._c.png").write_bytes(b"a Mac's notes")
+    for name in ("deep/v.MP4", "d.heic"):
+        (folder / name).write_bytes(b"of another kind")
     assert found(folder) == ["a.jpg", "b.PNG", "deep/c.png"]
+    said = capsys.readouterr().err
+    assert "1 hidden file is passed over, such as deep/._c.png" in said
+    assert "2 other files are passed over, such as d.heic" in said
     one = next(inputs.read(str(folder)))
     assert one.picture == folder / "a.jpg" and one.time is None
     with pytest.raises(DataError, match="empty holds no pictures"):
@@ -173,7 +178,7 @@ def test_a_video_at_some_frames_per_second(tmp_path, fps, numbers):
     asked = [*inputs.read(str(filmed(tmp_path / "drive.avi", 40, 10)), fps)]
     levels = [float(one.picture.mean()) / 5 for one in asked]
     np.testing.assert_allclose(levels, [*numbers], atol=0.4)
-    np.testing.assert_allclose([one.time for one in asked], np.array([*numbers]) / 10, atol=1e-6)
+    assert [one.time for one in asked] == [number / 10 for number in numbers]
     assert asked[1].name == f"drive.avi@{numbers[1] / 10:.3f}"
     assert asked[0].picture.shape == (48, 64, 3)
 

@@ -282,6 +282,12 @@ def test_what_is_no_model_is_named(tmp_path):
         vprjax.load(tmp_path / "nothing")
     with pytest.raises(WeightsError, match="no checkpoint in"):
         vprjax.load(tmp_path)
+    with pytest.raises(WeightsError, match="no model is named"):
+        vprjax.load("")
+    with pytest.raises(
+        DataError, match=r"size is \(999999, 9999\); give 134,217,728 pixels at most"
+    ):
+        vprjax.load(tmp_path, size=(999_999, 9_999))
 
 
 def test_the_best_checkpoint_is_loaded_as_the_evaluation_takes_it(run, tmp_path):

@@ -58,7 +58,7 @@ def test_one_picture_or_several(model, tmp_path):
         assert [a.image_ids.tolist() for a in answers] == [["005.png"]] * len(answers)
     assert places.query([]) == []
     assert len(places.query(path, k=100).image_ids) == 12
-    with pytest.raises(DataError, match="k is 0; give 1 or more"):
+    with pytest.raises(DataError, match="k is 0; give a whole number, 1 or more"):
         places.query(path, k=0)
 
 
@@ -109,6 +109,15 @@ def test_descriptors_of_no_use_are_named(model, tmp_path):
     ):
         with pytest.raises(ConfigError, match=words):
             places.query_descriptors(wrong)
+
+
+@pytest.mark.parametrize("k", [-1, 2.5, "5", True, None])
+def test_a_number_of_places_is_checked_before_anything_is_described(model, tmp_path, k):
+    places = Map.build(model, drive(tmp_path / "monday"))
+    with pytest.raises(DataError, match=f"k is {k!r}; give a whole number"):
+        places.query("absent.jpg", k)
+    with pytest.raises(DataError, match="give a whole number"):
+        places.query_descriptors(np.asarray(places.descriptors[:1]), k)
 
 
 def test_another_model_is_refused(model, tmp_path):
@@ -205,6 +214,15 @@ def test_changed_pictures_and_positions_are_told(model, tmp_path, capsys):
     assert places.add(source) == 0 and words in capsys.readouterr().err
 
 
+def test_pictures_that_have_moved_are_told(model, tmp_path, capsys):
+    places = Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
+    assert places.add(drive(tmp_path / "tuesday", range(20, 25))) == 5
+    assert "warning" not in capsys.readouterr().err
+    (tmp_path / "monday").rename(tmp_path / "moved")
+    assert places.add(tmp_path / "moved/positions.json") == 12
+    assert "warning: 12 pictures to add have size and time of change" in capsys.readouterr().err
+
+
 def test_a_map_of_an_earlier_version_has_no_stamps(model, tmp_path, capsys):
     source = drive(tmp_path / "monday")
     Map.build(model, source, tmp_path / "map")
@@ -221,9 +239,10 @@ def test_a_map_of_an_earlier_version_has_no_stamps(model, tmp_path, capsys):
 def test_one_name_for_two_images_is_refused(model, tmp_path):
     places = Map.build(model, drive(tmp_path / "monday"), tmp_path / "map")
     twice = drive(tmp_path / "tuesday", range(20, 23), id="q")
-    for made in (places.add, lambda name: Map.build(model, name)):
+    for made in (places.add, lambda name: Map.build(model, name, tmp_path / "other")):
         with pytest.raises(DataError, match="q names two images of one source; rename one"):
             made(twice)
+    assert not (tmp_path / "other").exists()
     assert len(Map.open(tmp_path / "map", model)) == 12
 
 
@@ -260,9 +279,23 @@ def test_a_folder_is_not_written_over(model, tmp_path):
         Map.build(model, drive(tmp_path / "tuesday", range(3)), tmp_path / "map")
     with pytest.raises(DataError, match=r"map holds something already; name a new folder"):
         places.save(tmp_path / "map")
-    with pytest.raises(DataError, match=r"monday holds something else"):
-        Map.build(model, tmp_path / "tuesday/positions.json", tmp_path / "monday")
+    pictures = contents(tmp_path / "monday")
+    with pytest.raises(
+        DataError, match=r"monday holds something else \(000.png\); name a new folder"
+    ):
+        Map.build(model, tmp_path / "absent.json", tmp_path / "monday")
+    assert contents(tmp_path / "monday") == pictures  # no lock lies among them
     assert contents(tmp_path / "map") == before
+
+
+def test_a_folder_without_a_name_is_not_the_one_at_hand(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = Map.build(model, drive(tmp_path / "monday"))
+    for wrong in (Map.open, places.save, lambda at: Map.build(model, "monday/positions.json", at)):
+        with pytest.raises(DataError, match="the map's folder has no name"):
+            wrong("")
+    with pytest.raises(DataError, match="no images are named"):
+        Map.build(model, "")
 
 
 class Stop(Exception):
@@ -287,9 +320,12 @@ def test_a_stopped_build_goes_on_and_leaves_the_same_bytes(model, tmp_path):
             Map.build(stopping(at), source, tmp_path / "map")
         with pytest.raises(DataError, match=r"holds no map .*run the same command again"):
             Map.open(tmp_path / "map")
+    cut = tmp_path / "map/.map.json.123.partial"  # of a build that was killed at its end
+    cut.write_text("{")
     seen = []
     Map.build(made_up_model.model(before=seen.append), source, tmp_path / "map")
     assert seen == [12]
+    cut.unlink()
     assert contents(tmp_path / "map") == contents(tmp_path / "whole")
 
 
@@ -323,12 +359,22 @@ def test_what_is_damaged_is_named(model, tmp_path):
     header, frames = tmp_path / "map/map.json", tmp_path / "map/part-0000/frames.npz"
     whole = header.read_text()
     header.write_text(whole.replace("Pixels 0", "Pixels 1"))
-    with pytest.raises(DataError, match=r"map\.json cannot be read .*build the map again"):
+    again = rf"delete {tmp_path / 'map'} and build the map again"
+    with pytest.raises(DataError, match=rf"map\.json cannot be read .*{again}"):
         Map.open(tmp_path / "map", model)
     header.write_text(whole)
     frames.write_bytes(frames.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"frames\.npz cannot be read .*build the map again"):
+    with pytest.raises(DataError, match=rf"frames\.npz cannot be read .*{again}"):
         Map.open(tmp_path / "map", model)
+    rows = tmp_path / "map/part-0000/rows"
+    rows.write_bytes(rows.read_bytes()[:-5])
+    opening = (
+        lambda: Map.open(tmp_path / "map"),
+        lambda: Map.build(model, source, tmp_path / "map"),
+    )
+    for opened in opening:
+        with pytest.raises(DataError, match=rf"part-0000 is incomplete: .* bytes of .*; {again}$"):
+            opened()
     for other in ("nothing", "monday", "monday/000.png"):
         with pytest.raises(DataError, match=f"{other} holds no map; build one with"):
             Map.open(tmp_path / other, model)

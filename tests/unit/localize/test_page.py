@@ -47,6 +47,8 @@ def test_every_answer_has_a_row_a_dot_and_two_pictures(places, tmp_path):
     for view, shown in zip((VIEWS[7], VIEWS[7], VIEWS[3], VIEWS[3]), found[:4], strict=True):
         assert np.abs(view.astype(int) - shown).mean() < 12
     assert "today/0 &lt;b&gt;" in text and "<b>" not in text
+    assert "position (m)</th>" in text
+    assert '<div class="scroll" role="region" aria-label="Answers" tabindex="0">' in text
 
 
 def test_the_page_needs_nothing_but_itself(places, tmp_path):

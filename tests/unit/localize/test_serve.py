@@ -1,12 +1,14 @@
 """The server over a real socket: its answers, whom it refuses, and what it keeps."""
 
 import asyncio
+import contextlib
 import http.client
 import io
 import json
 import os
 import pathlib
 import re
+import socket
 import threading
 import urllib.parse
 
@@ -198,6 +200,12 @@ def test_what_is_refused_gets_one_sentence(client, what):
     assert client.ask("POST", "/query", encoded(VIEWS[3]))[0] == 200
 
 
+def test_nothing_of_a_damaged_form_is_logged(client, caplog):
+    damaged = b"--y\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
+    assert client.refusal("POST", "/query", *damaged)[0] == 400
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_long_body_is_refused_before_it_has_come(client, chunked):
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
@@ -239,13 +247,26 @@ def test_a_picture_of_the_map_is_served_by_its_number_alone(client):
         assert np.abs(np.asarray(image).astype(int) - VIEWS[5]).mean() < 12
     assert (status, headers["content-type"]) == (200, "image/jpeg")
     assert client.refusal("GET", "/image/40")[0] == 404
-    for path in (
-        "/image/-1",
-        "/image/drive/005.png",
-        "/image/..%2F..%2Fetc%2Fpasswd",
-        "/image/1e0",
-    ):
+    for name in ("-1", "1.5", "1e0", "%D9%A3", "0" * 99, "9" * 5000):
+        sentence = client.refusal("GET", f"/image/{name}")
+        assert sentence == (404, "the map has no such picture: numbers go from 0 to 39")
+    for path in ("/image/", "/image/drive/005.png", "/image/..%2F..%2Fetc%2Fpasswd"):
         assert client.ask("GET", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/nothing", 404, "not found: ask GET /,"),
+        ("GET", "/map/", 404, "not found: ask GET /,"),
+        ("GET", "/query", 405, "method not allowed: ask GET /,"),
+        ("OPTIONS", "/query", 405, "or POST /query"),
+        ("PUT", "/image/3", 405, "/image/NUMBER"),
+    ],
+)
+def test_what_nobody_serves_says_what_is_served(client, method, path, status, words):
+    found, sentence = client.refusal(method, path)
+    assert (found, words in sentence) == (status, True), sentence
 
 
 def test_the_page_needs_no_other_host_and_runs_its_own_script_alone(client):
@@ -266,6 +287,10 @@ def guarded(tmp_path_factory):
     found.close()
 
 
+def test_a_number_too_long_for_python_tells_nothing_without_the_token(guarded):
+    assert guarded.refusal("GET", "/image/" + "9" * 5000)[0] == 401
+
+
 @pytest.mark.parametrize("path", ["/query", "/map", "/image/0"])
 def test_without_the_token_nothing_is_told(guarded, path):
     method = "POST" if path == "/query" else "GET"
@@ -279,6 +304,12 @@ def test_without_the_token_nothing_is_told(guarded, path):
 def test_the_page_speaks_of_no_nearness_that_a_ratio_is_not(client):
     page = client.ask("GET", "/")[2].decode()
     assert "Such answers are right in" in page and "this near" not in page
+
+
+def test_the_page_tells_a_screen_reader_what_is_chosen(client):
+    page = client.ask("GET", "/")[2].decode()
+    for part in ('setAttribute("aria-pressed", i === rank)', '<table aria-label="The most alike'):
+        assert part in page
 
 
 def test_the_page_asks_for_the_token(guarded, client):
@@ -340,6 +371,21 @@ def test_a_silent_client_is_told_so(client, monkeypatch):
     monkeypatch.setattr(uploads, "SILENCE", 0.2)
     status, sentence = client.refusal("POST", "/query", b"", {"Content-Length": "100"})
     assert (status, "nothing came" in sentence) == (408, True)
+
+
+def test_an_upload_that_never_pauses_ends_too(client, monkeypatch):
+    monkeypatch.setattr(uploads, "WHOLE", 0.5)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as own:
+        own.sendall(b"POST /query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n")
+        own.settimeout(0.05)
+        answer = b""
+        for _ in range(200):
+            with contextlib.suppress(TimeoutError):
+                answer = own.recv(4096)
+                break
+            own.sendall(b"a")
+    assert answer.startswith(b"HTTP/1.1 408") and b"did not come whole in 0.5 seconds" in answer
+    assert json.loads(client.ask("GET", "/health")[2])["waiting"] == 0
 
 
 def test_requests_go_together_in_one_of_two_shapes(tmp_path):

@@ -15,6 +15,7 @@ from tests.helpers.raw_places import command, decoded, image, metadata, records,
 from tests.unit.tfds_builders.test_layouts import build, built
 from tfds_builders.__main__ import main
 from tfds_builders.errors import RawDataError
+from tfds_builders.places_csv import exif
 from tfds_builders.places_csv.layouts import photos
 from tfds_builders.places_csv.layouts.variant import Told
 
@@ -146,7 +147,10 @@ def test_altitudes_above_and_below_the_sea(tmp_path):
     write_photo(tmp_path / "a.jpg", place(50, 5) | height | {GPS.GPSAltitudeRef: b"\0"})
     write_photo(tmp_path / "b.jpg", place(50, 5) | height | {GPS.GPSAltitudeRef: b"\1"})
     write_photo(tmp_path / "c.jpg", place(50, 5) | {GPS.GPSAltitude: IFDRational(1, 0)})
-    assert read(tmp_path)[1].altitudes == {"a.jpg": 12.5, "b.jpg": -12.5}
+    write_photo(tmp_path / "d.jpg", place(50, 5) | height | {GPS.GPSAltitudeRef: b"\3"})
+    write_photo(tmp_path / "e.jpg", place(50, 5) | height | {GPS.GPSAltitudeRef: b"\2"})
+    own = {"a.jpg": 12.5, "b.jpg": -12.5, "d.jpg": -12.5, "e.jpg": 12.5}
+    assert read(tmp_path)[1].altitudes == own
 
 
 NOON = "2024:02:29 12:00:00"
@@ -176,6 +180,12 @@ def test_times(tmp_path, own, time):
     assert splits["images"][0].timestamp == time
     local = "do not tell their clock's offset from UTC, so times are local ones"
     assert bool(re.search(local, "".join(told.warnings))) == (UTC_NOON <= time < UTC_NOON + 10**6)
+
+
+@pytest.mark.parametrize("clock", [(24, 0, 0), (11, 60, 0), (-1, 0, 0), (11, 59)])
+def test_what_is_no_time_of_day(clock):
+    odd = {GPS.GPSTimeStamp: tuple(IFDRational(value, 1) for value in clock)}
+    assert exif._satellite_time({GPS.GPSDateStamp: "2024:02:29"} | odd) is None
 
 
 def test_one_clock_orders_a_split(tmp_path):

@@ -75,7 +75,8 @@ def test_images_without_positions_are_all_kept(tmp_path):
     assert [image["image"] for image in images] == ["a.png", "b.jpg", "c.jpg"]
     assert unknown(images, *KEYS - {"image", "id"})
     assert found["crs"] is None and found["pose_source"] is None
-    assert "no position is known: none of 3 images has one" in found["warnings"]
+    without = "no position is known: none of 3 images has one (3 with no GPS position)"
+    assert without in found["warnings"]
     assert positions(raw, '--config={"layout": "photos"}') == found
 
 

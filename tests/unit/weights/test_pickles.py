@@ -129,7 +129,9 @@ def test_a_shape_that_the_bytes_do_not_fill_is_damage(shape):
 
 def test_the_stand_ins_are_for_one_file_alone(tmp_path):
     torch.save({"a": torch.ones(1), "b": np.ones(2)}, tmp_path / "a.pth")
-    before = set(torch.serialization.get_safe_globals())  # a set inside torch: its list has no order
+    before = set(
+        torch.serialization.get_safe_globals()
+    )  # a set inside torch: its list has no order
     files.read(tmp_path / "a.pth", "any")
     assert set(torch.serialization.get_safe_globals()) == before
     with pytest.raises(pickle.UnpicklingError, match="multiarray"):

@@ -165,7 +165,7 @@ def done(
       RawDataError: there are problems, or no images.
     """
     if not any(splits.values()) and not problems:
-        raise RawDataError(f"{folder} holds no images ({', '.join(IMAGES)}); check --manual_dir")
+        raise RawDataError(f"{folder} holds no images ({', '.join(IMAGES)}); name another folder")
     empty = [name for name, frames in splits.items() if not frames]
     if problems:
         raise RawDataError(*problems)

@@ -39,10 +39,9 @@ def read_photos(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     """
     photos = _read_all(folder, told)
     if all(photo.fault for photo in photos):
-        counts = collections.Counter(photo.fault for photo in photos)
-        reasons = "; ".join(f"{count:,} with {fault}" for fault, count in counts.items())
         raise RawDataError(
-            f"{folder}: none of {len(photos):,} photos has a GPS position in its EXIF data ({reasons}); "
+            f"{folder}: none of {len(photos):,} photos has a GPS position in its EXIF data "
+            f"({_reasons(photos)}); "
             "write a places.csv beside them, or choose another layout"
         )
     return located(photos, told)
@@ -53,8 +52,16 @@ def read_any(folder: pathlib.Path, told: Told) -> dict[str, list[Frame]]:
     photos = _read_all(folder, told)
     if not all(photo.fault for photo in photos):
         return located(photos, told)
-    told.warnings.append(f"no position is known: none of {len(photos):,} images has one")
+    told.warnings.append(
+        f"no position is known: none of {len(photos):,} images has one ({_reasons(photos)})"
+    )
     return _splits(photos, np.full((len(photos), 2), np.nan), told)
+
+
+def _reasons(photos: list[Photo]) -> str:
+    """Why photos have no position, with counts."""
+    counts = collections.Counter(photo.fault for photo in photos)
+    return "; ".join(f"{count:,} with {fault}" for fault, count in counts.items())
 
 
 def located(photos: list[Photo], told: Told) -> dict[str, list[Frame]]:

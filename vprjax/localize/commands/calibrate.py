@@ -1,6 +1,7 @@
 """`python -m vprjax.localize calibrate`: which of a model's answers are right."""
 
 import argparse
+import math
 import pathlib
 
 from vprjax.errors import ConfigError, VprjaxError
@@ -42,7 +43,7 @@ def _run(args: argparse.Namespace) -> None:
         raise ConfigError(
             f"--precision={args.precision:g} is in percent: write {100 * args.precision:g} for that share"
         )
-    if not args.radius > 0:
+    if not 0 < args.radius < math.inf:
         raise ConfigError(f"--radius={args.radius:g}: give position units above 0")
     from vprjax.localize import calibrate, calibration
     from vprjax.localize.map import Map

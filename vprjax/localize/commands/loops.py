@@ -30,6 +30,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     out = pathlib.Path(args.out).expanduser()
+    if not out.name or args.out.endswith("/"):
+        raise ConfigError(
+            f"--out={args.out}: give what the files' names begin with, such as loops/monday"
+        )
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"--out={out}: there is no folder {out.absolute().parent}; make it")
     if args.threshold is not None and not 0 <= args.threshold <= 1:

@@ -9,7 +9,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         required=True,
-        help="workdir of a run, or a file of a released model or a backbone",
+        help="workdir of a run, or a file of python -m vprjax.export, a released model or a backbone",
     )
     parser.add_argument(
         "--images",

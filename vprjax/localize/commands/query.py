@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import math
 import os
 import pathlib
 import sys
@@ -41,9 +42,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if not args.fps > 0:
+    if not 0 < args.fps < math.inf:
         raise ConfigError(f"--fps={args.fps:g}: give frames per second above 0")
-    if args.speed is not None and not args.speed > 0:
+    if args.speed is not None and not 0 < args.speed < math.inf:
         raise ConfigError(f"--speed={args.speed:g}: give position units per second above 0")
     if args.k < 1:
         raise ConfigError(f"--k={args.k}: give 1 or more")
@@ -89,7 +90,8 @@ def _run(args: argparse.Namespace) -> None:
             keep()
         raise  # a damaged picture leaves an earlier file as it is
     keep()
-    log(f"{len(found):,} pictures answered" + (f" in {args.out}" if output else ""))
+    words = "picture" if len(found) == 1 else "pictures"
+    log(f"{len(found):,} {words} answered" + (f" in {args.out}" if output and found else ""))
 
 
 def _check_page(path: str | None) -> None:
@@ -105,6 +107,8 @@ def _check_own(option: str, path: str | None, start: str) -> None:
     """Raises ConfigError where the file is there and is none that this command wrote."""
     from vprjax.storage.atomic import is_other
 
+    if path and os.path.isdir(path):
+        raise ConfigError(f"{option}={path} is a folder; name a file")
     if path and is_other(pathlib.Path(path), start):
         raise ConfigError(
             f"{option}={path} is a file that this command did not write; name another"

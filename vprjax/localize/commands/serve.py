@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> None:
 COMMAND = Command(
     "answer photos over HTTP: one page for a browser, JSON for programs",
     "python -m vprjax.localize serve --map=maps/monday --port=8000\n"
-    "  curl --data-binary @today.jpg http://127.0.0.1:8000/query?k=5",
+    "  curl --data-binary @today.jpg 'http://127.0.0.1:8000/query?k=5'",
     _arguments,
     _run,
 )
