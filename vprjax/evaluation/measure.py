@@ -99,12 +99,14 @@ def measure(
         references=len(reference.places),
         with_position=len(truth.known),
         rerank=rerank.figures(config, truth, *two) if two else None,
-        warnings=[
-            *post.doubts(e, len(ours), len(others)),
-            *(collapse.descriptor_doubts(others) or collapse.query_doubts(ours)),
-        ],
+        warnings=_doubts(e, ours, others),
     )
     return Result(figures, matches, curves, _strip(ours, others))
+
+
+def _doubts(settings, ours: np.ndarray, others: np.ndarray) -> list[str]:
+    of_rows = collapse.descriptor_doubts(others) or collapse.query_doubts(ours)
+    return [*post.doubts(settings, len(ours), len(others)), *of_rows]
 
 
 def fcm_of(config, query: Described, reference: Described) -> dict[str, float]:

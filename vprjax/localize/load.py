@@ -15,7 +15,7 @@ import numpy as np
 
 from vprjax import models
 from vprjax.config import changes
-from vprjax.data import source
+from vprjax.data import decoding, source
 from vprjax.data.pictures import Form, form_of
 from vprjax.descriptors import store, whitening
 from vprjax.errors import DataError, WeightsError
@@ -55,8 +55,8 @@ def load(path: str | os.PathLike, size: Size = None, engine: str | None = None) 
     if not str(path):  # a shell's unset variable; a path would mean the folder at hand
         raise WeightsError("no model is named: give a run's workdir or a file")
     size = size and (int(size[0]), int(size[1]))
-    if size and size[0] * size[1] > source.MOST_PIXELS:
-        raise DataError(f"size is {size}; give {source.MOST_PIXELS:,} pixels at most")
+    if size and size[0] * size[1] > decoding.MOST_PIXELS:
+        raise DataError(f"size is {size}; give {decoding.MOST_PIXELS:,} pixels at most")
     path = pathlib.Path(path).expanduser()
     if engine is not None:
         _check_engine(path, engine)

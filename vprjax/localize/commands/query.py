@@ -41,13 +41,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="the map's model, where it is no longer at its old path")
 
 
-def _run(args: argparse.Namespace) -> None:
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Raises ConfigError where a pace or a number of places means nothing."""
     if not 0 < args.fps < math.inf:
         raise ConfigError(f"--fps={args.fps:g}: give frames per second above 0")
     if args.speed is not None and not 0 < args.speed < math.inf:
         raise ConfigError(f"--speed={args.speed:g}: give position units per second above 0")
     if args.k < 1:
         raise ConfigError(f"--k={args.k}: give 1 or more")
+
+
+def _run(args: argparse.Namespace) -> None:
+    _check_numbers(args)
     from vprjax.console import log
     from vprjax.localize import answer, inputs
     from vprjax.localize.load import load
