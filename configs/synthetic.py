@@ -9,7 +9,7 @@ Result on two CPU cores, FCM (%) at 25 / 10 / 5 / 2 m, off the shelf to fine-tun
 The grid's cells at COLD's counts are in experiments/README.md.
 
 The rates here suit random weights: at them pretrained MobileNetV2 + GeM with triplet loses 41 points on
-real images. It loses none by these flags (experiments/records/forgetting.md):
+real images. It loses none by these flags; contrastive and ArcFace are in experiments/records/forgetting.md:
 
     --config.model.weights=FILE --config.model.batch_norm=frozen
     --config.optim.learning_rate=1e-4 --config.train.steps=500
