@@ -30,6 +30,9 @@ def read(grid: pathlib.Path) -> Scores:
     return scores.read(sorted(grid.glob("*/seed*/results.json")))
 
 
+MARK = "<!-- python experiments/compare.py -->"  # how a file of --out begins
+
+
 def tables(paths: list[pathlib.Path]) -> list[Table]:
     """The tables of two runs or of two grids.
 
@@ -58,7 +61,7 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, help="file for all tables")
     args = parser.parse_args()
     try:
-        check_out("--out", args.out)
+        check_out("--out", args.out, MARK)
         found = tables(args.runs)
     except VprjaxError as error:
         print(f"compare: error: {error}", file=sys.stderr)
@@ -66,7 +69,8 @@ def main() -> int:
     for table in (found[0], *map(two_runs.first_rows, found[1:])):
         table.show(None)
     if args.out:
-        write_atomically(args.out, "\n\n".join(table.markdown() for table in found) + "\n")
+        texts = "\n\n".join(table.markdown() for table in found)
+        write_atomically(args.out, f"{MARK}\n\n{texts}\n")
     return 0
 
 

@@ -30,13 +30,13 @@ from vprjax.config import checks
 from vprjax.console import log
 from vprjax.data import protocol, source
 from vprjax.descriptors import delf_local
-from vprjax.errors import ConfigError, VprjaxError
+from vprjax.errors import ConfigError, VprjaxError, naming
 from vprjax.evaluation import measure
 from vprjax.models.heads.delf import DELF
 from vprjax.report.provenance import code_version, evaluation_provenance
 from vprjax.retrieval import geometric
 from vprjax.storage import checksum
-from vprjax.storage.atomic import write_atomically
+from vprjax.storage.atomic import written_beside
 from vprjax.weights import load_released
 
 FITTED = 200  # references that fit PCA, evenly spread
@@ -115,9 +115,10 @@ def evaluate(args: argparse.Namespace, out: pathlib.Path) -> dict:
         raise ConfigError(
             f"--first={args.first} must be from 1 to the {len(references)} references"
         )
+    with naming(out):
+        out.mkdir(parents=True, exist_ok=True)
     model, local = model_for(args, references)
     rows, ms = _timed(lambda: np.concatenate([*model.stream(references)]), references)
-    out.mkdir(parents=True, exist_ok=True)
     others, local_ms = _timed(lambda: _local(local, references, out), references)
     known = measure.Described(references, rows)
     results, without = {way: {} for way in baselines.DELF}, {}
@@ -235,12 +236,15 @@ def main() -> int:
     out = args.out or pathlib.Path("runs/delf") / args.dataset.replace("/", "_")
     try:
         found = evaluate(args, out)
-    except VprjaxError as error:
+        mark = (
+            out / "results.json"
+        )  # of a finished evaluation; it never stands beside another's table
+        text = json.dumps(checksum.seal(found), indent=1) + "\n"
+        with written_beside({out / "delf.md": table(found).markdown(), mark: text}):
+            mark.unlink(missing_ok=True)
+    except (VprjaxError, OSError) as error:
         print(f"vprjax: error: {error}", file=sys.stderr)
         return 2
-    write_atomically(out / "delf.md", table(found).markdown())
-    # It comes last, as it marks a finished evaluation.
-    write_atomically(out / "results.json", json.dumps(checksum.seal(found), indent=1) + "\n")
     print(table(found).markdown())
     log(f"table: {out / 'delf.md'}")
     return 0

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# cv2.GaussianBlur leaves no flat picture flat: in float32 the last columns, behind the last whole vector, are summed
-# otherwise than the rest, so that a picture of one grey value has two where its width is no multiple of 16. Whoever
-# brings gradients to length 1 (dense SIFT, HOG) then describes a blank wall by a unit vector of rounding, at some
-# widths alone; a test on 64 columns sees none of it. A length below the rounding is to count as zero.
+# cv2.GaussianBlur leaves no flat picture flat. In float32 it sums the last columns, behind the last whole vector,
+# otherwise than the rest. So a picture of one grey value has two where its width is no multiple of the vector's length.
+# Gradients brought to length 1 (dense SIFT, HOG) then describe a blank wall by a unit vector of rounding, at some widths
+# alone. A test on 64 columns sees none of it. A length below the rounding is to count as zero.
 # Seen on 2026-11-30 with opencv-python-headless 4.13.0.92 and 5.0.0.93 on x86-64: at 67 columns and a deviation of
 # 1.33, grey 17 becomes 17.0000019 and 17.0; at 64 columns one value.
 set -euo pipefail

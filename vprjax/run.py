@@ -276,9 +276,9 @@ def _write(
     if parallel.is_primary():
         from vprjax.report import run_page
 
-        run_page.write(workdir, trained_in, config, dataset, results, provenance, others)
-        # results.json comes last, as it marks the end of a run.
-        result_files.write(workdir, config, dataset, results, provenance, others)
+        page = run_page.page(trained_in, config, dataset, results, provenance, others)
+        more = {run_page.FILE: page}
+        result_files.write(workdir, config, dataset, results, provenance, others, more)
         if not config.eval.keep_descriptors:
             shutil.rmtree(workdir / "descriptors", ignore_errors=True)
         print((workdir / "results.md").read_text(encoding="utf-8"))

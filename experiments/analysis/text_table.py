@@ -64,7 +64,7 @@ class Table:
         )
 
 
-def check_out(option: str, out: pathlib.Path | None, start: str = "## ") -> None:
+def check_out(option: str, out: pathlib.Path | None, start: str) -> None:
     """Checks the file of a command's `option`, or None; its own files begin with `start`.
 
     Raises:

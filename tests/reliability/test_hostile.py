@@ -333,10 +333,8 @@ def test_the_page_escapes_every_text_it_shows(tmp_path, monkeypatch):
     )
     provenance = made_up_page.provenance(config)
     provenance = {key: HOSTILE if v == "someword" else v for key, v in provenance.items()}
-    run_page.write(
-        tmp_path, tmp_path, config, dataset, {"fine_tuned": {HOSTILE: found}}, provenance
-    )
-    page = made_up_page.Read((tmp_path / "report.html").read_text())
+    results = {"fine_tuned": {HOSTILE: found}}
+    page = made_up_page.Read(run_page.page(tmp_path, config, dataset, results, provenance))
     made_up_page.check_self_contained(page)
     assert all(set(image) == ATTRIBUTES for image in page.images)
     assert page.text.count(HOSTILE) > 20 and "49" not in page.text.replace(HOSTILE, "").split()

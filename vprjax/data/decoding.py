@@ -4,6 +4,7 @@ import concurrent.futures
 import functools
 import io
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -65,22 +66,26 @@ def decode_all(encoded: Callable[[np.ndarray], list[bytes]], names: Sequence[str
     Raises:
       DataError: an image does not decode, or differs in size from the others; the error names it.
     """
-    first = decode(encoded(np.zeros(1, int))[0], names[0])
-    out = np.empty((len(names), *first.shape), np.uint8)
-    out[0] = first
+    out, shapes, lock = [], [()] * len(names), threading.Lock()
 
     def fill(rows: np.ndarray, contents: list[bytes]) -> None:
         for row, content in zip(rows, contents, strict=True):
             image = decode(content, names[row])
-            if image.shape != first.shape:
-                raise DataError(
-                    f"image {names[row]} is {image.shape[0]}x{image.shape[1]} (height x width), but others "
-                    f"are {first.shape[0]}x{first.shape[1]}; build the dataset again with one size"
-                )
-            out[row] = image
+            shapes[row] = image.shape
+            with lock:
+                if not out:
+                    out.append(np.empty((len(names), *image.shape), np.uint8))
+            if image.shape == out[0].shape[1:]:
+                out[0][row] = image
 
-    runs = np.array_split(np.arange(1, len(names)), _THREADS)
+    runs = np.array_split(np.arange(len(names)), _THREADS)
     tasks = [_threads().submit(fill, rows, encoded(rows)) for rows in runs if rows.size]
     for task in tasks:
         task.result()
-    return out
+    for name, (height, width, _) in zip(names, shapes, strict=True):
+        if (height, width) != shapes[0][:2]:
+            raise DataError(
+                f"image {name} is {height}x{width} (height x width), but others are "
+                f"{shapes[0][0]}x{shapes[0][1]}; build the dataset again with one size"
+            )
+    return out[0]

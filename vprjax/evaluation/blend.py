@@ -151,9 +151,10 @@ def check_starts(checkpoints: Checkpoints, runs: Sequence[str]) -> None:
       WeightsError: a checkpoint is missing or damaged.
       ConfigError: a further run did not start from the same parameters.
     """
+    own = _start(checkpoints) if runs else ""
     for run in runs:
         with contextlib.closing(open_for_reading(run)) as other:
-            if _start(other) != _start(checkpoints):
+            if _start(other) != own:
                 raise ConfigError(
                     f"eval.blend_runs: {run} starts from other parameters than "
                     f"{checkpoints.folder.parent}, and between them a mean says nothing: name runs of one "

@@ -131,9 +131,10 @@ def _moved(frames: Frames, fresh: np.ndarray, known: list[Frames]) -> str:
     count = int(np.isin(frames.stamps[fresh], stamps[stamps != 0]).sum())
     if not count:
         return ""
+    words = "picture to add has" if count == 1 else "pictures to add have"
     return (
-        f"{count:,} pictures to add have size and time of change of pictures that the map holds: where "
-        "their folder has moved, build a new map, or it holds them twice"
+        f"{count:,} {words} size and time of change of pictures that the map holds: where their folder has "
+        "moved, build a new map, or it holds them twice"
     )
 
 

@@ -60,13 +60,19 @@ class PlaceFilter:
             near, far = np.quantile(distances, [0.025, 0.975])
             self._rate = np.log(RATIO) / max(far - near, 1e-12)
         reach = 0.0 if first else self._speed * max(seconds, 0.0)
-        moved = self._move(reach) @ self.belief
+        moved = self._moved(reach)
         moved = (1 - LOST) * moved / moved.sum() + LOST / len(moved)
         weights = moved * np.exp(-self._rate * (distances - distances.min()))
         self.belief = weights / weights.sum()
         best = int(np.argmax(self.belief))
         near = self._tree.query_ball_point(self._tree.data[best], self._radius)
         return best, float(self.belief[near].sum())
+
+    def _moved(self, reach: float) -> np.ndarray:
+        """Beliefs `(n,)` behind a step; even over a map that lies within reach of each of its places."""
+        if np.linalg.norm(self._tree.maxes - self._tree.mins) <= reach:
+            return np.full(len(self.belief), self.belief.mean())
+        return self._move(reach) @ self.belief
 
     def _move(self, reach: float) -> sparse.csr_array:
         """Probabilities `(n, n)` of moving from a column's place to a row's, uniform within `reach`."""
@@ -76,8 +82,8 @@ class PlaceFilter:
             if count > MOST_MOVES:
                 others = count // len(self.belief) - 1
                 raise ValueError(
-                    f"within the {reach:g} position units of a step each place has {others:,} others: give "
-                    "a lower speed or more frames per second"
+                    f"within the {reach:g} position units of a step a place has {others:,} others on "
+                    "average: give a lower speed, more frames per second or a map of fewer images"
                 )
             pairs = self._tree.query_pairs(reach, output_type="ndarray")
             n = len(self.belief)

@@ -6,7 +6,8 @@ import json
 import math
 import pathlib
 import shutil
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 from vprjax.data import protocol
 from vprjax.evaluation import blend
@@ -31,6 +32,7 @@ def write(
     results: Results,
     provenance: dict,
     others: Sequence[Elsewhere] = (),
+    more: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
     """Writes `results.json`, `results.md`, `fcm.png` and `matches/` into `folder`, each file atomically.
 
@@ -44,6 +46,7 @@ def write(
       results: by model and query split.
       provenance: where the numbers come from.
       others: other datasets with their results.
+      more: texts of further files of this evaluation, by name.
 
     Raises:
       OSError: a file cannot be written.
@@ -61,6 +64,7 @@ def write(
     files = _all_matches(folder / "matches", results)
     for other in others:
         files |= _all_matches(folder / "matches" / other.folder, other.results)
+    files |= {folder / name: text for name, text in more.items()}
     files[folder / "fcm.png"] = fcm_curve.png(config, results)
     files[folder / "results.md"] = markdown(config, dataset, results, provenance, others)
     files[mark] = json.dumps(checksum.seal(document), indent=2) + "\n"

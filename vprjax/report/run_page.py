@@ -28,19 +28,17 @@ FILE = "report.html"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def write(
-    workdir: pathlib.Path,
+def page(
     trained_in: pathlib.Path | None,
     config,
     dataset: source.Dataset,
     results: Results,
     provenance: dict,
     others: Sequence[Elsewhere] = (),
-) -> None:
-    """Writes `report.html` into `workdir`.
+) -> str:
+    """Returns the text of `report.html`.
 
     Args:
-      workdir: an existing folder.
       trained_in: folder with the training's `metrics.jsonl` and its companions, each of which may be
         missing; None for a model that never trained.
       config: the whole config of the evaluation.
@@ -65,8 +63,7 @@ def write(
         ]
         curves = training_page.curves(trained_in) if trained_in else []
         blended = blend_page.section(provenance.get("blend"))
-    render.write(
-        workdir / FILE,
+    return render.text(
         "run.html",
         title=_title(cell, config, provenance) + f" on {dataset.name}",
         splits=splits,

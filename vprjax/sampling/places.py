@@ -50,9 +50,8 @@ class PlaceSampler:
           ValueError: the places of a dataset are too few for a batch.
         """
         self._config, parts = config, [places, *others]
-        self._drawn = functools.lru_cache(2)(
-            self._draw
-        )  # a step asks for its numbers and its images
+        # a step asks for its numbers and for its images
+        self._drawn = functools.lru_cache(2)(self._draw)
         self._places = joined(parts)
         found = []
         for number, part in enumerate(parts):

@@ -23,7 +23,8 @@ def written_beside(files: Mapping[pathlib.Path, str | bytes]) -> Iterator[None]:
     """Writes all of `files` beside their places before the body, and puts them there in order after it.
 
     Raises:
-      OSError: a file cannot be written; the body does not run and the old ones stay.
+      OSError: a file cannot be written; the body does not run and the old ones stay. Or a written one
+        cannot be put in its place, behind those that are there already.
     """
     partials = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in files}
     try:

@@ -72,7 +72,7 @@ def test_the_command_prints_some_and_writes_all(tmp_path, monkeypatch, capsys):
     shown, whole = capsys.readouterr().out, (tmp_path / "all.md").read_text()
     assert "The first 20 of 100; --out gets all." in shown
     assert shown.count("reference/31 ") == 20 and whole.count("reference/31 ") == 60
-    for out, text, status in (("all.md", whole, 0), ("mine.md", "# My notes\n", 2)):
+    for out, text, status in (("all.md", whole, 0), ("mine.md", "## My notes\n", 2)):
         (tmp_path / out).write_text(text)
         assert main(monkeypatch, first, second, f"--out={tmp_path / out}") == status
         assert (tmp_path / out).read_text() == text

@@ -106,15 +106,14 @@ def test_the_files_hold_every_dataset_and_leave_none_of_an_earlier_evaluation(
 
 
 @pytest.fixture
-def page(home, other, tmp_path, monkeypatch):
-    """Writes the page and reads it back."""
+def page(home, other, monkeypatch):
+    """Makes the page and reads it."""
     config, data, results = home
     monkeypatch.setattr(source, "load", lambda _, splits: data.places(splits))
 
     def write(others, **provenance):
         facts = made_up_page.provenance(config) | {"steps": "7"} | provenance
-        run_page.write(tmp_path, None, config, data, results, facts, others)
-        return made_up_page.Read((tmp_path / "report.html").read_text())
+        return made_up_page.Read(run_page.page(None, config, data, results, facts, others))
 
     return write
 

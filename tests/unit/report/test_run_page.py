@@ -43,8 +43,8 @@ def write(tmp_path, monkeypatch):
         if not steps:
             del results["fine_tuned"]
             trained_in, provenance["trained_on"] = None, ""
-        run_page.write(tmp_path, trained_in, config, dataset(name), results, provenance)
-        return made_up_page.Read((tmp_path / "report.html").read_text())
+        page = run_page.page(trained_in, config, dataset(name), results, provenance)
+        return made_up_page.Read(page)
 
     return write
 

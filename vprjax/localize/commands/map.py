@@ -1,6 +1,7 @@
 """`python -m vprjax.localize map`: describes images and keeps them as a map."""
 
 import argparse
+import pathlib
 
 from vprjax.localize.commands.variant import Command, size
 
@@ -37,10 +38,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     wanted = size(args.size)
     from vprjax.console import log
-    from vprjax.localize import answer
+    from vprjax.localize import answer, folder
     from vprjax.localize.load import load
     from vprjax.localize.map import Map
 
+    if not args.add:
+        folder.check_own(pathlib.Path(args.out).expanduser())  # before the model is loaded
     if args.add and wanted is None:
         wanted = tuple(Map.open(args.out).header["model"]["size"])
     model = load(args.model, wanted)

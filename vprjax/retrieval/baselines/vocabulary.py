@@ -1,5 +1,6 @@
 """Local descriptors of training images, and the words that k-means makes of them."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,6 @@ from vprjax.weights.kmeans import kmeans
 
 IMAGES = 2000  # training images that give local descriptors, at most
 BATCH = 32
-AT_ONCE = 4  # images whose local descriptors are in memory; a dense 640x480 grid's take 145 MB
 SAMPLE = Key(
     100_000, Whole(1, 10_000_000), "local descriptors of training images that k-means takes"
 )
@@ -32,7 +32,9 @@ def sample(local: Local, places: Places, most: int, seed: int) -> np.ndarray:
     shares = iter(np.diff(np.linspace(0, most, len(numbers) + 1).astype(np.int64)))
     rng = np.random.default_rng(seed)
     parts = []
-    for block in mapped(local, places, numbers, AT_ONCE, "local descriptors of training images"):
+    # as few images at once as keep the cores busy: a dense 640x480 grid's descriptors take 145 MB an image
+    at_once = max(4, len(os.sched_getaffinity(0)))
+    for block in mapped(local, places, numbers, at_once, "local descriptors of training images"):
         for found in block:
             chosen = rng.permutation(len(found))[: next(shares)]
             parts.append(found[np.sort(chosen)])
