@@ -152,7 +152,7 @@ def test_a_speed_that_reaches_too_many_places_is_refused(places, monkeypatch):
     follower.step(picture(0), 0.0)
     follower.step(picture(1), 1.0)  # 12 + 2 (11 + 10) moves
     with pytest.raises(
-        DataError, match="within the 50 position units of a step each place has 7 others"
+        DataError, match="within the 50 position units of a step a place has 7 others on"
     ):
         follower.step(picture(2), 2.0)
 
