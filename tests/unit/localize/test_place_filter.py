@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vprjax.localize import place_filter
 from vprjax.localize.place_filter import PlaceFilter
 
 N = 60
@@ -66,3 +67,20 @@ def test_what_cannot_be_filtered():
         PlaceFilter(np.array([[0.0, np.nan]]), 1.0, 1.0)
     with pytest.raises(ValueError, match="speed 0"):
         PlaceFilter(ROUTE, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("positions", [np.zeros((6, 2)), np.c_[np.arange(6.0), np.zeros(6)]])
+def test_a_step_over_the_whole_map_needs_no_table_of_moves(positions, monkeypatch):
+    distances = np.array([0.9, 0.2, 0.8, 0.7, 0.9, 0.6])
+
+    def walked():
+        found = PlaceFilter(positions, speed=1.0, radius=1.0)
+        found.step(distances, 1.0)
+        found.step(distances[::-1], 1000.0)
+        return found.belief
+
+    with monkeypatch.context() as patch:  # the table's own answer
+        patch.setattr(np.linalg, "norm", lambda *_: np.inf)
+        wanted = walked()
+    monkeypatch.setattr(place_filter, "MOST_MOVES", 6)  # each place to itself
+    assert np.allclose(walked(), wanted, atol=1e-12)
