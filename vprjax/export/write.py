@@ -4,9 +4,7 @@ import importlib
 import pathlib
 from collections.abc import Iterator
 
-import jax
-
-from vprjax.errors import ConfigError, ExportError
+from vprjax.errors import ConfigError, ExportError, VprjaxError
 from vprjax.export import FORMATS, check
 from vprjax.export.check import Difference
 from vprjax.localize.exported import LEAST
@@ -77,9 +75,17 @@ def _sentence(out: pathlib.Path, model: Model, free: bool, differences: list[Dif
 def _write(module, model: Model, size, partial: pathlib.Path) -> None:
     try:
         module.write(model, size, partial)
-    except jax.errors.InconclusiveDimensionOperation as error:
+    except (VprjaxError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a converter raises anything
+        if size is None:
+            raise ExportError(
+                f"{model.title} cannot be exported for any size: name one, such as --size=224x224"
+            ) from error
+        words = next(iter(str(error).splitlines()), "")
         raise ExportError(
-            f"{model.title} cannot be exported for any size: name one, such as --size=224x224"
+            f"{model.title} cannot be exported for {size[0]}x{size[1]} ({type(error).__name__}: {words}): "
+            "use another --format"
         ) from error
 
 

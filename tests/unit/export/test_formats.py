@@ -154,6 +154,23 @@ def test_a_transformer_needs_a_size(name, tmp_path):
         write.write_model(model, name, file, free=True)
 
 
+@pytest.mark.parametrize(
+    ("free", "words"),
+    [
+        (True, "for any size: name one"),
+        (False, r"64x64 \(AttributeError: no rules\): use another --format"),
+    ],
+)
+def test_whatever_a_converter_raises_is_a_sentence(free, words, tmp_path, monkeypatch):
+    def fail(*_):
+        raise AttributeError("no rules\nmore")
+
+    monkeypatch.setattr(stablehlo, "write", fail)
+    model = small("mobilenetv2", "gem", stage="", size=(64, 64))
+    with pytest.raises(ExportError, match=words):
+        write.write_model(model, "stablehlo", tmp_path / "a.zip", free)
+
+
 @needs("stablehlo")
 @pytest.mark.parametrize("backbone", NETWORKS)
 def test_programs_for_other_platforms_hold_the_stock_convolutions(backbone, tmp_path):
