@@ -181,13 +181,13 @@ def test_a_file_that_lost_its_head_is_told_in_the_results(tiny, tmp_path, monkey
     assert not random_head(config.model, ready.weights)
     told = []
 
-    def keep(folder, config, dataset, results, provenance, others):
+    def keep(folder, config, dataset, results, provenance, others, more):
         (folder / "results.md").touch()
         told.extend([*provenance["warnings"], provenance["start"]])
 
     monkeypatch.setattr(run.begin, "untrained_variables", lambda *_: ({}, ["weights", "SALAD so"]))
     monkeypatch.setattr(run.evaluate, "with_cost", lambda *_: ({}, {}))
-    monkeypatch.setattr(run_page, "write", lambda *_: None)
+    monkeypatch.setattr(run_page, "page", lambda *_: "")
     monkeypatch.setattr(run.result_files, "write", keep)
     config.model.pooling = "salad"
     run.evaluate_untrained(config, tmp_path / "run")

@@ -144,8 +144,8 @@ def evaluate(monkeypatch, tmp_path):
     config, said = base.get_config(), []
     dataset = types.SimpleNamespace(name="x", version="1", counts={}, metadata={})
     monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: int(words[2]["step"][0]))
-    for module in (run_page, run.result_files):
-        monkeypatch.setattr(module, "write", lambda *_: None)
+    monkeypatch.setattr(run_page, "page", lambda *_: "")
+    monkeypatch.setattr(run.result_files, "write", lambda *_: None)
     monkeypatch.setattr(run, "log", said.append)
     (tmp_path / "results.md").touch()
 
@@ -188,9 +188,9 @@ def test_weights_are_evaluated_as_they_are(monkeypatch, tmp_path, splits, start)
         begin.initialise, "initialise", lambda *words: ({"params": {"w": np.ones(3)}}, ["W"])
     )
     monkeypatch.setattr(run.evaluate, "with_cost", lambda *words: ({"of": words[2]}, {}))
-    monkeypatch.setattr(run_page, "write", lambda *words: None)
+    monkeypatch.setattr(run_page, "page", lambda *words: "")
     monkeypatch.setattr(
-        run.result_files, "write", lambda *words: written.update(provenance=words[-2])
+        run.result_files, "write", lambda *words: written.update(provenance=words[-3])
     )
     (tmp_path / "results.md").touch()
     results = run.evaluate_checkpoint(None, config, tmp_path)
@@ -240,8 +240,8 @@ def taken(monkeypatch, tmp_path):
     config, told = base.get_config(), {}
     dataset = types.SimpleNamespace(name="x", version="1", counts={}, metadata={})
     monkeypatch.setattr(run.evaluate, "evaluate", lambda *words: float(words[2]["w"][0]))
-    for module in (run_page, run.result_files):
-        monkeypatch.setattr(module, "write", lambda *words: told.update(provenance=words[-2]))
+    monkeypatch.setattr(run_page, "page", lambda *_: "")
+    monkeypatch.setattr(run.result_files, "write", lambda *words: told.update(provenance=words[-3]))
     (tmp_path / "results.md").touch()
     checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints", keep=3)
     for step, number in ((0, 0.0), (4, 10.0)):

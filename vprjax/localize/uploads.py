@@ -102,10 +102,9 @@ class _Upload:
         parser = _InMemory(self._request.headers, self._chunks(), max_files=1, max_fields=8)
         try:
             parts = await parser.parse()
-        except MultiPartException as error:
-            sentence = (
-                f"the form cannot be read ({error.message.rstrip('.')}): send one with one file"
-            )
+        except (MultiPartException, ValueError) as error:  # ValueError: of starlette 1.0's parser
+            words = getattr(error, "message", str(error)).rstrip(".")
+            sentence = f"the form cannot be read ({words}): send one with one file"
             raise HTTPException(400, sentence) from error
         try:
             return _read(parts)

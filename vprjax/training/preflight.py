@@ -256,7 +256,7 @@ def suspicions(
     splits = {name: dataset.places((name,)) for name in names}
     unit = dataset.metadata.get("position_unit")
     found = [*_unit_differs(config, dataset), *doubts.of_poses(splits, unit or d.position_unit)]
-    known = doubts.Known(splits[d.reference_split])
+    known = doubts.Known(splits[d.reference_split]) if d.query_splits else None
     by_distance = [n for n in d.query_splits if n not in (dataset.metadata.get("positives") or {})]
     for name in by_distance:
         found += doubts.of_truth(

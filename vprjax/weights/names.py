@@ -83,7 +83,7 @@ def unsound(path: Path, array: np.ndarray) -> str:
     if jnp.issubdtype(array.dtype, jnp.integer):
         return "whole numbers, as quantised models do, in place of floats"
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        return "values that are no real numbers"
+        return "values that are not numbers"
     with np.errstate(invalid="ignore"):  # a cast of some NaNs warns
         values = array.astype(np.float64)
     if not (np.abs(values) <= np.finfo(np.float32).max).all():
