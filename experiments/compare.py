@@ -20,6 +20,8 @@ from analysis.text_table import Table, check_out
 from vprjax.errors import DataError, VprjaxError
 from vprjax.storage.atomic import write_atomically
 
+MARK = "<!-- python experiments/compare.py -->"  # how a file of --out begins
+
 
 def read(grid: pathlib.Path) -> Scores:
     """The finished runs of a grid's folder.
@@ -28,9 +30,6 @@ def read(grid: pathlib.Path) -> Scores:
       DataError: there is none, or two do not fit one table.
     """
     return scores.read(sorted(grid.glob("*/seed*/results.json")))
-
-
-MARK = "<!-- python experiments/compare.py -->"  # how a file of --out begins
 
 
 def tables(paths: list[pathlib.Path]) -> list[Table]:

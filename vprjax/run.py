@@ -131,8 +131,7 @@ def evaluate_untrained(config, workdir: pathlib.Path) -> dict:
     ready = preflight.check_untrained(config, workdir)
     beside = find_beside(config, ready.dataset, (ready.dataset, ()), workdir, 1)
     make_workdir(workdir)
-    names = [name for name in config.dataset.train_splits if ready.dataset.counts.get(name)]
-    places = ready.dataset.places(tuple(names) or (config.dataset.reference_split,))
+    places = baseline.training_images(config, ready.dataset)
     provenance = {"weights_sha256": ready.weights_sha256, "trained_on": "", "steps": 0}
     provenance |= {"code_version": code, "trained_with": config.to_dict()}
     doubts = [*ready.warnings, *beside.warnings]

@@ -6,7 +6,7 @@ import pathlib
 from analysis.scores import OFF_THE_SHELF, PROJECTED, Mean
 from vprjax.errors import ConfigError
 from vprjax.report import published
-from vprjax.storage.atomic import is_other, write_atomically
+from vprjax.storage.atomic import check_own, write_atomically
 
 NAMES = {
     **published.NAMES,
@@ -74,8 +74,7 @@ def check_out(option: str, out: pathlib.Path | None, start: str) -> None:
         return
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise ConfigError(f"{option}={out} must name a file in a folder that exists")
-    if is_other(out, start):
-        raise ConfigError(f"{option}={out} is a file that this command did not write; name another")
+    check_own(option, out, start)
 
 
 def _latex(text: str) -> str:

@@ -40,7 +40,7 @@ def _facts(config, dataset: source.Dataset) -> Facts:
 
 
 def training_images(config, dataset: source.Dataset) -> source.Places:
-    """The images that a baseline is fit to: the training splits', or the references without any."""
+    """What a baseline or a head is fit to: the training splits' images, or the references without any."""
     names = [name for name in config.dataset.train_splits if dataset.counts.get(name)]
     return dataset.places(tuple(names) or (config.dataset.reference_split,))
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
-from vprjax.errors import naming
+from vprjax.errors import ConfigError, naming
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
@@ -41,10 +41,19 @@ def written_beside(files: Mapping[pathlib.Path, str | bytes]) -> Iterator[None]:
             partial.unlink(missing_ok=True)
 
 
-def is_other(path: pathlib.Path, start: str) -> bool:
-    """Whether a file is there that holds something and does not begin with `start`, in any letter case."""
+def check_own(option: str, path: pathlib.Path, start: str) -> None:
+    """Checks that a command may replace the file of its `option`: its own begin with `start`, in any case.
+
+    Raises:
+      ConfigError: a folder is there, or a file that holds something else.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{option}={path} is a folder; name a file")
     if not path.is_file():
-        return False
+        return
     with path.open("rb") as file:
         found = file.read(len(start.encode()))
-    return bool(found) and found.lower() != start.lower().encode()
+    if found and found.lower() != start.lower().encode():
+        raise ConfigError(
+            f"{option}={path} is a file that this command did not write; name another"
+        )

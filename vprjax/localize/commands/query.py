@@ -110,14 +110,10 @@ def _check_page(path: str | None) -> None:
 
 def _check_own(option: str, path: str | None, start: str) -> None:
     """Raises ConfigError where the file is there and is none that this command wrote."""
-    from vprjax.storage.atomic import is_other
+    from vprjax.storage.atomic import check_own
 
-    if path and os.path.isdir(path):
-        raise ConfigError(f"{option}={path} is a folder; name a file")
-    if path and is_other(pathlib.Path(path), start):
-        raise ConfigError(
-            f"{option}={path} is a file that this command did not write; name another"
-        )
+    if path:
+        check_own(option, pathlib.Path(path), start)
 
 
 def _page(places):
