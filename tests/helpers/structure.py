@@ -73,6 +73,7 @@ NARROW = {
         "vprjax.data.source",
         "vprjax.descriptors.whitening",
         "vprjax.errors",
+        "vprjax.runtime.machine",  # the cores that a process may use
         "vprjax.variants",
         "vprjax.weights.kmeans",
     ),

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import multiprocessing
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from tfds_builders import images
 from tfds_builders.builder import config_values
+from tfds_builders.encoding import cores
 from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.schema import PlacesConfig, features, record
@@ -198,7 +198,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             over = map  # a process starts in the time of hundreds of small frames
             if len(tasks) > 1:
                 context = multiprocessing.get_context("spawn")
-                pool = concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=context)
+                pool = concurrent.futures.ProcessPoolExecutor(cores(), mp_context=context)
                 over = stack.enter_context(pool).map
             number = 0
             for chunk in over(render_chunk, [values] * len(tasks), *zip(*tasks, strict=True)):

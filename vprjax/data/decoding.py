@@ -3,7 +3,6 @@
 import concurrent.futures
 import functools
 import io
-import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -12,11 +11,12 @@ import numpy as np
 import PIL.Image
 
 from vprjax.errors import DataError
+from vprjax.runtime.machine import cores
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # what the builders store
 MOST_PIXELS = 2**27  # per image, the builders' own limit: 400 MB once decoded
 PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns beyond it, and raises beyond its double
-_THREADS = os.cpu_count() or 1
+_THREADS = cores()
 
 
 @functools.cache

@@ -20,6 +20,7 @@ import PIL.ImageOps
 
 from vprjax.data.decoding import MOST_PIXELS
 from vprjax.errors import DataError
+from vprjax.runtime.machine import cores
 
 FORMATS = (
     "PNG",
@@ -129,7 +130,7 @@ class Pictures:
 
 @functools.cache
 def _readers() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pictures")
+    return concurrent.futures.ThreadPoolExecutor(cores(), thread_name_prefix="pictures")
 
 
 def _check(item: Any, number: int) -> None:

@@ -2,16 +2,17 @@
 
 import concurrent.futures
 import functools
-import os
 from collections.abc import Callable, Iterable
+
+from vprjax.runtime.machine import cores
 
 
 def on_threads(run: Callable, items: Iterable) -> list:
-    """`[run(item) for item in items]` on as many threads as the machine has cores, in order."""
+    """`[run(item) for item in items]` on a thread per core that this process may use, in order."""
     items = list(items)
     return [run(item) for item in items] if len(items) < 2 else list(_pool().map(run, items))
 
 
 @functools.cache
 def _pool() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="search")
+    return concurrent.futures.ThreadPoolExecutor(cores(), thread_name_prefix="search")

@@ -15,8 +15,12 @@ def cpu(info: pathlib.Path = INFO) -> str:
     model = facts.get("model name") or platform.processor() or platform.machine()
     flags = facts.get("flags", "").split()
     wide = [name for name in VECTORS if name in flags][:1]
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
-    return ", ".join([model, *wide, f"{len(usable)} core{'s' if len(usable) > 1 else ''}"])
+    return ", ".join([model, *wide, f"{cores()} core{'s' if cores() > 1 else ''}"])
+
+
+def cores() -> int:
+    """Number of cores that this process may use; all of them where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def kind(info: pathlib.Path = INFO) -> str:

@@ -2,6 +2,9 @@
 
 import os
 
+from vprjax.data import pictures
+from vprjax.retrieval import threads
+from vprjax.retrieval.baselines import images
 from vprjax.runtime import machine
 
 
@@ -31,3 +34,17 @@ def test_a_kind_is_an_architecture_and_its_instructions(tmp_path, monkeypatch):
     assert len({some, arm, kind("flags : sse2\n"), machine.kind(tmp_path / "none")}) == 4
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert kind("model name : Some CPU\nflags : sse2 avx2\n") != some
+
+
+def test_threads_are_as_many_as_a_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 5, 7}, raising=False)
+    assert (
+        machine.cores()
+        == images.pool()._max_workers
+        == threads._pool.__wrapped__()._max_workers
+        == 3
+    )
+    assert pictures._readers.__wrapped__()._max_workers == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # macOS has none
+    assert machine.cores() == images.pool()._max_workers == 64

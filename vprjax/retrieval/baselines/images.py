@@ -1,18 +1,18 @@
 """A function of every image of a split, on all cores and with one batch of images in memory."""
 
 import concurrent.futures
-import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from vprjax.console import progress
 from vprjax.data.source import Places
+from vprjax.runtime.machine import cores
 
 
 def pool() -> concurrent.futures.ThreadPoolExecutor:
     """Threads, one per core that this process may use; OpenCV and NumPy leave them to run together."""
-    return concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    return concurrent.futures.ThreadPoolExecutor(cores())
 
 
 def mapped(

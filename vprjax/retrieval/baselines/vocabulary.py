@@ -1,6 +1,5 @@
 """Local descriptors of training images, and the words that k-means makes of them."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +8,7 @@ from vprjax.console import log
 from vprjax.data.source import Places
 from vprjax.errors import ConfigError
 from vprjax.retrieval.baselines.images import mapped, spread
+from vprjax.runtime.machine import cores
 from vprjax.variants import Key, Whole
 from vprjax.weights.kmeans import kmeans
 
@@ -33,7 +33,7 @@ def sample(local: Local, places: Places, most: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     parts = []
     # as few images at once as keep the cores busy: a dense 640x480 grid's descriptors take 145 MB an image
-    at_once = max(4, len(os.sched_getaffinity(0)))
+    at_once = max(4, cores())
     for block in mapped(local, places, numbers, at_once, "local descriptors of training images"):
         for found in block:
             chosen = rng.permutation(len(found))[: next(shares)]
