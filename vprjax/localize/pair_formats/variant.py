@@ -72,7 +72,7 @@ def is_table(path: pathlib.Path) -> bool:
 
 
 def lists_pairs_of(path: pathlib.Path, table: pathlib.Path) -> bool:
-    """Whether a list holds the pairs of the command's table: the list's readers allow no mark of its own."""
+    """Whether a list holds the pairs of the command's table; the readers of lists allow no mark."""
     if not is_table(table):
         return False
     try:
