@@ -56,7 +56,7 @@ def read(path: str, start: str | None) -> Track:
 class Along:
     """Takes a frame once the way since the last one reaches `metres`; a camera that stands gives none.
 
-    A receiver that stands still wanders, and its way grows. So a frame is also half of `metres` or more away
+    A receiver that stands still wanders, and its way grows. So a frame is also `metres / 2` or more away
     from the last one.
 
     Attributes:
