@@ -8,12 +8,15 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
+import subprocess
 import threading
 import urllib.parse
 
 import numpy as np
 import PIL.Image
+import pyproj
 import pytest
 from benchmarks import serve_load
 
@@ -70,8 +73,8 @@ class Client:
         return status, found["error"]
 
 
-def new_app(folder, token="", positions=None, **parts):
-    return serve.App(small_map.build(folder, small_map.model(**parts), positions), token)
+def new_app(folder, token="", positions=None, crs=None, **parts):
+    return serve.App(small_map.build(folder, small_map.model(**parts), positions, crs), token)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +145,49 @@ def test_an_unknown_place_and_an_unknown_position_say_so(tmp_path):
         assert facts["images"] == 2
     finally:
         client.close()
+
+
+def test_a_map_that_knows_its_zone_answers_in_degrees_too(tmp_path):
+    places = np.array([[500_000.0, 5_700_000.0], [500_100.0, 5_700_000.0], [np.nan, np.nan]])
+    client = Client(new_app(tmp_path, positions=places, crs="EPSG:32631"))
+    try:
+        found = json.loads(client.ask("POST", "/query", encoded(VIEWS[1]))[2])
+    finally:
+        client.close()
+    assert found["image_ids"][0] == "drive/001.png" and found["positions"][0] == [500100, 5700000]
+    to = pyproj.Transformer.from_crs("EPSG:32631", "EPSG:4326")
+    assert found["lat_lon"][0] == pytest.approx(to.transform(500_100, 5_700_000), abs=1e-8)
+    assert 51 < found["lat_lon"][0][0] < 52  # the latitude is first
+    assert found["lat_lon"][found["numbers"].index(2)] is None
+    assert len(found["lat_lon"]) == found["k"] == 3
+
+
+def test_a_map_without_a_zone_answers_as_ever(client):
+    assert "lat_lon" not in json.loads(client.ask("POST", "/query", encoded(VIEWS[7]))[2])
+
+
+def test_a_system_without_a_way_to_degrees_is_named_at_the_start(tmp_path, capsys):
+    client = Client(new_app(tmp_path, crs="EPSG:1"))
+    try:
+        assert "no way from EPSG:1 to WGS84" in capsys.readouterr().err
+        assert "lat_lon" not in json.loads(client.ask("POST", "/query", encoded(VIEWS[7]))[2])
+    finally:
+        client.close()
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node runs the page's own function")
+def test_the_page_writes_degrees_readably(client):
+    page = client.ask("GET", "/")[2].decode()
+    function = re.search(r"function degrees\(.*?\n}", page, re.DOTALL)[0]
+    program = f"{function}; console.log(degrees([51.5, -0.1234567]), degrees([-33.9, 18]))"
+    done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "51.500000° N, 0.123457° W 33.900000° S, 18.000000° E\n"
+
+
+def test_the_page_shows_degrees_without_a_link(client):
+    page = client.ask("GET", "/")[2].decode()
+    assert "state.answer.lat_lon[rank]" in page and "degrees(place)" in page
+    assert '"a",' not in page and "<a " not in page
 
 
 def test_a_photo_between_two_places_is_not_located(tmp_path):
