@@ -7,6 +7,7 @@ error is counts.
 import asyncio
 import base64
 import concurrent.futures
+import functools
 import hashlib
 import hmac
 import http
@@ -38,7 +39,7 @@ try:
     from starlette.responses import HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
 
-    from vprjax.localize import uploads
+    from vprjax.localize import connections, uploads
 except ImportError as e:
     raise ConfigError(
         f"serve needs the extra of that name ({e}): pip install 'vprjax[serve]'"
@@ -286,6 +287,22 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+def server(app: App) -> uvicorn.Server:
+    """The server of an application."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app.asgi,
+            http=functools.partial(connections.Protocol, connections.Idle()),
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            timeout_graceful_shutdown=ENDING,
+        )
+    )
+
+
 def serve(places, listener: socket.socket, token: str = "") -> None:
     """Answers requests from the map `places` until SIGTERM or SIGINT, then those in flight.
 
@@ -297,24 +314,13 @@ def serve(places, listener: socket.socket, token: str = "") -> None:
     )  # instead of a line on stderr
     host, port = listener.getsockname()[:2]
     app = App(places, token, is_loopback(host))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app.asgi,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_level="error",
-            server_header=False,
-            timeout_graceful_shutdown=ENDING,
-        )
-    )
+    running = server(app)
     # uvicorn raises the signal again once it has ended; the end is then no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     log(f"http://{f'[{host}]' if ':' in host else host}:{port} answers; Ctrl+C ends it")
     try:
-        server.run(sockets=[listener])
+        running.run(sockets=[listener])
     finally:
         app.close()
         log(json.dumps({"answered": app.answered, "refused": app.refused}))

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 import urllib.parse
 
 import numpy as np
@@ -24,9 +25,9 @@ from tests.helpers import small_map
 from vprjax.errors import ConfigError
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
-uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from vprjax.localize import batches, serve, uploads  # noqa: E402 (after the skips)
+from vprjax.localize import batches, connections, serve, uploads
 
 TOKEN = "not-so-secret-token"
 VIEWS = small_map.views()
@@ -39,10 +40,7 @@ class Client:
         self.app = app
         self._socket = serve.listen("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            app.asgi, http="h11", lifespan="off", access_log=False, log_level=50
-        )
-        self._server = uvicorn.Server(config)
+        self._server = serve.server(app)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -491,3 +489,58 @@ def test_health_counts(client):
     assert after["answered"] == before["answered"] + 1
     assert after["refused"] == before["refused"] + 1
     assert after["waiting"] == 0
+
+
+def opened(client, sent=b""):
+    """A connection that sends some bytes and no whole request."""
+    own = socket.create_connection(("127.0.0.1", client.port), timeout=30)
+    own.sendall(sent)
+    return own
+
+
+def test_three_hundred_idle_connections_stop_no_request(client):
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(opened(client)) for _ in range(300)]
+        assert client.ask("POST", "/query", encoded(VIEWS[0]))[0] == 200
+        for own in idle[: 300 - connections.MOST]:  # those that have waited longest
+            assert own.recv(1) == b""
+        idle[-1].settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            idle[-1].recv(1)
+        idle[-1].settimeout(30)
+        idle[-1].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle[-1].recv(4096).startswith(b"HTTP/1.1 200")
+
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+WITHOUT_BODY = HEAD + b"Content-Length: 99\r\n\r\n"
+
+
+@pytest.mark.parametrize("start", [b"", HEAD, HEAD + b"\r\n" + HEAD, WITHOUT_BODY])
+@pytest.mark.parametrize("drip", [b"", b"a"])
+def test_a_connection_without_a_whole_head_is_closed(client, monkeypatch, start, drip):
+    monkeypatch.setattr(connections, "SECONDS", 0.6)
+    with opened(client, start) as own:
+        own.settimeout(0.1)
+        begun, left = time.monotonic(), 100
+        while left:
+            left -= 1
+            try:
+                if not own.recv(4096):
+                    break
+            except TimeoutError:
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    own.sendall(drip)
+            except ConnectionResetError:
+                break
+        assert left and 0.5 < time.monotonic() - begun < 4.5  # uvicorn's own limit is 5 seconds
+
+
+def test_a_request_in_flight_has_its_own_limits(client, monkeypatch):
+    monkeypatch.setattr(connections, "SECONDS", 0.2)
+    photo = encoded(VIEWS[4])
+    head = f"POST /query HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
+    with opened(client, head.encode() + photo[:9]) as own:
+        time.sleep(0.5)
+        own.sendall(photo[9:])
+        assert own.recv(4096).startswith(b"HTTP/1.1 200")
