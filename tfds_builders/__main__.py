@@ -2,6 +2,7 @@
 
 python -m tfds_builders {build,validate,show} NAME --manual_dir=RAW --data_dir=OUT [--config=C]
 python -m tfds_builders positions RAW --out=FILE.json
+python -m tfds_builders track FILE --out=FILE.json
 """
 
 import argparse
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m tfds_builders", description=__doc__.splitlines()[0]
     )
     commands = top.add_subparsers(
-        dest="command", required=True, metavar="{build,validate,show,positions}"
+        dest="command", required=True, metavar="{build,validate,show,positions,track}"
     )
     for command, text in (
         ("build", "check the raw data, then build the dataset"),
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         else:
             sub.add_argument("--manual_dir", help="folder of the raw data")
     _add_positions(commands)
+    _add_track(commands)
     return top
 
 
@@ -70,6 +72,14 @@ def _add_positions(commands) -> None:
         "--metres", type=float, help="keep one frame per so many metres of the track"
     )
     group.add_argument("--start", help="when the video starts, as an ISO time; else with the track")
+
+
+def _add_track(commands) -> None:
+    text = "write as JSON a video's track in metres"
+    sub = commands.add_parser("track", help=text, description=text)
+    sub.add_argument("file", help="a .gpx, or a .csv of time,x,y or time,lat,lon")
+    sub.add_argument("--out", required=True, help="the JSON file")
+    sub.add_argument("--start", help="when the video starts, as an ISO time; else with the track")
 
 
 def main(argv: list[str] | None = None) -> int:

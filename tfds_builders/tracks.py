@@ -87,6 +87,29 @@ def read_track(path: pathlib.Path, warnings: list[str]) -> Track:
     return Track(points[:, 0].copy(), np.stack([*positions.T, points[:, 3], lengths]), crs)
 
 
+def start(option: str | None, track: Track, warnings: list[str]) -> float:
+    """When a video starts, on its track's clock: at `--start`, else when the track does.
+
+    Raises:
+      RawDataError: the option is no time.
+    """
+    if option is None:
+        warnings.append("the video is taken to start when the track does; else give --start")
+        return float(track.times[0])
+    try:
+        found, form = times.clock(option)
+    except ValueError as error:
+        raise RawDataError(
+            f"--start={option} is no time; write 2024-02-29T12:00:00+01:00, or seconds where a CSV does"
+        ) from error
+    if form == times.NAIVE:
+        warnings.append(
+            f"--start={option} has no offset from UTC, so it is taken as UTC: write Z or +01:00 "
+            "behind it"
+        )
+    return found
+
+
 def _gpx(path: pathlib.Path, text: str) -> tuple[np.ndarray, bool, int]:
     """Times, latitudes, longitudes and altitudes `(n, 4)` of a GPX file's tracks, True, and naive times."""
     try:

@@ -12,7 +12,6 @@ from tfds_builders.errors import RawDataError
 from tfds_builders.frame import Frame
 from tfds_builders.places_csv.layouts.folders import split_name
 from tfds_builders.places_csv.layouts.variant import Layout, LeftOut, Told
-from tfds_builders.poses import times
 from tfds_builders.progress import Progress
 
 QUALITY = 95  # of the frames' JPEG
@@ -45,7 +44,7 @@ def frames(args, told: Told) -> tuple[pathlib.Path, dict[str, list[Frame]]]:
     _check(args, folder)
     track = tracks.read_track(track_path, told.warnings)
     told.crs = track.crs
-    start = _start(args.start, track, told)
+    start = tracks.start(args.start, track, told.warnings)
     split = split_name([raw.stem])
     kept: list[Frame] = []
     with _whole(folder) as part:
@@ -86,25 +85,6 @@ def _check(args, folder: pathlib.Path) -> None:
         raise RawDataError(f"--frames={args.frames} holds something; name a new or empty folder")
     if not folder.parent.is_dir():
         raise RawDataError(f"--frames={args.frames}: {folder.parent} is no folder; make it")
-
-
-def _start(option: str | None, track: tracks.Track, told: Told) -> float:
-    """When the video starts, on the track's clock."""
-    if option is None:
-        told.warnings.append("the video is taken to start when the track does; else give --start")
-        return float(track.times[0])
-    try:
-        start, form = times.clock(option)
-        if form == times.NAIVE:
-            told.warnings.append(
-                f"--start={option} has no offset from UTC, so it is taken as UTC: write Z or +01:00 "
-                "behind it"
-            )
-        return start
-    except ValueError as error:
-        raise RawDataError(
-            f"--start={option} is no time; write 2024-02-29T12:00:00+01:00, or seconds where a CSV does"
-        ) from error
 
 
 def _chosen(raw: pathlib.Path, track: tracks.Track, start: float, args) -> Iterator[tuple]:

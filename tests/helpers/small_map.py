@@ -55,8 +55,8 @@ def model(seconds: float = 0.0, calibrated: bool = True) -> Model:
     return found
 
 
-def build(folder, own: Model, positions: np.ndarray | None = None) -> Map:
-    """A map of `views` in `folder`, at `positions` `(n, 2)`, by default along `loop`."""
+def build(folder, own: Model, positions: np.ndarray | None = None, crs: str | None = None) -> Map:
+    """A map of `views` in `folder`, at `positions` `(n, 2)` of a system, by default along `loop`."""
     positions = loop() if positions is None else positions
     images, rows = folder / "drive", []
     images.mkdir(parents=True)
@@ -66,7 +66,7 @@ def build(folder, own: Model, positions: np.ndarray | None = None) -> Map:
         row = dict.fromkeys(("x", "y", "heading", "time", "altitude"))
         x, y = place.tolist()
         rows.append({**row, "image": name, "id": f"drive/{name}", "x": x, "y": y})
-    document = {"layout": "csv", "position_unit": "m", "crs": None, "splits": {"drive": rows}}
+    document = {"layout": "csv", "position_unit": "m", "crs": crs, "splits": {"drive": rows}}
     (images / "positions.json").write_text(json.dumps(document))
     return Map.build(own, images / "positions.json", folder / "map")
 

@@ -5,7 +5,7 @@ import glob
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -31,6 +31,7 @@ UNREAD = (
     *VIDEOS,
 )
 STREAM = "-"
+Taken = Callable[[float], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +54,20 @@ def is_live(text: str) -> bool:
     return text == STREAM
 
 
-def read(text: str, fps: float = 1.0) -> Iterator[Asked]:
+def is_video(text: str) -> bool:
+    """Whether this names a video's file."""
+    path = pathlib.Path(text).expanduser()
+    return path.suffix.lower() in VIDEOS and path.is_file()
+
+
+def read(text: str, fps: float = 1.0, taken: Taken | None = None) -> Iterator[Asked]:
     """Yields the pictures that `--images` names, in order.
 
     Args:
       text: a picture's file, a folder (with all below it), a glob such as "drive/*.jpg", a video's file, or
         "-" for a stream of JPEG or PNG images on standard input (`image_pipe`).
       fps: frames taken from a second of a video.
+      taken: says instead of `fps`, in order, whether the frame at so many seconds of a video is taken.
 
     Raises:
       DataError: there is nothing of that name; before the first picture is yielded.
@@ -71,8 +79,8 @@ def read(text: str, fps: float = 1.0) -> Iterator[Asked]:
             "no pictures are named: give a picture, a folder, a glob in quotes or a video"
         )
     path = pathlib.Path(text).expanduser()
-    if path.suffix.lower() in VIDEOS and path.is_file():
-        return _video(path, _opened(path), fps)
+    if is_video(text):
+        return _video(path, _opened(path), taken or _per_second(fps))
     if path.is_dir():
         return _files(
             _below(path), f"{path} holds no pictures that are read ({', '.join(PICTURES)})"
@@ -128,16 +136,29 @@ def _opened(path: pathlib.Path) -> cv2.VideoCapture:
     return video
 
 
-def _video(path: pathlib.Path, video: cv2.VideoCapture, fps: float) -> Iterator[Asked]:
-    """The frames nearest after 0, 1/fps, 2/fps, ... seconds; the others are not decoded to pixels."""
-    wanted, number = 0.0, 0
+def _per_second(fps: float) -> Taken:
+    """Takes the frames nearest after 0, 1/fps, 2/fps, ... seconds."""
+    wanted = 0.0
+
+    def taken(seconds: float) -> bool:
+        nonlocal wanted
+        if seconds + 1e-6 < wanted:
+            return False
+        wanted = max(wanted + 1 / fps, seconds + 0.5 / fps)
+        return True
+
+    return taken
+
+
+def _video(path: pathlib.Path, video: cv2.VideoCapture, taken: Taken) -> Iterator[Asked]:
+    """The frames that are taken; the others are not decoded to pixels."""
+    number = 0
     try:
         while video.grab():
             seconds = max(0.0, round(video.get(cv2.CAP_PROP_POS_MSEC) / 1000, 6))
             number += 1
-            if seconds + 1e-6 < wanted:
+            if not taken(seconds):
                 continue
-            wanted = max(wanted + 1 / fps, seconds + 0.5 / fps)
             good, frame = video.retrieve()
             if good:
                 rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)

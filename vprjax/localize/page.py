@@ -71,8 +71,8 @@ class Page:
         if number % self._step == 0:
             self._pairs[number] = self._pair(name, answer, picture)
 
-    def write(self, path: pathlib.Path) -> None:
-        """Writes the page atomically.
+    def write(self, path: pathlib.Path, notes: Sequence[str] = ()) -> None:
+        """Writes the page atomically; `notes` are sentences on the queries, such as what was left out.
 
         Raises:
           OSError: the file cannot be written.
@@ -86,6 +86,7 @@ class Page:
             ROOM,
             title=f"{count:,} picture{'s' if count != 1 else ''}, and where they were taken",
             summary=summary(self._places, self._answers),
+            notes=notes,
             calibrated=all(answer.located is not None for answer in self._answers),
             limited=limited if self._step > 1 else "",
             drawing=drawing,

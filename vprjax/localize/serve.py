@@ -7,6 +7,7 @@ error is counts.
 import asyncio
 import base64
 import concurrent.futures
+import functools
 import hashlib
 import hmac
 import http
@@ -24,6 +25,7 @@ import PIL.Image
 
 from vprjax.console import log
 from vprjax.errors import ConfigError, DataError
+from vprjax.localize import degrees
 from vprjax.localize.batches import Batches
 from vprjax.localize.drawing import dots
 from vprjax.localize.map_pictures import MapPictures
@@ -37,7 +39,7 @@ try:
     from starlette.responses import HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
 
-    from vprjax.localize import uploads
+    from vprjax.localize import connections, uploads
 except ImportError as e:
     raise ConfigError(
         f"serve needs the extra of that name ({e}): pip install 'vprjax[serve]'"
@@ -103,6 +105,7 @@ class App:
         self.places, self.model, self._calibration = places, places.model, places.calibration
         self._token, self._loopback = token, loopback
         self._pictures = MapPictures(places, self.model.form)
+        self._degrees = _degrees(places)
         self.answered = self.refused = 0
         self._load, self._most = uploads.Load(), min(MOST_K, len(places))
         self._threads = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="pictures")
@@ -202,7 +205,9 @@ class App:
             image = await uploads.image(request, self._load, form, self._threads)
             answer = await asyncio.wrap_future(self._batches.submit(image))
         self.answered += 1
-        return JSONResponse(as_json(answer, min(int(k), self._most)), headers=HEADERS)
+        return JSONResponse(
+            as_json(answer, min(int(k), self._most), self._degrees), headers=HEADERS
+        )
 
     async def _refuse(self, request: Request, error: HTTPException) -> Response:
         self.refused += 1
@@ -219,6 +224,17 @@ class App:
         return JSONResponse({"error": sentence}, 500, HEADERS)
 
 
+def _degrees(places):
+    """What gives latitudes and longitudes of a map's positions; None where its system tells none."""
+    if not places.crs:
+        return None
+    try:
+        return degrees.change(places.crs)
+    except DataError as error:
+        log(f"{places.folder}: {error}, so answers have no latitude and longitude")
+        return None
+
+
 def _check_names(request: Request) -> None:
     """Raises 403 where a page of another site asks, perhaps under a name that it gave this machine."""
     origin = request.headers.get("origin")
@@ -231,16 +247,21 @@ def _check_names(request: Request) -> None:
             )
 
 
-def as_json(answer, k: int) -> dict:
-    """The first `k` places of an answer as JSON values; null are unknown positions, and `located` so."""
+def as_json(answer, k: int, degrees=None) -> dict:
+    """The first `k` places of an answer as JSON values; null are unknown positions, and `located` so.
+
+    `degrees`, what gives latitudes and longitudes (`degrees.change`), adds `lat_lon`.
+    """
     positions = answer.positions[:k].astype(np.float64)
     known = np.isfinite(positions).all(axis=1)
+    also = {"lat_lon": degrees(positions)} if degrees else {}
     return {
         "image_ids": [str(name) for name in answer.image_ids[:k]],
         "numbers": [int(number) for number in answer.numbers[:k]],
         "positions": [
             row.round(3).tolist() if ok else None for row, ok in zip(positions, known, strict=True)
         ],
+        **also,
         "distances": [round(float(one), 6) for one in answer.distances[:k]],
         "confidence": round(float(answer.confidence), 6),
         "located": answer.located,
@@ -266,6 +287,22 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+def server(app: App) -> uvicorn.Server:
+    """The server of an application."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app.asgi,
+            http=functools.partial(connections.Protocol, connections.Idle()),
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            timeout_graceful_shutdown=ENDING,
+        )
+    )
+
+
 def serve(places, listener: socket.socket, token: str = "") -> None:
     """Answers requests from the map `places` until SIGTERM or SIGINT, then those in flight.
 
@@ -277,24 +314,13 @@ def serve(places, listener: socket.socket, token: str = "") -> None:
     )  # instead of a line on stderr
     host, port = listener.getsockname()[:2]
     app = App(places, token, is_loopback(host))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app.asgi,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_level="error",
-            server_header=False,
-            timeout_graceful_shutdown=ENDING,
-        )
-    )
+    running = server(app)
     # uvicorn raises the signal again once it has ended; the end is then no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     log(f"http://{f'[{host}]' if ':' in host else host}:{port} answers; Ctrl+C ends it")
     try:
-        server.run(sockets=[listener])
+        running.run(sockets=[listener])
     finally:
         app.close()
         log(json.dumps({"answered": app.answered, "refused": app.refused}))

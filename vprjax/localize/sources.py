@@ -1,6 +1,6 @@
 """Where a map's images come from: a folder, a places.csv, a positions file, a split of a prepared dataset.
 
-`tfds_builders` alone reads raw layouts; it runs as a process of its own and leaves its positions as JSON.
+`tfds_builders` alone reads raw layouts, in a process of its own (`builders`).
 """
 
 import dataclasses
@@ -8,9 +8,6 @@ import hashlib
 import json
 import os
 import pathlib
-import subprocess
-import sys
-import tempfile
 import types
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +18,7 @@ from vprjax.console import log
 from vprjax.data import source
 from vprjax.data.pictures import Form, Pictures, fit
 from vprjax.errors import DataError
+from vprjax.localize import builders
 from vprjax.localize.frames import Frames
 from vprjax.localize.inputs import VIDEOS
 
@@ -161,13 +159,7 @@ class _Some:
 def _positions(raw: pathlib.Path, split: str) -> Source:
     """Asks `tfds_builders` for the positions of a raw folder or table."""
     log(f"reading the positions of {raw}")
-    with tempfile.TemporaryDirectory() as made:
-        file = pathlib.Path(made) / "positions.json"
-        command = [sys.executable, "-m", "tfds_builders", "positions", str(raw), f"--out={file}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = done.stderr.strip().removeprefix("error: ") or f"status {done.returncode}"
-            raise DataError(f"the positions of {raw} cannot be read: {said}")
+    with builders.written(f"the positions of {raw}", "positions", str(raw)) as file:
         return _from_json(file, raw if raw.is_dir() else raw.parent, split)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from vprjax.errors import ConfigError, naming
 
@@ -47,13 +47,24 @@ def check_own(option: str, path: pathlib.Path, start: str) -> None:
     Raises:
       ConfigError: a folder is there, or a file that holds something else.
     """
+    check_file(option, path, lambda path: begins(path, start))
+
+
+def begins(path: pathlib.Path, start: str) -> bool:
+    """Whether a file begins with `start`, in any case."""
+    with path.open("rb") as file:
+        return file.read(len(start.encode())).lower() == start.lower().encode()
+
+
+def check_file(option: str, path: pathlib.Path, own: Callable[[pathlib.Path], bool]) -> None:
+    """Checks that a command may replace the file of its `option`: an empty one, or one that is its `own`.
+
+    Raises:
+      ConfigError: a folder is there, or a file that holds something else.
+    """
     if path.is_dir():
         raise ConfigError(f"{option}={path} is a folder; name a file")
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        found = file.read(len(start.encode()))
-    if found and found.lower() != start.lower().encode():
+    if path.is_file() and path.stat().st_size and not own(path):
         raise ConfigError(
             f"{option}={path} is a file that this command did not write; name another"
         )

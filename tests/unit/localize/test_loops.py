@@ -10,8 +10,8 @@ import pytest
 
 from tests.helpers import made_up_model
 from tests.helpers.made_up_model import drive
-from vprjax.errors import DataError
-from vprjax.localize import loops
+from vprjax.errors import ConfigError, DataError
+from vprjax.localize import loop_files, loops
 from vprjax.localize.calibration import Calibration
 from vprjax.localize.loops import Window
 from vprjax.localize.map import Map
@@ -217,3 +217,70 @@ def test_a_name_that_breaks_a_line_of_two_is_refused_first(tmp_path, name):
         with pytest.raises(DataError, match=r"png' holds a space or begins with #"):
             FORMATS[ending].check(spaced)
     FORMATS["-g2o.csv"].check(spaced)
+
+
+def files(folder):
+    """The bytes of each file that the command wrote below a folder, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_files_of_others_are_refused_before_the_search(places, tmp_path, ending):
+    pairs, prefix = loops.find(places, Window.parse("4s"), 1, 0.99), tmp_path / "out"
+    loop_files.write(prefix, places, pairs)
+    path = tmp_path / f"out{ending}"
+    foreign = b"8.png 3.png\n"
+    if ending.endswith(".h5"):  # hloc's own file of the same pictures
+        with h5py.File(path, "w") as file:
+            file.create_group("008.png").create_dataset("global_descriptor", data=np.ones(4))
+        foreign = path.read_bytes()
+    for text in (foreign, b"notes", path.read_bytes() + b"more"):
+        if ending.endswith((".h5", ".csv")) and text.endswith(b"more"):
+            continue  # what follows an own beginning is not looked at
+        path.write_bytes(text)
+        with pytest.raises(
+            ConfigError, match=rf"--out=.*out{ending} is a file that this command did"
+        ):
+            loop_files.check_own(prefix)
+        assert path.read_bytes() == text
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=rf"out{ending} is a folder; name a file"):
+        loop_files.check_own(prefix)
+
+
+def test_lists_without_their_table_may_be_anyones(places, tmp_path):
+    loop_files.write(tmp_path / "out", places, loops.find(places, Window.parse("4s"), 1, 0.99))
+    table = tmp_path / "out-g2o.csv"
+    for damage in (lambda: table.write_bytes(table.read_bytes() + b"\xff"), table.unlink):
+        damage()
+        with pytest.raises(
+            ConfigError, match=r"out-pairs\.txt is a file that this command did not"
+        ):
+            loop_files.check_own(tmp_path / "out")
+
+
+def test_own_files_are_written_again(places, tmp_path):
+    prefix = tmp_path / "out"
+    for name in FORMATS:
+        (tmp_path / f"out{name}").touch()  # an empty one is nobody's
+    for window in ("4s", "100s", "3s"):  # the second finds no pair, and leaves empty lists
+        loop_files.check_own(prefix)
+        loop_files.write(prefix, places, loops.find(places, Window.parse(window), 1, 0.99))
+    assert sorted(files(tmp_path)) == sorted(f"out{ending}" for ending in FORMATS)
+    assert (tmp_path / "out-pairs.txt").read_text() == (tmp_path / "out-colmap.txt").read_text()
+
+
+def test_a_failure_leaves_the_earlier_files(places, tmp_path, monkeypatch):
+    pairs = loops.find(places, Window.parse("4s"), 1, 0.99)
+    loop_files.write(tmp_path / "out", places, pairs)
+    before = files(tmp_path)
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setitem(FORMATS, "-g2o.csv", dataclasses.replace(FORMATS["-g2o.csv"], write=full))
+    fewer = loops.find(places, Window.parse("5s"), 1, 0.99)
+    with pytest.raises(OSError, match="no space"):
+        loop_files.write(tmp_path / "out", places, fewer)
+    assert files(tmp_path) == before

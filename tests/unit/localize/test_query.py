@@ -112,6 +112,18 @@ def test_loop_files_need_a_prefix(capsys, out):
     assert "give what the files' names begin with" in capsys.readouterr().err
 
 
+def test_loops_keeps_files_of_others_and_replaces_its_own(tmp_path, places, capsys):
+    loops = ["loops", "--map=map", f"--out={tmp_path / 'closed'}"]
+    assert main(loops) == main(loops) == 0
+    (tmp_path / "closed-colmap.txt").write_text("a.png b.png\n")
+    assert main([*loops, "--window=3f"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith(
+        "closed-colmap.txt is a file that this command did not write; name another"
+    )
+    assert (tmp_path / "closed-colmap.txt").read_text() == "a.png b.png\n"
+
+
 @pytest.mark.parametrize("flag", ["--fps=inf", "--fps=nan", "--speed=inf", "--images="])
 def test_what_means_nothing_is_refused(tmp_path, places, capsys, flag):
     drive(tmp_path / "asked", range(1))

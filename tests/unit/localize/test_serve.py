@@ -8,12 +8,16 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
+import subprocess
 import threading
+import time
 import urllib.parse
 
 import numpy as np
 import PIL.Image
+import pyproj
 import pytest
 from benchmarks import serve_load
 
@@ -21,9 +25,9 @@ from tests.helpers import small_map
 from vprjax.errors import ConfigError
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
-uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from vprjax.localize import batches, serve, uploads  # noqa: E402 (after the skips)
+from vprjax.localize import batches, connections, serve, uploads
 
 TOKEN = "not-so-secret-token"
 VIEWS = small_map.views()
@@ -36,10 +40,7 @@ class Client:
         self.app = app
         self._socket = serve.listen("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            app.asgi, http="h11", lifespan="off", access_log=False, log_level=50
-        )
-        self._server = uvicorn.Server(config)
+        self._server = serve.server(app)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -70,8 +71,8 @@ class Client:
         return status, found["error"]
 
 
-def new_app(folder, token="", positions=None, **parts):
-    return serve.App(small_map.build(folder, small_map.model(**parts), positions), token)
+def new_app(folder, token="", positions=None, crs=None, **parts):
+    return serve.App(small_map.build(folder, small_map.model(**parts), positions, crs), token)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,49 @@ def test_an_unknown_place_and_an_unknown_position_say_so(tmp_path):
         assert facts["images"] == 2
     finally:
         client.close()
+
+
+def test_a_map_that_knows_its_zone_answers_in_degrees_too(tmp_path):
+    places = np.array([[500_000.0, 5_700_000.0], [500_100.0, 5_700_000.0], [np.nan, np.nan]])
+    client = Client(new_app(tmp_path, positions=places, crs="EPSG:32631"))
+    try:
+        found = json.loads(client.ask("POST", "/query", encoded(VIEWS[1]))[2])
+    finally:
+        client.close()
+    assert found["image_ids"][0] == "drive/001.png" and found["positions"][0] == [500100, 5700000]
+    to = pyproj.Transformer.from_crs("EPSG:32631", "EPSG:4326")
+    assert found["lat_lon"][0] == pytest.approx(to.transform(500_100, 5_700_000), abs=1e-8)
+    assert 51 < found["lat_lon"][0][0] < 52  # the latitude is first
+    assert found["lat_lon"][found["numbers"].index(2)] is None
+    assert len(found["lat_lon"]) == found["k"] == 3
+
+
+def test_a_map_without_a_zone_answers_as_ever(client):
+    assert "lat_lon" not in json.loads(client.ask("POST", "/query", encoded(VIEWS[7]))[2])
+
+
+def test_a_system_without_a_way_to_degrees_is_named_at_the_start(tmp_path, capsys):
+    client = Client(new_app(tmp_path, crs="EPSG:1"))
+    try:
+        assert "no way from EPSG:1 to WGS84" in capsys.readouterr().err
+        assert "lat_lon" not in json.loads(client.ask("POST", "/query", encoded(VIEWS[7]))[2])
+    finally:
+        client.close()
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node runs the page's own function")
+def test_the_page_writes_degrees_readably(client):
+    page = client.ask("GET", "/")[2].decode()
+    function = re.search(r"function degrees\(.*?\n}", page, re.DOTALL)[0]
+    program = f"{function}; console.log(degrees([51.5, -0.1234567]), degrees([-33.9, 18]))"
+    done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "51.500000° N, 0.123457° W 33.900000° S, 18.000000° E\n"
+
+
+def test_the_page_shows_degrees_without_a_link(client):
+    page = client.ask("GET", "/")[2].decode()
+    assert "state.answer.lat_lon[rank]" in page and "degrees(place)" in page
+    assert '"a",' not in page and "<a " not in page
 
 
 def test_a_photo_between_two_places_is_not_located(tmp_path):
@@ -445,3 +489,58 @@ def test_health_counts(client):
     assert after["answered"] == before["answered"] + 1
     assert after["refused"] == before["refused"] + 1
     assert after["waiting"] == 0
+
+
+def opened(client, sent=b""):
+    """A connection that sends some bytes and no whole request."""
+    own = socket.create_connection(("127.0.0.1", client.port), timeout=30)
+    own.sendall(sent)
+    return own
+
+
+def test_three_hundred_idle_connections_stop_no_request(client):
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(opened(client)) for _ in range(300)]
+        assert client.ask("POST", "/query", encoded(VIEWS[0]))[0] == 200
+        for own in idle[: 300 - connections.MOST]:  # those that have waited longest
+            assert own.recv(1) == b""
+        idle[-1].settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            idle[-1].recv(1)
+        idle[-1].settimeout(30)
+        idle[-1].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle[-1].recv(4096).startswith(b"HTTP/1.1 200")
+
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+WITHOUT_BODY = HEAD + b"Content-Length: 99\r\n\r\n"
+
+
+@pytest.mark.parametrize("start", [b"", HEAD, HEAD + b"\r\n" + HEAD, WITHOUT_BODY])
+@pytest.mark.parametrize("drip", [b"", b"a"])
+def test_a_connection_without_a_whole_head_is_closed(client, monkeypatch, start, drip):
+    monkeypatch.setattr(connections, "SECONDS", 0.6)
+    with opened(client, start) as own:
+        own.settimeout(0.1)
+        begun, left = time.monotonic(), 100
+        while left:
+            left -= 1
+            try:
+                if not own.recv(4096):
+                    break
+            except TimeoutError:
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    own.sendall(drip)
+            except ConnectionResetError:
+                break
+        assert left and 0.5 < time.monotonic() - begun < 4.5  # uvicorn's own limit is 5 seconds
+
+
+def test_a_request_in_flight_has_its_own_limits(client, monkeypatch):
+    monkeypatch.setattr(connections, "SECONDS", 0.2)
+    photo = encoded(VIEWS[4])
+    head = f"POST /query HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
+    with opened(client, head.encode() + photo[:9]) as own:
+        time.sleep(0.5)
+        own.sendall(photo[9:])
+        assert own.recv(4096).startswith(b"HTTP/1.1 200")

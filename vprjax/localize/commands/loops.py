@@ -41,11 +41,12 @@ def _run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from vprjax.console import log
-    from vprjax.localize import answer, loops
+    from vprjax.localize import answer, loop_files, loops
     from vprjax.localize.map import Map
     from vprjax.localize.pair_formats import FORMATS
     from vprjax.localize.pair_formats.variant import image_root
 
+    loop_files.check_own(out)
     places = Map.open(args.map)
     for output in FORMATS.values():
         output.check(places)
@@ -55,8 +56,7 @@ def _run(args: argparse.Namespace) -> None:
     for words in answer.doubts(calibration, places.frames.positions):
         log(words.replace("answers with one", "pairs"))
     pairs = loops.find(places, window, args.k, args.threshold, calibration)
-    for ending, output in FORMATS.items():
-        output.write(out.with_name(out.name + ending), places, pairs)
+    loop_files.write(out, places, pairs)
     root = image_root(places)
     below = f"; names are files below {root} (hloc's and COLMAP's image folder)" if root else ""
     log(f"{len(pairs):,} pairs of {len(places):,} images in {out}-*{below}")

@@ -23,7 +23,22 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "input, one after the other as ffmpeg -f image2pipe writes them, and answers each before the next",
     )
     parser.add_argument("--k", type=int, default=5, help="places to name per picture (5)")
-    parser.add_argument("--fps", type=float, default=1.0, help="frames per second of a video (1)")
+    parser.add_argument("--fps", type=float, help="frames per second of a video (1)")
+    parser.add_argument(
+        "--metres",
+        type=float,
+        help="instead of --fps: one frame of a video per so many metres of its --track; where the camera "
+        "stands, none",
+    )
+    parser.add_argument(
+        "--track", metavar="FILE", help="a video's .gpx, or a .csv of time,x,y or time,lat,lon"
+    )
+    parser.add_argument(
+        "--start",
+        metavar="TIME",
+        help="when the video starts on the track's clock, such as 2024-02-29T12:00:00+01:00, or in seconds "
+        "where a CSV has seconds (when the track does)",
+    )
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -43,16 +58,56 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_numbers(args: argparse.Namespace) -> None:
     """Raises ConfigError where a pace or a number of places means nothing."""
-    if not 0 < args.fps < math.inf:
-        raise ConfigError(f"--fps={args.fps:g}: give frames per second above 0")
+    for name, what in (("fps", "frames per second"), ("metres", "metres per frame")):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"--{name}={value:g}: give {what} above 0")
     if args.speed is not None and not 0 < args.speed < math.inf:
         raise ConfigError(f"--speed={args.speed:g}: give position units per second above 0")
     if args.k < 1:
         raise ConfigError(f"--k={args.k}: give 1 or more")
 
 
+def _check_track(args: argparse.Namespace) -> None:
+    """Raises ConfigError where options of a video and its track do not go together."""
+    if args.metres is None:
+        for name in ("track", "start"):
+            if getattr(args, name) is not None:
+                raise ConfigError(
+                    f"--{name} serves --metres alone: give --metres=5 too, or leave it out"
+                )
+        return
+    if args.fps is not None:
+        raise ConfigError("--fps and --metres both say which frames are taken: give one of them")
+    if not args.track:
+        raise ConfigError(
+            f"--metres={args.metres:g} counts along the way that the video went: give --track=FILE, its "
+            ".gpx or a .csv of time,x,y or time,lat,lon"
+        )
+    from vprjax.localize.inputs import is_video
+
+    if not is_video(args.images):
+        raise ConfigError(
+            f"--metres is for a video's file, and {args.images} is none: leave it out"
+        )
+
+
+def _along(args: argparse.Namespace):
+    """What takes frames along the track; None without `--metres`."""
+    if args.metres is None:
+        return None
+    from vprjax.console import log
+    from vprjax.localize import along
+
+    found = along.Along(along.read(args.track, args.start), args.metres)
+    for words in found.doubts:
+        log(words)
+    return found
+
+
 def _run(args: argparse.Namespace) -> None:
     _check_numbers(args)
+    _check_track(args)
     from vprjax.console import log
     from vprjax.localize import answer, inputs
     from vprjax.localize.load import load
@@ -64,7 +119,8 @@ def _run(args: argparse.Namespace) -> None:
     places = Map.open(args.map)
     if output:
         output.check(places)
-    asked = inputs.read(args.images, args.fps)
+    along, fps = _along(args), args.fps or 1.0
+    asked = inputs.read(args.images, fps, along)
     if args.model:
         places = Map.open(args.map, load(args.model, tuple(places.header["model"]["size"])))
     live, found = inputs.is_live(args.images), []
@@ -77,13 +133,13 @@ def _run(args: argparse.Namespace) -> None:
         if output and found:
             _write(pathlib.Path(args.out), output.text(places, found))
         if page and found:
-            page.write(pathlib.Path(args.page))
+            page.write(pathlib.Path(args.page), along.notes if along else ())
 
     try:
         if args.speed is None:
             answered = _answered(places, asked, args.k, 1 if live else places.model.batch)
         else:
-            answered = _followed(places.follow(args.speed), asked, args.k, 1 / args.fps)
+            answered = _followed(places.follow(args.speed), asked, args.k, 1 / fps)
         for one in answered:
             if page:
                 page.add(one[0].name, one[1], one[0].picture)
@@ -94,6 +150,10 @@ def _run(args: argparse.Namespace) -> None:
         if live or isinstance(error, KeyboardInterrupt):  # what was answered is kept
             keep()
         raise  # a damaged picture leaves an earlier file as it is
+    if along:
+        along.check(args.images)
+        if along.left_out:
+            log(along.left_out)
     keep()
     words = "picture" if len(found) == 1 else "pictures"
     log(f"{len(found):,} {words} answered" + (f" in {args.out}" if output and found else ""))

@@ -2,9 +2,10 @@
 
 from vprjax.localize.pair_formats import colmap, g2o, hloc
 
+TABLE = "-g2o.csv"
 FORMATS = {
     "-pairs.txt": hloc.PAIRS,
     "-descriptors.h5": hloc.DESCRIPTORS,
     "-colmap.txt": colmap.FORMAT,
-    "-g2o.csv": g2o.FORMAT,
+    TABLE: g2o.FORMAT,
 }

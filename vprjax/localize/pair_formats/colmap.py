@@ -6,7 +6,12 @@ lines that begin with #, and images that its database lacks.
 
 import pathlib
 
-from vprjax.localize.pair_formats.variant import PairFormat, check_names, lines
+from vprjax.localize.pair_formats.variant import (
+    PairFormat,
+    check_names,
+    lines,
+    lists_pairs_of,
+)
 from vprjax.storage.atomic import write_atomically
 
 
@@ -14,4 +19,4 @@ def _write(path: pathlib.Path, places, pairs) -> None:
     write_atomically(path, lines(places, pairs))
 
 
-FORMAT = PairFormat("COLMAP's match list", _write, check_names)
+FORMAT = PairFormat("COLMAP's match list", _write, lists_pairs_of, check_names)

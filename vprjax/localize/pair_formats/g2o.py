@@ -8,10 +8,8 @@ import io
 import pathlib
 
 from vprjax.localize.formats.variant import known, shortest
-from vprjax.localize.pair_formats.variant import PairFormat, names
+from vprjax.localize.pair_formats.variant import COLUMNS, PairFormat, is_table, names
 from vprjax.storage.atomic import write_atomically
-
-COLUMNS = ("i", "j", "distance", "confidence", "x_i", "y_i", "x_j", "y_j", "image_i", "image_j")
 
 
 def _write(path: pathlib.Path, places, pairs) -> None:
@@ -29,4 +27,4 @@ def _write(path: pathlib.Path, places, pairs) -> None:
     write_atomically(path, text.getvalue())
 
 
-FORMAT = PairFormat("pairs with positions", _write)
+FORMAT = PairFormat("pairs with positions", _write, lambda path, table: is_table(path))

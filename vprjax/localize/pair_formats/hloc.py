@@ -10,10 +10,17 @@ import h5py
 
 from vprjax.console import progress
 from vprjax.errors import naming
-from vprjax.localize.pair_formats.variant import PairFormat, check_names, lines, names
+from vprjax.localize.pair_formats.variant import (
+    PairFormat,
+    check_names,
+    lines,
+    lists_pairs_of,
+    names,
+)
 from vprjax.storage.atomic import write_atomically
 
 KEY = "global_descriptor"
+MARK, MARKED = "written_by", "vprjax.localize loops"  # hloc reads groups alone
 ROWS = 1024  # descriptors in memory at once
 
 
@@ -30,6 +37,7 @@ def _write_descriptors(path: pathlib.Path, places, pairs) -> None:
             h5py.File(partial, "w") as file,
             progress("descriptors", len(own), "images") as bar,
         ):
+            file.attrs[MARK] = MARKED
             for first in range(0, len(own), ROWS):
                 rows = places.descriptors[first : first + ROWS]
                 for name, row in zip(own[first : first + ROWS], rows, strict=True):
@@ -40,5 +48,15 @@ def _write_descriptors(path: pathlib.Path, places, pairs) -> None:
         partial.unlink(missing_ok=True)
 
 
-PAIRS = PairFormat("hloc's pairs", _write_pairs, check_names)
-DESCRIPTORS = PairFormat("hloc's global descriptors", _write_descriptors)
+def _own(path: pathlib.Path, table: pathlib.Path) -> bool:
+    """Whether the file bears the mark, which the files of hloc itself lack."""
+    del table
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get(MARK) == MARKED
+    except OSError:  # no HDF5
+        return False
+
+
+PAIRS = PairFormat("hloc's pairs", _write_pairs, lists_pairs_of, check_names)
+DESCRIPTORS = PairFormat("hloc's global descriptors", _write_descriptors, _own)
