@@ -75,13 +75,7 @@ def describe(path: str) -> dict[str, Any]:
     return {
         "file": str(pathlib.Path(path)),
         "family": found.title,
-        "released_as": [
-            name
-            for other in FAMILIES.values()
-            if other.title in found.title.split(" or ")  # projects that share the layout
-            for name, release in other.releases.items()
-            if _same(release, config)
-        ],
+        "released_as": released_as(found.title, config),
         "architecture": ", ".join(filter(None, parts)),
         "normalised": list(config.norms),
         "dimension": load.dimension(found),
@@ -95,6 +89,17 @@ def describe(path: str) -> dict[str, Any]:
         "sha256": pretrained.fingerprint(path),
         "unused": list(found.unused),
     }
+
+
+def released_as(title: str, config) -> list[str]:
+    """Returns the names of the releases that have a file's `model` section; `title` is its families'."""
+    return [
+        name
+        for family in FAMILIES.values()
+        if family.title in title.split(" or ")  # projects that share the layout
+        for name, release in family.releases.items()
+        if _same(release, config)
+    ]
 
 
 def _same(release: Release, config) -> bool:

@@ -231,8 +231,10 @@ def test_training_starts_from_a_files_head_where_the_config_has_it(file):
         assert (
             f"CosPlace's head is left out: model.{key}={value!r} differs from the file's" in words
         )
+        assert words.endswith("; configs/released.py:cosplace_resnet18_32 has it")
     with pytest.raises(
-        WeightsError, match=r"backbone resnet18, not vgg16: set model.backbone='resnet18'"
+        WeightsError,
+        match=r"resnet18, not vgg16: set model.backbone='resnet18' or take \S+py:cosplace_resnet18_32",
     ):
         start(file, backbone="vgg16")
 

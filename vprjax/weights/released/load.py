@@ -19,7 +19,7 @@ from vprjax.models.backbones import BACKBONES
 from vprjax.models.backbones.variant import Path
 from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
-from vprjax.weights import files, pretrained
+from vprjax.weights import catalogue, files, pretrained
 from vprjax.weights.hub import resolve
 from vprjax.weights.names import torch_array, torch_shape, unsound
 from vprjax.weights.released import FAMILIES
@@ -127,7 +127,7 @@ def start_of(found: Released, model_config) -> dict:
     if own.backbone != model_config.backbone:
         raise WeightsError(
             f"{model_config.weights} is of {title} with backbone {own.backbone}, not "
-            f"{model_config.backbone}: set model.backbone={own.backbone!r} or take configs/released.py"
+            f"{model_config.backbone}: set model.backbone={own.backbone!r} or take {_config_of(found)}"
         )
     v = found.variables
     start = {kind: arrays["backbone"] for kind, arrays in v.items() if kind != "preprocess"}
@@ -172,8 +172,14 @@ def other_head(found: Released, model_config) -> str:
         return ""
     return (
         f"{model_config.weights} gives its backbone alone, and {found.title}'s head is left out: "
-        f"model.{key}={asked[key]!r} differs from the file's {file[key]!r}"
+        f"model.{key}={asked[key]!r} differs from the file's {file[key]!r}; {_config_of(found)} has it"
     )
+
+
+def _config_of(found: Released) -> str:
+    """Returns the config that has a file's model, by a release's name where it is one."""
+    names = catalogue.released_as(found.title, found.config)
+    return f"configs/released.py:{names[0]}" if names else "configs/released.py"
 
 
 def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
