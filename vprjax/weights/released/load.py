@@ -19,11 +19,11 @@ from vprjax.models.backbones import BACKBONES
 from vprjax.models.backbones.variant import Path
 from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
-from vprjax.weights import catalogue, files, pretrained
+from vprjax.weights import files, pretrained
 from vprjax.weights.hub import resolve
 from vprjax.weights.names import torch_array, torch_shape, unsound
 from vprjax.weights.released import FAMILIES
-from vprjax.weights.released.variant import Arrays, Family
+from vprjax.weights.released.variant import Arrays, Family, Release
 from vprjax.weights.released.wrapped import BESIDE, recognised, unwrapped
 
 
@@ -178,8 +178,30 @@ def other_head(found: Released, model_config) -> str:
 
 def _config_of(found: Released) -> str:
     """Returns the config that has a file's model, by a release's name where it is one."""
-    names = catalogue.released_as(found.title, found.config)
+    names = released_as(found)
     return f"configs/released.py:{names[0]}" if names else "configs/released.py"
+
+
+def released_as(found: Released) -> list[str]:
+    """Returns the names of the releases that have a file's `model` section."""
+    return [
+        name
+        for family in FAMILIES.values()
+        if family.title in found.title.split(" or ")  # projects that share the layout
+        for name, release in family.releases.items()
+        if _same(release, found.config)
+    ]
+
+
+def _same(release: Release, config) -> bool:
+    """Whether a file's `model` section is that of a release."""
+    for key, value in release.model.items():
+        of = config
+        for part in key.split("."):
+            of = of[part]
+        if (tuple(of) if isinstance(of, tuple | list) else of) != value:
+            return False
+    return True
 
 
 def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
