@@ -48,12 +48,17 @@ class Golden:
         np.testing.assert_allclose(*sums, rtol=0, atol=20 * tolerance * size)
 
     def check_map(self, features, tolerance: float = 5e-6) -> None:
-        """Asserts that samples of the backbone's map `(b, h, w, c)`, as `check` does."""
-        (stats,) = self.facts["backbone_stats_f64"]
-        features = np.asarray(features).transpose(0, 3, 1, 2)
-        assert list(features.shape) == stats["shape"]
-        samples = features.reshape(-1)[stats["sample_idx"]]
-        np.testing.assert_allclose(samples, stats["sample"], rtol=0, atol=tolerance * stats["amax"])
+        """Asserts that samples of the backbone's map `(b, h, w, c)`, as `check` does.
+
+        A head with a class token takes `(map, token (b, c))`, and samples of both are compared.
+        """
+        found = features if isinstance(features, tuple) else (features,)
+        for part, stats in zip(found, self.facts["backbone_stats_f64"], strict=True):
+            part = np.moveaxis(np.asarray(part), -1, 1)
+            assert list(part.shape) == stats["shape"]
+            samples = part.reshape(-1)[stats["sample_idx"]] / stats["amax"]
+            wanted = np.array(stats["sample"]) / stats["amax"]
+            np.testing.assert_allclose(samples, wanted, rtol=0, atol=tolerance)
 
 
 def rule(folder: pathlib.Path):
@@ -103,23 +108,22 @@ def write_torch(
     return file
 
 
-def check_file(golden: Golden, file: pathlib.Path, tolerance: float = 5e-6) -> load.Released:
-    """Asserts that a model's file gives the golden's local features and descriptors."""
+def check_file(
+    golden: Golden, file: pathlib.Path, tolerance: float = 5e-6, alone: bool = False
+) -> load.Released:
+    """Asserts that a model's file gives the golden's local features and descriptors, `alone` too."""
     released = load.read(str(file))
     module = models.build(released.config)
-
-    @jax.jit
-    def describe(variables, images):
-        keep = {"capture_intermediates": lambda part, _: part.name == "backbone"}
-        descriptors, kept = module.apply(variables, images, mutable=["intermediates"], **keep)
-        return descriptors, kept["intermediates"]["backbone"]["__call__"][0]
-
-    descriptors, local = describe(released.variables, golden.images)
+    descriptors, features = run(module, released.variables, golden.images)
     golden.check(descriptors, tolerance)
-    stats = golden.facts["backbone_stats_f64"][0]
-    local = np.asarray(local).transpose(0, 3, 1, 2)
-    assert list(local.shape) == stats["shape"]
-    samples = local.reshape(-1)[stats["sample_idx"]] / stats["amax"]
-    wanted = np.array(stats["sample"]) / stats["amax"]
-    np.testing.assert_allclose(samples, wanted, rtol=0, atol=tolerance)
+    golden.check_map(features, tolerance)
+    if alone:
+        check_alone(module, released.variables, golden.images, descriptors)
     return released
+
+
+def check_alone(module, variables, images, descriptors) -> None:
+    """Asserts that a batch of one image gives the first of the descriptors."""
+    found = jax.jit(module.apply)(variables, images[:1])
+    limit = 2e-6 * np.abs(descriptors).max()
+    np.testing.assert_allclose(found, descriptors[:1], rtol=0, atol=limit)

@@ -1,4 +1,4 @@
-"""R-MAC, its learned form, regional GeM, CroW, pyramid, flat map: against PyTorch and the original code.
+"""Heads of maxima, means and regions against PyTorch and the original code: values and gradients.
 
 The PyTorch forms are written out from the formulas, region by region.
 """
@@ -17,13 +17,16 @@ from vprjax.models.heads import (
     gem,
     gem_linear,
     learned_rmac,
+    mac,
     regional_gem,
     rmac,
     spatial_pyramid,
+    spoc,
 )
 
 C = 6
 SIZES = [(5, 9), (4, 4), (9, 4)]
+MAPS = ("24x32", "7x7", "10x23", "32x24", "6x60", "13x14", "3x4")
 TIES = ("10x18", "15x55")  # there float64 takes another number of regions
 
 
@@ -114,6 +117,8 @@ def _dense(x):
 WHITEN = np.random.default_rng(3).normal(0, C**-0.5, (C, C))
 # PyTorch shares the gradient among equal maxima, as zeros are, and we give it to the first: none here.
 CASES = {
+    "mac": (mac.mac, lambda torch, x: x.amax(dim=(1, 2)), (_map((2, 3, 5, C), lowest=-9.0),)),
+    "spoc": (spoc.spoc, lambda torch, x: x.mean(dim=(1, 2)), (_map((2, 3, 5, C), lowest=-9.0),)),
     **{
         f"rmac{h}x{w}": (rmac.rmac, _torch_rmac, (_map((2, h, w, C), lowest=-9.0),))
         for h, w in SIZES
@@ -161,10 +166,14 @@ def test_values_and_gradients_are_pytorchs(name):
     arguments = [jnp.asarray(a, jnp.float32) for a in arguments]
     shape = jax.eval_shape(pool, *arguments).shape
     cotangent = np.random.default_rng(1).normal(0, 1, shape).astype(np.float32)
-    run = jax.jit(
-        lambda *a: (lambda v, back: (v, back(jnp.asarray(cotangent))))(*jax.vjp(pool, *a))
-    )
-    value, gradients = run(*arguments)
+
+    @jax.jit
+    def run(x, *rest):
+        value, back = jax.vjp(pool, x, *rest)
+        return value, back(jnp.asarray(cotangent)), pool(x[:1], *rest)
+
+    value, gradients, alone = run(*arguments)
+    np.testing.assert_allclose(alone, value[:1], rtol=1e-5, atol=1e-6)
     tensors = [torch.tensor(np.asarray(a), requires_grad=True) for a in arguments]
     wanted = reference(torch, *tensors)
     wanted.backward(torch.tensor(cotangent))
@@ -194,6 +203,9 @@ def test_a_grid_in_float64_is_another(shared_goldens, monkeypatch):
 
 
 POOLS = {
+    "mac": mac.mac,
+    "spoc": spoc.spoc,
+    "gem": lambda x: gem.gem(x, 3.0),
     "rmac": rmac.rmac,
     "rmac_L1": lambda x: rmac.rmac(x, 1),
     "rmac_L4": lambda x: rmac.rmac(x, 4),
@@ -206,7 +218,7 @@ POOLS = {
 }
 
 
-@pytest.mark.parametrize("size", ["24x32", "7x7", "32x24", "3x4", "signed9x12", *TIES])
+@pytest.mark.parametrize("size", [*MAPS, "signed9x12", *TIES])
 def test_pooling_equals_the_original_code(shared_goldens, size):
     rule = goldens.rule(shared_goldens)
     kind = "f32" if size in TIES else "f64"

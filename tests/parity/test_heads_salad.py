@@ -65,10 +65,12 @@ def test_values_and_gradients(both):
 
     @jax.jit
     def step(*arguments):
-        value, pull = jax.vjp(lambda p, x, t: head.apply({"params": p}, x, t), *arguments)
-        return value, pull(cotangent)
+        apply = lambda p, x, t: head.apply({"params": p}, x, t)  # noqa: E731
+        value, pull = jax.vjp(apply, *arguments)
+        return value, pull(cotangent), apply(arguments[0], *(a[:1] for a in arguments[1:]))
 
-    got, (of_params, *of_inputs) = step(params, x, token)
+    got, (of_params, *of_inputs), alone = step(params, x, token)
+    np.testing.assert_allclose(alone, got[:1], rtol=0, atol=1e-6)
     assert got.shape == (2, T + L * K)
     assert relative(got, expected.detach().numpy()) <= 1e-5
     for g, tensor in zip(of_inputs, theirs, strict=True):

@@ -75,13 +75,7 @@ def describe(path: str) -> dict[str, Any]:
     return {
         "file": str(pathlib.Path(path)),
         "family": found.title,
-        "released_as": [
-            name
-            for other in FAMILIES.values()
-            if other.title in found.title.split(" or ")  # projects that share the layout
-            for name, release in other.releases.items()
-            if _same(release, config)
-        ],
+        "released_as": load.released_as(found),
         "architecture": ", ".join(filter(None, parts)),
         "normalised": list(config.norms),
         "dimension": load.dimension(found),
@@ -95,17 +89,6 @@ def describe(path: str) -> dict[str, Any]:
         "sha256": pretrained.fingerprint(path),
         "unused": list(found.unused),
     }
-
-
-def _same(release: Release, config) -> bool:
-    """Whether a file's `model` section is that of a release."""
-    for key, value in release.model.items():
-        of = config
-        for part in key.split("."):
-            of = of[part]
-        if (tuple(of) if isinstance(of, tuple | list) else of) != value:
-            return False
-    return True
 
 
 def text(facts: dict[str, Any]) -> str:

@@ -24,8 +24,8 @@ def resolve(path: str) -> pathlib.Path:
         raise WeightsError(f"weights {path} are an address: download the file and name it here")
     if file.is_dir():
         raise WeightsError(
-            f"weights {path} are a folder: name the file of weights in it; a trained run's workdir is what "
-            "--mode=evaluate --checkpoint takes"
+            f"weights {path or repr(path)} are a folder: name the file of weights in it; a trained run's "
+            "workdir is what --mode=evaluate --checkpoint takes"
         )
     match = HUB_ID.fullmatch(str(path))
     if not match or files.known(file):

@@ -17,7 +17,7 @@ def test_descriptors_equal_the_original_code(
 ):
     golden = goldens.golden(shared_goldens, name)
     file = goldens.write_torch(golden.state, tmp_path / "model.pth")
-    released = goldens.check_file(golden, file, tolerance)
+    released = goldens.check_file(golden, file, tolerance, alone=family == "boq")
     assert (released.family, released.config.stage) == (family, stage)
     # DINOv2's final LayerNorm is in the file, and its own code never applies it.
     unused = [n for n in released.unused if not n.endswith("num_batches_tracked")]

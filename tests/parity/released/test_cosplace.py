@@ -34,7 +34,7 @@ def test_descriptors_equal_the_original_code(shared_goldens, tmp_path, name, tol
     golden = goldens.golden(shared_goldens, name)
     project = name.partition("_")[0]
     file = write(golden, name, tmp_path, f"ResNet_{project}.pth")
-    released = goldens.check_file(golden, file, tolerance)
+    released = goldens.check_file(golden, file, tolerance, alone=name.endswith("p2.7"))
     assert released.family == project
     assert released.title.lower() == project
 

@@ -51,8 +51,7 @@ def test_descriptors_equal_the_original_code(shared_goldens, tmp_path):
     file = goldens.write_torch(
         golden.state, tmp_path / "a.pt", "state_dict", model_options={"a": 1}
     )
-    module, variables = load_released(str(file))
-    golden.check(jax.jit(module.apply)(variables, golden.images))
+    goldens.check_file(golden, file)
 
 
 @pytest.mark.parametrize(("power", "kept"), [(0.25, None), (0.25, 16), (0.5, None), (0.5, 16)])
@@ -86,7 +85,9 @@ def test_the_pca_beside_the_state_dict_is_a_layer(tmp_path, scikit_learn, monkey
     state, pca = random_state(family.FAMILY, family.model("resnet50", 8, 0)), scikit_learn(8, 5)
     for zipped in (True, False):
         _write(state, tmp_path / f"{zipped}.pt", scikit_learn, zipped)
-    with monkeypatch.context() as patch:  # within the fixture's own, which would else leave its modules
+    with (
+        monkeypatch.context() as patch
+    ):  # within the fixture's own, which would else leave its modules
         for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
             patch.delitem(sys.modules, name)
         module, variables = load_released(str(tmp_path / "True.pt"))

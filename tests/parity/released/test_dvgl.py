@@ -24,6 +24,7 @@ def test_descriptors_equal_the_original_code(shared_goldens, tmp_path, head):
     descriptors, features = goldens.run(module, released.variables, golden.images)
     golden.check(descriptors)
     golden.check_map(features)
+    goldens.check_alone(module, released.variables, golden.images, descriptors)
     if head == "gem":
         lengths = golden.outputs["desc_f64_norm"]
         np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), lengths, rtol=1e-5)

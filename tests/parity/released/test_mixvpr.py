@@ -20,7 +20,7 @@ def test_descriptors_equal_the_original_code(shared_goldens, tmp_path, name, wra
     golden = goldens.golden(shared_goldens, name)
     state = goldens.calm(golden.state) if name.endswith("calm") else golden.state
     file = goldens.write_torch(state, tmp_path / "model.ckpt", wrapper)
-    released = goldens.check_file(golden, file, tolerance)
+    released = goldens.check_file(golden, file, tolerance, alone=not name.endswith("4096"))
     assert released.family == name.partition("_")[0]
     assert all(name.endswith("num_batches_tracked") for name in released.unused)
 

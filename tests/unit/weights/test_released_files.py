@@ -11,7 +11,7 @@ import vprjax
 from tests.helpers import released_files
 from vprjax import models
 from vprjax.errors import WeightsError
-from vprjax.weights import catalogue, load_released
+from vprjax.weights import catalogue, load_released, names
 from vprjax.weights.released import FAMILIES, load
 
 
@@ -47,6 +47,34 @@ def test_what_a_training_puts_around_a_state_dict_comes_off(file, arrays, tmp_pa
         found = load.read(str(other))
         jax.tree.map(np.testing.assert_array_equal, found.variables, plain.variables)
     assert plain.unused and all(n.endswith("num_batches_tracked") for n in plain.unused)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beside"), [("model.", "ema_p"), ("model.state_dict.module.", "optimizer.state.0.m")]
+)
+def test_other_levels_come_off_too(file, arrays, tmp_path, prefix, beside):
+    """As of a training in Lightning or of one that keeps its model in a mapping."""
+    wrapped = {prefix + name: array for name, array in arrays.items()}
+    wrapped[beside] = np.ones(3, np.float32)
+    found = load.read(str(released_files.write(tmp_path / "own.safetensors", wrapped)))
+    jax.tree.map(np.testing.assert_array_equal, found.variables, load.read(str(file)).variables)
+
+
+def test_two_models_in_a_file_are_refused(arrays, tmp_path):
+    both = {f"{who}.{name}": a for who in ("student", "teacher") for name, a in arrays.items()}
+    file = released_files.write(tmp_path / "two.safetensors", both)
+    with pytest.raises(WeightsError, match=r"models behind student\., teacher\.: save one of them"):
+        load.read(str(file))
+
+
+def test_a_backbone_alone_is_named(tmp_path):
+    table = names.names_and_shapes("resnet18", "torch").values()
+    backbone = {name: np.ones(shape, np.float32) for name, shape in table}
+    file = released_files.write(tmp_path / "resnet18.safetensors", backbone)
+    with pytest.raises(
+        WeightsError, match=r"no released model .* it holds the backbone resnet18 al"
+    ):
+        load.read(str(file))
 
 
 def without(*names):
@@ -203,8 +231,10 @@ def test_training_starts_from_a_files_head_where_the_config_has_it(file):
         assert (
             f"CosPlace's head is left out: model.{key}={value!r} differs from the file's" in words
         )
+        assert words.endswith("; configs/released.py:cosplace_resnet18_32 has it")
     with pytest.raises(
-        WeightsError, match=r"backbone resnet18, not vgg16: set model.backbone='resnet18'"
+        WeightsError,
+        match=r"resnet18, not vgg16: set model.backbone='resnet18' or take \S+py:cosplace_resnet18_32",
     ):
         start(file, backbone="vgg16")
 

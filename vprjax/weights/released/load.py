@@ -19,16 +19,12 @@ from vprjax.models.backbones import BACKBONES
 from vprjax.models.backbones.variant import Path
 from vprjax.models.heads import HEADS
 from vprjax.variants import defaults
-from vprjax.weights import files
+from vprjax.weights import files, pretrained
 from vprjax.weights.hub import resolve
 from vprjax.weights.names import torch_array, torch_shape, unsound
 from vprjax.weights.released import FAMILIES
-from vprjax.weights.released.variant import Arrays, Family
-
-# Levels that training scripts put around a state dict; what stands beside them is no weights.
-_WRAPPERS = ("state_dict.", "model_state_dict.")
-_PARALLEL = "module."
-_BESIDE = ("meta.", "preprocess.", "pca.")  # what a family may need of it all the same
+from vprjax.weights.released.variant import Arrays, Family, Release
+from vprjax.weights.released.wrapped import BESIDE, recognised, unwrapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +68,18 @@ def read(path: str) -> Released:
         raise WeightsError(
             f"{path} is no released model that is known ({', '.join(FAMILIES)}): it has "
             f"{_some(sorted(arrays)) or 'no arrays'}, a CosPlace file has backbone.0.weight, "
-            "aggregation.1.p"
+            f"aggregation.1.p{_as_backbone(path, arrays)}"
         )
     return found
+
+
+def _as_backbone(path: str, arrays: Arrays) -> str:
+    """Says in a clause which backbone a file's arrays are, which any config may start from; "" for none."""
+    try:
+        backbone = pretrained.recognise(path, arrays)
+    except WeightsError:
+        return ""
+    return f"; it holds the backbone {backbone} alone, which another config takes as model.weights"
 
 
 def find(file: pathlib.Path, arrays: Arrays) -> Released | None:
@@ -83,9 +88,8 @@ def find(file: pathlib.Path, arrays: Arrays) -> Released | None:
     Raises:
       WeightsError: the arrays of a released model do not fit.
     """
-    arrays = unwrapped(arrays)
-    names = frozenset(arrays)
-    able = [name for name, family in FAMILIES.items() if family.recognise(names)]
+    arrays = unwrapped(file, arrays)
+    able = recognised(arrays)
     able = [name for name in able if name in file.name.lower()] or able
     return _fill(file, able, arrays) if able else None
 
@@ -123,7 +127,7 @@ def start_of(found: Released, model_config) -> dict:
     if own.backbone != model_config.backbone:
         raise WeightsError(
             f"{model_config.weights} is of {title} with backbone {own.backbone}, not "
-            f"{model_config.backbone}: set model.backbone={own.backbone!r} or take configs/released.py"
+            f"{model_config.backbone}: set model.backbone={own.backbone!r} or take {_config_of(found)}"
         )
     v = found.variables
     start = {kind: arrays["backbone"] for kind, arrays in v.items() if kind != "preprocess"}
@@ -168,24 +172,36 @@ def other_head(found: Released, model_config) -> str:
         return ""
     return (
         f"{model_config.weights} gives its backbone alone, and {found.title}'s head is left out: "
-        f"model.{key}={asked[key]!r} differs from the file's {file[key]!r}"
+        f"model.{key}={asked[key]!r} differs from the file's {file[key]!r}; {_config_of(found)} has it"
     )
 
 
-def unwrapped(arrays: Arrays) -> Arrays:
-    """Returns a state dict without what a training script put around it and in front of its names.
+def _config_of(found: Released) -> str:
+    """Returns the config that has a file's model, by a release's name where it is one."""
+    names = released_as(found)
+    return f"configs/released.py:{names[0]}" if names else "configs/released.py"
 
-    Arrays below `meta`, `preprocess` and `pca` beside it stay, under their own names.
-    """
-    beside = {name: array for name, array in arrays.items() if name.startswith(_BESIDE)}
-    arrays = {name: array for name, array in arrays.items() if name not in beside}
-    for wrapper in _WRAPPERS:
-        inner = {n.removeprefix(wrapper): a for n, a in arrays.items() if n.startswith(wrapper)}
-        if inner:
-            arrays = inner
-    if all(name.startswith(_PARALLEL) for name in arrays):
-        arrays = {name.removeprefix(_PARALLEL): array for name, array in arrays.items()}
-    return {**arrays, **beside}
+
+def released_as(found: Released) -> list[str]:
+    """Returns the names of the releases that have a file's `model` section."""
+    return [
+        name
+        for family in FAMILIES.values()
+        if family.title in found.title.split(" or ")  # projects that share the layout
+        for name, release in family.releases.items()
+        if _same(release, found.config)
+    ]
+
+
+def _same(release: Release, config) -> bool:
+    """Whether a file's `model` section is that of a release."""
+    for key, value in release.model.items():
+        of = config
+        for part in key.split("."):
+            of = of[part]
+        if (tuple(of) if isinstance(of, tuple | list) else of) != value:
+            return False
+    return True
 
 
 def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
@@ -245,7 +261,7 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
     flat |= {("preprocess", k): array for k, array in scaling.items()}
     unused = tuple(sorted(set(prepared) - {*expected.values(), *family.scaling}))
     told = [n for n in unused if not n.endswith("num_batches_tracked")]
-    told = [n for n in told if not n.startswith(_BESIDE)]
+    told = [n for n in told if not n.startswith(BESIDE)]
     if told:
         log(
             f"weights: {file.name} holds {len(told)} arrays that no descriptor needs: {_some(told)}"
@@ -295,7 +311,7 @@ def _misfit(
     missing = [n for n in (*expected.values(), *family.scaling) if n not in arrays]
     unused = re.compile(family.unused)
     extra = [n for n in arrays if n not in needed and not unused.fullmatch(n)]
-    extra = [n for n in extra if not n.startswith(_BESIDE)]
+    extra = [n for n in extra if not n.startswith(BESIDE)]
     if missing or extra:
         return (
             f"{len(missing)} arrays are missing ({_some(missing) or 'none'}) and {len(extra)} are unknown; "
