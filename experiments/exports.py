@@ -35,6 +35,11 @@ PARTS = CHILD.with_name("parts_export.py")
 ENDINGS = {".jpg", ".jpeg", ".png"}
 PICTURES = 16
 SIZE, PATCHED = (160, 160), (154, 154)  # of a transformer: a multiple of its patches of 14
+LARGE = (
+    256,
+    256,
+)  # of backbones whose feature map of SIZE, or of a smaller one beside it, is empty
+LARGER = {"hybridnet", "overfeat_fast", "overfeat_accurate"}
 # Where the whole network's file and its program's constants take more than 3 GiB of memory.
 CUT = {name: "block1" for name in BACKBONES if name.startswith(("dinov2_vitl", "dinov2_vitg"))}
 
@@ -76,7 +81,8 @@ def jobs(chosen: list[tuple[str, str]], shown: list[str]) -> dict[str, dict]:
     """What each backbone's process is told."""
     out = {}
     for backbone in dict.fromkeys(backbone for backbone, _ in chosen):
-        size = PATCHED if BACKBONES[backbone].class_token else SIZE
+        size = LARGE if backbone in LARGER else SIZE
+        size = PATCHED if BACKBONES[backbone].class_token else size
         out[backbone] = {
             "backbone": backbone,
             "heads": [head for own, head in chosen if own == backbone],

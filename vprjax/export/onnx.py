@@ -58,6 +58,7 @@ def convert(function: Callable, inputs: Mapping[str, jax.ShapeDtypeStruct], outp
     with jax.numpy_rank_promotion("allow"):  # which the converter's own code asks for
         names = {"input_names": [*inputs], "output_names": outputs}
         graph = to_onnx(function, [*inputs.values()], **names)
+    onnx_graph.halve_long_sums(graph)
     onnx_graph.join_clips(graph)
     onnx_graph.turn_images_first(graph)
     return graph

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from vprjax.errors import ConfigError, ExportError
 from vprjax.export import FORMATS, check, stablehlo, write
 from vprjax.models.backbones import BACKBONES
 from vprjax.models.heads import HEADS
+from vprjax.models.heads.vectors import l2_normalize
 
 SUFFIXES = {"stablehlo": ".zip", "onnx": ".onnx"}
 EXTRAS = [{}, {"projection": 6}, {"pca": 5}, {"projection": 6, "pca": 5}]
@@ -63,6 +65,8 @@ def loaded(path):
 }
 PROGRAM = """
 import pathlib, sys
+import jax
+import jax.numpy as jnp
 import numpy as np
 worst, files = 0.0, sorted(pathlib.Path(sys.argv[1]).glob("*" + sys.argv[2]))
 for file in files:
@@ -221,6 +225,28 @@ def test_a_pair_of_constant_bounds_is_one_clip():
     assert [*model.graph.node[0].input] == ["x", "low", "high"] and model.graph.node[0].output == [
         "b"
     ]
+
+
+@needs("onnx")
+def test_long_sums_of_squares_are_exact(tmp_path):
+    """A NetVLAD descriptor's length comes out of 131,072 squares; short sums and other axes stay."""
+    import onnx
+    import onnxruntime
+
+    from vprjax.export import onnx as ours
+
+    def run(x):
+        return l2_normalize(l2_normalize(x).reshape(x.shape[0], -1))  # of 64 and of 131,072 numbers
+
+    (b,) = jax.export.symbolic_shape("b")
+    graph = ours.convert(run, {"x": jax.ShapeDtypeStruct((b, 2048, 64), np.float32)}, ["y"])
+    onnx.checker.check_model(graph)
+    sums = [node for node in graph.graph.node if node.op_type == "ReduceSumSquare"]
+    assert len(sums) == 2 and sums[1].output[0].endswith("_parts")
+    x = np.random.default_rng(0).standard_normal((2, 2048, 64)).astype(np.float32)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    (y,) = session.run(None, {"x": x})
+    assert np.abs(np.linalg.norm(y.astype(np.float64), axis=1) - 1).max() < 3e-7
 
 
 @needs("onnx")
