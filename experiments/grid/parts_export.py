@@ -2,7 +2,7 @@
 
 `experiments/exports.py --parts` runs it per backbone, with the job and the rows of `one_export.py`. A
 process without vprjax computes the backbone's map of the pictures and, from the map, each head's
-descriptors. Heads of equal maps share their files, in `heads-MAP` beside the folder.
+descriptors. Heads of equal maps and class tokens share their files, in `heads-MAP-TOKEN` beside the folder.
 """
 
 import functools
@@ -154,8 +154,8 @@ def rows_of(parts: Parts, name: str, folder: pathlib.Path):
 
 def _head_files(parts: Parts, name: str, folder: pathlib.Path) -> tuple[dict, dict]:
     """The heads' files by head, and why others have none."""
-    shape = "x".join(map(str, parts.maps[parts.size][0].shape[1:]))
-    shared = folder / f"heads-{shape}"
+    shapes = ["x".join(map(str, part.shape[1:])) for part in parts.maps[parts.size]]
+    shared = folder / "-".join(["heads", *shapes])
     shared.mkdir(exist_ok=True)
     files, notes = {}, {}
     for head in parts.job["heads"]:
