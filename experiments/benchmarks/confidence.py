@@ -18,7 +18,9 @@ COLUMNS = {
     "FCM within the radius": lambda f: share(f["right"]),
     "rule": lambda f: f["rule"],
     "on validation: precision, located": lambda f: _validation(f),
-    "precision of located": lambda f: share(f["precision"], f["precision_interval"]),
+    "precision of located": lambda f: (
+        share(f["precision"], f["precision_interval"]) if f["answered"] else "none located"
+    ),
     "located": lambda f: share(f["answered"], f["answered_interval"]),
     "elsewhere refused": lambda f: "; ".join(
         f"{name}: {share(one['refused'], one['interval'])} of {one['pictures']}"
