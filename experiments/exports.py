@@ -35,10 +35,7 @@ PARTS = CHILD.with_name("parts_export.py")
 ENDINGS = {".jpg", ".jpeg", ".png"}
 PICTURES = 16
 SIZE, PATCHED = (160, 160), (154, 154)  # of a transformer: a multiple of its patches of 14
-LARGE = (
-    256,
-    256,
-)  # of backbones whose feature map of SIZE, or of a smaller one beside it, is empty
+LARGE = (288, 288)  # of backbones that need 231 pixels, at every size beside it too
 LARGER = {"hybridnet", "overfeat_fast", "overfeat_accurate"}
 # Where the whole network's file and its program's constants take more than 3 GiB of memory.
 CUT = {name: "block1" for name in BACKBONES if name.startswith(("dinov2_vitl", "dinov2_vitg"))}
