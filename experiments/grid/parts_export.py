@@ -54,6 +54,8 @@ def write(name: str, run: Callable, shapes: dict, outputs: list[str], file: path
         file.write_bytes(stablehlo.convert(run, *shapes.values()))
         return
     graph = onnx.convert(run, shapes, outputs)
+    if outputs == [OUTPUT] and not graph.graph.output[0].type.tensor_type.shape.dim[-1].dim_value:
+        raise ValueError("the descriptor's length depends on the sides")
     if INPUT in shapes and not isinstance(shapes[INPUT].shape[1], int):
         onnx_graph.free_sides(graph)
     file.write_bytes(graph.SerializeToString())
