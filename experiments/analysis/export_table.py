@@ -139,7 +139,9 @@ def _head(rows: list[Row], command: str) -> str:
         "times the model's own rounding where that is",
         "  coarser (marked `*`, [the rule](../../vprjax/export/README.md)); "
         f"{missing} cells have not been run.",
-        f"- The largest difference of all is {worst:.1e}.",
+        f"- The largest difference of all is {worst:.1e}. CroW counts a channel's positive values and VLAD "
+        "takes the nearest word:",
+        "  a value within rounding of the border moves a count or a word, and the descriptor jumps.",
         f"- Whole backbones: {', '.join(whole) or 'none'}. Others end at the stage in brackets.",
         "- Files that are compared at three sizes have a free height and width.",
         f"- {sum(row.files == '2' for row in rows)} cells in italics have two files, which the process "
