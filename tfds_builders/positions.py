@@ -17,6 +17,7 @@ import math
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,12 +52,7 @@ def run(args) -> int:
     """Writes the positions of RAW to `--out`; returns the exit status, raises RawDataError."""
     config = _config(args.config)
     raw, out = (pathlib.Path(path).expanduser().absolute() for path in (args.raw, args.out))
-    if out.is_dir() or not out.parent.is_dir():
-        raise RawDataError(f"--out={args.out} must name a file in a folder that exists")
-    if out.exists() and not _positions(out):
-        raise RawDataError(
-            f"--out={args.out} is a file that `positions` did not write; name another"
-        )
+    check_out(args.out, out, "positions", _positions)
     if raw.is_file() and raw.suffix.lower() != ".csv":
         told = Told()
         found = Found("video", video.LAYOUT, *video.frames(args, told), told)
@@ -73,10 +69,25 @@ def run(args) -> int:
     return 0
 
 
-def _positions(file: pathlib.Path) -> bool:
+def check_out(option: str, out: pathlib.Path, command: str, own: Callable[[bytes], bool]) -> None:
+    """Raises RawDataError where `--out` is no place for a file, or holds one that is not the command's.
+
+    `own` is given the file's first 100 bytes.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        raise RawDataError(f"--out={option} must name a file in a folder that exists")
+    if not out.exists():
+        return
+    with out.open("rb") as opened:
+        if not own(opened.read(100)):
+            raise RawDataError(
+                f"--out={option} is a file that `{command}` did not write; name another"
+            )
+
+
+def _positions(begin: bytes) -> bool:
     """Whether a file is empty or begins as those that are written here."""
-    with file.open("rb") as opened:
-        start = opened.read(100).split()
+    start = begin.split()
     return not start or start[:2] == [b"{", b'"layout":'] or start[0] == b'{"layout":'
 
 

@@ -9,24 +9,19 @@
 import pathlib
 
 from tfds_builders import positions, tracks
-from tfds_builders.errors import RawDataError
 
 START = b'{"track": '  # what the file begins with
 
 
-def _own(file: pathlib.Path) -> bool:
+def _own(begin: bytes) -> bool:
     """Whether a file is empty or begins as those that are written here."""
-    with file.open("rb") as opened:
-        return opened.read(len(START)) in (b"", START)
+    return not begin or begin.startswith(START)
 
 
 def run(args) -> int:
     """Writes the track of `args.file` to `--out`; returns the exit status, raises RawDataError."""
     path, out = (pathlib.Path(one).expanduser().absolute() for one in (args.file, args.out))
-    if out.is_dir() or not out.parent.is_dir():
-        raise RawDataError(f"--out={args.out} must name a file in a folder that exists")
-    if out.exists() and not _own(out):
-        raise RawDataError(f"--out={args.out} is a file that `track` did not write; name another")
+    positions.check_out(args.out, out, "track", _own)
     warnings: list[str] = []
     track = tracks.read_track(path, warnings)
     start = tracks.start(args.start, track, warnings)
