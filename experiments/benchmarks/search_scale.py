@@ -5,18 +5,25 @@
 Writes references of full NetVLAD size: VGG16's 36,660 x 32,768 float32, 4.8 GB of noise rows at several
 lengths. It searches a quarter, half and all of them under a budget of 2 GiB. Each search has its own
 process, whose peak resident memory it reads. The cost model is that of vprjax/retrieval/README.md, with
-this machine's product speed and reading speed from the same run.
+this machine's product speed and reading speed from the same run. `--beside=CHECKOUT` searches all
+references with another version of this project in turn; the median of `--rounds` searches counts:
+
+    git worktree add CHECKOUT COMMIT
+    python experiments/benchmark.py --json=FILE search_scale --work=runs/search_scale --beside=CHECKOUT
 """
 
 import argparse
 import json
+import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import time
 
 import numpy as np
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCES, DIMENSION = 36_660, 32_768  # Table I's reference traversal; VGG16 + NetVLAD, K = 64
 QUERIES = 32_625  # Table I's test01, the target of extrapolated times
 NOISE = 2048  # distinct rows
@@ -27,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of this sub-command."""
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for 4.8 GB")
     parser.add_argument("--queries", type=int, default=4096)
+    parser.add_argument(
+        "--beside", type=pathlib.Path, help="checkout of the version to search with too"
+    )
     parser.add_argument(
         "--search", type=int, help=argparse.SUPPRESS
     )  # references of one search in this process
@@ -99,6 +109,45 @@ def cost(queries, references, dimension, flops, reading, devices=1, query_rows=8
     }
 
 
+def searched(checkout: pathlib.Path, args, references: int) -> dict:
+    """What `search` finds in a process of its own with the code of a checkout."""
+    words = [f"--work={args.work.resolve()}", f"--queries={args.queries}", f"--search={references}"]
+    command = [sys.executable, str(checkout / "experiments/benchmark.py"), "search_scale", *words]
+    own = {**os.environ, "PYTHONPATH": str(checkout)}  # before an installed vprjax
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=checkout, env=own
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def beside(args) -> dict:
+    """The row of all references, searched by this version and by another in turn."""
+    git = ["git", "-C", str(args.beside), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+    turns = [
+        {tree: searched(tree, args, REFERENCES) for tree in (ROOT, args.beside.resolve())}
+        for _ in range(args.rounds)
+    ]
+    own, other = ([turn[tree] for turn in turns] for tree in turns[0])
+    times = [[found["seconds"] for found in each] for each in (own, other)]
+    seconds, rival = map(statistics.median, times)
+    return {
+        "name": f"{REFERENCES:,} references beside an earlier version",
+        "vprjax_s": round(seconds, 1),
+        "spread": [round(f(times[0]), 1) for f in (min, max)],
+        "rival": f"vprjax {commit}",
+        "rival_s": round(rival, 1),
+        "rival_spread": [round(f(times[1]), 1) for f in (min, max)],
+        "ratio": round(rival / seconds, 2),
+        "queries": args.queries,
+        "dimensions": DIMENSION,
+        "peak_gib": round(max(found["peak_gib"] for found in own), 2),
+        "rival_peak_gib": round(max(found["peak_gib"] for found in other), 2),
+        "budget_gib": BUDGET / 2**30,
+        "scan": own[0]["scan"],
+    }
+
+
 def measure(args, interleaved, row) -> list[dict]:
     """The table's rows: three sizes, measured and modelled."""
     if args.search:
@@ -107,13 +156,12 @@ def measure(args, interleaved, row) -> list[dict]:
     args.work.mkdir(parents=True, exist_ok=True)
     write_rows(args.work / "references", REFERENCES, 0)
     write_rows(args.work / "queries", args.queries, 1)
+    if args.beside:
+        return [beside(args)]
     rows = []
     for references in (REFERENCES // 4, REFERENCES // 2, REFERENCES):
         flops, reading = rates(args.work / "references")
-        words = ["search_scale", f"--work={args.work}", f"--queries={args.queries}"]
-        command = [sys.executable, sys.argv[0], *words, f"--search={references}"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = searched(ROOT, args, references)
         block = int(found["blocks"].split()[2].replace(",", ""))
         model = cost(args.queries, references, DIMENSION, flops, reading, query_rows=block)
         rows.append(
