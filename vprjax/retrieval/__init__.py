@@ -93,7 +93,7 @@ def search(
         part = slice(first, min(first + size.query_rows, q))
         block = Block(own, part, hold=size.columns == d)
         if size.columns == d:
-            candidates = way.scanner.scan(block(slice(None)), others, size)
+            candidates = way.scanner.scan(block(slice(None)), others, size, k)
         else:
             candidates = scan_columns(block, others, size)
         ranked = refine.rank(block, others, candidates, k)

@@ -1,10 +1,15 @@
 """Bounds of true distances, from what a scan keeps."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
 from vprjax.retrieval import codes, encode
+from vprjax.retrieval.threads import on_threads
+
+CHUNK = 512  # queries that a thread bounds at once
+MARGIN = 2 * encode.rounding(encode.LANES)  # more than the relative error of an exact distance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,31 +33,71 @@ class Candidates:
         return Candidates(self.indices[part], self.lower[part], self.rest[part], self.upper[part])
 
 
-def bounded(kept, extremes, own: encode.Encoded, reach: float) -> Candidates:
-    """Lower bounds of the distances to those kept, and of those to all others."""
-    squared, own_error, own_norm = (
-        x.astype(np.float64)[:, None] for x in (own.squared, own.error, own.norm)
-    )
-    least, most, norm = (float(x) for x in extremes)
-    if not (np.isfinite(norm) and np.isfinite(squared).all()):
+def bounded(kept, last, extremes, own: encode.Encoded, reach: float) -> Candidates:
+    """Lower bounds of the distances to those kept, and to all others, whose keys are `last` or more."""
+    n = len(own.squared)
+    if not (np.isfinite(extremes[2]) and np.isfinite(own.squared).all()):
         raise ValueError("descriptors hold NaN or infinity")
+
+    def some(first: int) -> Candidates:
+        part = slice(first, first + CHUNK)
+        rows = encode.Encoded(*(x[part] for x in own))
+        return _bounded([x[part] for x in kept], last[part], extremes, rows, reach)
+
+    parts = on_threads(some, range(0, n, CHUNK))
+    names = [field.name for field in dataclasses.fields(Candidates)]
+    return Candidates(*(np.concatenate([getattr(x, name) for x in parts]) for name in names))
+
+
+def _bounded(kept, last, extremes, own: encode.Encoded, reach: float) -> Candidates:
     keys, indices, error = kept
     keys, error = keys.astype(np.float64), error.astype(np.float64)
-    rounded = slack(own.values, own_norm + norm, reach * most)
-    base = squared + 2 * reach * error
+    terms = _Terms.of(own, extremes, reach)
+    base = terms.squared[:, None] + 2 * reach * error
+    rounded, own_error = terms.rounded[:, None], terms.error[:, None]
     lower = apart(keys + base - rounded, own_error, error, own.values)
     upper = within(keys + base + rounded, own_error, error, own.values)
-    last = keys.max(axis=1, keepdims=True) + squared - rounded
+    left = last.astype(np.float64) + terms.squared - terms.rounded
     # Between the extremes of their error, the bound of those left out is least at one of them.
-    ends = [apart(last + 2 * reach * e, own_error, e, own.values) for e in (least, most)]
-    rest = np.minimum(*ends)[:, 0]
+    ends = [apart(left + 2 * reach * e, terms.error, e, own.values) for e in terms.ends]
     order = np.argsort(lower, axis=1, kind="stable")
     lower, upper, indices = (np.take_along_axis(x, order, axis=1) for x in (lower, upper, indices))
-    return Candidates(indices.astype(np.int64), lower, rest, upper)
+    return Candidates(indices.astype(np.int64), lower, np.minimum(*ends), upper)
+
+
+def farthest(keys: np.ndarray, extremes, own: encode.Encoded, reach: float) -> np.ndarray:
+    """Keys `(n,)` past which no reference is nearer than one with the key `keys` `(n,)`.
+
+    It saves work alone: `bounded` takes nothing for granted that was left out by it.
+    """
+    terms = _Terms.of(own, extremes, reach)
+    most = terms.ends[1]
+    there = keys + terms.squared + terms.rounded + 2 * reach * most
+    reached = np.sqrt(within(there, terms.error, most, own.values) * (1 + MARGIN))
+    ends = []
+    for error in terms.ends:
+        crossed, apart_by = _errors(terms.error, error, own.values)
+        ends.append((reached + apart_by) ** 2 + crossed - 2 * reach * error)
+    return np.maximum(*ends) - terms.squared + terms.rounded
+
+
+class _Terms(NamedTuple):
+    """What bounds take from the queries `(n,)` and from the gallery, in float64."""
+
+    squared: np.ndarray
+    error: np.ndarray
+    rounded: np.ndarray
+    ends: tuple[float, float]
+
+    @classmethod
+    def of(cls, own: encode.Encoded, extremes, reach: float) -> "_Terms":
+        least, most, norm = (float(x) for x in extremes)
+        squared, error, norms = (x.astype(np.float64) for x in (own.squared, own.error, own.norm))
+        return cls(squared, error, slack(own.values, norms + norm, reach * most), (least, most))
 
 
 def slack(values: np.ndarray, norms: np.ndarray, shift: float) -> np.ndarray:
-    """Bound on the rounding of squared distances, from both sides' norms added up `(n, 1)`.
+    """Bound on the rounding of squared distances, from both sides' norms added up `(n,)`.
 
     Sums of whole numbers are exact. Products too small for float32 are lost whole.
     """
@@ -62,28 +107,27 @@ def slack(values: np.ndarray, norms: np.ndarray, shift: float) -> np.ndarray:
 
 
 def apart(squared: np.ndarray, own, error, values: np.ndarray) -> np.ndarray:
-    """Squared lower bounds of distances from squared distances of `values` and both sides' errors.
-
-    Errors of codes are independent and `squared` itself may be off by `codes.crossed` of their product.
-    """
-    if _coded(values):
-        squared, error = (
-            squared - codes.crossed(values.shape[1]) * own * error,
-            np.hypot(own, error),
-        )
-    else:
-        error = own + error
-    return np.maximum(np.sqrt(np.maximum(squared, 0)) - error, 0) ** 2
+    """Squared lower bounds of distances from squared distances of `values` and both sides' errors."""
+    crossed, error = _errors(own, error, values)
+    return np.maximum(np.sqrt(np.maximum(squared - crossed, 0)) - error, 0) ** 2
 
 
 def within(squared: np.ndarray, own, error, values: np.ndarray) -> np.ndarray:
     """Squared upper bounds of distances, from what `apart` takes."""
+    crossed, error = _errors(own, error, values)
     if _coded(values):
-        crossed, error = codes.crossed(values.shape[1]) * own * error, np.hypot(own, error)
         squared = squared + crossed + error**2
-    else:
-        error = own + error
     return (np.sqrt(np.maximum(squared, 0)) + error) ** 2
+
+
+def _errors(own, error, values: np.ndarray):
+    """By how much the squared distances themselves may be off, and by how much the distances.
+
+    Errors of codes are independent; `codes.crossed` of their product is in the squared distance.
+    """
+    if _coded(values):
+        return codes.crossed(values.shape[1]) * own * error, np.hypot(own, error)
+    return 0.0, own + error
 
 
 def _coded(values: np.ndarray) -> bool:

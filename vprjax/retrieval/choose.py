@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from vprjax.retrieval import codes, encode, product, refine
+from vprjax.retrieval import chunk, codes, encode, product
 from vprjax.retrieval.rows import Rows
 from vprjax.retrieval.scan import Encoder, Scanner
 from vprjax.runtime import parallel
@@ -173,7 +173,7 @@ def _refining(sample: _Sample, missed, r: int, k: int, fewest: int) -> tuple[flo
 
 def _gather(d: int) -> float:
     """Time of one exact distance, in float32 products of a matrix."""
-    return (FAR if d >= refine.LONG else GATHER) + CALLS / d
+    return (FAR if d >= chunk.DIMENSIONS else GATHER) + CALLS / d
 
 
 def _energy(rows: np.ndarray) -> np.ndarray:

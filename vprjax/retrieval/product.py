@@ -72,7 +72,8 @@ def excess(values: np.ndarray, rows) -> np.ndarray | None:
     """
     if values.dtype not in (np.uint8, np.int8):
         return None
-    bias = np.rint(rows.bias).astype(np.int32)
+    with np.errstate(invalid="ignore"):  # the scan refuses what is not finite
+        bias = np.rint(rows.bias).astype(np.int32)
     return bias + OFFSET * rows.total if values.dtype == np.uint8 else bias
 
 

@@ -7,9 +7,9 @@ import threading
 
 import numpy as np
 
-from vprjax.retrieval import encode, product
+from vprjax.retrieval import chunk
 from vprjax.retrieval.bounds import Candidates
-from vprjax.retrieval.encode import EPS, LANES, TINY, rounding, squared_norms
+from vprjax.retrieval.encode import LANES, TINY, rounding, squared_norms
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.threads import on_threads
 
@@ -17,11 +17,6 @@ CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's
 CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
 FEW = 8  # queries of a second search that read rows in a core's cache one after the other
 NEAR_BYTES, NEAR_ROWS = 1 << 20, 256  # of one product of a second search, where both fit the budget
-CHUNK, LONG_CHUNK = 256, 64  # queries that a thread takes at once, of few and of many dimensions
-LONG = (
-    4096  # dimensions from which on rows are compared where they are: copies cost more than calls
-)
-UNION = 4 << 20  # numbers of the rows that one product of a chunk takes
 DIRECT, LOADING = (
     16,
     60,
@@ -62,59 +57,44 @@ def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ra
     """
     n, (count, d) = len(queries), references.shape
     every = candidates.indices.shape[1] == count
-    chunk = CHUNK if d < LONG else LONG_CHUNK
+    size = chunk.size(d)
 
     def one(start: int):
-        part = slice(start, min(start + chunk, n))
+        part = slice(start, min(start + size, n))
         own = queries(part)
-        some = narrow(own, references, candidates.of(part), k)
-        return _rank_chunk(own, references, some, k, every)
+        return _rank_chunk(
+            own, references, shared(own, references, candidates.of(part), k), k, every
+        )
 
-    parts = on_threads(one, range(0, n, chunk))
+    parts = on_threads(one, range(0, n, size))
     squared, indices, sure = (np.concatenate([p[i] for p in parts]) for i in range(3))
     return Ranked(squared, indices, sure, sum(p[3] for p in parts))
 
 
-def narrow(queries, references: Rows, candidates: Candidates, k: int) -> Candidates:
-    """Tightens the bounds of those that may be among the first k by float32 products.
+def shared(queries, references: Rows, candidates: Candidates, k: int):
+    """Candidates with the distances that one product per chunk gives, and these `(n, kept)` with errors.
 
-    Queries of one chunk are often of one place and share candidates: one product per chunk then takes less
-    time than a distance per candidate.
+    Bounds get tighter, and good distances need not be computed again. They are infinite where no product
+    was taken: of references that are not among the first k, and where a distance per candidate takes less
+    time.
     """
     reached = np.partition(candidates.upper, k - 1, axis=1)[:, k - 1 : k]
     needed = candidates.lower <= reached
-    n, d = queries.shape
     union = np.unique(candidates.indices[needed])
-    if (n + LOADING) * len(union) >= DIRECT * (np.count_nonzero(needed) - n * k):
-        return candidates
-    mean = queries.mean(axis=0)
-    centred = encode.aligned((LONG_CHUNK if d >= LONG else CHUNK, d), np.float32)
-    centred[:n], centred[n:] = queries - mean, 0  # one shape compiles once
-    own = squared_norms(centred[:n])[:, None]
-    bounds = np.empty((n, len(union)))
-    block = encode.aligned((max(1, min(CHUNK, UNION // d)), d), np.float32)
-    for first in range(0, len(union), len(block)):
-        part = union[first : first + len(block)]
-        references.gather(part, block[: len(part)])
-        block[: len(part)] -= mean
-        norms = squared_norms(block[: len(part)])[None, :]
-        products = np.asarray(product.of_rows(centred, block))[:n, : len(part)]
-        columns = slice(first, first + len(part))
-        bounds[:, columns] = own + norms - 2 * products.astype(np.float64)
-        bounds[:, columns] -= _missed(d, own, norms)
+    squared = np.full(needed.shape, np.inf)
+    if (len(queries) + LOADING) * len(union) >= DIRECT * np.count_nonzero(needed):
+        return candidates, squared, squared
+    found, errors = chunk.distances(queries, references, union)
     places = np.minimum(np.searchsorted(union, candidates.indices), len(union) - 1)
-    tight = np.take_along_axis(bounds, places, axis=1)
-    lower = np.where(needed, np.maximum(candidates.lower, tight), candidates.lower)
+    squared, error = (np.take_along_axis(x, places, axis=1) for x in (found, errors))
+    lower = np.where(needed, np.maximum(candidates.lower, squared - error), candidates.lower)
+    squared, error = (np.where(needed, x, np.inf) for x in (squared, error))
     order = np.argsort(lower, axis=1, kind="stable")
-    lower, upper, indices = (
-        np.take_along_axis(x, order, axis=1) for x in (lower, candidates.upper, candidates.indices)
+    lower, upper, indices, squared, error = (
+        np.take_along_axis(x, order, axis=1)
+        for x in (lower, candidates.upper, candidates.indices, squared, error)
     )
-    return Candidates(indices, lower, candidates.rest, upper)
-
-
-def _missed(d: int, own: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """Bound on the error of `|q|^2 + |r|^2 - 2 q r` of shifted rows, from the squared norms."""
-    return (rounding(d) + 4 * EPS) * (np.sqrt(own) + np.sqrt(norms)) ** 2 + 4 * TINY * d
+    return Candidates(indices, lower, candidates.rest, upper), squared, error
 
 
 def near(d: int) -> float:
@@ -122,7 +102,8 @@ def near(d: int) -> float:
     return rounding(min(d, LANES)) / 2
 
 
-def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every: bool):
+def _rank_chunk(queries, references: Rows, known, k: int, every: bool):
+    candidates, *known = known
     indices, lower = candidates.indices, candidates.lower
     n, kept = indices.shape
     exact, error = np.full((n, kept), np.inf), np.zeros((n, kept))
@@ -131,7 +112,7 @@ def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every
         columns = slice(done, min(kept, done + (max(STEP, k // 8) if done else k)))
         chosen = indices[open_, columns]
         exact[open_, columns], error[open_, columns] = _distances(
-            queries, open_, references, chosen
+            queries, open_, references, chosen, [x[open_, columns] for x in known]
         )
         evaluated += chosen.size
         done = columns.stop
@@ -146,19 +127,22 @@ def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every
     return exact[:, :k], indices[:, :k], sure, evaluated
 
 
-def _distances(queries, numbers, references: Rows, chosen) -> tuple[np.ndarray, np.ndarray]:
+def _distances(queries, numbers, references: Rows, chosen, known):
     """Squared distances `(m, c)` of the queries `numbers` `(m,)` to the references `chosen` `(m, c)`.
 
-    The second array bounds their errors. Long rows in memory are multiplied where they are, in half of
-    the time of differences; these follow where rows lie too close together for products.
+    The second array bounds their errors. Those of `known`, both `(m, c)`, stay where they are good. Long
+    rows in memory are multiplied where they are, in half of the time of differences. Differences follow
+    where rows lie too close together for products.
     """
     d = queries.shape[1]
+    out, error = known
     lanes = math.gcd(d, LANES)
-    if d < LONG or lanes < FEWEST_LANES or not references.in_memory:
-        out = _differences(queries, numbers, references, chosen)
-        return out, near(d) * out + TINY * d
-    out, error = _by_products(queries, numbers, references, chosen, lanes)
-    rows, columns = np.nonzero(~(error <= FINE * near(d) * out))
+    if np.isinf(out).all():
+        if d < chunk.DIMENSIONS or lanes < FEWEST_LANES or not references.in_memory:
+            out = _differences(queries, numbers, references, chosen)
+            return out, near(d) * out + TINY * d
+        out, error = _by_products(queries, numbers, references, chosen, lanes)
+    rows, columns = np.nonzero(~(error < FINE * near(d) * out))  # infinite ones too
     close = chosen[rows, columns]
     out[rows, columns] = _differences(queries, numbers[rows], references, close[:, None])[:, 0]
     error[rows, columns] = near(d) * out[rows, columns] + TINY * d
@@ -191,7 +175,7 @@ def _differences(queries, numbers, references: Rows, chosen) -> np.ndarray:
     """
     (m, c), d = chosen.shape, queries.shape[1]
     out = np.empty((m, c))
-    if d >= LONG and references.in_memory:
+    if d >= chunk.DIMENSIONS and references.in_memory:
         left = _buffer(1, d)[0]
         for row, number in enumerate(numbers):
             for column, other in enumerate(chosen[row]):
@@ -302,7 +286,7 @@ def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[n
         norms = squared_norms(left)[None, :]
         products = np.stack([np.vecdot(left, q) for q in queries]) if few else queries @ left.T
         lower = own + norms - 2 * products
-        row, column = np.nonzero(lower - _missed(d, own, norms) <= reached)
+        row, column = np.nonzero(lower - chunk.missed(d, own, norms) <= reached)
         numbers.append(row)
         found.append(first + column)
     numbers, found = np.concatenate(numbers), np.concatenate(found)

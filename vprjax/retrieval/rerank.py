@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from vprjax.retrieval import hamming, refine
+from vprjax.retrieval import chunk, hamming, refine
 from vprjax.retrieval.bounds import Candidates
 from vprjax.retrieval.rows import Block, Rows
 
@@ -65,8 +65,8 @@ def search(
     first = found.astype(np.int64)
     own, others = Rows(queries), Rows(references)
     indices, distances = first.copy(), np.full(first.shape, np.nan, np.float32)
-    for start_row in range(0, len(first), refine.CHUNK):
-        part = slice(start_row, min(start_row + refine.CHUNK, len(first)))
+    for start_row in range(0, len(first), chunk.SHORT):
+        part = slice(start_row, min(start_row + chunk.SHORT, len(first)))
         chosen = first[part, :candidates]
         lower, upper = np.zeros(chosen.shape), np.full(chosen.shape, np.inf)
         open_ = Candidates(chosen, lower, np.zeros(len(chosen)), upper)

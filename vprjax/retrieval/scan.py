@@ -38,19 +38,20 @@ class Scanner:
         """
         self._encoder, self._reach, self._of_queries = encoder, reach, of_queries or encoder
 
-    def scan(self, queries: np.ndarray, references: Rows, plan: Plan) -> Candidates:
-        """Candidates of a block of queries.
+    def scan(self, queries: np.ndarray, references: Rows, plan: Plan, k: int) -> Candidates:
+        """Candidates of a block of queries for their first k neighbours.
 
         Args:
           queries: `(n, d)` float32, n at most `plan.query_rows`.
           references: all references.
           plan: block sizes, with `columns == d`.
+          k: number of neighbours, at most `plan.kept`.
 
         Raises:
           ValueError: a descriptor is not finite.
         """
         if jax.default_backend() == "cpu" and parallel.device_count() == 1:
-            return self._scan_here(queries, references, plan)
+            return self._scan_here(queries, references, plan, k)
         count, reach = len(references), self._reach
         own = self._of_queries(queries)
         parts = product.whole_numbers(own.values), own.scale, own.bias
@@ -68,10 +69,11 @@ class Scanner:
             best.norm.block_until_ready()  # else blocks pile up on the device
         return _gathered(best, own, reach)
 
-    def _scan_here(self, queries: np.ndarray, references: Rows, plan: Plan) -> Candidates:
+    def _scan_here(self, queries: np.ndarray, references: Rows, plan: Plan, k: int) -> Candidates:
         """`scan` on one CPU: XLA multiplies, the host selects."""
         own, count, size = self._of_queries(queries), len(references), plan.reference_rows
-        kept, values = Kept.nothing(len(queries), plan.kept), product.whole_numbers(own.values)
+        kept = Kept.nothing(own, self._reach, plan.kept, k if plan.kept < count else 0)
+        values = product.whole_numbers(own.values)
         parts = max(-(-len(queries) * size // PRODUCTS), plan.parts)
         step = min(-(-len(queries) // (parts * EVEN)) * EVEN, len(queries))
 
@@ -90,8 +92,8 @@ class Scanner:
                 keys, minima = (np.asarray(x)[first - start :] for x in found)
                 kept.merge(first, keys, minima, rows, number * size)
             del rows, others
-        extremes = kept.least_error, kept.most_error, kept.norm
-        return bounded((kept.keys, kept.indices, kept.error), extremes, own, self._reach)
+        found = kept.keys, kept.indices, kept.error
+        return bounded(found, kept.last, kept.extremes, own, self._reach)
 
 
 def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
@@ -282,7 +284,7 @@ def _gathered(best: Best, own: encode.Encoded, reach: float) -> Candidates:
     """Merges the best of all devices into lower bounds of the true distances."""
     *kept, least, most, norm = (parallel.collect(part) for part in best)
     kept = _nearest_of_devices(kept, len(own.squared))
-    return bounded(kept, (least.min(), most.max(), norm.max()), own, reach)
+    return bounded(kept, kept[0].max(axis=1), (least.min(), most.max(), norm.max()), own, reach)
 
 
 def _nearest_of_devices(kept, n: int) -> list[np.ndarray]:

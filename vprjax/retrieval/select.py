@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from vprjax.retrieval.bounds import farthest
 from vprjax.retrieval.encode import Encoded
 from vprjax.retrieval.product import GROUP
 from vprjax.retrieval.threads import on_threads
@@ -16,21 +17,33 @@ CROWDED = 4  # times as many keys below the bound as are kept, past which all ar
 class Kept:
     """A block of queries' best so far, `(n, kept)`, in no order, and the gallery's extremes.
 
-    `keys` are squared distances less `|q|^2` and `2 reach error`; `error` is the references' own.
+    `keys` are squared distances less `|q|^2` and `2 reach error`; `error` is the references' own. `last` is
+    `(n,)`: no reference left out has a smaller key. With `k`, those that cannot be among the first k are.
     """
 
     keys: np.ndarray
     indices: np.ndarray
     error: np.ndarray
+    last: np.ndarray
+    own: Encoded
+    reach: float
+    k: int
     least_error: float = np.inf
     most_error: float = 0.0
     norm: float = 0.0
 
     @classmethod
-    def nothing(cls, n: int, kept: int) -> "Kept":
-        """No references yet."""
-        keys = np.full((n, kept), np.inf, np.float32)
-        return cls(keys, np.zeros((n, kept), np.int32), np.zeros((n, kept), np.float32))
+    def nothing(cls, own: Encoded, reach: float, kept: int, k: int) -> "Kept":
+        """No references yet, for the queries `own`; `k` is 0 where none may be left out but for `kept`."""
+        n = len(own.squared)
+        keys, last = np.full((n, kept), np.inf, np.float32), np.full(n, np.inf, np.float32)
+        none = np.zeros((n, kept), np.int32), np.zeros((n, kept), np.float32)
+        return cls(keys, *none, last, own, reach, k)
+
+    @property
+    def extremes(self) -> tuple[float, float, float]:
+        """Smallest and largest error of the references, and their largest norm."""
+        return self.least_error, self.most_error, self.norm
 
     def take_extremes(self, rows: Encoded) -> None:
         """Widens the extremes by a block of references; NaN stays."""
@@ -59,24 +72,24 @@ class Kept:
 
     def _merge_some(self, own: slice, keys, minima, rows: Encoded, start: int) -> None:
         kept, (n, m), groups = self.keys.shape[1], keys.shape, minima.shape[1]
-        bound = self.keys[own].max(axis=1)
-        if groups >= kept:
-            bound = np.minimum(bound, np.partition(minima, kept - 1, axis=1)[:, kept - 1])
+        bound = self._bound(own, minima)
         numbers, columns = np.divmod(np.flatnonzero(minima <= bound[:, None]), groups)
-        columns = (columns[:, None] + groups * np.arange(GROUP)).ravel()
-        numbers = np.repeat(numbers, GROUP)
-        columns, numbers = columns[columns < m], numbers[columns < m]
-        found = keys[numbers, columns]
-        near = found <= bound[numbers]
-        numbers, columns, found = numbers[near], columns[near], found[near]
+        crowded = np.flatnonzero(np.bincount(numbers, minlength=n) > kept)
+        if len(crowded):  # their bounds say too little
+            bound[crowded] = _smallest(minima[crowded], kept)
+            near = minima[numbers, columns] <= bound[numbers]
+            numbers, columns = numbers[near], columns[near]
+        columns = columns[:, None] + groups * np.arange(GROUP)
+        places = np.minimum(columns, m - 1) + (numbers * m)[:, None]
+        found = np.take(keys.reshape(-1), places)
+        near = np.flatnonzero((found <= bound[numbers][:, None]) & (columns < m))
+        numbers, columns, found = numbers[near // GROUP], columns.ravel()[near], found.ravel()[near]
         counts = np.bincount(numbers, minlength=n)
         width = int(counts.max())
         if width > CROWDED * kept:
             columns = np.argpartition(keys, kept - 1, axis=1)[:, :kept]
             more = np.take_along_axis(keys, columns, axis=1)
         else:
-            order = np.argsort(numbers, kind="stable")
-            numbers, columns, found = numbers[order], columns[order], found[order]
             places = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
             more, where = np.full((n, width), np.inf, np.float32), np.zeros((n, width), np.int64)
             more[numbers, places], where[numbers, places] = found, columns
@@ -90,3 +103,27 @@ class Kept:
         ):
             both = np.concatenate([getattr(self, name)[own], new], axis=1)
             getattr(self, name)[own] = np.take_along_axis(both, best, axis=1)
+        self.last[own] = np.minimum(self.last[own], np.minimum(bound, self.keys[own].max(axis=1)))
+
+    def _bound(self, own: slice, minima: np.ndarray) -> np.ndarray:
+        """Keys `(n,)` past which no reference of a block is taken."""
+        bound = self.keys[own].max(axis=1)
+        if not self.k:
+            return bound
+        nearest = _smallest(self.keys[own], self.k)
+        if self.k <= minima.shape[1]:
+            nearest = np.minimum(nearest, _smallest(minima, self.k))
+        rows = Encoded(*(x[own] for x in self.own))
+        with np.errstate(invalid="ignore", over="ignore"):  # the scan refuses what is not finite
+            limit = farthest(nearest.astype(np.float64), self.extremes, rows, self.reach)
+        return np.fmin(bound, _above(limit))
+
+
+def _smallest(values: np.ndarray, k: int) -> np.ndarray:
+    """The k-th smallest of each row `(n, m)`; NumPy's partition is slow for several k at once."""
+    return values.min(axis=1) if k == 1 else np.partition(values, k - 1, axis=1)[:, k - 1]
+
+
+def _above(values: np.ndarray) -> np.ndarray:
+    """Float32 numbers not below float64 ones: NumPy compares two types slowly."""
+    return np.nextafter(values.astype(np.float32), np.float32(np.inf))
