@@ -23,6 +23,7 @@ from vprjax.models.heads import (
     spatial_pyramid,
     spoc,
 )
+from vprjax.models.heads.vectors import l2_normalize
 
 C = 6
 SIZES = [(5, 9), (4, 4), (9, 4)]
@@ -218,12 +219,16 @@ POOLS = {
 }
 
 
+def _kind(pool, size):
+    """Where float64 has other regions, the original's float32 is the true value."""
+    return "f32" if size in TIES and pool.startswith(("rmac", "l2n_of_rmac", "rpool")) else "f64"
+
+
 @pytest.mark.parametrize("size", [*MAPS, "signed9x12", *TIES])
 def test_pooling_equals_the_original_code(shared_goldens, size):
     rule = goldens.rule(shared_goldens)
-    kind = "f32" if size in TIES else "f64"
     with np.load(shared_goldens / "cir_pooling.npz") as outputs:
-        wanted = {pool: outputs.get(f"{pool}__{size}__{kind}") for pool in POOLS}
+        wanted = {pool: outputs.get(f"{pool}__{size}__{_kind(pool, size)}") for pool in POOLS}
     wanted = {pool: output for pool, output in wanted.items() if output is not None}
     assert "rmac" in wanted
     if size == "signed9x12":
@@ -238,21 +243,32 @@ def test_pooling_equals_the_original_code(shared_goldens, size):
         )
 
 
-def test_crow_equals_the_original_code(shared_goldens):
-    rule = goldens.rule(shared_goldens)
+CROW = {"a": ((64, 12, 17), 0.5), "b": ((64, 7, 7), 1.5), "c": ((512, 15, 20), 1.0)}
+CROW_PARTS = {
+    "S": crow.position_weights,
+    "C": crow.channel_weights,
+    "crow": crow.crow,
+    "ucrow": lambda x: spoc.spoc(x) * (x.shape[1] * x.shape[2]),  # without weights
+    "crow_norm": lambda x: l2_normalize(crow.crow(x)),
+}
+
+
+@pytest.mark.parametrize("tag", CROW)
+def test_crow_equals_the_original_code(shared_goldens, tag):
+    shape, shift = CROW[tag]
+    x = goldens.rule(shared_goldens).fmap(shape, 21, shift)
+    x[3] = 0
     with np.load(shared_goldens / "crow.npz") as outputs:
-        for tag, shape, shift in (
-            ("a", (64, 12, 17), 0.5),
-            ("b", (64, 7, 7), 1.5),
-            ("c", (512, 15, 20), 1.0),
-        ):
-            x = rule.fmap(shape, 21, shift)
-            x[3] = 0
-            wanted = outputs[f"crow_{tag}_f64"]
-            got = jax.jit(crow.crow)(x.transpose(1, 2, 0)[None])[0]
-            scale = np.abs(wanted).max()
-            np.testing.assert_allclose(got / scale, wanted / scale, atol=2e-6, rtol=0)
-            assert got[3] == 0
+        wanted = {part: outputs[f"{part}_{tag}_f64"] for part in CROW_PARTS}
+    found = jax.jit(lambda x: {part: of(x)[0] for part, of in CROW_PARTS.items()})(
+        x.transpose(1, 2, 0)[None]
+    )
+    for part, output in wanted.items():
+        scale = np.abs(output).max()
+        np.testing.assert_allclose(
+            found[part] / scale, output / scale, atol=2e-6, rtol=0, err_msg=part
+        )
+    assert found["crow"][3] == found["C"][3] == 0
 
 
 def test_a_map_of_zeros_has_no_nan():

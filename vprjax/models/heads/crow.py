@@ -23,12 +23,14 @@ def crow(x: jax.Array) -> jax.Array:
     x = jnp.where(
         x < 0, 0.0, x
     )  # the maximum would halve the gradient at 0, where ReLUs leave many
-    at_positions = jnp.einsum("bhwc,bhw->bc", x, _positions(x), precision=jax.lax.Precision.HIGHEST)
-    return _channels(x) * at_positions
+    at_positions = jnp.einsum(
+        "bhwc,bhw->bc", x, position_weights(x), precision=jax.lax.Precision.HIGHEST
+    )
+    return channel_weights(x) * at_positions
 
 
-def _positions(x: jax.Array) -> jax.Array:
-    """Weights `(b, h, w)`; a position without activation has 0, and no gradient."""
+def position_weights(x: jax.Array) -> jax.Array:
+    """The weights `a`, `(b, h, w, c) -> (b, h, w)`; an inactive position has 0, and no gradient."""
     s = jnp.sum(x, axis=3)
     active = s > 0
     squared = jnp.sum(s * s, axis=(1, 2), keepdims=True)
@@ -36,8 +38,8 @@ def _positions(x: jax.Array) -> jax.Array:
     return jnp.where(active, jnp.sqrt(jnp.where(active, s, 1.0) / length), 0.0)
 
 
-def _channels(x: jax.Array) -> jax.Array:
-    """Weights `(b, c)`."""
+def channel_weights(x: jax.Array) -> jax.Array:
+    """The weights `r`, `(b, h, w, c) -> (b, c)`."""
     q = jnp.mean(jnp.where(x > 0, 1.0, 0.0), axis=(1, 2))  # jax2onnx cannot take a mean of truths
     alive = q > 0
     rarity = jnp.log(jnp.sum(q, axis=1, keepdims=True) / jnp.where(alive, q, 1.0))
