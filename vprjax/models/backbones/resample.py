@@ -20,6 +20,12 @@ def cubic(size: int, count: int, scale: float) -> np.ndarray:
     return matrix
 
 
+def linear(size: int, count: int, scale: float) -> np.ndarray:
+    """Bilinear, `align_corners=False`, without antialias; positions as in `cubic`."""
+    position = np.clip(scale * (np.arange(count) + 0.5) - 0.5, 0, size - 1)
+    return np.maximum(1 - np.abs(position[:, None] - np.arange(size)), 0)
+
+
 def antialiased_cubic(size: int, count: int) -> np.ndarray:
     """Bicubic with antialias; PyTorch changes to Pillow's kernel there, A = -0.5."""
     return _antialiased(size, count, lambda x: _cubic(x, -0.5))
