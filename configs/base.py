@@ -139,6 +139,12 @@ def _model() -> ConfigDict:
     # Where L2 lengths become 1: "local" (each local descriptor before pooling), "pooled", "descriptor"
     # (behind the projection). Released models leave out some.
     c.norms = USUAL_NORMS
+    # Sizes of an image, relative to its own, that one descriptor joins: retrieval networks are tested at
+    # (1.0, 0.7071, 0.5). Training steps see its own size alone.
+    c.scales = (1.0,)
+    c.scales_power = (
+        1.0  # of the power mean over them; GeM's p where no projection follows the pooling
+    )
     c.projection = 0  # dimensions of a linear layer after pooling; 0 is no layer
     # "pca" or "pca_whitened" of training descriptors; "gaussian" keeps distances on average; or "random"
     c.projection_start = "pca"

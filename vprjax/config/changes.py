@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from vprjax.config.ranges import OWN
 from vprjax.errors import ConfigError
-from vprjax.models import USUAL_NORMS
+from vprjax.models import USUAL_NORMS, multi_scale
 
 # Keys that runs of earlier versions lack, with the values that those runs followed.
 LATER = {
     "tuples.positive": "best",
     "tuples.heading_degrees": 0.0,
     "model.norms": USUAL_NORMS,
+    "model.scales": multi_scale.ONE,
+    "model.scales_power": 1.0,
     "places.by": "cell",
     "tuples.push": "always",
     "model.lora_rank": 0,

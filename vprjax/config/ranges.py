@@ -46,6 +46,8 @@ RANGES = {
     "model.partial_weights": Flag(),
     "model.pooling": OneOf(HEADS),
     "model.norms": Several(OneOf(models.NORMS), least=0),
+    "model.scales": Several(Number(low=0.1, high=4)),
+    "model.scales_power": Number(low=0.1, high=100),
     "model.projection": Whole(),
     "model.projection_start": OneOf(models.PROJECTION_STARTS),
     "model.compute_dtype": OneOf(models.DTYPES),

@@ -23,6 +23,7 @@ import ml_dtypes
 import numpy as np
 
 from vprjax.errors import DataError, naming
+from vprjax.models import multi_scale
 from vprjax.models.descriptor import USUAL_NORMS
 from vprjax.models.heads import HEADS
 from vprjax.runtime import parallel
@@ -82,6 +83,8 @@ def fingerprint(model_config, variables) -> str:
     config |= {model_config.pooling: own}
     if tuple(config["norms"]) == USUAL_NORMS:  # earlier versions had no such key
         del config["norms"]
+    if tuple(config["scales"]) == multi_scale.ONE:
+        config = {k: v for k, v in config.items() if k not in ("scales", "scales_power")}
     if not config.get("lora_rank"):
         config.pop("lora_rank", None)
     config = json.dumps(config, sort_keys=True)

@@ -73,6 +73,8 @@ def build(
         frozen_backbone=c.train_from == HEAD,
         norms=tuple(c.norms),
         class_token=token,
+        scales=tuple(map(float, c.scales)),
+        scales_power=c.scales_power,
     )
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vprjax.models import multi_scale
 from vprjax.models.backbones.sources import MEAN, STD
 from vprjax.models.heads.vectors import l2_normalize
 
@@ -33,6 +34,8 @@ class Descriptor(nn.Module):
     class_token: bool = (
         False  # the backbone gives a class token beside its map, and the head takes it
     )
+    scales: tuple[float, ...] = multi_scale.ONE  # sizes of the image that one descriptor joins
+    scales_power: float = 1.0
 
     def setup(self) -> None:
         """Declares the statistics; loaded weights replace their defaults."""
@@ -40,12 +43,17 @@ class Descriptor(nn.Module):
         self.std = self.variable("preprocess", "std", lambda: jnp.array(STD, jnp.float32))
 
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Returns descriptors `(b, d)`.
+        """Returns descriptors `(b, d)`; a training step sees the images' own size alone.
 
         Raises:
           ValueError: `images` is not `(b, h, w, 3)`, or too small for the backbone.
         """
-        return self.pooled(*self.with_token(images, train))
+        if train or self.scales == multi_scale.ONE:
+            return self.pooled(*self.with_token(images, train))
+        images = images.astype(jnp.float32)
+        sized = (multi_scale.resized(images, scale) for scale in self.scales)
+        found = [self.pooled(*self.with_token(x)) for x in sized]
+        return multi_scale.joined(jnp.stack(found), self.scales_power)
 
     def pooled(self, local: jax.Array, *token: jax.Array) -> jax.Array:
         """Returns descriptors `(b, d)` of what `with_token` returns."""

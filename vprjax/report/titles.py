@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vprjax.evaluation import post
+from vprjax.models import multi_scale
 from vprjax.retrieval.baselines import BASELINES, Baseline
 
 
@@ -62,6 +63,8 @@ def origin(config, provenance: Mapping) -> list[str]:
         )
         if start := provenance.get("start"):
             out.append(f"- start: {start}")
+        if words := multi_scale.words(config.model):
+            out.append(f"- {words}")
     else:
         out.append(f"- method: {found.about} {found.reference}.")
         if words := own_settings(config):

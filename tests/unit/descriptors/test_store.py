@@ -137,7 +137,13 @@ def test_the_fingerprint_tells_models_apart():
     assert store.fingerprint(config, other) != same
     config.update(weights="elsewhere", partial_weights=True, remat=True)
     assert store.fingerprint(config, variables) == same
-    config.pooling = "mac"
+    config.scales_power = 3.0  # of one size it does nothing; earlier versions had none
+    assert store.fingerprint(config, variables) == same
+    config.scales = (1.0, 0.5)
+    several = store.fingerprint(config, variables)
+    config.scales_power = 1.0
+    assert len({same, several, store.fingerprint(config, variables)}) == 3
+    config.scales, config.pooling = (1.0,), "mac"
     assert store.fingerprint(config, variables) != same
 
 

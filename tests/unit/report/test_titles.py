@@ -24,6 +24,14 @@ def test_a_model_tells_how_its_head_starts():
     assert titles.origin(config, seen)[-1] == "- start: Learned R-MAC from the identity"
 
 
+def test_a_model_tells_the_sizes_that_its_descriptors_join():
+    config, seen = base.get_config(), {"weights_sha256": "12ab"}
+    assert len(titles.origin(config, seen)) == 1
+    config.model.update(scales=(1.0, 2**-0.5, 0.5), scales_power=3.0)
+    words = "- descriptors of the sizes 1, 0.7071, 0.5 joined by a power mean of 3"
+    assert titles.origin(config, seen)[-1] == words
+
+
 def test_a_baseline_tells_the_settings_that_its_text_does_not():
     """The text names 128 words and ten frames, whatever a run's config says."""
     config = base.select(base.get_config(), "seqslam")

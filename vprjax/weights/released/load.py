@@ -215,6 +215,8 @@ def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
             "partial_weights": False,
             **defaults(HEADS),
             "norms": models.USUAL_NORMS,
+            "scales": models.multi_scale.ONE,
+            "scales_power": 1.0,
             "projection": 0,
             "projection_start": "pca",
             "compute_dtype": "float32",
