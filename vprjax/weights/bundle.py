@@ -30,7 +30,7 @@ _DIMENSION, _LENGTH = 2, 1  # of TensorShapeProto
 
 def parts(index: pathlib.Path) -> list[pathlib.Path]:
     """Returns the index and its data beside it, in order."""
-    stem = index.name.removesuffix(SUFFIX)
+    stem = index.name[: -len(SUFFIX)]  # perhaps in capitals
     return [index, *sorted(index.parent.glob(f"{stem}.data-?????-of-?????"))]
 
 
@@ -61,7 +61,7 @@ def read(
 
 
 def _shard(index: pathlib.Path, number: int, count: int) -> memoryview:
-    stem = index.name.removesuffix(SUFFIX)
+    stem = index.name[: -len(SUFFIX)]  # perhaps in capitals
     file = index.with_name(f"{stem}.data-{number:05d}-of-{count:05d}")
     if not file.is_file():
         raise ValueError(f"{file.name} is not beside it, which holds its numbers")

@@ -69,7 +69,7 @@ def read(file: pathlib.Path, wanted: str) -> dict[str, np.ndarray]:
 def sha256(file: pathlib.Path) -> str:
     """Returns the SHA-256 of a file's bytes, hexadecimal; an index's is with the data beside it."""
     digest = hashlib.sha256()
-    for part in bundle.parts(file) if file.name.endswith(bundle.SUFFIX) else [file]:
+    for part in bundle.parts(file) if _suffix(file, [bundle.SUFFIX]) else [file]:
         with part.open("rb") as f:
             hashlib.file_digest(f, lambda: digest)
     return digest.hexdigest()
@@ -287,11 +287,6 @@ def _read_mat(file: pathlib.Path) -> dict[str, np.ndarray]:
         raise Unfit(str(e)) from e
 
 
-def _read_caffemodel(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads a `.caffemodel`: `conv1.weight`, ..."""
-    return caffemodel.read(file, lambda sizes: _check_size(sizes, _most(file)))
-
-
 def _read_overfeat(file: pathlib.Path) -> dict[str, np.ndarray]:
     """Reads OverFeat's raw file: float32 numbers, whose network their count tells."""
     size = file.stat().st_size
@@ -318,7 +313,7 @@ _KINDS = {
     ".keras": _Kind("keras", _read_keras),
     ".mat": _Kind("torch", _read_mat),
     ".index": _Kind("tensorflow", lambda file: bundle.read(file, _check_size)),
-    ".caffemodel": _Kind("caffe", _read_caffemodel),
+    ".caffemodel": _Kind("caffe", lambda f: caffemodel.read(f, lambda s: _check_size(s, _most(f)))),
     "net_weight_0": _Kind("overfeat", _read_overfeat),  # OverFeat's own names: the fast network,
     "net_weight_1": _Kind("overfeat", _read_overfeat),  # and the accurate one
 }
@@ -337,14 +332,18 @@ _REMEDIES = {
 
 def known(file: pathlib.Path) -> bool:
     """Whether a reader knows the file's suffix."""
-    return file.name.endswith(tuple(_KINDS))
+    return bool(_suffix(file, _KINDS))
+
+
+def _suffix(file: pathlib.Path, known: Iterable[str]) -> str:
+    """Returns the one of the `known` suffixes that a file has, in capitals too; "" for none."""
+    return next((suffix for suffix in known if file.name.lower().endswith(suffix)), "")
 
 
 def _kind(file: pathlib.Path) -> _Kind:
-    for suffix, kind in _KINDS.items():
-        if file.name.endswith(suffix):
-            return kind
-    remedy = next((words for suffix, words in _REMEDIES.items() if file.name.endswith(suffix)), "")
+    if suffix := _suffix(file, _KINDS):
+        return _KINDS[suffix]
+    remedy = _REMEDIES.get(_suffix(file, _REMEDIES), "")
     raise WeightsError(
         f"{file} has a suffix that no reader of weights knows; known: {', '.join(_KINDS)}{remedy}"
     )

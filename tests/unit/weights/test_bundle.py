@@ -46,6 +46,13 @@ def test_the_fingerprint_is_of_index_and_data(index):
     assert pretrained.fingerprint(str(index)) != before
 
 
+def test_a_name_in_capitals_is_an_index_too(index):
+    before = pretrained.fingerprint(str(index))
+    capitals = index.rename(index.with_name("variables.INDEX"))
+    assert files.read(capitals, "a test").keys() == ARRAYS.keys()
+    assert pretrained.fingerprint(str(capitals)) == before
+
+
 def refused(index, words):
     with pytest.raises(WeightsError, match=words) as error:
         files.read(index, "a test")

@@ -222,6 +222,11 @@ def test_files_that_are_not_there_or_of_no_known_kind(tmp_path):
     (tmp_path / "w.onnx").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"w\.onnx.*\.safetensors, \.pth, \.pt, \.h5, \.npz"):
         pretrained.load(tmp_path / "w.onnx", "vgg16")
+    (tmp_path / "W.BIN").write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"W\.BIN has .*if PyTorch wrote it, rename it to \.pth"):
+        pretrained.load(tmp_path / "W.BIN", "vgg16")
+    with pytest.raises(WeightsError, match=r"NOTHING\.PTH does not exist"):  # no hub id
+        pretrained.load("mine/NOTHING.PTH", "vgg16")
 
 
 def test_hub_ids(monkeypatch, tmp_path):

@@ -217,6 +217,20 @@ def test_another_suffix_is_told_with_what_to_do(tmp_path, name, remedy):
         pretrained.load(str(tmp_path / name), "vgg16")
 
 
+@pytest.mark.parametrize("name", ["W.PTH", "w.Pth.TAR", "W.CKPT", "W.SAFETENSORS", "W.NPZ"])
+def test_a_suffix_in_capitals_is_known(torch, resnet, keras, tmp_path, name):
+    path, arrays = tmp_path / name, {n: tensor.numpy() for n, tensor in resnet[0].items()}
+    if name == "W.NPZ":
+        path.write_bytes(keras[1])
+        assert pretrained.recognise(path) == "mobilenetv2"
+        return
+    if name == "W.SAFETENSORS":
+        safetensors.numpy.save_file(arrays, path)
+    else:
+        torch.save(resnet[0], path)
+    same(pretrained.load(path, "resnet50"), resnet[1])
+
+
 def test_an_address_is_not_called_missing():
     with pytest.raises(WeightsError, match="are an address: download the file and name it here"):
         pretrained.load("https://example.org/resnet50-0676ba61.pth", "resnet50")
