@@ -53,7 +53,7 @@ class Exported:
 
 def is_exported(path: pathlib.Path) -> bool:
     """Whether a file is an exported program; other archives hold weights."""
-    if path.suffix == ONNX_SUFFIX:
+    if path.suffix.lower() == ONNX_SUFFIX:
         return True
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:  # an export that was cut short still begins with its facts
@@ -72,7 +72,7 @@ def open_model(path: pathlib.Path, size: tuple[int, int] | None) -> Model:
       ConfigError: what reads it is not installed, or it has another size.
       WeightsError: the file is damaged or no export.
     """
-    onnx = path.suffix == ONNX_SUFFIX
+    onnx = path.suffix.lower() == ONNX_SUFFIX
     program, facts = _read_onnx(path) if onnx else _read_stablehlo(path)
     missing = [key for key in KEYS if key not in facts]
     if missing:

@@ -70,7 +70,7 @@ def _check_engine(path: pathlib.Path, engine: str) -> None:
         raise DataError(
             f"engine is {engine!r}; give one of {', '.join(map(repr, ENGINES))}, or None"
         )
-    onnx = path.suffix == exported.ONNX_SUFFIX
+    onnx = path.suffix.lower() == exported.ONNX_SUFFIX
     if engine != ENGINES[onnx]:
         remedy = f"python -m vprjax.export --model={path} --format=onnx --out=FILE.onnx writes one"
         raise DataError(

@@ -132,8 +132,11 @@ def test_files_that_are_no_export_are_named(model, tmp_path):
     assert vprjax.load(file, size=(32, 40), engine="jax").id == model.id
     with pytest.raises(DataError, match="is computed by jax, not by onnxruntime"):
         vprjax.load(file, engine="onnxruntime")
-    with pytest.raises(DataError, match="is computed by onnxruntime, not by jax"):
-        vprjax.load(tmp_path / "a.onnx", engine="jax")
+    for name in ("a.onnx", "A.ONNX"):
+        with pytest.raises(DataError, match="is computed by onnxruntime, not by jax"):
+            vprjax.load(tmp_path / name, engine="jax")
+    (tmp_path / "A.ONNX").write_bytes(b"x")
+    assert exported.is_exported(tmp_path / "A.ONNX")
     with pytest.raises(DataError, match="engine is 'torch'; give one of 'jax', 'onnxruntime'"):
         vprjax.load(file, engine="torch")
     other(file, {exported.FACTS: "{}"})
