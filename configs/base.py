@@ -131,6 +131,9 @@ def _model() -> ConfigDict:
     c.train_from = ""
     c.batch_norm = "frozen"  # "frozen" keeps the weights' statistics, "train" uses the batch's
     c.weights = ""  # file or hub id of pretrained weights; "" starts from random values
+    c.released = (
+        ""  # the released model that configs/released.py names; `weights` should be its file
+    )
     c.partial_weights = (
         False  # accept weights that cover part of the backbone; the rest stays random
     )

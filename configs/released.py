@@ -42,6 +42,7 @@ def get_config(names: str = ""):
         config.dataset.name = ""  # of --config.dataset.name
     # A dataset's config may change it for its own models.
     config.model.update(base.get_config().model)
+    config.model.released = name
     for key, value in release.model.items():
         section, _, last = key.rpartition(".")
         (config.model[section] if section else config.model)[last] = value

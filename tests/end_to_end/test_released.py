@@ -163,6 +163,26 @@ def test_a_head_that_fits_one_size_says_so_before_any_work(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plain_backbone_under_a_released_config_is_told(tiny, tmp_path, capsys):
+    """Its head would else be PCA of the dataset's own images, under the released model's name."""
+    file = released_files.write(tmp_path / "r18.safetensors", released_files.backbone("resnet18"))
+    config = shipped.get_config(f"{NAME},synthetic,triplet")
+    config.model.weights = str(file)
+    config.dataset.update(name="synthetic/tiny", data_dir=str(tiny), query_splits=("test02",))
+    config.tuples.update(
+        batch=8, other_visit_seconds=0.0, positive_radius=10.0, negative_radius=25.0
+    )
+    words = (
+        f"{file} gives the backbone alone: the head starts anew, and these figures are not those of "
+        f"{NAME}; set model.weights to its own file, ResNet18_32_cosplace.pth"
+    )
+    for check in (preflight.check_untrained, preflight.check_training):
+        assert check(config, tmp_path / "run").warnings.count(words) == 1
+        assert f"warning: {words}" in capsys.readouterr().err
+    config.model.released = ""  # as another config with the same model
+    assert words not in preflight.check_untrained(config, tmp_path / "run").warnings
+
+
 def test_a_file_that_lost_its_head_is_told_in_the_results(tiny, tmp_path, monkeypatch):
     """SALAD's backbone without its aggregator would else be evaluated under a random head."""
     small = dinov2.declare("DINOv2 small", dinov2.Size(24, 1, 3))

@@ -10,6 +10,13 @@ from vprjax.weights import names
 _PARTS = {"conv1": "0", "bn1": "1"} | {f"layer{i}": str(i + 3) for i in range(1, 5)}
 
 
+def backbone(name="resnet18", seed=0):
+    """Arrays by name of a backbone alone, as torchvision's file has them."""
+    rng = np.random.default_rng(seed)
+    table = names.names_and_shapes(name, "torch").values()
+    return {n: _values(rng, n.rpartition(".")[2], shape) for n, shape in table}
+
+
 def cosplace(dimension=32, backbone="resnet18", seed=0):
     """Arrays by name: torchvision's backbone as a sequence, GeM's exponent and a linear layer."""
     rng = np.random.default_rng(seed)

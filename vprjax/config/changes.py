@@ -12,6 +12,7 @@ from vprjax.models import USUAL_NORMS, multi_scale
 LATER = {
     "tuples.positive": "best",
     "tuples.heading_degrees": 0.0,
+    "model.released": "",
     "model.norms": USUAL_NORMS,
     "model.scales": multi_scale.ONE,
     "model.scales_power": 1.0,
@@ -69,6 +70,7 @@ GONE = "model.param_dtype"  # its one legal value was float32
 # A resumed run may change these keys: no saved array depends on them, or only later steps do.
 FREE = (
     *("dataset.name", "model.weights"),  # the run's provenance records what matters of them
+    "model.released",
     *("dataset.data_dir", "dataset.reference_split", "dataset.query_splits", "dataset.tolerances"),
     *("dataset.position_unit", "model.partial_weights", "model.compute_dtype", "model.remat"),
     *("optim.learning_rate", "optim.weight_decay", "optim.momentum", "optim.warmup_steps"),

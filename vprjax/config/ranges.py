@@ -43,6 +43,7 @@ RANGES = {
     "model.train_from": Text(),
     "model.batch_norm": OneOf(models.BATCH_NORMS),
     "model.weights": Text(),
+    "model.released": Text(),
     "model.partial_weights": Flag(),
     "model.pooling": OneOf(HEADS),
     "model.norms": Several(OneOf(models.NORMS), least=0),

@@ -32,7 +32,7 @@ from vprjax.storage.atomic import write_atomically
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 # Keys of a model that matter to its variables or its speed alone.
-_HISTORY = ("weights", "partial_weights", "projection_start", "train_from", "remat")
+_HISTORY = ("weights", "released", "partial_weights", "projection_start", "train_from", "remat")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from vprjax.sampling.places import PlaceSampler
 from vprjax.sampling.tuples import TupleSampler
 from vprjax.training import further, memory_estimate, state, validation
 from vprjax.training.keep import NO_IMAGES, Keeper, KeepImages
-from vprjax.weights import files, pretrained
+from vprjax.weights import catalogue, files, pretrained
 from vprjax.weights.hub import resolve
 from vprjax.weights.released import load as released
 
@@ -226,7 +226,8 @@ def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[st
     found = released.find(file, arrays)
     if found is None or released.lacks_layers(found, c):
         loaded = pretrained.load(path, c.backbone, partial=c.partial_weights, arrays=arrays)
-        return loaded, pretrained.fingerprint(path), []
+        doubted = [words] if found is None and (words := catalogue.backbone_alone(c)) else []
+        return loaded, pretrained.fingerprint(path), _logged(doubted)
     loaded = released.start_of(found, c)
     d = config.dataset  # without queries training alone reads images
     places = dataset.places((d.reference_split,) if d.query_splits else tuple(d.train_splits))
@@ -234,9 +235,13 @@ def _weights(config, dataset: source.Dataset) -> tuple[dict | None, str, list[st
         descriptor_size(models.build(found.config).apply, found.variables, places)
     size = places.images([0]).shape[1:3]
     doubted = [*filter(None, (released.other_head(found, c), released.other_size(found, *size)))]
+    return loaded, pretrained.fingerprint(path), _logged(doubted)
+
+
+def _logged(doubted: list[str]) -> list[str]:
     for words in doubted:
         log(f"warning: {words}")
-    return loaded, pretrained.fingerprint(path), doubted
+    return doubted
 
 
 def suspicions(

@@ -121,7 +121,7 @@ def release(name: str) -> tuple[Family, Release]:
     Raises:
       ValueError: the name is unknown; the sentence names the nearest.
     """
-    every = {n: (family, r) for family in FAMILIES.values() for n, r in family.releases.items()}
+    every = _by_name()
     if name not in every:
         near = difflib.get_close_matches(name, every, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -129,3 +129,21 @@ def release(name: str) -> tuple[Family, Release]:
             f"released model {name!r} is not known{hint}; python -m vprjax.weights list names all"
         )
     return every[name]
+
+
+def backbone_alone(model_config) -> str:
+    """Says in one sentence that a released model's config has a backbone's weights; "" for another config.
+
+    The caller found no released model in `model.weights`.
+    """
+    name, every = model_config.released, _by_name()
+    if name not in every:  # "", or one of another version
+        return ""
+    return (
+        f"{model_config.weights} gives the backbone alone: the head starts anew, and these figures are not "
+        f"those of {name}; set model.weights to its own file, {every[name][1].file}"
+    )
+
+
+def _by_name() -> dict[str, tuple[Family, Release]]:
+    return {n: (family, r) for family in FAMILIES.values() for n, r in family.releases.items()}

@@ -135,7 +135,7 @@ def test_the_fingerprint_tells_models_apart():
     assert store.fingerprint(config, variables) == same
     other = {"params": {"p": np.array([1, 1, 1 + 2**-23], np.float32)}}
     assert store.fingerprint(config, other) != same
-    config.update(weights="elsewhere", partial_weights=True, remat=True)
+    config.update(weights="elsewhere", released="megaloc", partial_weights=True, remat=True)
     assert store.fingerprint(config, variables) == same
     config.scales_power = 3.0  # of one size it does nothing; earlier versions had none
     assert store.fingerprint(config, variables) == same

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from configs import released
+from configs import base, released
 from tests.helpers import released_files
 from tests.helpers.commands import ROOT
 from vprjax.config import checks
@@ -127,9 +127,23 @@ def test_names_that_a_config_does_not_know(names, message):
         released.get_config(names)
 
 
+def test_only_a_released_models_config_minds_a_backbone_alone():
+    config = released.get_config("salad").model
+    config.weights = "dinov2_vitb14_pretrain.pth"
+    words = catalogue.backbone_alone(config)
+    assert words.startswith("dinov2_vitb14_pretrain.pth gives the backbone alone")
+    assert words.endswith("not those of salad; set model.weights to its own file, dino_salad.ckpt")
+    for name in ("", "of_another_version"):
+        config.released = name
+        assert catalogue.backbone_alone(config) == ""
+    plain = base.select(base.get_config(), "dinov2_vitb14,salad").model
+    assert catalogue.backbone_alone(plain) == ""
+
+
 def test_every_release_has_a_config():
     for row in catalogue.rows():
         config = released.get_config(row["name"])
+        assert config.model.released == row["name"]
         config.dataset.name = "places_csv/mine"
         checks.check_values(config, config.dataset.name)
 

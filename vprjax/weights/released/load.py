@@ -212,6 +212,7 @@ def section(keys: Mapping[str, Any]) -> ml_collections.ConfigDict:
             "train_from": "",
             "batch_norm": "frozen",
             "weights": "",
+            "released": "",
             "partial_weights": False,
             **defaults(HEADS),
             "norms": models.USUAL_NORMS,
