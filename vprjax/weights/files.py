@@ -62,7 +62,8 @@ def read(file: pathlib.Path, wanted: str) -> dict[str, np.ndarray]:
     except Exception as e:  # a damaged file makes a reader raise anything
         cause = str(e).strip().partition("\n")[0] or type(e).__name__
         raise WeightsError(
-            f"{file} is truncated, corrupt or of another format; expected weights of {wanted} ({cause})"
+            f"{file} is truncated, corrupt or of another format; expected weights of {wanted} ({cause}): "
+            "fetch it again"
         ) from e
 
 

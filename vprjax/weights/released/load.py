@@ -66,7 +66,7 @@ def read(path: str) -> Released:
     found = find(file, arrays)
     if found is None:
         raise WeightsError(
-            f"{path} is no released model that is known ({', '.join(FAMILIES)}): it has "
+            f"{path} is no released model that is known (python -m vprjax.weights list names all): it has "
             f"{_some(sorted(arrays)) or 'no arrays'}, a CosPlace file has backbone.0.weight, "
             f"aggregation.1.p{_as_backbone(path, arrays)}"
         )
@@ -267,7 +267,7 @@ def _fill(file: pathlib.Path, able: list[str], arrays: Arrays) -> Released:
     told = [n for n in told if not n.startswith(BESIDE)]
     if told:
         log(
-            f"weights: {file.name} holds {len(told)} arrays that no descriptor needs: {_some(told)}"
+            f"weights: {file.name} holds arrays that no descriptor needs ({len(told)}): {_some(told)}"
         )
     return Released(name, title, config, traverse_util.unflatten_dict(flat), unused)
 
