@@ -5,6 +5,7 @@ python -m vprjax.weights {list,describe} ...
 
 import argparse
 import json
+import os
 import sys
 
 from vprjax.errors import VprjaxError
@@ -34,10 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.command == "list":
             rows = catalogue.rows()
-            print(json.dumps(rows, indent=1) if args.json else catalogue.table(rows))
+            print(json.dumps(rows, indent=1) if args.json else catalogue.table(rows), flush=True)
         else:
             facts = catalogue.describe(args.file)
             print(json.dumps(facts, indent=1) if args.json else catalogue.text(facts))
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (VprjaxError, OSError) as error:
         print(f"vprjax: error: {error}", file=sys.stderr)
         return 2

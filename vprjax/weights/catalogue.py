@@ -4,20 +4,22 @@ import difflib
 import pathlib
 from typing import Any
 
+from vprjax.errors import WeightsError
 from vprjax.weights.released import FAMILIES
 from vprjax.weights.released.variant import Family, Release
 
-# Key of a row -> the head of its column.
-COLUMNS = {
-    "name": "name",
-    "dimension": "dimensions",
-    "input_rule": "input",
-    "file": "file",
-    "licence": "licence",
-    "parameters": "parameters",
-    "reference": "reference",
-}
 _SHOWN = 8  # names of unused arrays in a text
+_COUNTER = ".num_batches_tracked"
+_USE = (
+    "--config=configs/released.py:NAME evaluates and fine-tunes one, with --config.model.weights=FILE;\n"
+    "vprjax.load and python -m vprjax.localize take the file. Commands: vprjax/weights/README.md"
+)
+# A norm of `models.NORMS` -> what has L2 length 1.
+_UNIT = {
+    "local": "each local descriptor",
+    "pooled": "the pooled vector",
+    "descriptor": "the linear layer's output",
+}
 
 
 def rows() -> list[dict[str, Any]]:
@@ -39,18 +41,22 @@ def rows() -> list[dict[str, Any]]:
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    """Returns `rows` as text in columns."""
-    lines = [
-        [f"{row[key]:.1f} M" if key == "parameters" else str(row[key]) for key in COLUMNS]
-        for row in found
-    ]
-    lines.insert(0, [*COLUMNS.values()])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
+    """Returns `rows` as text: two lines per family, and one per file below them."""
+    width = max(len(row["name"]) for row in found)
+    lines, family = [], ""
+    for row in found:
+        if row["family"] != family:
+            family = row["family"]
+            lines += [
+                "",
+                f"{family} (licence: {row['licence']}), images: {row['input_rule']}",
+                row["reference"],
+            ]
+        lines.append(
+            f"  {row['name'].ljust(width)}  {row['dimension']:>6} dimensions  "
+            f"{row['parameters']:>6.1f} M parameters  {row['file']}"
+        )
+    return "\n".join([*lines[1:], "", _USE])
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -67,6 +73,7 @@ def describe(path: str) -> dict[str, Any]:
     from vprjax.weights import pretrained
     from vprjax.weights.released import load
 
+    _check_named(path)
     found = load.read(path)
     family, config = FAMILIES[found.family], found.config
     parts = [BACKBONES[config.backbone].title, config.stage, HEADS[config.pooling].title]
@@ -77,7 +84,7 @@ def describe(path: str) -> dict[str, Any]:
         "family": found.title,
         "released_as": load.released_as(found),
         "architecture": ", ".join(filter(None, parts)),
-        "normalised": list(config.norms),
+        "normalised": [n for n in config.norms if n != "descriptor" or config.projection],
         "dimension": load.dimension(found),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(found.variables["params"])),
         "input_rule": family.input_rule,
@@ -93,26 +100,44 @@ def describe(path: str) -> dict[str, Any]:
 
 def text(facts: dict[str, Any]) -> str:
     """Returns the facts of `describe` as lines."""
-    unused = facts["unused"]
-    more = f" and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""
     height, width = facts["size"]
     lines = {
         "file": facts["file"],
         "family": facts["family"],
         "released as": " or ".join(facts["released_as"]) or "no file of the catalogue",
         "architecture": facts["architecture"],
-        "normalised": ", ".join(facts["normalised"]) or "nowhere",
+        "L2 length 1": ", ".join(_UNIT[norm] for norm in facts["normalised"]) or "nothing",
         "dimensions": facts["dimension"],
         "parameters": f"{facts['parameters']:,}",
-        "input": f"{facts['input_rule']}; {height} x {width} pixels (height x width) by default",
+        "images": facts["input_rule"],
+        "size here": f"{height} x {width} pixels (height x width), where no other is asked for",
         "preprocessing": f"(x - {facts['mean']}) / {facts['std']}, RGB, 0 to 255",
         "licence": facts["licence"],
         "reference": facts["reference"],
         "sha256": facts["sha256"],
-        "unused arrays": (", ".join(unused[:_SHOWN]) + more) or "none",
+        "unused arrays": _unused(facts["unused"]),
     }
     width = max(map(len, lines))
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in lines.items())
+
+
+def _unused(names: list[str]) -> str:
+    """Names the first arrays, and counts the counters that every BatchNorm of PyTorch has."""
+    others = [name for name in names if not name.endswith(_COUNTER)]
+    counters = len(names) - len(others)
+    told = [", ".join(others[:_SHOWN])] if others else []
+    told += [f"{len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
+    told += [f"{counters} counters of BatchNorm"] if counters else []
+    return " and ".join(told) or "none"
+
+
+def _check_named(path: str) -> None:
+    """Raises WeightsError where a release's name stands for its file."""
+    if path in _by_name() and not pathlib.Path(path).exists():
+        raise WeightsError(
+            f"{path} is a name of the list, and its file holds the model: describe takes the path of "
+            f"{_by_name()[path][1].file}"
+        )
 
 
 def release(name: str) -> tuple[Family, Release]:

@@ -56,6 +56,7 @@ def test_alexnets_conv3_before_its_relu(alexnet):
     facts = catalogue.describe(str(path))
     assert facts["released_as"] == ["alexnet_conv3"] and facts["dimension"] == 64_896
     assert facts["architecture"] == "AlexNet, conv3_linear, flat map"
+    assert facts["normalised"] == ["pooled"]
 
 
 def caffe(path, between, **more):

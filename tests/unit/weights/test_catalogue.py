@@ -25,13 +25,25 @@ def test_the_list_has_every_release(capsys):
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == [n for f in FAMILIES.values() for n in f.releases]
     assert main(["list"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert re.split(r"\s{2,}", head) == [*catalogue.COLUMNS.values()]
-    assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
-    row = next(line for line in lines if line.startswith("cosplace_resnet50_2048 "))
-    assert re.split(r"\s{2,}", row)[1:6] == [
-        *("2048", "native size; no resize", "ResNet50_2048_cosplace.pth", "MIT", "27.7 M")
+    text = capsys.readouterr().out
+    assert "--config=configs/released.py:NAME" in text.splitlines()[-2]
+    files = [line for line in text.splitlines() if line.startswith("  ")]
+    assert [line.split()[0] for line in files] == [row["name"] for row in rows]
+    row = next(line for line in files if line.startswith("  cosplace_resnet50_2048 "))
+    assert re.split(r"\s{2,}", row.strip())[1:] == [
+        *("2048 dimensions", "27.7 M parameters", "ResNet50_2048_cosplace.pth")
     ]
+    for family in FAMILIES.values():
+        head = f"{family.title} (licence: {family.licence}), images: {family.input_rule}"
+        assert text.count(f"{head}\n{family.reference}\n  {next(iter(family.releases))} ") == 1
+
+
+def test_a_list_whose_reader_has_enough_ends_quietly():
+    words = f"{sys.executable} -m vprjax.weights list | :; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n" and not done.stderr
 
 
 def test_a_list_reads_no_weights_and_starts_no_device():
@@ -54,6 +66,7 @@ def test_a_file_is_described(tmp_path, capsys):
     assert facts["family"] == "CosPlace or EigenPlaces" and facts["dimension"] == 64
     assert "cosplace_resnet18_64" in facts["released_as"]
     assert facts["architecture"] == "ResNet18, GeM, linear layer to 64"
+    assert facts["normalised"] == ["local", "descriptor"]
     counted = sum(
         array.size for name, array in arrays.items() if not re.search("running|num_batches", name)
     )
@@ -61,7 +74,12 @@ def test_a_file_is_described(tmp_path, capsys):
     assert facts["mean"] == [123.675, 116.28, 103.53] and len(facts["unused"]) == 20
     assert main(["describe", str(file)]) == 0
     text = capsys.readouterr().out
-    assert "and 12 more" in text and f"{counted:,}" in text and facts["sha256"] in text
+    assert f"{counted:,}" in text and facts["sha256"] in text
+    assert re.search(r"\nunused arrays +20 counters of BatchNorm\n", text)
+    assert re.search(r"\nL2 length 1 +each local descriptor, the linear layer's output\n", text)
+    several = catalogue.text(facts | {"unused": [f"x{i}" for i in range(20)], "normalised": []})
+    assert "x6, x7 and 12 more\n" in f"{several}\n" and "x8" not in several
+    assert re.search(r"\nL2 length 1 +nothing\n", several)
     released_files.write(file, released_files.cosplace(dimension=33))
     assert main(["describe", str(file)]) == 0
     assert "no file of the catalogue" in capsys.readouterr().out
@@ -74,6 +92,8 @@ def test_a_file_that_is_no_released_model_is_an_error(tmp_path, capsys):
     assert said.count("\n") == 1 and "it has a, b" in said and "backbone.0.weight" in said
     assert main(["describe", str(tmp_path / "nothing.pth")]) == 2
     assert "nothing.pth does not exist" in capsys.readouterr().err
+    assert main(["describe", "salad"]) == 2
+    assert "describe takes the path of dino_salad.ckpt" in capsys.readouterr().err
 
 
 def section():
