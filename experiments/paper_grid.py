@@ -23,8 +23,8 @@ host and wait for its build. The same command without `--cells` then makes the t
 `--others=places_csv/corridor,synthetic/default` measures every run on these datasets too, before and after
 training; the grid's table shows home and abroad. A finished run is evaluated again, and not trained again.
 
-`--study=heads` trains the heads of CosPlace, MixVPR and SALAD on MobileNetV2's real weights instead, with
-multi-similarity and with triplet.
+`--study=heads` trains the heads of CosPlace, MixVPR and SALAD, and the flat map, on MobileNetV2's real
+weights instead, with multi-similarity and with triplet.
 
 `--set KEY=VALUE` changes a config key of all runs, which then lie in a folder of their own;
 `experiments/compare.py` sets two such grids side by side.

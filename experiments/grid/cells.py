@@ -69,8 +69,10 @@ CORRIDOR = "places_csv/corridor"
 ABROAD = ("eval.other_datasets", "eval.other_tolerances")  # keys that a finished run may gain
 DATASETS = ("robotcar", "cold", "synthetic", "nordland", "corridor")
 STUDIES = ("paper", "heads")
-# Released models' heads on the one backbone whose whole real weights are at hand, CosPlace's first.
-HEADS_STUDY = (("multi_similarity", "triplet"), ("gem_linear", "mixvpr", "salad"), ("mobilenetv2",))
+# Released models' heads on the one backbone whose whole real weights are at hand, CosPlace's first, and the
+# map as it is, for cameras that keep their course.
+HEADS = ("gem_linear", "mixvpr", "salad", "flatten")
+HEADS_STUDY = (("multi_similarity", "triplet"), HEADS, ("mobilenetv2",))
 # The town's config starts from random weights, which ask for a higher rate and for their own statistics.
 PRETRAINED_TOWN = {"model.batch_norm": "frozen", "optim.learning_rate": 3e-4}
 # Keys that differ between the runs of a grid, and the flag that chooses among their values.

@@ -90,10 +90,10 @@ def test_the_study_of_heads_has_real_weights_and_a_folder_of_its_own(tmp_path):
         jobs = cells.training_jobs(asked)
         assert {job.name for job in jobs} == {
             f"mobilenetv2-{head}-{loss}"
-            for head in ("gem_linear", "mixvpr", "salad")
+            for head in ("gem_linear", "mixvpr", "salad", "flatten")
             for loss in ("multi_similarity", "triplet")
         }
-        assert len(jobs) == 12 and jobs[0].workdir.parts[2] == f"{dataset}-heads"
+        assert len(jobs) == 16 and jobs[0].workdir.parts[2] == f"{dataset}-heads"
         assert all(job.config["model"]["weights"].endswith("notop.npz") for job in jobs)
         assert all(job.config["model"]["batch_norm"] == "frozen" for job in jobs)
     gem, _, salad = (job.config["model"] for job in jobs[:3])
