@@ -222,11 +222,8 @@ def change(text: str) -> tuple[str, object]:
 def of_dataset(dataset: str, study: str = STUDIES[0]) -> list[Cell]:
     """The paper's 12 cells in its order, or those of another study."""
     real = dataset in ("nordland", "corridor")
-    losses, heads, backbones = (
-        ("triplet", "contrastive", "arcface"),
-        ("gem", "netvlad"),
-        REAL_BACKBONES if real else PAPER_BACKBONES,
-    )
+    losses, heads = ("triplet", "contrastive", "arcface"), ("gem", "netvlad")
+    backbones = REAL_BACKBONES if real else PAPER_BACKBONES
     if study == "heads":
         losses, heads, backbones = HEADS_STUDY
     return [Cell(*names) for names in itertools.product(losses, heads, backbones)]

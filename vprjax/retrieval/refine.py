@@ -21,7 +21,7 @@ DIRECT, LOADING = (
     16,
     60,
 )  # time of one exact distance, and of one row's copy, in products of a matrix
-STEP = 2  # candidates of a query evaluated at once, after the first k, or an eighth of k
+STEP = 2  # candidates evaluated after the first k, or an eighth of k; then twice as many each time
 FEWEST_LANES = 64  # numbers per sum, below which calls take longer than sums
 FINE = 16  # times a difference's error, up to which a product is as good
 
@@ -107,15 +107,15 @@ def _rank_chunk(queries, references: Rows, known, k: int, every: bool):
     indices, lower = candidates.indices, candidates.lower
     n, kept = indices.shape
     exact, error = np.full((n, kept), np.inf), np.zeros((n, kept))
-    open_, done, evaluated = np.arange(n), 0, 0
+    open_, done, evaluated, step = np.arange(n), 0, 0, max(STEP, k // 8)
     while len(open_) and done < kept:
-        columns = slice(done, min(kept, done + (max(STEP, k // 8) if done else k)))
+        columns = slice(done, min(kept, done + (step if done else k)))
         chosen = indices[open_, columns]
         exact[open_, columns], error[open_, columns] = _distances(
             queries, open_, references, chosen, [x[open_, columns] for x in known]
         )
         evaluated += chosen.size
-        done = columns.stop
+        step, done = 2 * step if done else step, columns.stop
         if done < kept:
             reached = np.partition((exact + error)[open_, :done], k - 1, axis=1)[:, k - 1]
             open_ = open_[lower[open_, done] <= reached]
