@@ -115,3 +115,14 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("datasets")
     commands.run("tfds_builders", "build", "synthetic", "--config=tiny", f"--data_dir={folder}")
     return folder
+
+
+@pytest.fixture(scope="module", params=["one device", "all devices"])
+def devices(request):
+    """The suite has eight devices; a user's processor is one, for which the host selects."""
+    from vprjax.runtime import parallel
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "one device":
+            patch.setattr(parallel, "device_count", lambda: 1)
+        yield request.param

@@ -5,16 +5,8 @@ import numpy as np
 import pytest
 
 from vprjax import retrieval
-from vprjax.runtime import parallel
 
-
-@pytest.fixture(autouse=True, scope="module", params=["one device", "all devices"])
-def devices(request):
-    """The suite has eight devices; a user's processor is one, for which the host selects."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "one device":
-            patch.setattr(parallel, "device_count", lambda: 1)
-        yield request.param
+pytestmark = pytest.mark.usefixtures("devices")
 
 
 def unit(rng, n, d):

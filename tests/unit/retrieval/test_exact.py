@@ -9,16 +9,8 @@ from vprjax import retrieval
 from vprjax.retrieval import choose, codes, plan, select
 from vprjax.retrieval import scan as scan_room
 from vprjax.retrieval.rows import Rows
-from vprjax.runtime import parallel
 
-
-@pytest.fixture(autouse=True, scope="module", params=["one device", "all devices"])
-def devices(request):
-    """The suite has eight devices; a user's processor is one, for which the host selects."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "one device":
-            patch.setattr(parallel, "device_count", lambda: 1)
-        yield request.param
+pytestmark = pytest.mark.usefixtures("devices")
 
 
 SHAPES = [(7, 60, 1), (5, 300, 33), (9, 130, 515)]  # queries, references, dimensions
