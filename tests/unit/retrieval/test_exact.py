@@ -120,7 +120,7 @@ def test_nearly_tied_neighbours(scan):
     assert (found.indices == brute(queries, references, 5)).all()
 
 
-@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8", "pruned"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused(scan, bad):
     x = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
