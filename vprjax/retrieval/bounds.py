@@ -33,8 +33,8 @@ class Candidates:
         return Candidates(self.indices[part], self.lower[part], self.rest[part], self.upper[part])
 
 
-def bounded(kept, last, extremes, own: encode.Encoded, reach: float) -> Candidates:
-    """Lower bounds of the distances to those kept, and to all others, whose keys are `last` or more."""
+def bounded(kept, rest, extremes, own: encode.Encoded, reach: float) -> Candidates:
+    """Bounds of the distances to those kept, beside the lower bounds `rest` `(n,)` of all others."""
     n = len(own.squared)
     if not (np.isfinite(extremes[2]) and np.isfinite(own.squared).all()):
         raise ValueError("descriptors hold NaN or infinity")
@@ -42,14 +42,14 @@ def bounded(kept, last, extremes, own: encode.Encoded, reach: float) -> Candidat
     def some(first: int) -> Candidates:
         part = slice(first, first + CHUNK)
         rows = encode.Encoded(*(x[part] for x in own))
-        return _bounded([x[part] for x in kept], last[part], extremes, rows, reach)
+        return _bounded([x[part] for x in kept], rest[part], extremes, rows, reach)
 
     parts = on_threads(some, range(0, n, CHUNK))
     names = [field.name for field in dataclasses.fields(Candidates)]
     return Candidates(*(np.concatenate([getattr(x, name) for x in parts]) for name in names))
 
 
-def _bounded(kept, last, extremes, own: encode.Encoded, reach: float) -> Candidates:
+def _bounded(kept, rest, extremes, own: encode.Encoded, reach: float) -> Candidates:
     keys, indices, error = kept
     keys, error = keys.astype(np.float64), error.astype(np.float64)
     terms = _Terms.of(own, extremes, reach)
@@ -57,18 +57,26 @@ def _bounded(kept, last, extremes, own: encode.Encoded, reach: float) -> Candida
     rounded, own_error = terms.rounded[:, None], terms.error[:, None]
     lower = apart(keys + base - rounded, own_error, error, own.values)
     upper = within(keys + base + rounded, own_error, error, own.values)
-    left = last.astype(np.float64) + terms.squared - terms.rounded
-    # Between the extremes of their error, the bound of those left out is least at one of them.
-    ends = [apart(left + 2 * reach * e, terms.error, e, own.values) for e in terms.ends]
     order = np.argsort(lower, axis=1, kind="stable")
     lower, upper, indices = (np.take_along_axis(x, order, axis=1) for x in (lower, upper, indices))
-    return Candidates(indices.astype(np.int64), lower, np.minimum(*ends), upper)
+    return Candidates(indices.astype(np.int64), lower, rest, upper)
+
+
+@np.errstate(invalid="ignore", over="ignore")  # `bounded` refuses what is not finite
+def beyond(last: np.ndarray, extremes, own: encode.Encoded, reach: float) -> np.ndarray:
+    """Squared lower bounds `(n,)` of references with these extremes, whose keys are `last` or more."""
+    terms = _Terms.of(own, extremes, reach)
+    left = last.astype(np.float64) + terms.squared - terms.rounded
+    # Between the extremes of the error, the bound is least at one of them.
+    return np.minimum(
+        *(apart(left + 2 * reach * e, terms.error, e, own.values) for e in terms.ends)
+    )
 
 
 def farthest(keys: np.ndarray, extremes, own: encode.Encoded, reach: float) -> np.ndarray:
     """Keys `(n,)` past which no reference is nearer than one with the key `keys` `(n,)`.
 
-    It saves work alone: `bounded` takes nothing for granted that was left out by it.
+    It saves work alone: `beyond` takes nothing for granted that was left out by it.
     """
     terms = _Terms.of(own, extremes, reach)
     most = terms.ends[1]

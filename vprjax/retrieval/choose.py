@@ -71,12 +71,17 @@ def way(scan: str, queries: Rows, references: Rows, k: int) -> Way:
 
     "auto" is float32 on accelerators, among several processes and for small searches. On a CPU it is the
     method with the shortest time predicted from a sample's distances and this processor's speed.
+
+    Raises:
+      ValueError: a descriptor of the sample is not finite.
     """
     q, (r, d) = len(queries), references.shape
     alone = jax.default_backend() == "cpu" and parallel.process_count() == 1
     if scan == "float32" or not q or (scan == "auto" and not (alone and q * r * d >= SMALL)):
         return Way("float32", Scanner(encode.float32))
     sample = _sample(queries, references, k)
+    if not (np.isfinite(sample.queries).all() and np.isfinite(sample.references).all()):
+        raise ValueError("descriptors hold NaN or infinity")
     costs = _costs(sample, q, r, k, scan)
     best = min(costs, key=lambda name: costs[name][0])
     if best == "float32":

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vprjax.retrieval import encode, product
-from vprjax.retrieval.bounds import Candidates, bounded
+from vprjax.retrieval.bounds import Candidates, beyond, bounded
 from vprjax.retrieval.plan import GROUP, Plan
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.select import Kept
@@ -93,7 +93,8 @@ class Scanner:
                 kept.merge(first, keys, minima, rows, number * size)
             del rows, others
         found = kept.keys, kept.indices, kept.error
-        return bounded(found, kept.last, kept.extremes, own, self._reach)
+        kept.settle()
+        return bounded(found, kept.rest, kept.extremes, own, self._reach)
 
 
 def scan_columns(queries: Block, references: Rows, plan: Plan) -> Candidates:
@@ -284,7 +285,8 @@ def _gathered(best: Best, own: encode.Encoded, reach: float) -> Candidates:
     """Merges the best of all devices into lower bounds of the true distances."""
     *kept, least, most, norm = (parallel.collect(part) for part in best)
     kept = _nearest_of_devices(kept, len(own.squared))
-    return bounded(kept, kept[0].max(axis=1), (least.min(), most.max(), norm.max()), own, reach)
+    extremes = least.min(), most.max(), norm.max()
+    return bounded(kept, beyond(kept[0].max(axis=1), extremes, own, reach), extremes, own, reach)
 
 
 def _nearest_of_devices(kept, n: int) -> list[np.ndarray]:

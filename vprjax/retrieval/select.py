@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from vprjax.retrieval.bounds import farthest
+from vprjax.retrieval.bounds import beyond, farthest
 from vprjax.retrieval.encode import Encoded
 from vprjax.retrieval.product import GROUP
 from vprjax.retrieval.threads import on_threads
@@ -17,14 +17,16 @@ CROWDED = 4  # times as many keys below the bound as are kept, past which all ar
 class Kept:
     """A block of queries' best so far, `(n, kept)`, in no order, and the gallery's extremes.
 
-    `keys` are squared distances less `|q|^2` and `2 reach error`; `error` is the references' own. `last` is
-    `(n,)`: no reference left out has a smaller key. With `k`, those that cannot be among the first k are.
+    `keys` are squared distances less `|q|^2` and `2 reach error`; `error` is the references' own. `last`
+    is `(n,)`: no reference left out since `settle` has a smaller key; those before lie past `rest`, squared
+    bounds. With `k`, those that cannot be among the first k are left out.
     """
 
     keys: np.ndarray
     indices: np.ndarray
     error: np.ndarray
     last: np.ndarray
+    rest: np.ndarray
     own: Encoded
     reach: float
     k: int
@@ -38,7 +40,7 @@ class Kept:
         n = len(own.squared)
         keys, last = np.full((n, kept), np.inf, np.float32), np.full(n, np.inf, np.float32)
         none = np.zeros((n, kept), np.int32), np.zeros((n, kept), np.float32)
-        return cls(keys, *none, last, own, reach, k)
+        return cls(keys, *none, last, np.full(n, np.inf), own, reach, k)
 
     @property
     def extremes(self) -> tuple[float, float, float]:
@@ -47,9 +49,17 @@ class Kept:
 
     def take_extremes(self, rows: Encoded) -> None:
         """Widens the extremes by a block of references; NaN stays."""
+        self.settle()  # those of a later block would make the bounds of what earlier ones left out loose
         self.least_error = np.minimum(self.least_error, rows.error.min())
         self.most_error = np.maximum(self.most_error, rows.error.max())
         self.norm = np.maximum(self.norm, rows.norm.max())
+
+    def settle(self) -> None:
+        """Bounds what was left out by the extremes so far; before the first block there are none."""
+        if self.least_error < np.inf:
+            rest = beyond(self.last, self.extremes, self.own, self.reach)
+            self.rest = np.minimum(self.rest, rest)
+            self.last[:] = np.inf
 
     def merge(self, first: int, keys, minima, rows: Encoded, start: int) -> None:
         """Takes the smallest keys of a block.

@@ -112,7 +112,7 @@ def test_nearly_tied_neighbours(scan):
     assert (found.indices == brute(queries, references, 5)).all()
 
 
-@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8", "pruned"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused(scan, bad):
     x = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
@@ -165,3 +165,16 @@ def test_a_scan_leaves_out_what_cannot_be_near(devices):
     found = way.scanner.scan(queries, others, size, 1)
     assert np.isfinite(found.lower).sum(axis=1).mean() < 3
     assert (found.rest > found.upper[:, 0]).mean() > 0.9
+
+
+@pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8"])
+def test_long_rows_at_the_end_do_not_loosen_what_is_known_of_those_before(scan):
+    """Rounding grows with the longest row: what a block leaves out is bounded ahead of the next block."""
+    rng = np.random.default_rng(5)
+    references = rng.normal(size=(2000, 128)).astype(np.float32)
+    queries = references[:200] + np.float32(0.05) * rng.normal(size=(200, 128)).astype(np.float32)
+    references[-5:] *= 10
+    found = retrieval.search(queries, references, 1, 2 << 20, scan=scan)
+    assert found.plan.reference_rows <= 1000
+    assert (found.indices == brute(queries, references, 1)).all()
+    assert found.completed == 0
