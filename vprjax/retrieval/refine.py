@@ -22,6 +22,7 @@ DIRECT, LOADING = (
     60,
 )  # time of one exact distance, and of one row's copy, in products of a matrix
 STEP = 2  # candidates evaluated after the first k, or an eighth of k; then twice as many each time
+MOST_SHARED = 8192  # references of one chunk, whose distances no plan counts
 FEWEST_LANES = 64  # numbers per sum, below which calls take longer than sums
 FINE = 16  # times a difference's error, up to which a product is as good
 
@@ -76,13 +77,14 @@ def shared(queries, references: Rows, candidates: Candidates, k: int):
 
     Bounds get tighter, and good distances need not be computed again. They are infinite where no product
     was taken: of references that are not among the first k, and where a distance per candidate takes less
-    time.
+    time or memory.
     """
     reached = np.partition(candidates.upper, k - 1, axis=1)[:, k - 1 : k]
     needed = candidates.lower <= reached
     union = np.unique(candidates.indices[needed])
     squared = np.full(needed.shape, np.inf)
-    if (len(queries) + LOADING) * len(union) >= DIRECT * np.count_nonzero(needed):
+    longer = (len(queries) + LOADING) * len(union) >= DIRECT * np.count_nonzero(needed)
+    if longer or len(union) > MOST_SHARED:
         return candidates, squared, squared
     found, errors = chunk.distances(queries, references, union)
     places = np.minimum(np.searchsorted(union, candidates.indices), len(union) - 1)
