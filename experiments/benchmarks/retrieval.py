@@ -86,16 +86,16 @@ def real_descriptors(real: pathlib.Path, pooling: str, cache: pathlib.Path | Non
     return out["winter"], out["summer"]
 
 
-def cases(args):
-    """Yields `(name, queries, references, k)`."""
+def cases(args) -> Iterator[tuple]:
+    """Yields `(name, maker of queries and references, k)`."""
     for name, (q, r, d, k) in NOISE.items():
         if args.only in name:
-            yield name, unit_noise(0, q, d), unit_noise(1, r, d), k
+            yield name, lambda q=q, r=r, d=d: (unit_noise(0, q, d), unit_noise(1, r, d)), k
     for pooling in ("gem", "netvlad") if args.real else ():
         for k in (1, 20):
             name = f"nordland-{pooling}-k{k}"
             if args.only in name:
-                yield name, *real_descriptors(args.real, pooling, args.cache), k
+                yield name, functools.partial(real_descriptors, args.real, pooling, args.cache), k
 
 
 def disagreement(found, expected, queries, references) -> int:
@@ -125,11 +125,12 @@ def by_torch(queries, references, k: int) -> np.ndarray:
 
 def measure(args, interleaved, row) -> Iterator[dict]:
     """Yields the table's rows."""
-    kernel = kernels.restart()
-    for name, queries, references, k in cases(args):
-        for found in measure_case(name, queries, references, k, args.rounds, interleaved, row):
+    chosen, single = [*cases(args)], args.only in SINGLE and jax.default_backend() == "cpu"
+    kernel = kernels.restart() if chosen or single else {}
+    for name, make, k in chosen:
+        for found in measure_case(name, *make(), k, args.rounds, interleaved, row):
             yield found | kernel
-    if args.only in SINGLE and jax.default_backend() == "cpu":
+    if single:
         yield measure_single(interleaved, row) | kernel
 
 

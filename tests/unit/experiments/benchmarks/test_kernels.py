@@ -1,5 +1,6 @@
 """The choice of faiss's kernel: which are tried, and what a row says of it."""
 
+import importlib.metadata
 import json
 
 import pytest
@@ -43,7 +44,10 @@ def test_the_fastest_that_works_is_taken_and_told(monkeypatch):
 
 
 def test_a_trial_names_the_kernel_that_faiss_runs():
+    """Early wheels hold OpenBLAS within faiss, where nothing names its kernel."""
     pytest.importorskip("faiss")
     pytest.importorskip("threadpoolctl")
     seconds, name = kernels.measured("")
-    assert seconds > 0 and "OpenBLAS" in name
+    parts = importlib.metadata.files("faiss-cpu") or ()
+    apart = any("openblas" in part.name for part in parts)
+    assert seconds > 0 and ("OpenBLAS" in name) == apart
