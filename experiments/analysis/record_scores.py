@@ -9,6 +9,7 @@ from analysis.rows import Record, Row
 from analysis.scores import OFF_THE_SHELF, PROJECTED, Key, Mean, Score, Scores
 from analysis.text_table import NAMES
 from vprjax.errors import DataError
+from vprjax.losses import LOSSES
 from vprjax.report.published import Cell
 
 KEEPING = "keeping images"
@@ -107,7 +108,8 @@ def lines(record: Record, rows: list[Row]) -> dict[Line, dict[float, Mean]]:
         what = ", ".join([NAMES[base], *marks_of(record, row)])
         line = Line(cell.backbone, cell.pooling, row.split, what)
         found[line][float(row.tolerance)].setdefault(row.seed, float(row.fcm))
-    order = [NAMES[name] for name in (OFF_THE_SHELF, "triplet", "contrastive", "arcface")]
+    paper = OFF_THE_SHELF, "triplet", "contrastive", "arcface"
+    order = list(dict.fromkeys(NAMES[name] for name in (*paper, *LOSSES)))
 
     def place(line: Line) -> tuple:
         base, _, mark = line.what.partition(", ")

@@ -58,6 +58,14 @@ def test_detail_keeps_variants_apart():
     ]
 
 
+def test_detail_has_losses_that_the_paper_lacks_behind_its_own():
+    other = ("vgg16", "gem", "multi_similarity")
+    found = records(run(other, 0, 50.0), run(TRIPLET, 0, 40.0))
+    table = record_tables.detail(found, "a")
+    named = [row[2] for row in table.rows if row[1] == "test01"]
+    assert named == ["off the shelf", "triplet", "multi-similarity"]
+
+
 def test_comparisons_show_every_single_model():
     found = records(
         *(run(c, s, f + s) for c, f in ((TRIPLET, 40.0), (ARCFACE, 46.0)) for s in (0, 1))
