@@ -63,40 +63,35 @@ def rank(queries: Block, references: Rows, candidates: Candidates, k: int) -> Ra
     def one(start: int):
         part = slice(start, min(start + size, n))
         own = queries(part)
-        return _rank_chunk(
-            own, references, shared(own, references, candidates.of(part), k), k, every
-        )
+        some = narrow(own, references, candidates.of(part), k)
+        return _rank_chunk(own, references, some, k, every)
 
     parts = on_threads(one, range(0, n, size))
     squared, indices, sure = (np.concatenate([p[i] for p in parts]) for i in range(3))
     return Ranked(squared, indices, sure, sum(p[3] for p in parts))
 
 
-def shared(queries, references: Rows, candidates: Candidates, k: int):
-    """Candidates with the distances that one product per chunk gives, and these `(n, kept)` with errors.
+def narrow(queries, references: Rows, candidates: Candidates, k: int) -> Candidates:
+    """Tightens the bounds of those that may be among the first k by the products of a chunk.
 
-    Bounds get tighter, and good distances need not be computed again. They are infinite where no product
-    was taken: of references that are not among the first k, and where a distance per candidate takes less
-    time or memory.
+    They are bounds alone: a distance is computed from its own two rows, so that it is the same to the bit
+    whatever queries stand beside. Nothing changes where a distance per candidate takes less time or memory.
     """
     reached = np.partition(candidates.upper, k - 1, axis=1)[:, k - 1 : k]
     needed = candidates.lower <= reached
-    union = np.unique(candidates.indices[needed])
-    squared = np.full(needed.shape, np.inf)
-    longer = (len(queries) + LOADING) * len(union) >= DIRECT * np.count_nonzero(needed)
+    n, union = len(queries), np.unique(candidates.indices[needed])
+    longer = (n + LOADING) * len(union) >= DIRECT * (np.count_nonzero(needed) - n * k)
     if longer or len(union) > MOST_SHARED:
-        return candidates, squared, squared
+        return candidates
     found, errors = chunk.distances(queries, references, union)
     places = np.minimum(np.searchsorted(union, candidates.indices), len(union) - 1)
-    squared, error = (np.take_along_axis(x, places, axis=1) for x in (found, errors))
-    lower = np.where(needed, np.maximum(candidates.lower, squared - error), candidates.lower)
-    squared, error = (np.where(needed, x, np.inf) for x in (squared, error))
+    tight = np.take_along_axis(found - errors, places, axis=1)
+    lower = np.where(needed, np.maximum(candidates.lower, tight), candidates.lower)
     order = np.argsort(lower, axis=1, kind="stable")
-    lower, upper, indices, squared, error = (
-        np.take_along_axis(x, order, axis=1)
-        for x in (lower, candidates.upper, candidates.indices, squared, error)
+    lower, upper, indices = (
+        np.take_along_axis(x, order, axis=1) for x in (lower, candidates.upper, candidates.indices)
     )
-    return Candidates(indices, lower, candidates.rest, upper), squared, error
+    return Candidates(indices, lower, candidates.rest, upper)
 
 
 def near(d: int) -> float:
@@ -104,8 +99,7 @@ def near(d: int) -> float:
     return rounding(min(d, LANES)) / 2
 
 
-def _rank_chunk(queries, references: Rows, known, k: int, every: bool):
-    candidates, *known = known
+def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every: bool):
     indices, lower = candidates.indices, candidates.lower
     n, kept = indices.shape
     exact, error = np.full((n, kept), np.inf), np.zeros((n, kept))
@@ -114,7 +108,7 @@ def _rank_chunk(queries, references: Rows, known, k: int, every: bool):
         columns = slice(done, min(kept, done + (step if done else k)))
         chosen = indices[open_, columns]
         exact[open_, columns], error[open_, columns] = _distances(
-            queries, open_, references, chosen, [x[open_, columns] for x in known]
+            queries, open_, references, chosen
         )
         evaluated += chosen.size
         step, done = 2 * step if done else step, columns.stop
@@ -129,22 +123,19 @@ def _rank_chunk(queries, references: Rows, known, k: int, every: bool):
     return exact[:, :k], indices[:, :k], sure, evaluated
 
 
-def _distances(queries, numbers, references: Rows, chosen, known):
+def _distances(queries, numbers, references: Rows, chosen) -> tuple[np.ndarray, np.ndarray]:
     """Squared distances `(m, c)` of the queries `numbers` `(m,)` to the references `chosen` `(m, c)`.
 
-    The second array bounds their errors. Those of `known`, both `(m, c)`, stay where they are good. Long
-    rows in memory are multiplied where they are, in half of the time of differences. Differences follow
-    where rows lie too close together for products.
+    The second array bounds their errors. Long rows in memory are multiplied where they are, in half of
+    the time of differences; these follow where rows lie too close together for products.
     """
     d = queries.shape[1]
-    out, error = known
     lanes = math.gcd(d, LANES)
-    if np.isinf(out).all():
-        if d < chunk.DIMENSIONS or lanes < FEWEST_LANES or not references.in_memory:
-            out = _differences(queries, numbers, references, chosen)
-            return out, near(d) * out + TINY * d
-        out, error = _by_products(queries, numbers, references, chosen, lanes)
-    rows, columns = np.nonzero(~(error < FINE * near(d) * out))  # infinite ones too
+    if d < chunk.DIMENSIONS or lanes < FEWEST_LANES or not references.in_memory:
+        out = _differences(queries, numbers, references, chosen)
+        return out, near(d) * out + TINY * d
+    out, error = _by_products(queries, numbers, references, chosen, lanes)
+    rows, columns = np.nonzero(~(error <= FINE * near(d) * out))
     close = chosen[rows, columns]
     out[rows, columns] = _differences(queries, numbers[rows], references, close[:, None])[:, 0]
     error[rows, columns] = near(d) * out[rows, columns] + TINY * d

@@ -178,3 +178,14 @@ def test_long_rows_at_the_end_do_not_loosen_what_is_known_of_those_before(scan):
     assert found.plan.reference_rows <= 1000
     assert (found.indices == brute(queries, references, 1)).all()
     assert found.completed == 0
+
+
+@pytest.mark.parametrize("d", [700, 4608])
+def test_a_distance_is_the_same_to_the_bit_whatever_queries_stand_beside(d):
+    """Queries of one place, whose candidates a chunk's products narrow."""
+    queries, references = nearly_tied(200, 400, d)
+    found = retrieval.search(queries, references, 5, scan="int8")
+    for row in range(0, 200, 40):
+        alone = retrieval.search(queries[row : row + 1], references, 5, scan="int8")
+        assert (alone.distances == found.distances[row]).all()
+        assert (alone.indices == found.indices[row]).all()
