@@ -23,7 +23,7 @@ def test_the_commands_are_the_benchmarks_own(dry):
     for name, args in parsed.items():
         assert args.json == pathlib.Path(f"/out/{name}.json")
         if name != "retrieval":
-            assert (args.size, args.no_compile) == ((64, True) if dry else (224, False))
+            assert (args.size, args.no_compile) == ((128, True) if dry else (224, False))
     assert parsed["train_step-bfloat16"].only == "triplet"
 
 
