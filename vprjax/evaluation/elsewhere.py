@@ -121,8 +121,12 @@ def opened(
         pca=0,  # its own images fit none: the model's projection, fit at home, follows the model
         pca_whiten=False,
         sequence_length=0,
+        rerank=min(config.eval.rerank, dataset.counts[reference]),  # all of them put in order
     )
-    checks.check_splits(own, dataset, training=False)
+    try:
+        checks.check_splits(own, dataset, training=False)
+    except ConfigError as error:
+        raise ConfigError(f"{dataset.name}, measured beside another: {error}") from error
     protocol.check_lists(own, dataset)
     return Elsewhere(own, dataset)
 

@@ -63,6 +63,15 @@ def test_a_name_is_enough(find):
     assert own.eval.recalls == (1, 5) and own.eval.other_datasets == ()
 
 
+def test_a_smaller_dataset_puts_all_its_references_in_order_and_is_named_where_it_is_too_small(
+    find,
+):
+    assert find(Made(), rerank=5).config.eval.rerank == 5
+    assert find(Made(), rerank=100).config.eval.rerank == 8
+    with pytest.raises(ConfigError, match=r"^places_csv/abroad, .*query_expansion=9 .* over the 8"):
+        find(Made(), query_expansion=9)
+
+
 def test_tolerances_are_the_configs_then_the_protocols_then_of_the_same_unit_then_of_metres(find):
     protocol = {"name": "p", "radius": 25.0, "heading_degrees": 40.0}
     named = Made(metadata={"position_unit": "m", "protocol": protocol}, headings=0.0)
