@@ -9,8 +9,7 @@ from vprjax.console import log
 from vprjax.data import protocol, together
 from vprjax.data.source import Places
 from vprjax.descriptors.extraction import Extractor
-from vprjax.errors import ConfigError
-from vprjax.evaluation import measure
+from vprjax.evaluation import elsewhere, measure
 from vprjax.evaluation.blend import Blend, Ends, Point
 from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.runtime import parallel
@@ -51,7 +50,7 @@ def scorer(
     Raises:
       ConfigError: no query of the keep set has a position.
     """
-    splits = [] if keep is None else _answerable(keep)
+    splits = [] if keep is None else elsewhere.answerable(keep)
 
     def score(variables: dict) -> tuple[float, float | None]:
         replicated = parallel.replicate(variables)
@@ -74,19 +73,3 @@ def scorer(
         return home, round(float(np.mean(found)), 4)
 
     return score
-
-
-def _answerable(keep: Elsewhere) -> list[str]:
-    """The keep set's query splits whose queries can be right or wrong."""
-    listed = protocol.listed(keep.dataset)
-    found = [
-        split
-        for split in keep.config.dataset.query_splits
-        if listed or len(keep.dataset.places((split,)).located)
-    ]
-    if not found:
-        raise ConfigError(
-            f"eval.keep_dataset={keep.name}: no query has a position, so nothing is right or wrong; name "
-            "another"
-        )
-    return found

@@ -86,13 +86,35 @@ def keep_set(config, trained: Trained, besides: Sequence[Named] = ()) -> Elsewhe
     """Opens `eval.keep_dataset`, on which `eval.blend='auto'` chooses; None without one.
 
     Raises:
-      ConfigError, DataError: as in `find`.
+      ConfigError, DataError: as in `find`; or no query has a position.
     """
     e = config.eval
     if e.blend != "auto" or not e.keep_dataset:
         return None
     seen = trained, besides
-    return opened(config, e.keep_dataset, e.keep_tolerances, seen, "eval.keep_tolerances")
+    found = opened(config, e.keep_dataset, e.keep_tolerances, seen, "eval.keep_tolerances")
+    answerable(found)
+    return found
+
+
+def answerable(keep: Elsewhere) -> list[str]:
+    """The query splits of a keep set whose queries can be right or wrong.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    listed = protocol.listed(keep.dataset)
+    found = [
+        split
+        for split in keep.config.dataset.query_splits
+        if listed or len(keep.dataset.places((split,)).located)
+    ]
+    if not found:
+        raise ConfigError(
+            f"eval.keep_dataset={keep.name}: no query has a position, so nothing is right or wrong; name "
+            "another"
+        )
+    return found
 
 
 def opened(

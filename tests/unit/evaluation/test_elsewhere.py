@@ -138,3 +138,15 @@ def test_a_keep_set_is_opened_for_the_choice_alone(find, monkeypatch):
     find(Made())  # puts the dataset in place
     config.eval.blend = "auto"
     assert elsewhere.keep_set(config, TRAINED).config.dataset.tolerances == (3.0,)
+
+
+def test_a_keep_set_whose_queries_have_no_position_is_refused_ahead_of_training(find):
+    config = base.get_config()
+    config.dataset.update(name=HOME.name, position_unit="frames")
+    config.eval.update(blend="auto", keep_dataset="places_csv/abroad")
+    made = Made()
+    find(made)  # puts the dataset in place
+    located, nowhere = made.places, standing(np.full((6, 2), np.nan))
+    made.places = lambda splits: located(splits) if splits == ("reference",) else nowhere
+    with pytest.raises(ConfigError, match=r"keep_dataset=places_csv/abroad:1\.0\.0: no query"):
+        elsewhere.keep_set(config, TRAINED)
