@@ -26,6 +26,9 @@ def opened(
         )
     )
     for part in others:
+        twice = [split for split in part.splits if part.splits.count(split) > 1]
+        if twice:
+            raise ConfigError(f"others.names: {part} names {twice[0]!r} twice; name it once")
         lacking = len(part.places) - len(part.places.located)
         if lacking:
             raise ConfigError(

@@ -193,6 +193,8 @@ def test_images_of_another_size_and_missing_splits_are_told_ahead(monkeypatch):
     ):
         preflight.training_data(both(names=("places_csv/other:test",)), short_run.Dataset())
     open_other(monkeypatch)
+    with pytest.raises(ConfigError, match=r"others\.names: .* names 'drive' twice; name it once"):
+        preflight.training_data(both(names=("places_csv/other:drive,drive",)), short_run.Dataset())
     with pytest.raises(ConfigError, match=r"drive of others.names: none of 30 .* on another visit"):
         preflight.training_data(both(other_visit_seconds=(1e9,)), short_run.Dataset())
 
