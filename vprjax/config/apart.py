@@ -51,6 +51,37 @@ def check_named(config, dataset: Dataset, parts: Iterable[Named]) -> list[str]:
     return check_seen(dataset, asked, parts)
 
 
+def check_others(config, dataset: Dataset, parts: Iterable[Named]) -> list[str]:
+    """Returns a sentence per pair of splits that share a few images and must not train together.
+
+    `parts` are further datasets to train on.
+
+    Raises:
+      ConfigError: one holds half of the images of the other, or more.
+      DataError: an image cannot be read.
+    """
+    return _told(pair for part in parts for pair in _of_part(config, dataset, part))
+
+
+def _of_part(config, dataset: Dataset, part: Named) -> Iterator[_Pair]:
+    """Yields the pairs of a part's splits, and of each with the images that a stretch is held out of."""
+    size = part.dataset.counts.get
+    names = sorted(part.splits, key=size)
+    for number, name in enumerate(names):
+        for larger in names[number + 1 :]:
+            follows = f"such an image of {part} would be its own positive"
+            yield _Pair((part.dataset, name), (part.dataset, larger), follows)
+    v = config.validation
+    if not v.every or v.query_split:
+        return
+    follows = "validation holds out a stretch of these images, which others.names would train on"
+    for home in _trains_on(config):
+        for name in names:
+            pair = (dataset, home), (part.dataset, name)
+            smaller, larger = sorted(pair, key=lambda side: side[0].counts[side[1]])
+            yield _Pair(smaller, larger, follows)
+
+
 def check_seen(dataset: Dataset, asked: Iterable[str], parts: Iterable[Named]) -> list[str]:
     """Returns a sentence per split of `asked` that shares a few images with `parts`, which training reads.
 

@@ -15,7 +15,8 @@ def opened(
     """Opens the further datasets to train on and the keep images; returns sentences on their data too.
 
     Raises:
-      ConfigError: sizes differ, a training image has no position, or a test's images are among them.
+      ConfigError: sizes differ, a training image has no position, a split is named twice, or images are
+        among them that a test, validation or another split of theirs has.
       DataError: a dataset or a split is missing.
     """
     others, kept = (
@@ -41,6 +42,7 @@ def opened(
     _check_sizes("keep.images", [(str(part), part.places) for part in kept])
     doubted = [
         *apart.check_named(config, dataset, (*others, *kept)),
+        *apart.check_others(config, dataset, others),
         *(words for part in others for words in _doubts_of(config, dataset, part)),
     ]
     for sentence in doubted:

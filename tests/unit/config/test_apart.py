@@ -10,6 +10,7 @@ import pytest
 from configs import base
 from tests.helpers.memory_places import Memory, standing
 from vprjax.config import apart, checks
+from vprjax.data.named import Named
 from vprjax.errors import ConfigError
 
 NAMES = ("train", "again", "reference", "test01", "by_day", "by_night")
@@ -26,7 +27,11 @@ def dataset(name="places_csv/mine", **same):
         return dataclasses.replace(found, sources=(Memory(images),), split_names=names)
 
     return types.SimpleNamespace(
-        name=name, folder=pathlib.Path("nowhere"), counts=dict.fromkeys(NAMES, 10), places=places
+        name=name,
+        version="1.0",
+        folder=pathlib.Path("nowhere"),
+        counts=dict.fromkeys(NAMES, 10),
+        places=places,
     )
 
 
@@ -62,6 +67,22 @@ def test_the_same_images_under_two_names_are_refused(split, other, follows):
 def test_training_may_read_the_reference_split():
     assert not apart.check(config(train_splits=("train", "reference")), dataset(), None)
     assert not apart.check(config(), dataset(reference=("train", 10)), None)
+
+
+def test_splits_of_a_further_dataset_are_held_apart_and_from_a_held_out_stretch():
+    c, part = config(), Named(dataset("places_csv/more"), ("train", "again"), None)
+    assert not apart.check_others(c, dataset(), [part])  # validation has splits of its own
+    twice = dataset("places_csv/more", again=("train", 10))
+    with pytest.raises(ConfigError, match=r"of places_csv/more:1\.0:train,again would be its own"):
+        apart.check_others(c, dataset(), [Named(twice, ("train", "again"), None)])
+    c.validation.update(query_split="", reference_split="")
+    with pytest.raises(ConfigError, match=r"places_csv/more, byte for byte: validation holds out"):
+        apart.check_others(c, dataset(), [part])
+    few = dataset("places_csv/more", train=("else", 8), again=("else", 10))
+    (told,) = apart.check_others(c, dataset(), [Named(few, ("train",), None)])
+    assert told.startswith("2 of 10 images of split 'train' are those of split 'train' of places")
+    c.validation.every = 0
+    assert not apart.check_others(c, dataset(), [part])
 
 
 def test_an_evaluation_knows_what_its_model_was_trained_on():
