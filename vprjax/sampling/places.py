@@ -28,6 +28,11 @@ class PlaceSampler:
         return config.places.batch_places
 
     @staticmethod
+    def lengths(config) -> tuple[str, ...]:
+        """Returns the keys of `others` that count in position units; labels have none."""
+        return ("cell",) if config.places.by == "cell" else ()
+
+    @staticmethod
     def objections(config) -> Iterator[tuple[bool, str]]:
         """Yields pairs: whether the config holds a value that this sampler refuses, and the sentence."""
         places = config.places

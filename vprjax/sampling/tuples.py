@@ -30,6 +30,11 @@ class TupleSampler:
         return config.tuples.batch
 
     @staticmethod
+    def lengths(config) -> tuple[str, ...]:
+        """Returns the keys of `others` that count in position units."""
+        return "positive_radius", "negative_radius"
+
+    @staticmethod
     def objections(config) -> Iterator[tuple[bool, str]]:
         """Yields nothing: this sampler refuses no value."""
         yield from ()

@@ -1,5 +1,6 @@
 """What training reads besides home: the datasets of `others.names` and the keep images."""
 
+from vprjax import sampling
 from vprjax.config import apart
 from vprjax.console import log
 from vprjax.data import doubts, named, source
@@ -51,14 +52,15 @@ def opened(
 
 
 def _doubts_of(config, dataset: source.Dataset, part: Named) -> list[str]:
-    """Returns sentences on the poses of a further dataset, and on radii in another unit than its own."""
+    """Returns sentences on the poses of a further dataset, and on lengths in another unit than its own."""
     home, unit = (d.metadata.get("position_unit") or "" for d in (dataset, part.dataset))
     found = [f"{part}: {words}" for words in doubts.of_poses({"it": part.places}, unit)]
-    if unit != home and not config.others.positive_radius:
+    lacking = [key for key in sampling.kind(config).lengths(config) if not config.others[key]]
+    if unit != home and lacking:
+        keys = " and ".join(f"others.{key}" for key in lacking)
         found.append(
             f"positions of {part} are in {unit or 'an unknown unit'}, those of {dataset.name} in "
-            f"{home or 'an unknown unit'}: its radii are the home's; set others.positive_radius and "
-            "others.negative_radius"
+            f"{home or 'an unknown unit'}, and its lengths are the home's: set {keys}"
         )
     return found
 

@@ -11,6 +11,7 @@ import pytest
 from tests.helpers import short_run
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config
+from vprjax import sampling
 from vprjax.config import checks
 from vprjax.data import source
 from vprjax.errors import ConfigError, DataError
@@ -205,13 +206,28 @@ def test_radii_in_another_unit_and_doubtful_poses_are_told(monkeypatch):
     open_other(monkeypatch)
     (told,) = preflight.training_data(both(), short_run.Dataset()).doubts
     assert "other:1.0.0:drive are in m, those of places_csv/mine in frames" in told
+    assert told.endswith("set others.positive_radius and others.negative_radius")
     own = both(positive_radius=(5.0,), negative_radius=(50.0,))
     assert preflight.training_data(own, short_run.Dataset()).doubts == ()
+    (told,) = preflight.training_data(both(positive_radius=(5.0,)), short_run.Dataset()).doubts
+    assert told.endswith("are the home's: set others.negative_radius")
     places = other()
     close = dataclasses.replace(places, positions=places.positions * 1e-6)
     monkeypatch.setattr(Other, "places", lambda self, splits: close)
     with pytest.raises(ConfigError, match="too few"):  # told first, then refused
         preflight.training_data(own, short_run.Dataset())
+
+
+def test_of_places_the_cell_is_told_and_of_labels_nothing(monkeypatch):
+    monkeypatch.setattr(Other, "metadata", {"position_unit": "m"})
+    open_other(monkeypatch)
+    c = both(loss="arcface", positive_radius=(5.0,), negative_radius=(50.0,))
+    (told,) = preflight.training_data(c, short_run.Dataset()).doubts
+    assert told.endswith("are the home's: set others.cell")
+    c.others.cell = (30.0,)
+    assert preflight.training_data(c, short_run.Dataset()).doubts == ()
+    c.places.by = "label"
+    assert sampling.kind(c).lengths(c) == ()
 
 
 @pytest.mark.parametrize(
