@@ -145,11 +145,11 @@ class Ends:
 
 
 def check_starts(checkpoints: Checkpoints, runs: Sequence[str]) -> None:
-    """Checks that further runs started from the parameters of `checkpoints`, by their digests.
+    """Checks that further runs started from the parameters of `checkpoints`, by digests, and trained.
 
     Raises:
       WeightsError: a checkpoint is missing or damaged.
-      ConfigError: a further run did not start from the same parameters.
+      ConfigError: a further run did not start from the same parameters, or took no step.
     """
     own = _start(checkpoints) if runs else ""
     for run in runs:
@@ -159,6 +159,11 @@ def check_starts(checkpoints: Checkpoints, runs: Sequence[str]) -> None:
                     f"eval.blend_runs: {run} starts from other parameters than "
                     f"{checkpoints.folder.parent}, and between them a mean says nothing: name runs of one "
                     "model, seed and weights' file"
+                )
+            if not other.chosen():
+                raise ConfigError(
+                    f"eval.blend_runs: {run} has taken no step, so its parameters are the untrained ones; "
+                    "train it or leave it out"
                 )
 
 

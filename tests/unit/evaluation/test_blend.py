@@ -1,6 +1,7 @@
 """Blends of parameters: the formula, what they refuse, and the choice on validation and keep set."""
 
 import json
+import shutil
 import types
 
 import numpy as np
@@ -87,6 +88,15 @@ def test_runs_of_another_start_and_a_missing_start_are_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"0 is gone, .* set eval.blend='off'"):
         blend.Ends(reader, [])
     assert (blend.taken(reader, blend.Blend())["params"]["w"] == 2).all()  # which needs none
+    reader.close()
+
+
+def test_a_run_that_has_taken_no_step_is_refused(tmp_path):
+    own, begun = (run(tmp_path / name, moved([2.0, 2.0])) for name in ("own", "begun"))
+    shutil.rmtree(begun / "checkpoints/5")
+    reader = open_for_reading(own)
+    with pytest.raises(ConfigError, match="begun has taken no step"):
+        blend.check_starts(reader, [str(own), str(begun)])
     reader.close()
 
 
