@@ -183,10 +183,12 @@ def warnings(
     config, results: Results, provenance: dict, others: Sequence[Elsewhere] = ()
 ) -> list[str]:
     """Sentences on losses abroad and on what makes the figures doubtful, of training, splits and models."""
+    sides = [("", config, results), *((f"{o.dataset.name}, ", o.config, o.results) for o in others)]
     return [*abroad.losses(others), *provenance.get("warnings", ())] + [
-        f"{split}, {MODEL_NAMES[model]}: {words}"
-        for split in config.dataset.query_splits
-        for model, by_split in results.items()
+        f"{where}{split}, {MODEL_NAMES[model]}: {words}"
+        for where, own, found in sides
+        for split in own.dataset.query_splits
+        for model, by_split in found.items()
         for words in by_split[split].figures.warnings
     ]
 

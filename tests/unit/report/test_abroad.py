@@ -80,6 +80,13 @@ def test_a_loss_abroad_is_warned_of_and_a_gain_or_a_chance_is_not(home, other):
     assert abroad.losses([Elsewhere(other.config, gained.dataset, results)]) == []
 
 
+def test_doubtful_figures_abroad_are_warned_of_with_their_dataset(home, other):
+    config, _, results = home
+    other.results["fine_tuned"]["val"].figures.warnings.append("descriptors fell together")
+    (told,) = (x for x in result_files.warnings(config, results, {}, [other]) if "fell" in x)
+    assert told == "places_csv/abroad, val, fine-tuned: descriptors fell together"
+
+
 def test_the_files_hold_every_dataset_and_leave_none_of_an_earlier_evaluation(
     home, other, tmp_path
 ):
