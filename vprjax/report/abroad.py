@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from vprjax.data import protocol
-from vprjax.evaluation import elsewhere
+from vprjax.evaluation import bootstrap, elsewhere
 from vprjax.evaluation.change import Change
 from vprjax.evaluation.elsewhere import Elsewhere
 from vprjax.evaluation.result import AFTER, BEFORE, Results, shown
 
 NOTE = (
-    "Difference: fine-tuned minus off the shelf on the same queries, in points, with its 95 % block "
-    "bootstrap interval. Lost: queries that only the model off the shelf has right. Gained: queries that "
-    "only the fine-tuned model has right."
+    "Difference: fine-tuned minus off the shelf on the same queries, in points, with its 95 % interval. It "
+    f"comes from a block bootstrap, no narrower than an exact one where fewer than {bootstrap.FEW} queries "
+    "differ. Lost: queries that only the model off the shelf has right. Gained: queries that only the "
+    "fine-tuned model has right."
 )
 HEAD = ("dataset", "queries", "within", "off the shelf", "fine-tuned", "difference")
 COUNTS = ("lost", "gained")

@@ -57,6 +57,7 @@ def test_the_table_has_home_first_and_the_paired_difference(home, other):
     assert rows[4][:5] == ["places_csv/abroad", "val", "5 frames", "95.00", "50.00"]
     assert rows[4][5].startswith("-45.00 [-") and rows[4][6:] == ["19", "1"]
     text = "\n".join(abroad.markdown(*home, [other]))
+    assert "a block bootstrap, no narrower than an exact one where fewer than 30 queries" in text
     assert "| places_csv/abroad | val | 10 frames | 95.00 | 50.00 | -45.00 [" in text
     assert "- places_csv/abroad:1.0.0: against reference; protocol: the config's" in text
 
