@@ -72,7 +72,8 @@ def find(config, trained: Trained, besides: Sequence[Named] = ()) -> tuple[Elsew
     `besides` are the splits of further datasets that training read.
 
     Raises:
-      ConfigError: a dataset is named twice or is the evaluated one, or nothing says its tolerances.
+      ConfigError: a dataset is named twice or is the evaluated one, or nothing says its tolerances,
+        or they do not suit it.
       DataError: a dataset is missing, or has no references or queries.
     """
     e = config.eval
@@ -182,10 +183,15 @@ def _splits(
 def _tolerances(
     config, own, dataset: source.Dataset, given: Sequence[float], key: str
 ) -> tuple[float, ...]:
+    if protocol.listed(dataset):
+        if tuple(given) not in ((), (0.0,)):
+            raise ConfigError(
+                f"{dataset.name} lists its right answers, where no distance counts: give it no tolerances "
+                f"in {key}, not {tuple(given)}"
+            )
+        return (0.0,)
     if given:
         return tuple(given)
-    if protocol.listed(dataset):
-        return (0.0,)
     named, unit = dataset.metadata.get("protocol") or {}, own.dataset.position_unit
     if named.get("radius"):
         return (float(named["radius"]),)

@@ -92,9 +92,14 @@ def test_tolerances_are_the_configs_then_the_protocols_then_of_the_same_unit_the
 def test_lists_of_right_answers_name_splits_and_leave_no_distance(find):
     lists = [[0], [1], [2], [3], [4]]
     positives = {"val": {"reference": "reference", "lists": lists}}
-    own = find(Made(metadata={"positives": positives}), heading_degrees=30.0).config
+    made = Made(metadata={"positives": positives})
+    own = find(made, heading_degrees=30.0).config
     assert own.dataset.query_splits == ("val",) and own.dataset.tolerances == (0.0,)
     assert own.eval.heading_degrees == own.eval.recall_radius == 0
+    with pytest.raises(
+        ConfigError, match=r"abroad lists .* in eval\.other_tolerances, not \(5\.0,"
+    ):
+        find(made, other_tolerances=((5.0, 2.0),))
 
 
 def test_headings_count_where_all_images_have_one(find):
