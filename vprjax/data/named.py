@@ -62,7 +62,7 @@ def open_named(config, key: str, text: str) -> Named:
         dataset = source.open_dataset(one)
         places = dataset.places(splits)
     except DataError as error:
-        raise DataError(f"{key}: {error}") from error
+        raise DataError(source.under_key(error, key)) from error
     empty = [split for split in splits if not dataset.counts.get(split)]
     if empty:
         raise DataError(f"{key}: dataset {dataset.folder} has no images in split {empty[0]!r}")

@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+NAME = "dataset.name"  # the key whose value a sentence tells
+
 
 def names(root: pathlib.Path, builder: str, name: str) -> list[str]:
     """The config's values, `KEY=VALUE`, that name a built dataset like `builder/name`.
@@ -11,7 +13,7 @@ def names(root: pathlib.Path, builder: str, name: str) -> list[str]:
     """
     last = name or builder
     others = sorted(path for path in root.glob(f"*/{last}") if not name and os.path.isdir(path))
-    found = [f"dataset.name={path.relative_to(root).as_posix()}" for path in others]
+    found = [f"{NAME}={path.relative_to(root).as_posix()}" for path in others]
     roots = (root.parent, *sorted(path for path in root.glob("*") if os.path.isdir(path)))
     return found + [
         f"dataset.data_dir={other}"

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import types
 from typing import Any
 
 import numpy as np
@@ -221,9 +222,15 @@ def _first_line(error: Exception) -> str:
 
 def missing_sentence(config) -> str:
     """Returns the sentence on a missing dataset, with the command that builds it."""
-    builder, name, _ = split_name(config.dataset.name)
+    builder, name, version = split_name(config.dataset.name)
+    begin = f"dataset {config.dataset.name!r} is not built under {data_dir(config)}"
+    unversioned = types.SimpleNamespace(name=config.dataset.name.partition(":")[0])
+    unversioned.data_dir = config.dataset.data_dir
+    newest = find(types.SimpleNamespace(dataset=unversioned)) if version else None
+    if newest:
+        return f"{begin}: its newest version there is {newest.name}, and none is {version!r}; name that one"
     if like := near.names(data_dir(config), builder, name):
-        return f"dataset {config.dataset.name!r} is not built under {data_dir(config)}; write {like[0]}"
+        return f"{begin}; write {like[0]}"
     option = ""
     if name and builder == "places_csv":
         option = f""" --config='{{"name": "{name}", "height": H, "width": W}}'"""
@@ -231,9 +238,14 @@ def missing_sentence(config) -> str:
         option = f" --config={name}"
     raw = "" if builder == "synthetic" else " --manual_dir=RAW"
     return (
-        f"dataset {config.dataset.name!r} is not built under {data_dir(config)}; build it with: "
+        f"{begin}; build it with: "
         f"python -m tfds_builders build {builder}{raw} --data_dir={data_dir(config)}{option}"
     )
+
+
+def under_key(error: DataError, key: str) -> str:
+    """Returns the sentence of `open_dataset` for a name that another config key than dataset.name holds."""
+    return f"{key}: {error}".replace(f"; write {near.NAME}=", "; write there ")
 
 
 def load(config, splits: tuple[str, ...]) -> Places:

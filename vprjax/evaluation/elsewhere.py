@@ -24,6 +24,11 @@ from vprjax.evaluation.result import Results
 
 METRES = (25.0, 10.0, 5.0, 2.0)  # the paper's, outdoors
 REFERENCE = "reference"
+# The key of a name, by the key of its tolerances.
+NAMES = {
+    "eval.other_tolerances": "eval.other_datasets",
+    "eval.keep_tolerances": "eval.keep_dataset",
+}
 Trained = tuple[source.Dataset, tuple[str, ...]]  # a dataset and its splits that a model trained on
 
 
@@ -129,7 +134,10 @@ def opened(
     own = config.copy_and_resolve_references()
     own.dataset.update(name=name, train_splits=())
     rendered.build_missing(own)
-    dataset = source.open_dataset(own)
+    try:
+        dataset = source.open_dataset(own)
+    except DataError as error:
+        raise DataError(source.under_key(error, NAMES[key])) from error
     reference, queries = _splits(dataset, *seen)
     own.dataset.update(reference_split=reference, query_splits=queries)
     own.dataset.position_unit = dataset.metadata.get("position_unit") or own.dataset.position_unit

@@ -133,6 +133,16 @@ def test_a_missing_dataset_is_told_with_its_build_command(tmp_path):
     config.eval.other_datasets = ("places_csv/corridor",)
     with pytest.raises(DataError, match=r"'places_csv/corridor' is not built .* build places_csv"):
         elsewhere.find(config, TRAINED)
+    folder = tmp_path / "places_csv/corridor/1.0.0"
+    folder.mkdir(parents=True)
+    config.eval.other_datasets = ("corridor",)
+    said = "other_datasets: dataset 'corridor' .*; write there places_csv/corridor$"
+    with pytest.raises(DataError, match=said):
+        elsewhere.find(config, TRAINED)
+    (folder / "dataset_info.json").touch()
+    config.eval.other_datasets = ("places_csv/corridor:test01",)
+    with pytest.raises(DataError, match=r"newest version there is 1\.0\.0, and none is 'test01'"):
+        elsewhere.find(config, TRAINED)
 
 
 def test_a_keep_set_is_opened_for_the_choice_alone(find, monkeypatch):
