@@ -216,6 +216,14 @@ def _blended(provenance: dict) -> list[str]:
     return [f"- parameters: {blend.of_json(found).words()}"] if found else []
 
 
+def _trained_elsewhere(dataset, provenance: dict) -> list[str]:
+    """One line on the dataset that the model trained on, where it is not the evaluated one."""
+    found = provenance.get("trained_on", "")
+    return (
+        [f"- trained on: {found}"] if found not in ("", f"{dataset.name}:{dataset.version}") else []
+    )
+
+
 def two_stages(config, results: Results) -> list[str]:
     """One line per query split and model that were searched in two stages."""
     return [
@@ -265,6 +273,7 @@ def markdown(
         f"- dataset: {dataset.name} {dataset.version}; images: {counts}; poses: "
         f"{dataset.metadata.get('pose_source', 'not recorded')}",
         f"- protocol: {protocol.words(protocol.used(config, dataset))}",
+        *_trained_elsewhere(dataset, provenance),
         *titles.origin(config, provenance),
         *_blended(provenance),
         f"- steps: {provenance['steps']}, seed: {config.seed}, device: {provenance['device']}, "

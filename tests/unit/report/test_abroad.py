@@ -93,6 +93,7 @@ def test_the_files_hold_every_dataset_and_leave_none_of_an_earlier_evaluation(
 ):
     config, data, results = home
     provenance = made_up_page.provenance(config)
+    provenance["trained_on"] = "places_csv/x:1.0.0"
     provenance["blend"] = {"share": 0.35, "runs": [], "weights": [1.0], "curve": [], "keep": ""}
     result_files.write(tmp_path, config, data, results, provenance, [other])
     saved = json.loads((tmp_path / "results.json").read_text())
@@ -105,11 +106,14 @@ def test_the_files_hold_every_dataset_and_leave_none_of_an_earlier_evaluation(
         "interval": 0, "p": 0}  # fmt: skip
     text = (tmp_path / "results.md").read_text()
     assert f"**Warning:** {LOST}" in text and "## At home and abroad" in text
+    assert "- trained on: " not in text
     assert "- parameters: 0.35 of the fine-tuned and 0.65 of the untrained parameters, as" in text
     folder = tmp_path / "matches/places_csv+abroad"
     assert len((folder / "fine_tuned_val.csv").read_text().splitlines()) == 41
+    provenance["trained_on"] = "places_csv/far:1.0.0"
     result_files.write(tmp_path, config, data, results, provenance)
     assert not folder.exists()
+    assert "- trained on: places_csv/far:1.0.0\n" in (tmp_path / "results.md").read_text()
     assert "## Before and after training" in (tmp_path / "results.md").read_text()
 
 
