@@ -1,4 +1,4 @@
-"""Squared distances of a chunk of queries to the references that they share, by matrix products.
+"""Bounds of a chunk of queries' distances to the references that they share, by matrix products.
 
 Queries of a chunk are often of one place and share candidates: one product then takes less time than a
 distance per candidate.
@@ -23,8 +23,8 @@ def size(d: int) -> int:
     return SHORT if d < DIMENSIONS else LONG
 
 
-def distances(queries: np.ndarray, references: Rows, union: np.ndarray):
-    """Squared distances `(n, u)` float64 of n queries to the references `union` `(u,)`, and their errors.
+def bounds(queries: np.ndarray, references: Rows, union: np.ndarray) -> np.ndarray:
+    """Lower bounds `(n, u)` float64 of squared distances of n queries to the references `union` `(u,)`.
 
     Products of at most `LANES` dimensions each are added up in float64, so that long rows lose no more than
     short ones. Subtracting the queries' mean from both sides keeps distances and shrinks the errors, which
@@ -34,7 +34,7 @@ def distances(queries: np.ndarray, references: Rows, union: np.ndarray):
     blocks = math.ceil(d / LANES)
     mean, most = queries.mean(axis=0), max(1, min(SHORT, UNION // d))
     rows, centred = np.empty((most, d), np.float32), queries - mean
-    own, squared, error = squared_norms(centred)[:, None], *np.empty((2, n, len(union)))
+    own, out = squared_norms(centred)[:, None], np.empty((n, len(union)))
     left = _Cut(size(d), d, blocks).of(centred)  # one shape compiles once
     right = _Cut(most, d, blocks)
     for first in range(0, len(union), most):
@@ -44,10 +44,10 @@ def distances(queries: np.ndarray, references: Rows, union: np.ndarray):
         found -= mean
         norms = squared_norms(found)[None, :]
         products = np.asarray(_products(left, right.of(found)))[:, :n, : len(part)]
-        columns = slice(first, first + len(part))
-        squared[:, columns] = own + norms - 2 * products.sum(axis=0, dtype=np.float64)
-        error[:, columns] = missed(right.width, own, norms) + 4 * TINY * d
-    return squared, error
+        squared = own + norms - 2 * products.sum(axis=0, dtype=np.float64)
+        error = missed(right.width, own, norms) + 4 * TINY * d
+        out[:, first : first + len(part)] = squared - error
+    return out
 
 
 def missed(d: int, own: np.ndarray, norms: np.ndarray) -> np.ndarray:

@@ -83,9 +83,9 @@ def narrow(queries, references: Rows, candidates: Candidates, k: int) -> Candida
     longer = (n + LOADING) * len(union) >= DIRECT * (np.count_nonzero(needed) - n * k)
     if longer or len(union) > MOST_SHARED:
         return candidates
-    found, errors = chunk.distances(queries, references, union)
+    found = chunk.bounds(queries, references, union)
     places = np.minimum(np.searchsorted(union, candidates.indices), len(union) - 1)
-    tight = np.take_along_axis(found - errors, places, axis=1)
+    tight = np.take_along_axis(found, places, axis=1)
     lower = np.where(needed, np.maximum(candidates.lower, tight), candidates.lower)
     order = np.argsort(lower, axis=1, kind="stable")
     lower, upper, indices = (
