@@ -34,11 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         if args.command == "list":
-            rows = catalogue.rows()
-            print(json.dumps(rows, indent=1) if args.json else catalogue.table(rows), flush=True)
+            found, text = catalogue.rows(), catalogue.table
         else:
-            facts = catalogue.describe(args.file)
-            print(json.dumps(facts, indent=1) if args.json else catalogue.text(facts))
+            found, text = catalogue.describe(args.file), catalogue.text
+        print(json.dumps(found, indent=1) if args.json else text(found), flush=True)
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (VprjaxError, OSError) as error:

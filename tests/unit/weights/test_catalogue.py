@@ -1,6 +1,7 @@
 """The catalogue's command, its table on the page, and the config of a released model."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -44,6 +45,15 @@ def test_a_list_whose_reader_has_enough_ends_quietly():
         ["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "0\n" and not done.stderr
+
+
+def test_a_description_whose_reader_has_enough_ends_quietly(monkeypatch):
+    monkeypatch.setattr(catalogue, "describe", lambda path: {"file": path})
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:  # whose end raises where the text is not yet out
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main(["describe", "FILE", "--json"]) == 0
 
 
 def test_a_list_reads_no_weights_and_starts_no_device():
