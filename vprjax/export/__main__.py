@@ -79,7 +79,7 @@ def parse_size(text: str) -> tuple[tuple[int, int] | None, bool]:
 def _check_out(out: pathlib.Path, name: str) -> None:
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK) or out.is_dir():
         raise ConfigError(f"--out={out} cannot be written: name a file in a folder that is there")
-    if (out.suffix == ".onnx") != (name == "onnx"):
+    if (out.suffix.lower() == ".onnx") != (name == "onnx"):
         raise ConfigError(f"--out={out}: a file of ONNX ends in .onnx, and no other does")
     if out.exists() and not _is_own(out):
         raise ConfigError(f"--out={out} is a file that this command did not write; name another")
@@ -89,7 +89,7 @@ def _is_own(out: pathlib.Path) -> bool:
     """Whether a file is empty or an export, which a newer one may replace."""
     from vprjax.localize import exported  # here, because it costs seconds
 
-    if out.suffix == exported.ONNX_SUFFIX:
+    if out.suffix.lower() == exported.ONNX_SUFFIX:
         return b"vprjax" in out.read_bytes()  # its fact `made_by`
     return not out.stat().st_size or exported.is_exported(out)
 

@@ -45,6 +45,7 @@ def test_help_shows_one_whole_example_quickly():
         (["out=nowhere/a.zip"], "--out=nowhere/a.zip cannot be written: name a file in a folder"),
         (["out=."], "--out=. cannot be written"),
         (["out=a.onnx"], "a file of ONNX ends in .onnx, and no other does"),
+        (["out=A.ONNX"], "a file of ONNX ends in .onnx, and no other does"),
         (["format=onnx"], "a file of ONNX ends in .onnx"),
         ([], "runs/typo is not there: give a run's workdir, an exported file"),
     ],
@@ -59,9 +60,9 @@ def test_mistakes_end_in_one_sentence(words, reason, capsys, tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["weights.pth", "photos.zip", "other.onnx"])
+@pytest.mark.parametrize("name", ["weights.pth", "photos.zip", "other.onnx", "OTHER.ONNX"])
 def test_files_of_others_stay(name, capsys, tmp_path):
-    out, kind = tmp_path / name, "onnx" if name.endswith("onnx") else "stablehlo"
+    out, kind = tmp_path / name, "onnx" if name.lower().endswith("onnx") else "stablehlo"
     out.write_bytes(b"a file of somebody")
     status, said = run(capsys, "model=runs/typo", f"format={kind}", f"out={out}")
     assert status == 2 and f"{name} is a file that this command did not write; name" in said.err
