@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from vprjax.cpu_ops import attention as cpu_attention
 from vprjax.cpu_ops import convolution
 from vprjax.cpu_ops import max_pool as cpu_max_pool
+from vprjax.models import multi_scale
 from vprjax.models.backbones import BACKBONES, low_rank
 from vprjax.models.backbones.layers import Layers, fold_norm
 from vprjax.models.descriptor import NORMS as NORMS
@@ -283,6 +284,11 @@ def check(model_config) -> None:
         )
     if c.projection < 0:
         raise ValueError(f"model.projection must be at least 0, not {c.projection}")
+    if head.one_size and tuple(c.scales) != multi_scale.ONE:
+        raise ValueError(
+            f"model.scales={tuple(c.scales)} describes an image at other sizes than its own, but "
+            f"model.pooling={c.pooling!r} takes one size: set model.scales=(1.0,)"
+        )
 
 
 def _one_of(key: str, value: str, known, of: str = "") -> None:

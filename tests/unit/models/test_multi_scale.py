@@ -72,6 +72,17 @@ def test_a_training_step_and_one_size_see_the_images_as_they_are(images, variabl
     np.testing.assert_allclose(half, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("head", ["flatten", "mixvpr"])
+@pytest.mark.parametrize("scales", [(1.0, 0.5), (0.5,)])
+def test_a_head_of_one_size_is_told(head, scales):
+    """A projection behind it, and a training step at the image's own size, would fail in their midst."""
+    with pytest.raises(
+        ValueError, match=f"model.pooling='{head}' takes one size: set model.scales"
+    ):
+        build(pooling=head, projection=6, scales=scales)
+    build(pooling=head, scales=(1,))
+
+
 def test_a_size_without_pixels_is_told(images):
     with pytest.raises(ValueError, match=r"34 x 44 pixels have none at model.scales=0.01"):
         multi_scale.resized(images, 0.01)

@@ -21,4 +21,4 @@ def flatten(x: jax.Array) -> jax.Array:
     return jnp.asarray(x, jnp.float32).transpose(0, 3, 1, 2).reshape(b, c * h * w)
 
 
-HEAD = Head(title="flat map", make=lambda section: flatten)
+HEAD = Head(title="flat map", make=lambda section: flatten, one_size=True)

@@ -89,4 +89,5 @@ HEAD = Head(
     },
     trains=True,
     random=True,
+    one_size=True,
 )

@@ -52,6 +52,7 @@ class Head:
       lowest: least value by parameter; training stays at it or above.
       logged: figures of metrics.jsonl by name, each the mean of a parameter.
       random: whether its own start is of random values, so that it describes nothing before training.
+      one_size: whether descriptors of images of two sizes differ in length, or its weights fit one size.
       class_token: the config section -> whether it takes the class token `(b, c)` beside the map.
     """
 
@@ -64,4 +65,5 @@ class Head:
     lowest: Mapping[str, float] = dataclasses.field(default_factory=dict)
     logged: Mapping[str, str] = dataclasses.field(default_factory=dict)
     random: bool = False
+    one_size: bool = False
     class_token: Callable[[Any], bool] = lambda section: False
