@@ -5,6 +5,7 @@ import jax
 from vprjax import losses, models, sampling
 from vprjax.data import transforms
 from vprjax.losses import kept
+from vprjax.models import multi_scale
 from vprjax.runtime import parallel
 from vprjax.training import state
 from vprjax.training.step import StepRules, make_train_step
@@ -27,7 +28,7 @@ def train_step(config, module, params):
     if config.keep.batch_weight:
         loss = kept.with_kept_similarities(loss, config.keep.batch_weight, parallel.AXIS)
     step = make_train_step(
-        module.apply,
+        module.clone(scales=multi_scale.ONE).apply,
         loss,
         state.optimiser(config, params),
         lambda images, key: transforms.augment(images, key, augmentation),

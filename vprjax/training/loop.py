@@ -11,6 +11,7 @@ from vprjax.descriptors import store
 from vprjax.descriptors.extraction import Extractor, descriptor_size
 from vprjax.errors import NoNegatives, Preempted
 from vprjax.evaluation import blend
+from vprjax.models import multi_scale
 from vprjax.runtime import memory, parallel
 from vprjax.runtime.preemption import Preemption
 from vprjax.runtime.prefetch import prefetch
@@ -122,11 +123,15 @@ def _describe_untrained(job: Job) -> None:
         return
     variables = job.checkpoints.restore_model(0)
     key = {"model": store.fingerprint(job.config.model, variables)}
-    width = functools.partial(descriptor_size, job.module.apply, variables)
+    extract = job.extract
+    if job.module.scales != multi_scale.ONE:  # a step compares images of their own size
+        module = job.module.clone(scales=multi_scale.ONE)
+        extract = Extractor(module.apply, job.config.eval.batch)
+    width = functools.partial(descriptor_size, extract.apply_fn, variables)
     copies = parallel.replicate(variables)
 
     def stream(places, indices, words, first):
-        return job.extract.stream(copies, places, indices, words, first)
+        return extract.stream(copies, places, indices, words, first)
 
     job.keeper.describe(job.workdir / keep.FOLDER, key, width, stream)
 

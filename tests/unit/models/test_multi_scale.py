@@ -9,6 +9,7 @@ from configs import base
 from vprjax import models
 from vprjax.models import multi_scale
 from vprjax.models.heads.vectors import l2_normalize
+from vprjax.training import assemble
 
 
 def build(**changes):
@@ -70,6 +71,19 @@ def test_a_training_step_and_one_size_see_the_images_as_they_are(images, variabl
     half = build(projection=6, scales=(0.5,)).apply(variables, images)
     wanted = l2_normalize(one.apply(variables, halved(images).astype(np.float32)))
     np.testing.assert_allclose(half, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+def test_a_compiled_step_takes_the_images_own_size(images, variables, batch_norm, monkeypatch):
+    taken = []
+    monkeypatch.setattr(assemble, "make_train_step", lambda apply, *rest: taken.append(apply))
+    monkeypatch.setattr(assemble.state, "optimiser", lambda *rest: None)
+    monkeypatch.setattr(assemble.parallel, "map_over_devices", lambda *rest, **more: None)
+    config = base.get_config()
+    config.model.batch_norm = batch_norm
+    assemble.train_step(config, build(projection=6, scales=(1.0, 0.5)), None)
+    wanted = build(projection=6).apply(variables, images)
+    np.testing.assert_array_equal(taken[0](variables, images), wanted)
 
 
 @pytest.mark.parametrize("head", ["flatten", "mixvpr"])

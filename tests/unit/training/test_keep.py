@@ -4,12 +4,13 @@ import dataclasses
 import pathlib
 import types
 
+import cv2
 import jax
 import numpy as np
 import pytest
 
 from configs import nordland, places_csv
-from tests.helpers import short_run
+from tests.helpers import memory_places, short_run
 from tests.helpers.memory_places import drive
 from tests.helpers.short_run import config, state_of
 from tfds_builders.synthetic.synthetic_dataset_builder import Builder
@@ -119,6 +120,25 @@ def test_the_cosines_of_a_batch_are_those_of_its_images(tmp_path, others):
     rows = known["keep"][images]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(added["keep"]["similarities"], unit @ unit.T, atol=1e-6)
+
+
+def test_the_untrained_model_describes_images_at_the_size_of_a_step(tmp_path, monkeypatch):
+    """Joined sizes have other cosines, and a loss would pull to these ahead of any change."""
+    rng = np.random.default_rng(0)
+    noise = (rng.integers(0, 256, (10, 12, 3), np.uint8) for _ in range(12))
+    images = memory_places.Memory([cv2.imencode(".png", image)[1].tobytes() for image in noise])
+
+    class Noisy(Other):
+        def places(self, splits):
+            return dataclasses.replace(super().places(splits), sources=(images,))
+
+    monkeypatch.setattr(source, "open_dataset", lambda config: Noisy())
+    c = keeping()
+    c.model.scales = (1.0, 0.5)
+    c.train.update(steps=1, log_every=1)
+    short_run.train(c, tmp_path)
+    (row,) = read_rows(tmp_path / "metrics.jsonl")
+    assert row["keep"] < 1e-9
 
 
 def test_fewer_keep_images_than_a_batch_repeat():
