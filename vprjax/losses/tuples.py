@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vprjax.losses.variant import OfTuples
-from vprjax.losses.vectors import distance
+from vprjax.losses.vectors import distance, unit
 
 IN_BATCH = ("off", "hardest", "semi_hard")
 PUSH = ("always", "to_untrained")
@@ -76,12 +76,14 @@ def held(query: jax.Array, negatives: jax.Array, cosines: jax.Array) -> jax.Arra
     """Returns the negatives, whose distance to the query has a gradient only below the untrained one.
 
     A loss on distances then pushes a negative away while it is nearer to its query than the untrained
-    model has it, `|q - n|^2 < 2 - 2 cosine`, and leaves it there; the margin is met by the positive.
+    model has it, `|q - n|^2 < 2 - 2 cosine` at length 1, and leaves it there; the margin is met by the
+    positive.
 
-    Shapes: `(b, d), (b, n, d), (b, n) -> (b, n, d)`; descriptors of length 1.
+    Shapes: `(b, d), (b, n, d), (b, n) -> (b, n, d)`; descriptors of any length.
     """
     gap = negatives - query[:, None, :]
-    nearer = jnp.sum(gap**2, axis=-1) < 2 - 2 * cosines
+    apart = unit(negatives) - unit(query)[:, None, :]
+    nearer = jnp.sum(apart**2, axis=-1) < 2 - 2 * cosines
     gap = jnp.where(nearer[..., None], gap, jax.lax.stop_gradient(gap))
     return query[:, None, :] + gap
 

@@ -61,6 +61,17 @@ def test_only_negatives_nearer_than_untrained_move(name, devices):
     np.testing.assert_allclose(grads.sum(axis=1), np.zeros((B, D)), atol=1e-5)
 
 
+def test_descriptors_of_other_lengths_are_held_by_their_angle():
+    rng = np.random.default_rng(2)
+    now, before = unit(rng, B, M, D), unit(rng, B, M, D)
+    lengths = rng.uniform(0.2, 3.0, (B, M, 1)).astype(np.float32)
+    _, grads = run("triplet", "to_untrained", now, cosines(before))
+    _, longer = run("triplet", "to_untrained", now * lengths, cosines(before))
+    held = ~grads[:, 2:].any(-1)
+    assert 2 < held.sum() < held.size - 2
+    np.testing.assert_array_equal(~longer[:, 2:].any(-1), held)
+
+
 def test_negatives_of_other_tuples_are_held_by_their_own_distance():
     rng = np.random.default_rng(1)
     now = unit(rng, B, M, D)
