@@ -263,7 +263,6 @@ TABLES: dict[str, Callable[[Records], Table]] = {
     "train_step": lambda r: speed.rivals(r.speed, "train_step"),
     "extract": lambda r: speed.rivals(r.speed, "extract"),
     "field": lambda r: speed.rivals(r.speed, "field"),
-    "field": lambda r: speed.rivals(r.speed, "field"),
     "latency": lambda r: speed.figures(r.speed, "latency"),
     "search_scale": lambda r: speed.figures(r.speed, "search_scale"),
     "input": lambda r: speed.figures(r.speed, "input"),
