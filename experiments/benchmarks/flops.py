@@ -12,7 +12,6 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from benchmarks.models import Pair
 from vprjax import models
@@ -58,7 +57,7 @@ def share(flops: float, seconds: list[float], peak: float) -> dict[str, float]:
 
 def of_extraction(pair: Pair) -> float:
     """FLOPs of one forward pass over the pair's images, checked against XLA's count."""
-    apply = models.build(pair.config.model, None, nn.max_pool).apply
+    apply = models.build(pair.config.model).apply
     found = sum(products(apply, pair.variables, pair.images))
     agree("forward", found, _by_xla(apply, pair.variables, pair.images))
     return found
@@ -69,7 +68,7 @@ def of_step(pair: Pair) -> float:
 
     Every product comes back twice, for the gradients of its two factors; the first one's input needs none.
     """
-    module = models.build(pair.config.model, None, nn.max_pool)
+    module = models.build(pair.config.model)
     forward = products(module.apply, pair.variables, pair.images)
     found = 3 * sum(forward) - forward[0]
 

@@ -1,1 +1,1 @@
-"""Operations that replace XLA's where a CPU computes them faster: convolution, max pooling."""
+"""Operations that replace XLA's where a CPU computes them faster."""

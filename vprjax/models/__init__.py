@@ -9,7 +9,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vprjax.cpu_ops import attention as cpu_attention
-from vprjax.cpu_ops import convolution
+from vprjax.cpu_ops import convolution, residual
 from vprjax.cpu_ops import max_pool as cpu_max_pool
 from vprjax.models import multi_scale
 from vprjax.models.backbones import BACKBONES, low_rank
@@ -27,13 +27,7 @@ PROJECTION_STARTS = ("pca", "pca_whitened", "gaussian", "random")
 DTYPES = ("float32", "bfloat16")
 
 
-def build(
-    model_config,
-    conv_general_dilated: Callable | None = None,
-    max_pool: Callable = nn.max_pool,
-    batch_norm_axis: str | None = None,
-    attention: Callable = jax.nn.dot_product_attention,
-) -> Descriptor:
+def build(model_config, batch_norm_axis: str | None = None, **operations: Callable) -> Descriptor:
     """Builds the module of `configs.base`'s `model` section.
 
     `module.apply(variables, images, train=False) -> (b, d)`; `method="features"` returns the local
@@ -42,10 +36,8 @@ def build(
 
     Args:
       model_config: the `model` section.
-      conv_general_dilated: replaces lax's.
-      max_pool: replaces flax's.
       batch_norm_axis: name of the mapped axis that trained BatchNorm averages over.
-      attention: replaces jax.nn's.
+      operations: functions of `Layers`, by name, in place of the stock ones.
 
     Raises:
       ValueError: a name or value is not known.
@@ -53,14 +45,12 @@ def build(
     check(model_config)
     c = model_config
     layers = Layers(
-        jnp.dtype(c.compute_dtype),
-        c.batch_norm,
-        batch_norm_axis,
-        conv_general_dilated,
-        max_pool,
-        c.remat,
-        c.lora_rank,
-        attention,
+        dtype=jnp.dtype(c.compute_dtype),
+        batch_norm=c.batch_norm,
+        batch_norm_axis=batch_norm_axis,
+        remat=c.remat,
+        lora_rank=c.lora_rank,
+        **operations,
     )
     projection = None
     if c.projection:
@@ -88,8 +78,15 @@ def build_for_platform(model_config, batch_norm_axis: str) -> Descriptor:
 
 def build_for_cpu(model_config, batch_norm_axis: str | None = None) -> Descriptor:
     """Calls `build` with the operations that are fast on a CPU."""
-    fast = (convolution.conv_general_dilated, cpu_max_pool.max_pool)
-    return build(model_config, *fast, batch_norm_axis, cpu_attention.dot_product_attention)
+    return build(
+        model_config,
+        batch_norm_axis,
+        conv_general_dilated=convolution.conv_general_dilated,
+        max_pool=cpu_max_pool.max_pool,
+        attention=cpu_attention.dot_product_attention,
+        add_relu=residual.add_relu,
+        fork=residual.fork,
+    )
 
 
 def constant(model_config, variables, max_pool: Callable = nn.max_pool) -> Callable:

@@ -256,7 +256,7 @@ def test_bfloat16_computes_only_the_backbone():
         return jax.lax.conv_general_dilated(lhs, rhs, *args, **kwargs)
 
     c = config(stage="block_3", compute_dtype="bfloat16", projection=7)
-    half, x = models.build(c, convolution), images(3, 30, 33, 3)
+    half, x = models.build(c, conv_general_dilated=convolution), images(3, 30, 33, 3)
     full = models.build(config(stage="block_3", projection=7))
     variables = random_variables(full, x)
     a, b = jax.jit(half.apply)(variables, x), jax.jit(full.apply)(variables, x)

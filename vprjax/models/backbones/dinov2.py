@@ -213,8 +213,10 @@ class _Block(nn.Module):
         if self.value:
             return attention(_norm("norm1", self.layers)(x))
         mlp = (_SwiGLU if self.size.gated else _MLP)(self.layers, name="mlp")
-        x = x + self._scale("ls1") * attention(_norm("norm1", self.layers)(x))
-        return x + self._scale("ls2") * mlp(_norm("norm2", self.layers)(x))
+        x, branch = self.layers.fork(x)
+        x = x + self._scale("ls1") * attention(_norm("norm1", self.layers)(branch))
+        x, branch = self.layers.fork(x)
+        return x + self._scale("ls2") * mlp(_norm("norm2", self.layers)(branch))
 
     def _scale(self, name: str) -> jax.Array:
         gamma = self.param(name, nn.initializers.ones, (self.size.width,))

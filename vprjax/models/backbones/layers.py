@@ -38,6 +38,16 @@ class Conv:
     gain: float = 2.0
 
 
+def add_relu(x: jax.Array, y: jax.Array, bias: jax.Array) -> jax.Array:
+    """`relu(x + (y + bias))`. Shapes: `(b, h, w, c), (b, h, w, c), (c,) -> (b, h, w, c)`."""
+    return nn.relu(x + (y + bias.reshape(1, 1, 1, -1)))
+
+
+def fork(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`x` twice, for the shortcut of a residual block and its branch."""
+    return x, x
+
+
 @dataclasses.dataclass(frozen=True)
 class Layers:
     """The type, BatchNorm rule and functions that all layers of one backbone share.
@@ -49,6 +59,8 @@ class Layers:
       conv_general_dilated: replaces `jax.lax.conv_general_dilated` in every convolution.
       max_pool: replaces flax's.
       attention: replaces `jax.nn.dot_product_attention`.
+      add_relu: replaces this module's.
+      fork: replaces this module's.
       remat: the backward pass keeps only each stage's input and computes the stage again.
       lora_rank: rank of the low-rank additions of a transformer's dense layers; 0 has none.
     """
@@ -61,6 +73,8 @@ class Layers:
     remat: bool = False
     lora_rank: int = 0
     attention: Callable = jax.nn.dot_product_attention
+    add_relu: Callable = add_relu
+    fork: Callable = fork
 
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
         """Computes `layers(module, x)`, a stage of the backbone `module`; its names stay the same."""
@@ -115,8 +129,11 @@ class Layers:
         train: bool,
         epsilon: float,
         scale: float = 1.0,
+        onto: jax.Array | None = None,
     ) -> jax.Array:
         """Applies a convolution (see `conv`) and its BatchNorm, whose scale starts at `scale`.
+
+        With `onto`, a map of the result's shape, it returns `relu(onto + result)`.
 
         BatchNorm uses and updates batch statistics only with `train` and the rule "train". Otherwise it
         is an affine map, and enters the convolution: `conv(x, a k) + b`.
@@ -124,7 +141,7 @@ class Layers:
         conv, norm = names
         scale_init = nn.initializers.constant(scale)
         if train and self.batch_norm == "train":
-            return nn.BatchNorm(
+            y = nn.BatchNorm(
                 use_running_average=False,
                 momentum=0.9,
                 epsilon=epsilon,
@@ -133,8 +150,10 @@ class Layers:
                 axis_name=self.batch_norm_axis,
                 name=norm,
             )(self.conv(conv, shape)(x))
+            return y if onto is None else self.add_relu(onto, y, jnp.zeros(shape.features, y.dtype))
         affine = _FrozenNorm(shape.features, epsilon, scale_init, name=norm)()
-        return self._conv(_ConvAffine, conv, shape)(x, *affine)
+        y, b = self._conv(_ConvAffine, conv, shape)(x, *affine)
+        return y + b.reshape(1, 1, 1, -1) if onto is None else self.add_relu(onto, y, b)
 
     def _conv(self, kind: type[nn.Conv], name: str, shape: Conv) -> nn.Conv:
         half = shape.size // 2
@@ -184,10 +203,10 @@ def fold_norm(call: Callable, args, kwargs, context):
 
 
 class _ConvAffine(nn.Conv):
-    """`a conv(x) + b` as `conv(x, a kernel) + b`; the variables of `nn.Conv`."""
+    """`conv(x, a kernel)` and `b`, whose sum is `a conv(x) + b`; the variables of `nn.Conv`."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         shape = (*self.kernel_size, x.shape[-1] // self.feature_group_count, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.use_bias:
@@ -201,4 +220,4 @@ class _ConvAffine(nn.Conv):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=self.feature_group_count,
         )
-        return y + b.reshape(1, 1, 1, -1).astype(self.dtype)
+        return y, b.astype(self.dtype)

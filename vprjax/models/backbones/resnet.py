@@ -39,17 +39,16 @@ class Bottleneck(nn.Module):
         epsilon = 1.001e-5 if self.v1 else 1e-5
         strides = (self.stride, 1) if self.v1 else (1, self.stride)
 
-        def conv_norm(x, i, features, size, stride, scale=1.0):
+        def conv_norm(x, i, features, size, stride, **more):
             names = ("shortcut", "shortcut_norm") if i == 0 else (f"conv{i}", f"norm{i}")
             shape = Conv(features, size, stride, bias=self.v1)
-            return self.layers.conv_norm(x, names, shape, train=train, epsilon=epsilon, scale=scale)
+            return self.layers.conv_norm(x, names, shape, train=train, epsilon=epsilon, **more)
 
         y = nn.relu(conv_norm(x, 1, self.channels, 1, strides[0]))
         y = nn.relu(conv_norm(y, 2, self.channels, 3, strides[1]))
-        y = conv_norm(y, 3, 4 * self.channels, 1, 1, self.branch_scale)
         if self.project:
             x = conv_norm(x, 0, 4 * self.channels, 1, self.stride)
-        return nn.relu(x + y)
+        return conv_norm(y, 3, 4 * self.channels, 1, 1, scale=self.branch_scale, onto=x)
 
 
 class BasicBlock(nn.Module):
@@ -66,11 +65,10 @@ class BasicBlock(nn.Module):
         """Returns the block's output, `(b, h, w, channels)`."""
         norm = functools.partial(self.layers.conv_norm, train=train, epsilon=1e-5)
         y = nn.relu(norm(x, ("conv1", "norm1"), Conv(self.channels, 3, self.stride)))
-        y = norm(y, ("conv2", "norm2"), Conv(self.channels, 3), scale=self.branch_scale)
         if self.project:
             shape = Conv(self.channels, 1, self.stride)
             x = norm(x, ("shortcut", "shortcut_norm"), shape)
-        return nn.relu(x + y)
+        return norm(y, ("conv2", "norm2"), Conv(self.channels, 3), scale=self.branch_scale, onto=x)
 
 
 class ResNet(nn.Module):

@@ -40,13 +40,13 @@ class SlimBottleneck(nn.Module):
         norm = functools.partial(self.layers.conv_norm, train=train, epsilon=EPSILON)
         y = nn.relu(norm(x, ("conv1", "norm1"), Conv(self.channels, 1)))
         y = nn.relu(norm(y, ("conv2", "norm2"), Conv(self.channels, 3, self.stride)))
-        y = norm(y, ("conv3", "norm3"), Conv(4 * self.channels, 1), scale=self.branch_scale)
         if self.project:
             shape = Conv(4 * self.channels, 1, self.stride)
             x = norm(x, ("shortcut", "shortcut_norm"), shape)
         else:
             x = x[:, :: self.stride, :: self.stride]
-        return nn.relu(x + y)
+        last = Conv(4 * self.channels, 1)
+        return norm(y, ("conv3", "norm3"), last, scale=self.branch_scale, onto=x)
 
 
 class SlimResNet(nn.Module):
