@@ -65,8 +65,6 @@ def loaded(path):
 }
 PROGRAM = """
 import pathlib, sys
-import jax
-import jax.numpy as jnp
 import numpy as np
 worst, files = 0.0, sorted(pathlib.Path(sys.argv[1]).glob("*" + sys.argv[2]))
 for file in files:
