@@ -5,7 +5,6 @@ import functools
 import hashlib
 import os
 import pathlib
-import types
 from typing import Any
 
 import numpy as np
@@ -183,6 +182,11 @@ def find(config) -> pathlib.Path | None:
     root = data_dir(config) / name
     if version:
         return root / version if (root / version / "dataset_info.json").is_file() else None
+    return _newest(root)
+
+
+def _newest(root: pathlib.Path) -> pathlib.Path | None:
+    """The folder of the newest version of the dataset in `root`."""
     versions = [p.parent for p in root.glob("*/dataset_info.json")]
     numbers = [p for p in versions if all(part.isdigit() for part in p.name.split("."))]
     return max(numbers, key=lambda p: tuple(map(int, p.name.split("."))), default=None)
@@ -224,9 +228,7 @@ def missing_sentence(config) -> str:
     """Returns the sentence on a missing dataset, with the command that builds it."""
     builder, name, version = split_name(config.dataset.name)
     begin = f"dataset {config.dataset.name!r} is not built under {data_dir(config)}"
-    unversioned = types.SimpleNamespace(name=config.dataset.name.partition(":")[0])
-    unversioned.data_dir = config.dataset.data_dir
-    newest = find(types.SimpleNamespace(dataset=unversioned)) if version else None
+    newest = _newest(data_dir(config) / builder / name) if version else None
     if newest:
         return f"{begin}: its newest version there is {newest.name}, and none is {version!r}; name that one"
     if like := near.names(data_dir(config), builder, name):
