@@ -38,9 +38,13 @@ class Conv:
     gain: float = 2.0
 
 
+def _add(y: jax.Array, bias: jax.Array) -> jax.Array:
+    return y + bias.reshape(1, 1, 1, -1)
+
+
 def add_relu(x: jax.Array, y: jax.Array, bias: jax.Array) -> jax.Array:
     """`relu(x + (y + bias))`. Shapes: `(b, h, w, c), (b, h, w, c), (c,) -> (b, h, w, c)`."""
-    return nn.relu(x + (y + bias.reshape(1, 1, 1, -1)))
+    return nn.relu(x + _add(y, bias))
 
 
 def fork(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -152,8 +156,8 @@ class Layers:
             )(self.conv(conv, shape)(x))
             return y if onto is None else self.add_relu(onto, y, jnp.zeros(shape.features, y.dtype))
         affine = _FrozenNorm(shape.features, epsilon, scale_init, name=norm)()
-        y, b = self._conv(_ConvAffine, conv, shape)(x, *affine)
-        return y + b.reshape(1, 1, 1, -1) if onto is None else self.add_relu(onto, y, b)
+        join = _add if onto is None else functools.partial(self.add_relu, onto)
+        return self._conv(_ConvAffine, conv, shape)(x, *affine, join)
 
     def _conv(self, kind: type[nn.Conv], name: str, shape: Conv) -> nn.Conv:
         half = shape.size // 2
@@ -203,10 +207,10 @@ def fold_norm(call: Callable, args, kwargs, context):
 
 
 class _ConvAffine(nn.Conv):
-    """`conv(x, a kernel)` and `b`, whose sum is `a conv(x) + b`; the variables of `nn.Conv`."""
+    """`join(conv(x, a kernel), b)` of the terms of `a conv(x) + b`; the variables of `nn.Conv`."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, a: jax.Array, b: jax.Array, join: Callable) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1] // self.feature_group_count, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.use_bias:
@@ -220,4 +224,4 @@ class _ConvAffine(nn.Conv):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=self.feature_group_count,
         )
-        return y, b.astype(self.dtype)
+        return join(y, b.astype(self.dtype))
