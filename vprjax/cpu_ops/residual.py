@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from vprjax.cpu_ops.spread import summed
+
 # Most rows at a time, one per position: 1,024 to 4,096 are as fast for ResNet101.
 BLOCK_ROWS = 2048
 
@@ -33,9 +35,7 @@ def _add_relu_forward(x, y, bias):
 
 def _add_relu_backward(out, gradient):
     passed = _once(lambda gradient, out: jnp.where(out > 0, gradient, 0), gradient, out)
-    rows = passed.reshape(-1, passed.shape[-1])
-    to_bias = jnp.ones(len(rows), rows.dtype) @ rows  # a product sums faster than XLA's reduction
-    return passed, passed, to_bias
+    return passed, passed, summed(passed)
 
 
 add_relu.defvjp(_add_relu_forward, _add_relu_backward)

@@ -9,7 +9,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vprjax.cpu_ops import attention as cpu_attention
-from vprjax.cpu_ops import convolution, residual
+from vprjax.cpu_ops import convolution, residual, spread
 from vprjax.cpu_ops import max_pool as cpu_max_pool
 from vprjax.models import multi_scale
 from vprjax.models.backbones import BACKBONES, low_rank
@@ -86,6 +86,7 @@ def build_for_cpu(model_config, batch_norm_axis: str | None = None) -> Descripto
         attention=cpu_attention.dot_product_attention,
         add_relu=residual.add_relu,
         fork=residual.fork,
+        spread=spread.spread,
     )
 
 

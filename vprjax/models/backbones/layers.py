@@ -38,13 +38,14 @@ class Conv:
     gain: float = 2.0
 
 
-def _add(y: jax.Array, bias: jax.Array) -> jax.Array:
-    return y + bias.reshape(1, 1, 1, -1)
-
-
 def add_relu(x: jax.Array, y: jax.Array, bias: jax.Array) -> jax.Array:
     """`relu(x + (y + bias))`. Shapes: `(b, h, w, c), (b, h, w, c), (c,) -> (b, h, w, c)`."""
-    return nn.relu(x + _add(y, bias))
+    return nn.relu(x + (y + spread(bias, y.shape)))
+
+
+def spread(vector: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """What broadcasts a vector `(c,)` to `shape`, `(..., c)`."""
+    return vector.reshape((1,) * (len(shape) - 1) + (-1,))
 
 
 def fork(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -65,6 +66,7 @@ class Layers:
       attention: replaces `jax.nn.dot_product_attention`.
       add_relu: replaces this module's.
       fork: replaces this module's.
+      spread: replaces this module's.
       remat: the backward pass keeps only each stage's input and computes the stage again.
       lora_rank: rank of the low-rank additions of a transformer's dense layers; 0 has none.
     """
@@ -79,6 +81,7 @@ class Layers:
     attention: Callable = jax.nn.dot_product_attention
     add_relu: Callable = add_relu
     fork: Callable = fork
+    spread: Callable = spread
 
     def stage(self, module: nn.Module, layers: Callable, x: jax.Array) -> jax.Array:
         """Computes `layers(module, x)`, a stage of the backbone `module`; its names stay the same."""
@@ -156,8 +159,7 @@ class Layers:
             )(self.conv(conv, shape)(x))
             return y if onto is None else self.add_relu(onto, y, jnp.zeros(shape.features, y.dtype))
         affine = _FrozenNorm(shape.features, epsilon, scale_init, name=norm)()
-        join = _add if onto is None else functools.partial(self.add_relu, onto)
-        return self._conv(_ConvAffine, conv, shape)(x, *affine, join)
+        return self._conv(_ConvAffine, conv, shape)(x, *affine, self, onto)
 
     def _conv(self, kind: type[nn.Conv], name: str, shape: Conv) -> nn.Conv:
         half = shape.size // 2
@@ -207,10 +209,20 @@ def fold_norm(call: Callable, args, kwargs, context):
 
 
 class _ConvAffine(nn.Conv):
-    """`join(conv(x, a kernel), b)` of the terms of `a conv(x) + b`; the variables of `nn.Conv`."""
+    """`a conv(x) + b` as `conv(x, a kernel) + b`; the variables of `nn.Conv`.
+
+    With `onto` the result is `relu(onto + (a conv(x) + b))`.
+    """
 
     @nn.compact
-    def __call__(self, x: jax.Array, a: jax.Array, b: jax.Array, join: Callable) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        a: jax.Array,
+        b: jax.Array,
+        layers: Layers,
+        onto: jax.Array | None,
+    ) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1] // self.feature_group_count, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.use_bias:
@@ -218,10 +230,11 @@ class _ConvAffine(nn.Conv):
         convolve = self.conv_general_dilated or jax.lax.conv_general_dilated
         y = convolve(
             x.astype(self.dtype),
-            (kernel * a.reshape(1, 1, 1, -1)).astype(self.dtype),
+            (kernel * layers.spread(a, shape)).astype(self.dtype),
             self.strides,
             self.padding,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=self.feature_group_count,
         )
-        return join(y, b.astype(self.dtype))
+        b = b.astype(self.dtype)
+        return y + layers.spread(b, y.shape) if onto is None else layers.add_relu(onto, y, b)
