@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from vprjax.retrieval import codes, encode, product, refine
+from vprjax.retrieval import codes, encode, exact, product, refine
 from vprjax.retrieval.bounds import Candidates, apart, slack
 from vprjax.retrieval.choose import SPARE
 from vprjax.retrieval.rows import Block, Parts, Rows
@@ -165,9 +165,9 @@ class Few:
 
     def _complete(self, query, lower, ranked: refine.Ranked, row: int) -> None:
         """Ranks, in float64, all references that may be nearer than the k-th so far: many lie as near."""
-        reached = ranked.squared[row, -1] * (1 + refine.near(len(query)))
+        reached = ranked.squared[row, -1] * (1 + exact.near(len(query)))
         close = np.flatnonzero((lower <= reached) & np.isfinite(lower))
-        exact = refine.squared_distances(query, self._rows, close)
-        order = np.lexsort((close, exact))[: ranked.squared.shape[1]]
-        ranked.squared[row, : len(order)] = exact[order]
+        squared = exact.squared_distances(query[None], np.zeros_like(close), self._rows, close)
+        order = np.lexsort((close, squared))[: ranked.squared.shape[1]]
+        ranked.squared[row, : len(order)] = squared[order]
         ranked.indices[row, : len(order)] = close[order]

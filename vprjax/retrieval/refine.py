@@ -2,19 +2,16 @@
 
 import dataclasses
 import hashlib
-import math
-import threading
 
 import numpy as np
 
 from vprjax.retrieval import chunk
 from vprjax.retrieval.bounds import Candidates
-from vprjax.retrieval.encode import LANES, TINY, rounding, squared_norms
+from vprjax.retrieval.encode import squared_norms
+from vprjax.retrieval.exact import Distances, buffer, near, squared_distances
 from vprjax.retrieval.rows import Block, Rows
 from vprjax.retrieval.threads import on_threads
 
-CACHE_BYTES = 512 << 10  # gathered rows per thread and step, which fit a core's cache
-CHUNK_BYTES = 4 << 20  # rows per step where time is not critical
 FEW = 8  # queries of a second search that read rows in a core's cache one after the other
 NEAR_BYTES, NEAR_ROWS = 1 << 20, 256  # of one product of a second search, where both fit the budget
 DIRECT, LOADING = (
@@ -23,8 +20,6 @@ DIRECT, LOADING = (
 )  # time of one exact distance, and of one row's copy, in products of a matrix
 STEP = 2  # candidates evaluated after the first k, or an eighth of k; then twice as many each time
 MOST_SHARED = 8192  # references of one chunk, whose distances no plan counts
-FEWEST_LANES = 64  # numbers per sum, below which calls take longer than sums
-FINE = 16  # times a difference's error, up to which a product is as good
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,22 +89,16 @@ def narrow(queries, references: Rows, candidates: Candidates, k: int) -> Candida
     return Candidates(indices, lower, candidates.rest, upper)
 
 
-def near(d: int) -> float:
-    """Bound, with a margin, of the relative error of a distance over `d` dimensions."""
-    return rounding(min(d, LANES)) / 2
-
-
 def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every: bool):
     indices, lower = candidates.indices, candidates.lower
     n, kept = indices.shape
+    distances = Distances(queries, references)
     exact, error = np.full((n, kept), np.inf), np.zeros((n, kept))
     open_, done, evaluated, step = np.arange(n), 0, 0, max(STEP, k // 8)
     while len(open_) and done < kept:
         columns = slice(done, min(kept, done + (step if done else k)))
         chosen = indices[open_, columns]
-        exact[open_, columns], error[open_, columns] = _distances(
-            queries, open_, references, chosen
-        )
+        exact[open_, columns], error[open_, columns] = distances(open_, chosen)
         evaluated += chosen.size
         step, done = 2 * step if done else step, columns.stop
         if done < kept:
@@ -123,92 +112,19 @@ def _rank_chunk(queries, references: Rows, candidates: Candidates, k: int, every
     return exact[:, :k], indices[:, :k], sure, evaluated
 
 
-def _distances(queries, numbers, references: Rows, chosen) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances `(m, c)` of the queries `numbers` `(m,)` to the references `chosen` `(m, c)`.
-
-    The second array bounds their errors. Long rows in memory are multiplied where they are, in half of
-    the time of differences; these follow where rows lie too close together for products.
-    """
-    d = queries.shape[1]
-    lanes = math.gcd(d, LANES)
-    if d < chunk.DIMENSIONS or lanes < FEWEST_LANES or not references.in_memory:
-        out = _differences(queries, numbers, references, chosen)
-        return out, near(d) * out + TINY * d
-    out, error = _by_products(queries, numbers, references, chosen, lanes)
-    rows, columns = np.nonzero(~(error <= FINE * near(d) * out))
-    close = chosen[rows, columns]
-    out[rows, columns] = _differences(queries, numbers[rows], references, close[:, None])[:, 0]
-    error[rows, columns] = near(d) * out[rows, columns] + TINY * d
-    return out, error
-
-
-def _by_products(queries, numbers, references: Rows, chosen, lanes: int):
-    """`_distances` from products of rows, one reference after the other with all its queries."""
-    (m, c), d = chosen.shape, queries.shape[1]
-    cut = [queries[number].reshape(-1, lanes) for number in numbers]
-    own = np.array([np.vecdot(row, row).sum(dtype=np.float64) for row in cut])
-    flat, sums = chosen.ravel(), np.empty((2, d // lanes), np.float32)
-    squared, norms = np.empty(m * c), np.empty(m * c)
-    last = None
-    for place in np.argsort(flat, kind="stable").tolist():
-        if flat[place] != last:
-            last = flat[place]
-            row = references.array[last].reshape(-1, lanes)
-            norm = np.vecdot(row, row, out=sums[1]).sum(dtype=np.float64)
-        product = np.vecdot(row, cut[place // c], out=sums[0]).sum(dtype=np.float64)
-        norms[place], squared[place] = norm, norm - 2 * product
-    squared = squared.reshape(m, c) + own[:, None]
-    return squared, near(d) * (np.sqrt(norms.reshape(m, c)) + np.sqrt(own)[:, None]) ** 2
-
-
-def _differences(queries, numbers, references: Rows, chosen) -> np.ndarray:
-    """Squared distances, as of `_distances`, by sums of squared differences.
-
-    Each thread reuses one small buffer: fresh memory per step costs more than the sums.
-    """
-    (m, c), d = chosen.shape, queries.shape[1]
-    out = np.empty((m, c))
-    if d >= chunk.DIMENSIONS and references.in_memory:
-        left = _buffer(1, d)[0]
-        for row, number in enumerate(numbers):
-            for column, other in enumerate(chosen[row]):
-                np.subtract(references.array[other], queries[number], out=left)
-                out[row, column] = squared_norms(left)
-        return out
-    width = min(c, max(1, CACHE_BYTES // (4 * d)))
-    height = max(1, CACHE_BYTES // (4 * d * width))
-    buffer = _buffer(height * width, d)
-    for top in range(0, m, height):
-        for left in range(0, c, width):
-            part = chosen[top : top + height, left : left + width]
-            rows = buffer[: part.size]
-            references.gather(part.ravel(), rows)
-            rows = rows.reshape(*part.shape, d)
-            rows -= queries[numbers[top : top + height], None, :]
-            out[top : top + height, left : left + width] = squared_norms(rows)
-    return out
-
-
-_local = threading.local()
-
-
-def _buffer(rows: int, d: int) -> np.ndarray:
-    if getattr(_local, "buffer", np.empty(0)).size < rows * d:
-        _local.buffer = np.empty(rows * d, np.float32)
-    return _local.buffer[: rows * d].reshape(rows, d)
-
-
 @np.errstate(invalid="ignore")  # infinite distances are no ties
 def _settle_ties(queries, references, exact, error, indices, k: int) -> None:
     """Sorts again in float64 the neighbours whose distances lie within their errors `(n, kept)`."""
-    for row in np.flatnonzero(_tied(exact, error)[:, :k].any(axis=1)):
-        reached = exact[row, k - 1] + 2 * error[row].max()
-        count = np.searchsorted(exact[row], reached, side="right")
-        squared, found = exact[row, :count], indices[row, :count]
-        close = _tied(squared, error[row, :count])
-        squared[close] = squared_distances(queries[row], references, found[close])
-        order = np.lexsort((found, squared))
-        exact[row, :count], indices[row, :count] = squared[order], found[order]
+    tied = _tied(exact, error)
+    rows = np.flatnonzero(tied[:, :k].any(axis=1))
+    squared, found = exact[rows], indices[rows]
+    reached = squared[:, k - 1] + 2 * error[rows].max(axis=1)
+    numbers, columns = np.nonzero(tied[rows] & (squared <= reached[:, None]))
+    squared[numbers, columns] = squared_distances(
+        queries, rows[numbers], references, found[numbers, columns]
+    )
+    order = np.lexsort((found, squared), axis=1)
+    exact[rows], indices[rows] = (np.take_along_axis(x, order, axis=1) for x in (squared, found))
 
 
 def _tied(rising, error) -> np.ndarray:
@@ -219,17 +135,6 @@ def _tied(rising, error) -> np.ndarray:
     tied[..., 1:] = low[..., 1:] <= np.maximum.accumulate(high, axis=-1)[..., :-1]
     tied[..., :-1] |= after[..., 1:] <= high[..., :-1]
     return tied & np.isfinite(rising)
-
-
-def squared_distances(query: np.ndarray, references: Rows, indices: np.ndarray) -> np.ndarray:
-    """Squared L2 distances `(m,)` float64 from one query `(d,)` to the references at `indices`."""
-    out = np.empty(len(indices))
-    rows = max(1, CHUNK_BYTES // (8 * len(query)))
-    for first in range(0, len(indices), rows):
-        part = slice(first, first + rows)
-        gap = references(indices[part]).astype(np.float64) - query
-        out[part] = np.einsum("md,md->m", gap, gap)
-    return out
 
 
 def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int) -> int:
@@ -250,7 +155,7 @@ def complete(queries: Block, references: Rows, ranked: Ranked, memory_bytes: int
         reached = ranked.squared[chosen, -1]
         close = near_enough(block, references, reached, memory_bytes // 4)
         for row, query, found in zip(chosen, block, close, strict=True):
-            exact = squared_distances(query, references, found)
+            exact = squared_distances(query[None], np.zeros_like(found), references, found)
             order = np.lexsort((found, exact))[: ranked.squared.shape[1]]
             ranked.squared[row], ranked.indices[row] = exact[order], found[order]
     for array in (ranked.squared, ranked.indices):
@@ -275,7 +180,7 @@ def near_enough(queries, references: Rows, reached, memory_bytes: int) -> list[n
     numbers, found = [], []
     for first in range(0, count, rows):
         block = references(slice(first, min(first + rows, count)))
-        left = np.subtract(block, mean, out=_buffer(rows, d)[: len(block)])
+        left = np.subtract(block, mean, out=buffer(rows * d).reshape(rows, d)[: len(block)])
         norms = squared_norms(left)[None, :]
         products = np.stack([np.vecdot(left, q) for q in queries]) if few else queries @ left.T
         lower = own + norms - 2 * products

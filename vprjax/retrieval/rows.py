@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vprjax.retrieval.encode import squared_norms
+
 CHUNK_BYTES = 64 << 20
 
 
@@ -20,7 +22,7 @@ class Rows:
         """
         self.array, self.shape = array, array.shape
         self._map = _map_of(array)
-        self._scale = None
+        self._scale = self._squared = None
         if unit:
             self._scale = self._inverse_norms()
 
@@ -50,6 +52,14 @@ class Rows:
             np.take(self.array, numbers, axis=0, out=out, mode="clip")  # other modes buffer
         else:
             out[...] = self(numbers)
+
+    def squared(self, numbers: np.ndarray) -> np.ndarray:
+        """Squared norms `numbers.shape` float64 of rows `in_memory`, each computed once."""
+        if self._squared is None:
+            self._squared = np.full(len(self), np.nan)
+        for number in np.unique(numbers[np.isnan(self._squared[numbers])]):
+            self._squared[number] = squared_norms(self.array[number])
+        return self._squared[numbers]
 
     def _inverse_norms(self) -> np.ndarray:
         n, d = self.shape
