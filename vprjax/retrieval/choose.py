@@ -111,7 +111,8 @@ def _sample(queries: Rows, references: Rows, k: int) -> _Sample:
         for rows in (queries, references)
     )
     mean = others.mean(axis=0)
-    ours, others = ours - mean, others - mean
+    ours -= mean  # in place: some hosts hand out fresh memory slowly
+    others -= mean
     trial = ours[:: -(-len(ours) // QUERIES)]
     squares = [encode.squared_norms(x) for x in (trial, others)]
     apart = np.sqrt(
