@@ -60,8 +60,10 @@ mlir.register_lowering(_mixed, _lower, platform="cpu")
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
-    """Values of queries as the faster product takes them: int8 may become uint8."""
-    return offset(values) if values.dtype == np.int8 and fastest_whole() == "uint8" else values
+    """Values of queries as the faster product takes them: int8 may become uint8, in the same memory."""
+    if values.dtype != np.int8 or fastest_whole() != "uint8":
+        return values
+    return offset(values, values.view(np.uint8))
 
 
 def excess(values: np.ndarray, rows) -> np.ndarray | None:
@@ -77,9 +79,9 @@ def excess(values: np.ndarray, rows) -> np.ndarray | None:
     return bias + OFFSET * rows.total if values.dtype == np.uint8 else bias
 
 
-def offset(values: np.ndarray) -> np.ndarray:
-    """The uint8 values of int8 `values` plus `OFFSET`."""
-    return np.bitwise_xor(values.view(np.uint8), np.uint8(OFFSET))
+def offset(values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The uint8 values of int8 `values` plus `OFFSET`, in `out` if there is one."""
+    return np.bitwise_xor(values.view(np.uint8), np.uint8(OFFSET), out=out)
 
 
 of_rows = jax.jit(dot)

@@ -52,7 +52,7 @@ def test_sums_past_int32_come_back_into_it():
     """uint8 products of 131,072 dimensions (ResNet50 + NetVLAD) wrap around; what they stand for fits."""
     own, others = np.full((2, 131_072), 127, np.int8), np.full((3, 131_072), 127, np.int8)
     others[2] = -127
-    values = product.whole_numbers(own)
+    values = product.whole_numbers(own.copy())
     excess = product.excess(values, without_dither(others))
     products = np.asarray(product.of_rows(values, others)) - excess
     assert (products == own.astype(np.int64) @ others.T.astype(np.int64)).all()
